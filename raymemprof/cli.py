@@ -1,0 +1,232 @@
+"""The `raymemprof` command: each public call under its own name."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from . import __version__
+from .errors import CaptureError
+from .reading import catalog, reports
+from .reading import heap as heaps
+from .rows import Rows, plain
+
+__all__ = ["main"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_BAD_INPUT = (CaptureError, ValueError, TypeError, FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+def _one_sentence(function: F) -> F:
+    """Answer bad input with one sentence and exit status 2."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except _BAD_INPUT as error:
+            text = " ".join(str(error).split())
+            if isinstance(error, OSError) and error.strerror and error.filename:
+                text = f"{error.filename}: {error.strerror}."
+            raise _Bad(text) from None
+        except BrokenPipeError:  # the reader of our output, `head` say, has had enough
+            sys.stderr.close()
+            raise SystemExit(0) from None
+
+    return wrapper  # type: ignore[return-value]
+
+
+class _Bad(click.ClickException):
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"raymemprof: {self.message}", err=True)
+
+
+def _filters(function: F) -> F:
+    """The arguments of `calls()`."""
+    for option in reversed(
+        [
+            click.argument("source", required=False, type=click.Path()),
+            click.option("--name", help="Only calls of this name: task, Actor.method, or with *."),
+            click.option("--status", type=click.Choice(catalog.STATUSES), help="Only calls that ended so."),
+            click.option("--kind", type=click.Choice(catalog.KINDS), help="Only calls of this kind."),
+            click.option("--task-id", help="Only this task's; the beginning of the id is enough, as for all ids."),
+            click.option("--actor-id", help="Only this actor's."),
+            click.option("--job-id", help="Only this job's."),
+            click.option("--node-id", help="Only this node's."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def _as_json(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(function)
+
+
+def _target(function: F) -> F:
+    """The arguments that say what a report is of: captures, or the calls that fit."""
+    for option in reversed(
+        [
+            click.argument("captures", nargs=-1, type=click.Path()),
+            click.option("--name", help="The calls of this name, in the captures given or in all there are."),
+            click.option("--task-id", help="The calls of this task; the beginning of the id is enough."),
+            click.option("--actor-id", help="The calls of this actor."),
+            click.option("--status", type=click.Choice(catalog.STATUSES), help="The calls that ended so."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
+    """Return what a report is to be of."""
+    if any(filters.values()):
+        sources: tuple[str | None, ...] = captures or (None,)
+        found = [call for source in sources for call in catalog.calls(source, **filters) if call.capture]
+        if not found:
+            wanted = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in filters.items() if value)
+            raise ValueError(f"no traced call fits {wanted}; `raymemprof calls` lists the calls there are.")
+        return found[0] if len(found) == 1 else found
+    if not captures:
+        raise ValueError("name a capture, or calls with --name, --task-id, --actor-id or --status; `raymemprof calls` lists them.")
+    paths = [Path(capture) for capture in captures]
+    expanded: list[Any] = []
+    for path in paths:
+        expanded.extend(catalog.captures(path) if path.is_dir() else [path])
+    if not expanded:
+        raise ValueError(f"there is no capture in {', '.join(map(str, paths))}.")
+    return expanded[0] if len(expanded) == 1 else expanded
+
+
+def _report_options(view: bool = True, offline: bool = True) -> Callable[[F], F]:
+    options = [
+        click.option("-o", "--output", type=click.Path(), help="File to write; by default one in the current folder."),
+        click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists."),
+    ]
+    if view:
+        options.append(
+            click.option("--view", type=click.Choice(reports.VIEWS), default="peak", show_default=True,
+                         help="Memory held at the peak, left at the end, or freed again at once.")
+        )
+    if offline:
+        options.append(
+            click.option("--offline/--web", default=True, show_default=True,
+                         help="Put all scripts into the file, or have it fetch them.")
+        )
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _unless_exists(output: str | None, force: bool) -> str | None:
+    if output is not None and not force and Path(output).is_file():
+        raise ValueError(f"{output} exists already; give --force to overwrite it.")
+    return output
+
+
+def _print_rows(rows: Rows[Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(rows.to_json())
+    else:
+        from rich.console import Console
+
+        console = Console()
+        console.print(rows) if console.is_terminal else click.echo(repr(rows))
+
+
+def _print_report(report: reports.Report) -> None:
+    click.echo(f"Wrote {report.path}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="raymemprof")
+def main() -> None:
+    """Debug the memory of Ray tasks and actors."""
+
+
+@main.command()
+@_filters
+@_as_json
+@_one_sentence
+def calls(source: str | None, as_json: bool, **filters: str | None) -> None:
+    """List the calls that were recorded.
+
+    SOURCE is a folder, or a capture or journal in one; by default the Ray session on this machine that was recorded to
+    last.
+    """
+    _print_rows(catalog.calls(source, **filters), as_json)
+
+
+@main.command()
+@_filters
+@_as_json
+@_one_sentence
+def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
+    """List the capture files, or those that hold a call that fits.
+
+    SOURCE is a folder, or a capture or journal in one; by default the Ray session on this machine that was recorded to
+    last.
+    """
+    _print_rows(catalog.captures(source, **filters), as_json)
+
+
+@main.command()
+@_target
+@click.option("-n", "--lines", "count", type=click.IntRange(1), default=10, show_default=True, help="Lines to show.")
+@_as_json
+@_one_sentence
+def heap(captures: tuple[str, ...], count: int, as_json: bool, **filters: str | None) -> None:
+    """Show what calls allocated: their peak, what was left at their end, and the lines that did it."""
+    found = heaps.heap(_chosen(captures, **filters))
+    if as_json:
+        click.echo(json.dumps(plain(found), indent=2))
+    else:
+        click.echo(found.summary())
+        _print_rows(found.top(count), as_json=False)
+
+
+@main.command()
+@_target
+@_report_options()
+@click.option("--temporal", is_flag=True, help="Show the heap over time, with a range to select.")
+@_one_sentence
+def flamegraph(
+    captures: tuple[str, ...], output: str | None, force: bool, view: str, offline: bool, temporal: bool, **filters: str | None
+) -> None:
+    """Draw a flame graph, as one HTML file."""
+    target = _chosen(captures, **filters)
+    output = _unless_exists(output, force)
+    _print_report(reports.flamegraph(target, output, view=view, temporal=temporal, offline=offline))
+
+
+@main.command()
+@_target
+@_report_options()
+@_one_sentence
+def table(captures: tuple[str, ...], output: str | None, force: bool, view: str, offline: bool, **filters: str | None) -> None:
+    """Write a table of what each line held, as one HTML file."""
+    target = _chosen(captures, **filters)
+    _print_report(reports.table(target, _unless_exists(output, force), view=view, offline=offline))
+
+
+@main.command()
+@_target
+@_report_options(offline=False)
+@_one_sentence
+def speedscope(captures: tuple[str, ...], output: str | None, force: bool, view: str, **filters: str | None) -> None:
+    """Write what calls held as a JSON file for speedscope."""
+    target = _chosen(captures, **filters)
+    _print_report(reports.speedscope(target, _unless_exists(output, force), view=view))

@@ -1,0 +1,24 @@
+"""The errors that reading raises."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["CaptureError"]
+
+
+class CaptureError(Exception):
+    """A capture cannot be read, with the file and the reason.
+
+    Attributes:
+        path: the capture's file.
+        reason: one sentence, without the path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = os.fspath(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"

@@ -1,0 +1,125 @@
+"""The contract between recording and reading: how files are named and what the journal's lines say.
+
+A process that records has one journal, `raymemprof-….jsonl`: JSON objects, one a line, each appended with a single
+`write`, so that a kill tears at most the last one. Beside it lie its captures, `raymemprof-….bin`, written by memray.
+
+Lines (`event`, and what else they hold; times are seconds since the epoch, sizes bytes):
+
+| event     | fields                                                                                            |
+|-----------|---------------------------------------------------------------------------------------------------|
+| `process` | `version`, `pid`, `created` (the process's start), `host`, `node_id`, `worker_id`, versions of software |
+| `open`    | `capture`, `time`, `native`                                                                         |
+| `begin`   | `call` (number in this process), `time`, `name`, `kind`, ids, `attempt`, `memory`, and `capture`, `slot`, `turn` if traced, else `note` |
+| `peak`    | `calls` (numbers), `memory`: the process's memory rose by a tenth or more while these ran            |
+| `end`     | `call`, `duration`, `status`, `error`, `memory`, `peak`, and `note` if tracing stopped on the way    |
+| `close`   | `capture`, `time`                                                                                   |
+| `refused` | `time`, `reason`: tracing was wanted and could not be had                                           |
+
+A traced call runs in a frame whose file is `FRAME_FILE` and whose name ends in `[slot N]`. Slots are numbered from 0,
+taken by a call while it runs and used again after it, so a capture of ten thousand calls has no more call stacks than a
+capture of one. `turn` counts how often the slot was taken in this capture. Where in the capture a call begins and ends is
+marked by an allocation of `MARKER_BYTES` made from a frame whose file is one of the `*_FILE` names below.
+"""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "BEGIN_BLOCK_FILE",
+    "BEGIN_FILE",
+    "END_FILE",
+    "FRAME_FILE",
+    "MARKER_BYTES",
+    "PREFIX",
+    "VERSION",
+    "Journal",
+    "file_stem",
+    "frame_name",
+    "local_directory",
+    "read_lines",
+    "slot_of",
+]
+
+VERSION = 1
+PREFIX = "raymemprof-"
+FRAME_FILE = "<raymemprof>"
+BEGIN_FILE = "<raymemprof begin>"
+BEGIN_BLOCK_FILE = "<raymemprof begin block>"
+END_FILE = "<raymemprof end>"
+MARKER_BYTES = 1024
+"""Large enough to pass Python's small-object allocator, which memray does not follow by default."""
+
+
+def file_stem(name: str, task_id: str | None, attempt: int | None) -> str:
+    """Return a file name without its ending that no other process, attempt or moment has."""
+    clean = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "call"
+    return f"{PREFIX}{clean}-{task_id or 'local'}-{attempt or 0}-{os.getpid()}-{time.time_ns()}"
+
+
+def local_directory() -> Path:
+    """Return the folder that is recorded to outside Ray, where no `directory` is given."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return Path(tempfile.gettempdir(), f"raymemprof-{user}")
+
+
+def frame_name(name: str, slot: int) -> str:
+    """Return the name of the frame that a call in `slot` runs in."""
+    return f"{name} [slot {slot}]"
+
+
+def slot_of(name: str) -> int:
+    """Return the slot that a frame's name ends in."""
+    return int(name[name.rindex("[slot ") + 6 : -1])
+
+
+class Journal:
+    """An append-only file of JSON lines, written by one process."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file; raises `OSError` where that cannot be done."""
+        self.path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._torn = False
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append one line; raises `OSError` where the disk refuses it."""
+        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        if self._torn:
+            data = b"\n" + data
+        written = 0
+        try:
+            written = os.write(self._file, data)
+        finally:
+            self._torn = written != len(data) and (self._torn or written > 0)
+        if written != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a journal that are whole; a torn or damaged line is passed over."""
+    data = path.read_bytes()
+    for text in data.split(b"\n"):
+        if text:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(line, dict):
+                yield line

@@ -1,0 +1,1 @@
+"""What reads journals and captures, with or without Ray."""

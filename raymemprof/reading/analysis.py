@@ -1,0 +1,579 @@
+"""Reads one capture, and sorts what it allocated by the calls that did.
+
+memray knows the peak of a process; a capture shared by many calls has one peak for each. So the records are followed one
+by one: an allocation belongs to the calls whose frames are in its stack (`journal.py` says how those are named), and each
+call has an account of what it holds, line by line, and held at its own peak. Runs in a reader process (`processes.py`).
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import journal as contract
+
+if TYPE_CHECKING:
+    import memray
+
+_MARK_DEPTH = 16
+"""How deep in a stack a mark's frame may lie: with native frames there are some of C's above it."""
+
+_RUN_USER_CODE = ("decorator.py", "frames.py")
+
+__all__ = ["Place", "Profile", "Request", "Result", "Row", "Snapshot", "analyse"]
+
+Frame = tuple[str, str, int]
+"""Function, file, line."""
+Stack = tuple[Frame, ...]
+"""Innermost frame first, as memray has them."""
+Place = tuple[int, int]
+"""A call's slot and turn in its capture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to read: the calls at `places`, each by itself, or the whole capture where that is None."""
+
+    path: str
+    places: tuple[Place, ...] | None = None
+    view: str = "peak"
+    """ "peak", "leaks" or "temporary"; None reads totals only."""
+    temporal: bool = False
+    window: tuple[float, float] | None = None
+    """Seconds since the epoch between which a temporal report's allocations were made; memray has them to 10 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one call stack allocated, by one allocator."""
+
+    stack: Stack
+    allocator: int
+    bytes: int
+    allocations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole process at one moment, as memray saw it: milliseconds since the epoch, bytes."""
+
+    time: int
+    rss: int
+    heap: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalRow:
+    """What one call stack allocated, with when (`intervals`: from snapshot, to snapshot or None, allocations, bytes)."""
+
+    stack: Stack
+    allocator: int
+    intervals: tuple[tuple[int, int | None, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What one call, or a whole capture, allocated."""
+
+    peak: int
+    alive_at_end: int
+    allocations: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a capture holds of what was asked for."""
+
+    profiles: dict[Place | None, Profile]
+    snapshots: tuple[Snapshot, ...]
+    pid: int
+    native: bool
+    python_allocators: bool
+    started_at: datetime
+    ended_at: datetime
+    command: str
+    foreign: bool
+    """Whether raymemprof did not write this capture."""
+    temporal_rows: tuple[TemporalRow, ...] = ()
+    high_water_marks: tuple[int, ...] | None = None
+
+
+def analyse(request: Request) -> Result:
+    """Read a capture; raises what memray raises on a bad file (or takes the process down with it)."""
+    import memray
+
+    with memray.FileReader(request.path) as reader:
+        meta = reader.metadata
+        native = meta.has_native_traces
+        snapshots = tuple(Snapshot(s.time, s.rss, s.heap) for s in reader.get_memory_snapshots())
+        foreign = not _is_ours(Path(request.path), reader)
+        ledger = None if foreign else _Ledger(request, native)
+        if ledger is not None:
+            ledger.follow(reader.get_allocation_records())
+            foreign = not ledger.seen_calls and request.places is None
+        if foreign:
+            profiles: dict[Place | None, Profile] = {None: _whole(reader, request, native)}
+        else:
+            assert ledger is not None
+            profiles = ledger.profiles()
+        temporal_rows: tuple[TemporalRow, ...] = ()
+        marks: tuple[int, ...] | None = None
+        if request.temporal:
+            first, last = _window(snapshots, request.window)
+            temporal_rows, marks = _temporal(reader, request, native, None if foreign else ledger, first, last)
+        return Result(
+            profiles=profiles,
+            snapshots=snapshots,
+            pid=meta.pid,
+            native=native,
+            python_allocators=meta.trace_python_allocators,
+            started_at=meta.start_time,
+            ended_at=meta.end_time,
+            command=meta.command_line,
+            foreign=foreign,
+            temporal_rows=temporal_rows,
+            high_water_marks=marks,
+        )
+
+
+def _is_ours(path: Path, reader: memray.FileReader) -> bool:
+    """Whether raymemprof wrote this capture, by its name or, if renamed, by the frames in it."""
+    if path.name.startswith(contract.PREFIX):
+        return True
+    records = reader.get_high_watermark_allocation_records(merge_threads=True)
+    return any(frame[1] == contract.FRAME_FILE for record in records for frame in record.stack_trace())
+
+
+def _whole(reader: memray.FileReader, request: Request, native: bool) -> Profile:
+    """A capture that is none of ours, as memray itself reports it."""
+    leaks = list(reader.get_leaked_allocation_records(merge_threads=True))
+    if request.view == "leaks":
+        records: Iterable[Any] = leaks
+    elif request.view == "temporary":
+        records = reader.get_temporary_allocation_records(merge_threads=True)
+    else:
+        records = reader.get_high_watermark_allocation_records(merge_threads=True)
+    rows = tuple(
+        Row(_stack(record, native), record.allocator, record.size, record.n_allocations) for record in records
+    )
+    return Profile(
+        peak=reader.metadata.peak_memory,
+        alive_at_end=sum(record.size for record in leaks),
+        allocations=reader.metadata.total_allocations,
+        rows=rows,
+    )
+
+
+def _stack(record: Any, native: bool) -> Stack:
+    return tuple(record.hybrid_stack_trace() if native else record.stack_trace())
+
+
+def _window(snapshots: tuple[Snapshot, ...], window: tuple[float, float] | None) -> tuple[int, int]:
+    """The numbers of the first and last snapshot that allocations of this time can have been made before."""
+    if window is None:
+        return 0, len(snapshots)
+    times = [snapshot.time / 1e3 for snapshot in snapshots]
+    return bisect.bisect_left(times, window[0]), bisect.bisect_left(times, window[1])
+
+
+def _temporal(
+    reader: memray.FileReader, request: Request, native: bool, ledger: _Ledger | None, first: int, last: int
+) -> tuple[tuple[TemporalRow, ...], tuple[int, ...] | None]:
+    """The capture's allocations over time, cut to the calls asked for."""
+    marks: tuple[int, ...] | None = None
+    records: Iterable[Any]
+    if request.view == "leaks":
+        records = reader.get_temporal_allocation_records(merge_threads=True)
+    else:
+        records, water = reader.get_temporal_high_water_mark_allocation_records(merge_threads=True)
+        marks = tuple(water)
+    rows = []
+    for record in records:
+        stack: Stack | None = _stack(record, native)
+        if ledger is not None:
+            stack = ledger.cut_for_request(stack or ())
+        if stack is not None:
+            intervals = tuple(
+                (i.allocated_before_snapshot, i.deallocated_before_snapshot, i.n_allocations, i.n_bytes)
+                for i in record.intervals
+                if first <= i.allocated_before_snapshot <= last
+            )
+            if intervals:
+                rows.append(TemporalRow(stack, record.allocator, intervals))
+    return tuple(rows), marks
+
+
+class _Account:
+    """What a call, or the capture, holds by place in the code, and held at its peak."""
+
+    __slots__ = ("_at", "_peak_id", "allocations", "closed", "current", "peak", "temporary")
+
+    def __init__(self) -> None:
+        self.current = 0
+        self.peak = 0
+        self.allocations = 0
+        self.closed = False
+        self.temporary: dict[Any, list[int]] = {}
+        # By (stack, allocator): bytes and allocations now, the same at the peak numbered last. What is numbered lower
+        # than the latest peak has not changed since, so what it has now is what it had then.
+        self._at: dict[Any, list[int]] = {}
+        self._peak_id = 0
+
+    def add(self, key: Any, size: int, count: int = 1) -> None:
+        place = self._at.get(key)
+        if place is None:
+            place = self._at[key] = [0, 0, 0, 0, self._peak_id]
+        elif place[4] != self._peak_id:
+            place[2], place[3], place[4] = place[0], place[1], self._peak_id
+        place[0] += size
+        place[1] += count
+        self.current += size
+        self.allocations += 1
+        if self.current > self.peak:
+            self.peak = self.current
+            self._peak_id += 1
+
+    def remove(self, key: Any, size: int, count: int = 1) -> None:
+        if self.closed:
+            return
+        place = self._at[key]
+        if place[4] != self._peak_id:
+            place[2], place[3], place[4] = place[0], place[1], self._peak_id
+        place[0] -= size
+        place[1] -= count
+        self.current -= size
+
+    def rows(self, view: str) -> Iterator[tuple[Any, int, int]]:
+        if view == "temporary":
+            for key, (size, count) in self.temporary.items():
+                yield key, size, count
+            return
+        for key, (size, count, peak_size, peak_count, peak_id) in self._at.items():
+            if view == "peak" and peak_id == self._peak_id:
+                size, count = peak_size, peak_count
+            if size:
+                yield key, size, max(count, 1)
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    slot: int
+    turn: int
+    account: _Account | None
+    parent: _Call | None
+    owner: tuple[str, str] | None = None
+    """For a block: function and file of the frame it stands in."""
+    children: list[_Call] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _StackInfo:
+    stack: Stack
+    slots: tuple[int, ...]
+    """Outermost first."""
+    marker: str | None
+    """The file of the marking frame, where this is a mark."""
+    marked_slot: int
+    owners: frozenset[tuple[str, str]]
+    stray: bool
+    """Whether an allocation here may be a call's although no call's frame is in the stack: on a thread of its own."""
+
+
+class _Ledger:
+    """Follows a capture's records and keeps the accounts."""
+
+    def __init__(self, request: Request, native: bool) -> None:
+        self._request = request
+        self._native = native
+        self._stacks: dict[Any, _StackInfo] = {}
+        self._running: dict[int, _Call] = {}
+        self._turns: dict[int, int] = {}
+        self._blocks: dict[int, list[_Call]] = {}
+        self._sole: tuple[_Call, ...] = ()
+        self._wanted = set(request.places) if request.places is not None else None
+        self._results: dict[Place | None, tuple[_Account, _Call | None]] = {}
+        self._everything = _Account() if self._wanted is None else None
+        self.seen_calls = False
+
+    def follow(self, records: Iterable[Any]) -> None:
+        import memray
+
+        types = memray.AllocatorType
+        frees = {int(types.FREE), int(types.PYMALLOC_FREE)}
+        mmap, munmap = int(types.MMAP), int(types.MUNMAP)
+        live: dict[int, tuple[int, Any, tuple[_Account, ...]]] = {}
+        maps: dict[int, tuple[int, Any, tuple[_Account, ...]]] = {}
+        recent: dict[int, deque[tuple[int, int, Any, tuple[_Account, ...]]]] = {}
+        temporary = self._request.view == "temporary"
+        stacks, native = self._stacks, self._native
+        for record in records:
+            allocator = record.allocator
+            address = record.address
+            if allocator in frees:
+                entry = live.pop(address, None)
+                if entry is not None:
+                    size, key, accounts = entry
+                    for account in accounts:
+                        account.remove(key, size)
+                    if temporary:
+                        _note_temporary(recent.get(record.tid), address)
+                continue
+            size = record.size
+            if allocator == munmap:
+                _unmap(maps, address, size)
+                continue
+            stack_key = (
+                (record.stack_id, record.native_stack_id, record.native_segment_generation)
+                if native
+                else record.stack_id
+            )
+            info = stacks.get(stack_key)
+            if info is None:
+                info = stacks[stack_key] = _inspect(_stack(record, native))
+            if info.marker is not None:
+                self._mark(info, record.tid)
+                continue
+            accounts = self._accounts(info, record.tid)
+            if not accounts:
+                if address in live:
+                    _drop(live, address)
+                continue
+            key = (stack_key, allocator)
+            table = maps if allocator == mmap else live
+            if address in table:
+                _drop(table, address)
+            for account in accounts:
+                account.add(key, size)
+            table[address] = (size, key, accounts)
+            if temporary:
+                recent.setdefault(record.tid, deque(maxlen=2)).append((address, size, key, accounts))
+        for call in list(self._running.values()):
+            self._end(call)
+
+    def _accounts(self, info: _StackInfo, tid: int) -> tuple[_Account, ...]:
+        """The accounts that an allocation goes to."""
+        slots = info.slots
+        running = self._running
+        if len(slots) == 1 and not self._blocks and self._everything is None:
+            call = running.get(slots[0])
+            return (call.account,) if call is not None and call.account is not None else ()
+        calls = [running[slot] for slot in slots if slot in running]
+        for block in self._blocks.get(tid, ()):
+            if block.owner in info.owners and (block.parent is None or block.parent in calls):
+                calls.append(block)
+        if not calls and info.stray:
+            calls.extend(self._sole)
+        accounts = [call.account for call in calls if call.account is not None]
+        if self._everything is not None and (calls or slots):
+            accounts.append(self._everything)
+        return tuple(accounts)
+
+    def _mark(self, info: _StackInfo, tid: int) -> None:
+        slot = info.marked_slot
+        if info.marker == contract.END_FILE:
+            call = self._running.get(slot)
+            if call is not None:
+                self._end(call)
+        else:
+            stale = self._running.get(slot)
+            if stale is not None:
+                self._end(stale)
+            turn = self._turns[slot] = self._turns.get(slot, -1) + 1
+            self.seen_calls = True
+            wanted = self._wanted is not None and (slot, turn) in self._wanted
+            account = _Account() if wanted else None
+            frames = [(name, file) for name, file, _ in reversed(info.stack)]
+            slots = [contract.slot_of(name) for name, file in frames if file == contract.FRAME_FILE]
+            parents = [self._running[s] for s in slots if s in self._running]
+            parents += [block for block in self._blocks.get(tid, ()) if block.owner in frames]
+            call = _Call(slot, turn, account, parents[-1] if parents else None)
+            if call.parent is not None:
+                call.parent.children.append(call)
+            if info.marker == contract.BEGIN_BLOCK_FILE:
+                call.owner = _block_owner(info.stack)
+                self._blocks.setdefault(tid, []).append(call)
+            self._running[slot] = call
+            if account is not None:
+                self._results[slot, turn] = (account, call)
+        self._sole = self._sole_chain()
+
+    def _end(self, call: _Call) -> None:
+        if call.account is not None:
+            call.account.closed = True
+        del self._running[call.slot]
+        if call.parent is not None:
+            call.parent.children.remove(call)
+        for child in call.children:
+            child.parent = call.parent
+            if call.parent is not None:
+                call.parent.children.append(child)
+        if call.owner is not None:
+            for tid, blocks in list(self._blocks.items()):
+                if call in blocks:
+                    blocks.remove(call)
+                    if not blocks:
+                        del self._blocks[tid]
+
+    def _sole_chain(self) -> tuple[_Call, ...]:
+        """The calls that run, if they are one within the other."""
+        tops = [call for call in self._running.values() if call.parent is None]
+        chain: list[_Call] = []
+        while len(tops) == 1:
+            chain.append(tops[0])
+            tops = tops[0].children
+        return () if tops else tuple(chain)
+
+    def profiles(self) -> dict[Place | None, Profile]:
+        results: dict[Place | None, tuple[_Account, _Call | None]] = dict(self._results)
+        if self._everything is not None:
+            results[None] = (self._everything, None)
+        return {place: self._profile(account, call) for place, (account, call) in results.items()}
+
+    def _profile(self, account: _Account, call: _Call | None) -> Profile:
+        merged: dict[tuple[Stack, int], list[int]] = {}
+        for (stack_key, allocator), size, count in account.rows(self._request.view):
+            stack = _cut(self._stacks[stack_key], call)
+            total = merged.setdefault((stack, allocator), [0, 0])
+            total[0] += size
+            total[1] += count
+        return Profile(
+            peak=account.peak,
+            alive_at_end=account.current,
+            allocations=account.allocations,
+            rows=tuple(Row(stack, allocator, size, n) for (stack, allocator), (size, n) in merged.items()),
+        )
+
+    def cut_for_request(self, stack: Stack) -> Stack | None:
+        """The stack from its call's frame on, or None where it is not in any call that was asked for."""
+        info = _inspect(stack)
+        if info.marker is not None:
+            return None
+        calls = [call for _, call in self._results.values() if call is not None]
+        if self._everything is not None:
+            return _cut(info, None) if info.slots else None
+        for call in calls:
+            if call.slot in info.slots or (call.owner is not None and call.owner in info.owners):
+                return _cut(info, call)
+        return None
+
+
+def _inspect(stack: Stack) -> _StackInfo:
+    marker, marked_slot = None, -1
+    for name, file, _ in stack[:_MARK_DEPTH]:
+        if file in (contract.BEGIN_FILE, contract.BEGIN_BLOCK_FILE, contract.END_FILE):
+            marker, marked_slot = file, contract.slot_of(name)
+    slots = tuple(contract.slot_of(name) for name, file, _ in reversed(stack) if file == contract.FRAME_FILE)
+    if _is_recording(stack):
+        return _StackInfo(stack, (), marker, marked_slot, frozenset(), stray=False)
+    stray = not slots and (not stack or _is_users_thread(stack))
+    return _StackInfo(stack, slots, marker, marked_slot, frozenset((name, file) for name, file, _ in stack), stray)
+
+
+def _is_recording(stack: Stack) -> bool:
+    """Whether it is raymemprof's own code that allocates, and not code that it runs for the user."""
+    for depth, (_, file, _) in enumerate(stack):
+        if file == contract.FRAME_FILE:
+            return False
+        parts = Path(file).parts
+        if parts[-3:-1] == ("raymemprof", "recording") and (depth == 0 or parts[-1] not in _RUN_USER_CODE):
+            return True
+    return False
+
+
+def _is_users_thread(stack: Stack) -> bool:
+    """Whether a thread, or an event loop's task, does a user's work: not the main thread's, and none of Ray's."""
+    if not stack[-1][0].endswith("_bootstrap"):
+        return False
+    print(stack) if "packb" in str(stack) else 0
+    work = [Path(file).parts for _, file, _ in stack if not _is_plumbing(file)]
+    return bool(work) and not any(_is_package(parts, "ray") or _is_package(parts, "raymemprof") for parts in work)
+
+
+def _is_plumbing(file: str) -> bool:
+    """Whether a file is of those that run threads and event loops, whatever they run."""
+    parts = Path(file).parts
+    return (
+        parts[-1:] == ("threading.py",)
+        or "asyncio" in parts[-2:]
+        or parts[-3:-1] == ("concurrent", "futures")
+        or file.startswith("<frozen")
+    )
+
+
+def _is_package(parts: tuple[str, ...], name: str) -> bool:
+    """Whether a file is in the installed package of that name."""
+    return any(parts[i : i + 2] == (folder, name) for i, folder in enumerate(parts) if folder.endswith("-packages"))
+
+
+def _block_owner(stack: Stack) -> tuple[str, str] | None:
+    """The frame that a `with` block stands in: the first that is not of ours or of contextlib."""
+    marked = False
+    for name, file, _ in stack:
+        marked = marked or file == contract.BEGIN_BLOCK_FILE
+        path = Path(file)
+        if marked and file.endswith(".py") and path.name != "contextlib.py" and path.parent.name != "recording":
+            return name, file
+    return None
+
+
+def _cut(info: _StackInfo, call: _Call | None) -> Stack:
+    """The stack from the call's own frame on, that frame not included; from the outermost call's for a capture."""
+    stack = info.stack
+    found = None
+    for index, (name, file, _) in enumerate(stack):
+        if file == contract.FRAME_FILE and (call is None or contract.slot_of(name) == call.slot):
+            found = index
+    if found is not None:
+        return stack[:found] or ((stack[found][0].rpartition(" [slot")[0], "", 0),)
+    if call is not None and call.owner is not None:
+        for index in range(len(stack) - 1, -1, -1):
+            if stack[index][:2] == call.owner:
+                return stack[: index + 1]
+    return stack
+
+
+def _drop(table: dict[int, tuple[int, Any, tuple[_Account, ...]]], address: int) -> None:
+    """Forget an allocation whose end was not recorded: its address is in use again."""
+    size, key, accounts = table.pop(address)
+    for account in accounts:
+        account.remove(key, size)
+
+
+def _unmap(maps: dict[int, tuple[int, Any, tuple[_Account, ...]]], address: int, size: int) -> None:
+    """Take a range out of the mappings, which may be parts of several."""
+    entry = maps.get(address)
+    if entry is not None and entry[0] == size:
+        _drop(maps, address)
+        return
+    end = address + size
+    hit = [(start, entry) for start, entry in maps.items() if start < end and address < start + entry[0]]
+    for start, (length, key, accounts) in hit:
+        del maps[start]
+        kept = 0
+        if start < address:
+            maps[start] = (address - start, key, accounts)
+            kept += address - start
+        if end < start + length:
+            maps[end] = (start + length - end, key, accounts)
+            kept += start + length - end
+        for account in accounts:
+            account.remove(key, length - kept, 0 if kept else 1)
+
+
+def _note_temporary(recent: deque[tuple[int, int, Any, tuple[_Account, ...]]] | None, address: int) -> None:
+    """Count an allocation as temporary that was freed before two more were made on its thread, as memray does."""
+    for entry in recent or ():
+        if entry[0] == address:
+            _, size, key, accounts = entry
+            for account in accounts:
+                total = account.temporary.setdefault(key, [0, 0])
+                total[0] += size
+                total[1] += 1
+            recent.remove(entry)  # type: ignore[union-attr]
+            return

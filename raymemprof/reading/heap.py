@@ -1,0 +1,173 @@
+"""`heap()`: what calls allocated, in numbers and by line."""
+
+from __future__ import annotations
+
+import html
+import os
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..rows import Rows, show_bytes
+from .analysis import Profile, Row, Stack
+from .targets import Target, read_target
+
+_NATIVE_SUFFIXES = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxi", ".rs", ".s", ".so", ".dylib"}
+
+__all__ = ["Heap", "Line", "Lines", "heap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of code and what it held.
+
+    Attributes:
+        function: the function it stands in.
+        file: its file.
+        line: its number.
+        bytes: what it had allocated and not freed at the peak.
+        allocations: in how many allocations.
+    """
+
+    function: str
+    file: str
+    line: int
+    bytes: int
+    allocations: int
+
+
+class Lines(Rows[Line]):
+    """A sequence of `Line`, the largest first."""
+
+    title: ClassVar[str] = "lines by memory held at the peak"
+    columns: ClassVar[tuple[tuple[str, Callable[[Any], str], bool], ...]] = (
+        ("function", lambda line: line.function, False),
+        ("line", lambda line: f"{line.file}:{line.line}", False),
+        ("bytes", lambda line: show_bytes(line.bytes), True),
+        ("allocations", lambda line: f"{line.allocations:,}", True),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """What a call, a capture, or many of them together allocated.
+
+    Attributes:
+        peak: the most bytes that were allocated at once; of many calls the sum of each call's own peak.
+        alive_at_end: bytes still allocated when the call returned, its result included; at death if it was killed.
+        allocations: how many allocations were made in all.
+        calls: how many calls, or whole captures, this is the sum of.
+        title: what it is of.
+    """
+
+    title: str
+    peak: int
+    alive_at_end: int
+    allocations: int
+    calls: int
+    lines: Lines
+
+    def top(self, n: int = 10) -> Lines:
+        """Return the `n` lines that held most at the peak.
+
+        Memory is put down to the user's line that asked for it: the innermost one outside the standard library and
+        site-packages, or the innermost of all where every line is of those.
+        """
+        return self.lines[:n]  # type: ignore[return-value]
+
+    def summary(self) -> str:
+        """Return the figures in one line."""
+        of = f" over {self.calls} calls" if self.calls > 1 else ""
+        return (
+            f"{self.title}{of}: peak {show_bytes(self.peak)}, {show_bytes(self.alive_at_end)} alive at the end, "
+            f"{self.allocations:,} allocations"
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.summary()}\n{self.top()!r}"
+
+    def _repr_html_(self) -> str:
+        """Return the figures and the lines as a notebook shows them."""
+        return f"<div>{html.escape(self.summary())}</div>{self.top()._repr_html_()}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures and the lines, for JSON."""
+        return {
+            "title": self.title,
+            "peak": self.peak,
+            "alive_at_end": self.alive_at_end,
+            "allocations": self.allocations,
+            "calls": self.calls,
+            "lines": list(self.lines),
+        }
+
+
+def heap(target: Target) -> Heap:
+    """Return what a call allocated: its own peak, what was left at its end, and the lines that did it.
+
+    Args:
+        target: a `Call`, a `Capture` or path (all calls in it, at the moment when they held most together; of a capture
+            that raymemprof did not write, the whole process), or several of these: each at its own peak, summed.
+
+    Returns:
+        A `Heap`; bytes as memray counts them: what was asked of `malloc`, `mmap` and their kin.
+
+    Raises:
+        CaptureError: the capture is missing, damaged, or the call was not traced; with the reason.
+        FileNotFoundError: there is no such file.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
+        ...     data = bytearray(1_000_000)
+        >>> load = raymemprof.calls("/tmp/raymemprof-example", name="load")[-1]
+        >>> 1_000_000 <= raymemprof.heap(load).peak < 1_100_000
+        True
+    """
+    reading = read_target(target)
+    return Heap(
+        title=reading.title,
+        peak=sum(profile.peak for profile in reading.profiles),
+        alive_at_end=sum(profile.alive_at_end for profile in reading.profiles),
+        allocations=sum(profile.allocations for profile in reading.profiles),
+        calls=len(reading.profiles),
+        lines=_by_line(reading.profiles),
+    )
+
+
+def _by_line(profiles: tuple[Profile, ...]) -> Lines:
+    found: dict[tuple[str, str, int], list[int]] = {}
+    rows: list[Row] = [row for profile in profiles for row in profile.rows]
+    for row in rows:
+        total = found.setdefault(_guilty(row.stack), [0, 0])
+        total[0] += row.bytes
+        total[1] += row.allocations
+    lines = [Line(*frame, size, count) for frame, (size, count) in found.items()]
+    return Lines(sorted(lines, key=lambda line: -line.bytes))
+
+
+def _guilty(stack: Stack) -> tuple[str, str, int]:
+    """Return the innermost frame that is the user's own, else the innermost."""
+    for frame in stack:
+        if _is_users(frame[1]):
+            return frame
+    return stack[0] if stack else ("native code", "", 0)
+
+
+@lru_cache(maxsize=10_000)
+def _is_users(file: str) -> bool:
+    if not file or file.startswith("<frozen") or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
+        return False
+    parts = Path(file).parts
+    if "site-packages" in parts or "dist-packages" in parts:
+        return False
+    return not file.startswith(_standard_library())
+
+
+@lru_cache(maxsize=1)
+def _standard_library() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    return tuple({os.path.join(paths[key], "") for key in ("stdlib", "platstdlib")})

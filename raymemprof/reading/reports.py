@@ -1,0 +1,284 @@
+"""Flame graphs, tables and speedscope files, drawn by memray's own reporters, and how a notebook shows them."""
+
+from __future__ import annotations
+
+import html
+import os
+import tempfile
+import webbrowser
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .analysis import Row, Stack
+from .targets import Reading, Target, read_target
+
+if TYPE_CHECKING:
+    from memray import Metadata
+
+__all__ = ["VIEWS", "Report", "flamegraph", "speedscope", "table"]
+
+VIEWS = ("peak", "leaks", "temporary")
+_HEIGHT = 640
+"""Pixels that a report is high in a notebook."""
+_MERGED_THREADS = -1
+"""memray's number for "whatever thread it was"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report that was written to a file.
+
+    Attributes:
+        path: the file.
+        kind: "flamegraph", "table" or "speedscope".
+        title: what it is of.
+    """
+
+    path: Path
+    kind: str
+    title: str
+
+    def open(self) -> None:
+        """Show the report in a web browser."""
+        webbrowser.open(self.path.absolute().as_uri())
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it: all of it, inline, needing no file beside the notebook."""
+        name = html.escape(str(self.path))
+        if self.kind == "speedscope":
+            return f"<div>{html.escape(self.title)}: <code>{name}</code>, to be opened with speedscope.</div>"
+        content = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
+        return (
+            f'<div style="font-size:small">{html.escape(self.title)} · <code>{name}</code></div>'
+            f'<iframe srcdoc="{content}" width="100%" height="{_HEIGHT}" style="border:1px solid #ccc" '
+            f'title="{html.escape(self.title, quote=True)}" sandbox="allow-scripts allow-same-origin allow-popups '
+            'allow-downloads allow-modals"></iframe>'
+        )
+
+
+def flamegraph(
+    target: Target,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    view: str = "peak",
+    temporal: bool = False,
+    offline: bool = True,
+) -> Report:
+    """Draw a flame graph of what calls held, as one HTML file.
+
+    Args:
+        target: a `Call`, a `Capture`, the path of any memray capture, or several of these, which are summed: each call
+            at its own peak.
+        output: the file to write; by default `raymemprof-flamegraph-<call>.html` in the current folder. It appears
+            whole or not at all.
+        view: "peak": what was held at the peak; "leaks": what was left at the end; "temporary": what was freed again
+            before two more allocations were made.
+        temporal: draw the heap over time, with a range to select. Of one call or capture only.
+        offline: put all scripts and styles into the file (4.5 MB), so that it needs no network.
+
+    Returns:
+        A `Report`, which a notebook shows inline and which has `.path` and `.open()`.
+
+    Raises:
+        CaptureError: the capture is missing, damaged, or the call was not traced; with the reason.
+        FileNotFoundError: there is no such file.
+        ValueError: an option makes no sense.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
+        ...     data = bytearray(1_000_000)
+        >>> load = raymemprof.calls("/tmp/raymemprof-example", name="load")[-1]
+        >>> raymemprof.flamegraph(load, "/tmp/raymemprof-example/load.html").path.name
+        'load.html'
+    """
+    _check_view(view)
+    if temporal and view == "temporary":
+        raise ValueError('a temporal flame graph shows "peak" or "leaks", not "temporary".')
+    reading = read_target(target, view, temporal)
+    from memray.reporters.flamegraph import FlameGraphReporter
+
+    snapshots = _snapshots(reading)
+    if temporal:
+        marks = None if reading.high_water_marks is None else list(reading.high_water_marks)
+        reporter: Any = FlameGraphReporter.from_temporal_snapshot(
+            _temporal_records(reading), memory_records=snapshots, native_traces=False, high_water_mark_by_snapshot=marks
+        )
+    else:
+        reporter = FlameGraphReporter.from_snapshot(
+            _records(reading), memory_records=snapshots, native_traces=False
+        )
+    return _write(reading, reporter, "flamegraph", "html", output, view, offline)
+
+
+def table(
+    target: Target, output: str | os.PathLike[str] | None = None, *, view: str = "peak", offline: bool = True
+) -> Report:
+    """Write a table of what each line held, sortable and searchable, as one HTML file.
+
+    Takes, returns and raises what `flamegraph` does.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
+        ...     data = bytearray(1_000_000)
+        >>> load = raymemprof.calls("/tmp/raymemprof-example", name="load")[-1]
+        >>> raymemprof.table(load, "/tmp/raymemprof-example/load-table.html").kind
+        'table'
+    """
+    _check_view(view)
+    reading = read_target(target, view)
+    from memray.reporters.table import TableReporter
+
+    reporter = TableReporter.from_snapshot(
+        _records(reading), memory_records=_snapshots(reading), native_traces=False
+    )
+    return _write(reading, reporter, "table", "html", output, view, offline)
+
+
+def speedscope(target: Target, output: str | os.PathLike[str] | None = None, *, view: str = "peak") -> Report:
+    """Write what calls held as a JSON file for speedscope.
+
+    Takes, returns and raises what `flamegraph` does.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
+        ...     data = bytearray(1_000_000)
+        >>> load = raymemprof.calls("/tmp/raymemprof-example", name="load")[-1]
+        >>> raymemprof.speedscope(load, "/tmp/raymemprof-example/load.json").path.suffix
+        '.json'
+    """
+    _check_view(view)
+    reading = read_target(target, view)
+    from memray.reporters.transform import TransformReporter
+
+    reporter = TransformReporter(
+        _records(reading), format="speedscope", memory_records=_snapshots(reading), native_traces=False
+    )
+    return _write(reading, reporter, "speedscope", "json", output, view, offline=True)
+
+
+class _Record:
+    """One row as memray's reporters take it: the face of its `AllocationRecord`."""
+
+    __slots__ = ("allocator", "n_allocations", "size", "stack")
+
+    tid = _MERGED_THREADS
+    thread_name = "merged thread"
+
+    def __init__(self, stack: Stack, allocator: int, size: int, n_allocations: int) -> None:
+        self.stack = stack
+        self.allocator = allocator
+        self.size = size
+        self.n_allocations = n_allocations
+
+    def stack_trace(self, max_stacks: int | None = None) -> list[tuple[str, str, int]]:
+        return list(self.stack[:max_stacks])
+
+    hybrid_stack_trace = stack_trace
+
+
+def _records(reading: Reading) -> Iterable[Any]:
+    """The rows of all profiles, those of the same place summed."""
+    merged: dict[tuple[Stack, int], _Record] = {}
+    rows: Iterable[Row] = (row for profile in reading.profiles for row in profile.rows)
+    for row in rows:
+        key = (row.stack, row.allocator)
+        record = merged.get(key)
+        if record is None:
+            merged[key] = _Record(row.stack, row.allocator, row.bytes, row.allocations)
+        else:
+            record.size += row.bytes
+            record.n_allocations += row.allocations
+    return list(merged.values())
+
+
+def _temporal_records(reading: Reading) -> Iterable[Any]:
+    from memray._memray import Interval, TemporalAllocationRecord
+
+    class Record(TemporalAllocationRecord):  # type: ignore[misc]  # the reporter asks for memray's own type
+        """One row over time, with its stack at hand instead of in a capture."""
+
+        tid = _MERGED_THREADS
+        thread_name = "merged thread"
+        stack: Stack = ()
+
+        def stack_trace(self, max_stacks: int | None = None) -> list[tuple[str, str, int]]:
+            return list(self.stack[:max_stacks])
+
+    records = []
+    for row in reading.temporal_rows:
+        record = Record((_MERGED_THREADS, row.allocator, 0, 0, 0))
+        record.stack = row.stack
+        record.intervals = [Interval(start, end, count, size) for start, end, count, size in row.intervals]
+        records.append(record)
+    return records
+
+
+def _snapshots(reading: Reading) -> tuple[Any, ...]:
+    from memray import MemorySnapshot
+
+    return tuple(MemorySnapshot(shot.time, shot.rss, shot.heap) for shot in reading.snapshots)
+
+
+def _metadata(reading: Reading) -> Metadata:
+    from memray import FileFormat, Metadata
+
+    return Metadata(
+        start_time=reading.started_at,
+        end_time=reading.ended_at,
+        total_allocations=sum(profile.allocations for profile in reading.profiles),
+        total_frames=len({frame for profile in reading.profiles for row in profile.rows for frame in row.stack}),
+        peak_memory=sum(profile.peak for profile in reading.profiles),
+        command_line=reading.title,
+        pid=reading.pid,
+        main_thread_id=_MERGED_THREADS,
+        python_allocator="unknown",
+        has_native_traces=reading.native,
+        trace_python_allocators=reading.python_allocators,
+        file_format=FileFormat.ALL_ALLOCATIONS,
+    )
+
+
+def _write(
+    reading: Reading, reporter: Any, kind: str, suffix: str, output: str | os.PathLike[str] | None, view: str, offline: bool
+) -> Report:
+    """Render to a temporary file beside the output, and put it in place when it is whole."""
+    name = f"raymemprof-{kind}-{reading.stem}{'' if view == 'peak' else f'-{view}'}.{suffix}"
+    path = Path(name if output is None else output).absolute()
+    if path.is_dir():
+        path = path / name
+    if any(path.exists() and path.samefile(capture) for capture in reading.paths):
+        raise ValueError(f"{path} is the capture itself; give another output.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist, so no report can be written there.")
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name[:100]}-", delete=False
+    ) as file:
+        try:
+            reporter.render(
+                outfile=file,
+                metadata=_metadata(reading),
+                show_memory_leaks=view == "leaks",
+                merge_threads=True,
+                inverted=False,
+                no_web=offline,
+            )
+            file.flush()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    return Report(path, kind, reading.title)
+
+
+def _check_view(view: str) -> None:
+    if view not in VIEWS:
+        raise ValueError(f"view={view!r} is none of {', '.join(VIEWS)}.")

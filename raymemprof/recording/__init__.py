@@ -1,0 +1,1 @@
+"""What runs inside Ray workers: light imports, and nothing that can raise into user code."""

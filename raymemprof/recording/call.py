@@ -1,0 +1,341 @@
+"""One profiled call: its identity in Ray, the frame it runs in, its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .. import journal as contract
+from .. import ray_runtime
+from . import frames, memory, notes
+from .options import Options, Settings, resolve
+from .sampler import sampler
+from .tracker import Lease, Refused, tracker
+
+__all__ = ["Profile", "RunningCall", "begin", "end"]
+
+_MOST_ERROR_TEXT = 500
+
+
+class Profile:
+    """What was decorated and how: all that a wrapper takes along to the worker."""
+
+    __slots__ = ("_settings", "kind", "name", "options")
+
+    def __init__(self, name: str, kind: str, options: Options) -> None:
+        self.name = name
+        self.kind = kind
+        self.options = options
+        self._settings: Settings | None = None
+
+    def __reduce__(self) -> tuple[type[Profile], tuple[str, str, Options]]:
+        return Profile, (self.name, self.kind, self.options)
+
+    def settings(self) -> Settings:
+        """Return what holds in this process; its environment is read once."""
+        settings = self._settings
+        if settings is None:
+            settings, complaints = resolve(self.options)
+            for complaint in complaints:
+                notes.once(complaint, complaint)
+            self._settings = settings
+        return settings
+
+
+class RunningCall:
+    """A call between its beginning and its end."""
+
+    __slots__ = (
+        "_first_peak_rss",
+        "_entered",
+        "_most_shared",
+        "_outer",
+        "_started",
+        "_steps_left",
+        "enclosing",
+        "ended",
+        "function",
+        "instance",
+        "journal",
+        "lease",
+        "number",
+        "peak",
+        "profile",
+        "settings",
+        "written_peak",
+    )
+
+    def __init__(self, profile: Profile, settings: Settings, function: object, instance: object) -> None:
+        self.profile = profile
+        self.settings = settings
+        self.function = function
+        self.instance = instance
+        self.enclosing: RunningCall | None = None
+        self.lease: Lease | None = None
+        self.ended = False
+        self.number = -1
+        self._entered = False
+        self._steps_left = ["mark", "sampler", "journal", "release"]
+
+    def enter(self) -> None:
+        """Make this the call that the running code belongs to."""
+        self._outer = _current.get()
+        _current.set(self)
+        self._entered = True
+
+    def leave(self) -> None:
+        """Undo `enter`."""
+        if self._entered:
+            self._entered = False
+            _current.set(self._outer)
+
+    def covers(self, function: object, instance: object) -> bool:
+        """Whether a call made inside this one is part of it: recursion, or an actor's method calling another."""
+        call: RunningCall | None = self
+        while call is not None:
+            if not call.ended and (
+                call.function is function or (instance is not None and call.instance is instance)
+            ):
+                return True
+            call = call.enclosing
+        return False
+
+    def start(self, block: bool) -> None:
+        """Write the call's beginning; raises what goes wrong."""
+        settings, profile = self.settings, self.profile
+        who = ray_runtime.task_identity()
+        stem = contract.file_stem(profile.name, who.task_id, who.attempt)
+        self.journal = _journal_for(settings.directory, stem)
+        self.number = next(_numbers)
+        note = self._lease(stem)
+        private, shared = memory.private_and_shared()
+        self.peak = self.written_peak = private
+        self._most_shared = shared
+        self._first_peak_rss = memory.peak_rss()
+        line: dict[str, Any] = {
+            "event": "begin",
+            "call": self.number,
+            "time": time.time(),
+            "name": profile.name,
+            "kind": profile.kind,
+            "task_id": who.task_id,
+            "attempt": who.attempt,
+            "actor_id": who.actor_id,
+            "job_id": who.job_id,
+            "memory": private,
+        }
+        if self.lease is not None:
+            path = self.lease.path
+            line["capture"] = path.name if path.parent == self.journal.path.parent else str(path)
+            line["slot"] = self.lease.slot
+            line["turn"] = self.lease.turn
+        else:
+            line["note"] = note
+        self.journal.write(line)
+        sampler.add(self)
+        self._mark(contract.BEGIN_BLOCK_FILE if block else contract.BEGIN_FILE)
+        self._started = time.perf_counter()
+
+    def _lease(self, stem: str) -> str | None:
+        """Join the tracker, or return why not."""
+        settings, profile = self.settings, self.profile
+        if not settings.heap:
+            return "heap tracing is off (heap=False)"
+        if settings.every > 1:
+            count = _counts[profile.name] = _counts.get(profile.name, -1) + 1
+            if count % settings.every:
+                return f"one call in {settings.every} is traced (every={settings.every})"
+        linger = settings.linger
+        if profile.options.linger is None and "RAYMEMPROF_LINGER" not in os.environ and profile.kind in _ACTOR_KINDS:
+            linger = float("inf")
+        try:
+            self.lease = tracker.acquire(settings, self.journal, stem, linger)
+        except Refused as refusal:
+            reason = str(refusal)
+            notes.once("tracker", f"calls are not traced: {reason}")
+            self.journal.write({"event": "refused", "time": time.time(), "reason": reason})
+            return reason
+        return None
+
+    def saw(self, private: int, shared: int) -> None:
+        """Take a reading of the process's memory into account."""
+        if private > self.peak:
+            self.peak = private
+        if shared > self._most_shared:
+            self._most_shared = shared
+
+    def finish(self, error: BaseException | None) -> None:
+        """Write the call's end. May be called again after it was interrupted: each step is done once."""
+        steps = self._steps_left
+        while steps:
+            step = steps[0]
+            if step == "mark":
+                self.leave()
+                self._mark(contract.END_FILE)
+                self.ended = True
+            elif step == "sampler":
+                sampler.remove(self)
+            elif step == "journal":
+                self._write_end(error)
+            elif self.lease is not None:
+                tracker.release(self.lease)
+            del steps[0]
+
+    def _write_end(self, error: BaseException | None) -> None:
+        duration = time.perf_counter() - self._started
+        private, shared = memory.private_and_shared()
+        self.saw(private, shared)
+        peak_rss = memory.peak_rss()
+        if peak_rss > self._first_peak_rss:  # the kernel saw a peak that may lie between two samples
+            self.saw(peak_rss - self._most_shared, 0)
+        status, text = _outcome(error)
+        self.journal.write(
+            {
+                "event": "end",
+                "call": self.number,
+                "duration": duration,
+                "status": status,
+                "error": text,
+                "memory": private,
+                "peak": self.peak,
+            }
+        )
+
+    def abandon(self) -> None:
+        """Undo what `start` began before it failed."""
+        sampler.remove(self)
+        if self.lease is not None:
+            tracker.release(self.lease)
+        self.ended = True
+
+    def frame(self, template: types.FunctionType) -> Callable[..., Any]:
+        """Return what to run user code through: `template`, in a frame of the call's own where it is traced."""
+        if self.lease is None:
+            return template
+        return frames.renamed(template, self.profile.name, self.lease.slot, contract.FRAME_FILE)
+
+    def _mark(self, file: str) -> None:
+        if self.lease is not None:
+            frames.renamed(frames.mark, self.profile.name, self.lease.slot, file)()
+
+
+def begin(profile: Profile, function: object, instance: object = None, block: bool = False) -> RunningCall | None:
+    """Begin a call, or return None where it is not to be recorded, or cannot be. Never raises of its own accord."""
+    call: RunningCall | None = None
+    try:
+        settings = profile.settings()
+        if not settings.enabled:
+            return None
+        enclosing = _current.get()
+        if enclosing is not None and enclosing.covers(function, instance):
+            return None
+        call = RunningCall(profile, settings, function, instance)
+        call.enclosing = enclosing
+        call.start(block)
+    except Exception as error:
+        notes.once("begin", f"calls are not recorded: {_describe(error)}")
+        if call is not None:
+            call.abandon()
+        return None
+    except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere: it is the user's
+        if call is not None:
+            call.abandon()
+        raise
+    return call
+
+
+def end(call: RunningCall, error: BaseException | None = None) -> None:
+    """End a call that returned, or that raised `error`. Never raises of its own accord."""
+    try:
+        call.finish(error)
+    except Exception as trouble:
+        notes.once("end", f"the end of a call was not recorded: {_describe(trouble)}")
+        call.abandon()
+    except BaseException:
+        call.finish(error)
+        raise
+
+
+def _outcome(error: BaseException | None) -> tuple[str, str | None]:
+    if error is None or isinstance(error, GeneratorExit) or ray_runtime.is_intended_exit(error):
+        return "finished", None
+    if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)) or type(error).__name__ == "TaskCancelledError":
+        return "cancelled", None
+    return "failed", _describe(error)
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception as trouble:  # a user's exception may not be printable
+        text = f"{type(error).__name__} (its text cannot be had: {type(trouble).__name__})"
+    return text[:_MOST_ERROR_TEXT]
+
+
+def _journal_for(directory: str | None, stem: str) -> contract.Journal:
+    """Return this process's journal in a folder, making it, with its first line, where there is none yet."""
+    ray_logs = None if directory is not None else ray_runtime.logs_directory()
+    key = directory or str(ray_logs or "")
+    journal = _journals.get(key)
+    if journal is not None:
+        return journal
+    with _journals_lock:
+        if key not in _journals:
+            if directory is not None:
+                folder = Path(directory)
+            else:
+                folder = ray_logs or contract.local_directory()
+            folder.mkdir(parents=True, exist_ok=True)
+            made = contract.Journal(folder / f"{stem}.jsonl")
+            made.write(_process_line())
+            _journals[key] = made
+    return _journals[key]
+
+
+def _process_line() -> dict[str, Any]:
+    process = psutil.Process()
+    who = ray_runtime.process_identity()
+    return {
+        "event": "process",
+        "version": contract.VERSION,
+        "pid": process.pid,
+        "created": process.create_time(),
+        "host": socket.gethostname(),
+        "node_id": who.node_id,
+        "worker_id": who.worker_id,
+        "python": sys.version.split()[0],
+        "ray": getattr(sys.modules.get("ray"), "__version__", None),
+    }
+
+
+_ACTOR_KINDS = ("actor", "method")
+_counts: dict[str, int] = {}
+_numbers = itertools.count()
+_journals: dict[str, contract.Journal] = {}
+_journals_lock = threading.Lock()
+_current: ContextVar[RunningCall | None] = ContextVar("raymemprof_call", default=None)
+"""The innermost call that the running code belongs to."""
+
+
+def _after_fork() -> None:
+    """Make a forked child a process of its own: its calls go to a journal of its own."""
+    global _journals_lock, _numbers
+    _journals.clear()
+    _journals_lock = threading.Lock()
+    _numbers = itertools.count()
+    _current.set(None)
+
+
+os.register_at_fork(after_in_child=_after_fork)

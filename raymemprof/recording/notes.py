@@ -1,0 +1,18 @@
+"""Where recording says what it could not do: one log line a process for each kind of trouble, never an exception."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+__all__ = ["once"]
+
+_logger = logging.getLogger("raymemprof")
+_said: set[str] = set()
+
+
+def once(kind: str, message: str) -> None:
+    """Log `message` as a warning unless this process has said something of this kind before."""
+    if kind not in _said:
+        _said.add(kind)
+        _logger.warning("raymemprof (pid %d): %s", os.getpid(), message)

@@ -1,0 +1,79 @@
+"""One daemon thread that watches the process's memory while calls run, and sleeps when none does."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from . import memory, notes
+
+if TYPE_CHECKING:
+    from .call import RunningCall
+
+__all__ = ["sampler"]
+
+_RISE = 1.1
+"""A new peak is written to the journal when it is a tenth or more above the last one written."""
+
+
+class Sampler:
+    """Raises the peak of every running call to the memory it reads, every few milliseconds."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, RunningCall] = {}
+        self._work = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def add(self, call: RunningCall) -> None:
+        """Watch a call from now on."""
+        self._calls[id(call)] = call
+        self._work.set()
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="raymemprof-sampler", daemon=True)
+                    self._thread.start()
+
+    def remove(self, call: RunningCall) -> None:
+        """Stop watching a call."""
+        self._calls.pop(id(call), None)
+
+    def _run(self) -> None:
+        pause = threading.Event()  # never set: waiting on it is a sleep that a shutdown can end
+        while True:
+            calls = list(self._calls.values())
+            if not calls:
+                self._work.clear()
+                if not self._calls:
+                    self._work.wait()
+                continue
+            pause.wait(min(call.settings.interval_ms for call in calls) / 1e3)
+            try:
+                self._sample(list(self._calls.values()))
+            except Exception as error:
+                notes.once("sampler", f"memory was not sampled: {error!r}")
+
+    def _sample(self, calls: list[RunningCall]) -> None:
+        private, shared = memory.private_and_shared()
+        risen: dict[int, list[RunningCall]] = {}
+        for call in calls:
+            call.saw(private, shared)
+            if call.peak >= call.written_peak * _RISE:
+                call.written_peak = call.peak
+                risen.setdefault(id(call.journal), []).append(call)
+        for group in risen.values():
+            group[0].journal.write(
+                {"event": "peak", "calls": [call.number for call in group], "memory": max(c.peak for c in group)}
+            )
+
+
+sampler = Sampler()
+
+
+def _after_fork() -> None:
+    sampler.__init__()  # type: ignore[misc]  # the parent's thread does not exist here
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,245 @@
+"""The process's one memray tracker: opened by the first call, shared by all, closed when none has come for a while.
+
+memray allows one tracker a process, and starting and stopping it costs tens of milliseconds in a Ray worker. The thread
+that opens it stays for as long as it is open and closes it: memray cuts the frames of the thread that opened a tracker.
+"""
+
+from __future__ import annotations
+
+import atexit
+import heapq
+import math
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import journal as contract
+
+if TYPE_CHECKING:
+    from .options import Settings
+
+__all__ = ["Lease", "Refused", "tracker"]
+
+_OPENING_LIMIT = 30.0
+"""Seconds after which a call stops waiting for memray and runs untraced."""
+_BACKOFF = 1.0
+"""Seconds for which a refusal stands before tracing is tried again."""
+_LEAST_FREE = 5.0
+"""Percent of the disk that must be free before a capture is begun."""
+_RECHECK = 0.05
+"""Seconds between looks at whether a capture that must close, or still has calls, has changed."""
+_LONGEST_WAIT = 3600.0
+
+
+class Refused(Exception):
+    """Tracing cannot be had, and why."""
+
+
+@dataclass(eq=False)
+class _Capture:
+    path: Path
+    settings: Settings
+    journal: contract.Journal
+    previous: threading.Event | None
+    opened: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Event = field(default_factory=threading.Event)
+    error: str | None = None
+    active: int = 0
+    linger: float = 0.0
+    idle_since: float = 0.0
+    free_slots: list[int] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
+
+    def suits(self, settings: Settings, folder: Path) -> bool:
+        mine = self.settings
+        return (
+            self.path.parent == folder
+            and mine.native == settings.native
+            and mine.python_allocators == settings.python_allocators
+            and mine.follow_fork == settings.follow_fork
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A call's place in the open capture."""
+
+    capture: _Capture
+    slot: int
+    turn: int
+
+    @property
+    def path(self) -> Path:
+        """The capture's file."""
+        return self.capture.path
+
+
+class ProcessTracker:
+    """Owns memray's tracker for this process. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._capture: _Capture | None = None
+        self._last_closed: threading.Event | None = None
+        self._refusal: tuple[float, str] | None = None
+
+    def acquire(self, settings: Settings, journal: contract.Journal, stem: str, linger: float) -> Lease:
+        """Join the open capture, or open one named `stem`; raises `Refused` where neither can be.
+
+        A capture that is open for other calls is joined whatever its options; an idle one that does not suit is closed.
+        """
+        folder = journal.path.parent
+        while True:
+            with self._lock:
+                capture = self._capture
+                if capture is None:
+                    capture = self._start(settings, journal, folder / f"{stem}.bin")
+                if capture.active or capture.suits(settings, folder) or not capture.opened.is_set():
+                    capture.active += 1
+                    capture.linger = max(capture.linger, linger)
+                    if capture.free_slots:
+                        slot = heapq.heappop(capture.free_slots)
+                    else:
+                        slot = len(capture.turns)
+                        capture.turns.append(0)
+                    turn = capture.turns[slot]
+                    capture.turns[slot] = turn + 1
+                    break
+                capture.stop.set()
+            capture.closed.wait(_RECHECK)
+        lease = Lease(capture, slot, turn)
+        if capture.opened.is_set() and capture.error is None:
+            return lease
+        try:
+            if not capture.opened.wait(_OPENING_LIMIT):
+                raise Refused(f"memray did not start within {_OPENING_LIMIT:.0f} s")
+            if capture.error is not None:
+                raise Refused(capture.error)
+        except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere
+            self.release(lease)
+            raise
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        """Give a call's place back."""
+        capture = lease.capture
+        with self._lock:
+            heapq.heappush(capture.free_slots, lease.slot)
+            capture.active -= 1
+            if not capture.active:
+                capture.idle_since = time.monotonic()
+                if capture.linger == 0:
+                    capture.stop.set()
+
+    def close(self) -> None:
+        """Close the open capture, if there is one, whatever runs, and wait until it is closed."""
+        capture = self._capture
+        if capture is not None and capture.opened.is_set():
+            capture.active = 0
+            capture.stop.set()
+            capture.closed.wait(_OPENING_LIMIT)
+
+    def _start(self, settings: Settings, journal: contract.Journal, path: Path) -> _Capture:
+        if self._refusal is not None:
+            until, reason = self._refusal
+            if time.monotonic() < until:
+                raise Refused(reason)
+            self._refusal = None
+        capture = _Capture(path, settings, journal, self._last_closed)
+        threading.Thread(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True).start()
+        self._capture = capture
+        self._last_closed = capture.closed
+        return capture
+
+    def _own(self, capture: _Capture) -> None:
+        if capture.previous is not None:
+            capture.previous.wait()
+        try:
+            memray_tracker = _open(capture)
+        except Exception as error:
+            permanent = isinstance(error, ImportError)
+            capture.error = str(error) if isinstance(error, Refused) else f"memray did not start: {error}"
+            with self._lock:
+                self._capture = None
+                self._refusal = (math.inf if permanent else time.monotonic() + _BACKOFF, capture.error)
+            capture.closed.set()
+            capture.opened.set()
+            return
+        capture.opened.set()
+        self._wait_until_idle(capture)
+        try:
+            memray_tracker.__exit__(None, None, None)
+            capture.journal.write({"event": "close", "capture": capture.path.name, "time": time.time()})
+        except Exception as error:
+            from . import notes
+
+            notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
+        finally:
+            capture.closed.set()
+
+    def _wait_until_idle(self, capture: _Capture) -> None:
+        """Return once no call has run for `linger` seconds, having taken the capture out of use."""
+        pause = 0.01
+        while True:
+            capture.stop.wait(min(max(pause, 0.001), _LONGEST_WAIT))
+            with self._lock:
+                if not capture.active:
+                    pause = capture.idle_since + capture.linger - time.monotonic()
+                    if pause <= 0 or capture.stop.is_set():
+                        self._capture = None
+                        return
+                else:
+                    pause = max(capture.linger, _RECHECK)
+                    capture.stop.clear()
+
+
+def _open(capture: _Capture) -> object:
+    """Start memray on this thread; raises whatever goes wrong, having removed what it left."""
+    if sys.platform not in ("linux", "darwin"):
+        raise Refused(f"memray does not run on {sys.platform}")
+    import psutil
+
+    if psutil.disk_usage(str(capture.path.parent)).percent > 100 - _LEAST_FREE:
+        raise Refused(f"less than {_LEAST_FREE:.0f} % of the disk under {capture.path.parent} is free")
+    try:
+        import memray
+    except ImportError as error:
+        raise _NoMemray(f"memray cannot be imported on this worker ({error}); install it there") from error
+    settings = capture.settings
+    try:
+        memray_tracker = memray.Tracker(
+            destination=memray.FileDestination(capture.path),
+            native_traces=settings.native,
+            trace_python_allocators=settings.python_allocators,
+            follow_fork=settings.follow_fork,
+        )
+        memray_tracker.__enter__()
+    except Exception as error:
+        capture.path.unlink(missing_ok=True)
+        if "more than one Tracker" in str(error):
+            raise Refused("another memray tracker is active in this process") from error
+        raise
+    capture.journal.write(
+        {"event": "open", "capture": capture.path.name, "time": time.time(), "native": settings.native}
+    )
+    return memray_tracker
+
+
+class _NoMemray(Refused, ImportError):
+    """memray is missing: asking again is no use."""
+
+
+tracker = ProcessTracker()
+
+
+def _after_fork() -> None:
+    tracker.__init__()  # type: ignore[misc]  # memray and its thread stay with the parent
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(lambda: tracker.close())

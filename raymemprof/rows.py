@@ -1,0 +1,177 @@
+"""Sequences of records that show themselves as a table: in a terminal, in a notebook, as pandas, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+
+if TYPE_CHECKING:
+    import pandas
+    from rich.table import Table
+
+__all__ = ["Rows", "plain", "show_bytes", "show_seconds"]
+
+T = TypeVar("T")
+
+_MOST_SHOWN = 60
+"""Rows shown when a sequence shows itself; the rest are counted."""
+
+
+def show_bytes(size: int | None) -> str:
+    """Write a size as people read it: `1.5 GiB`; nothing for None."""
+    if size is None:
+        return ""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def show_seconds(seconds: float | None) -> str:
+    """Write a duration as people read it; nothing for None."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def plain(value: Any) -> Any:
+    """Return a record, or what is in one, as JSON has it: times as ISO 8601, paths as text."""
+    if hasattr(value, "as_dict"):
+        return {key: plain(item) for key, item in value.as_dict().items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)
+
+
+class Rows(Sequence[T], Generic[T]):
+    """An immutable sequence of records of one kind. A slice of it is of its own type.
+
+    Subclasses say which columns a table has: heading, and how a record is written there.
+    """
+
+    title: ClassVar[str] = ""
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = ()
+    """Heading, function from record to text, whether it is a number."""
+
+    def __init__(self, rows: Iterable[T], caption: str = "") -> None:
+        self._rows = list(rows)
+        self._caption = caption
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Rows[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | Rows[T]:
+        if isinstance(index, slice):
+            return type(self)(self._rows[index], self._caption)
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Rows):
+            return self._rows == other._rows
+        return self._rows == other if isinstance(other, list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __rich__(self) -> Table:
+        """Return the table that rich prints."""
+        from rich.table import Table
+        from rich.text import Text
+
+        caption = f"{self._caption}\n{self._more()}".strip()
+        table = Table(
+            title=f"{len(self._rows)} {self.title}", caption=Text(caption) if caption else None, title_justify="left",
+            caption_justify="left", header_style="bold",
+        )
+        for heading, _, is_number in self.columns:
+            table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+        for row in self._rows[:_MOST_SHOWN]:
+            table.add_row(*(Text(_printable(write(row))) for _, write, _ in self.columns))
+        return table
+
+    def _more(self) -> str:
+        hidden = len(self._rows) - _MOST_SHOWN
+        return f"… and {hidden} more" if hidden > 0 else ""
+
+    def __repr__(self) -> str:
+        from rich.console import Console
+
+        out = io.StringIO()
+        Console(file=out, width=_width()).print(self)
+        return out.getvalue().rstrip()
+
+    def _repr_html_(self) -> str:
+        """Return the table as a notebook shows it."""
+        cell = 'style="text-align:{};white-space:nowrap"'
+        head = "".join(f"<th {cell.format('left')}>{html.escape(name)}</th>" for name, _, _ in self.columns)
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f"<td {cell.format('right' if is_number else 'left')}>{html.escape(_printable(write(row)))}</td>"
+                for _, write, is_number in self.columns
+            )
+            + "</tr>"
+            for row in self._rows[:_MOST_SHOWN]
+        )
+        notes = "".join(f"<div>{html.escape(text)}</div>" for text in (self._caption, self._more()) if text)
+        return (
+            f"<div>{len(self._rows)} {html.escape(self.title)}</div>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a `pandas.DataFrame` with a column for each field. Needs pandas: `pip install raymemprof[pandas]`."""
+        import pandas
+
+        return pandas.DataFrame([_fields(row) for row in self._rows])
+
+    def to_json(self) -> str:
+        """Return a JSON array with an object for each record."""
+        return json.dumps([plain(row) for row in self._rows], indent=2)
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {
+        key: value if value is None or isinstance(value, (str, int, float, bool, datetime)) else str(value)
+        for key, value in (
+            row.as_dict() if hasattr(row, "as_dict") else {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+        ).items()
+    }
+
+
+def _printable(text: str) -> str:
+    """Keep a name's line breaks and control characters from breaking the table."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((120, 24)).columns
