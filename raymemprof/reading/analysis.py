@@ -25,6 +25,10 @@ _MARK_DEPTH = 16
 
 _RUN_USER_CODE = ("decorator.py", "frames.py")
 
+_LEAST_NATIVE = 128 * 1024
+"""Bytes from which an allocation on a thread without Python is put down to the call that runs: Ray's own such threads
+allocate less at a time, and libraries that do a task's work on theirs (Arrow, BLAS) take it in large pieces."""
+
 __all__ = ["Place", "Profile", "Request", "Result", "Row", "Snapshot", "analyse"]
 
 Frame = tuple[str, str, int]
@@ -339,7 +343,7 @@ class _Ledger:
             if info.marker is not None:
                 self._mark(info, record.tid)
                 continue
-            accounts = self._accounts(info, record.tid)
+            accounts = self._accounts(info, record.tid, size)
             if not accounts:
                 if address in live:
                     _drop(live, address)
@@ -356,7 +360,7 @@ class _Ledger:
         for call in list(self._running.values()):
             self._end(call)
 
-    def _accounts(self, info: _StackInfo, tid: int) -> tuple[_Account, ...]:
+    def _accounts(self, info: _StackInfo, tid: int, size: int) -> tuple[_Account, ...]:
         """The accounts that an allocation goes to."""
         slots = info.slots
         running = self._running
@@ -367,7 +371,7 @@ class _Ledger:
         for block in self._blocks.get(tid, ()):
             if block.owner in info.owners and (block.parent is None or block.parent in calls):
                 calls.append(block)
-        if not calls and info.stray:
+        if not calls and info.stray and (info.stack or size >= _LEAST_NATIVE):
             calls.extend(self._sole)
         accounts = [call.account for call in calls if call.account is not None]
         if self._everything is not None and (calls or slots):
@@ -490,7 +494,6 @@ def _is_users_thread(stack: Stack) -> bool:
     """Whether a thread, or an event loop's task, does a user's work: not the main thread's, and none of Ray's."""
     if not stack[-1][0].endswith("_bootstrap"):
         return False
-    print(stack) if "packb" in str(stack) else 0
     work = [Path(file).parts for _, file, _ in stack if not _is_plumbing(file)]
     return bool(work) and not any(_is_package(parts, "ray") or _is_package(parts, "raymemprof") for parts in work)
 

@@ -1,0 +1,309 @@
+"""Measures what raymemprof costs beside what one would do without it, both sides in one run on this machine.
+
+    python tests/benchmarks/benchmark.py
+
+prints a line for each row of the table "Measured, not timed in tests": what was measured on both sides, the ratio, and the
+goal. It starts a Ray cluster of its own and stops it. Takes about five minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+
+import raymemprof
+from raymemprof import profile_memory
+
+results: list[dict[str, Any]] = []
+
+
+def report(what: str, ours: str, theirs: str, measured: str, goal: str, met: bool) -> None:
+    results.append({"what": what, "ours": ours, "against": theirs, "measured": measured, "goal": goal, "met": met})
+    print(f"{'met   ' if met else 'MISSED'} {what}\n         ours {ours}; against {theirs}\n         {measured} (goal: {goal})", flush=True)
+
+
+def work() -> int:
+    return len([bytearray(1000) for _ in range(200)])
+
+
+def timed(function: Any, times: int) -> list[float]:
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+@ray.remote(num_cpus=1)
+def short_tasks(folder: str) -> dict[str, float]:
+    """Seconds a call of `work` takes, in a Ray worker with the libraries that data work loads."""
+    import memray
+    import numpy  # noqa: F401
+    import pandas  # noqa: F401
+    import pyarrow  # noqa: F401
+
+    median = statistics.median
+    off = median(timed(work, 2000))
+
+    def page() -> None:
+        with memray.Tracker(f"{folder}/page-{time.time_ns()}.bin"):
+            work()
+
+    each = median(timed(page, 40))
+    with memray.Tracker(f"{folder}/left-on.bin"):
+        left_on = median(timed(work, 2000))
+    traced = profile_memory(work, directory=folder)
+    traced()
+    ours = median(timed(traced, 2000))
+    raymemprof.recording.tracker.tracker.close()
+    sampled = profile_memory(work, directory=folder, heap=False)
+    sampled()
+    sampling = median(timed(sampled, 2000))
+    return {"off": off, "page": each, "left on": left_on, "traced": ours, "sampled": sampling}
+
+
+def build() -> int:
+    """A second or so of allocating, as a task that builds tables does."""
+    kept = []
+    for n in range(250):
+        kept.append([bytearray(700 + i) for i in range(1000)])
+        if n % 10 == 9:
+            kept.clear()
+    return len(kept)
+
+
+@ray.remote(num_cpus=1)
+def long_task(folder: str) -> dict[str, float]:
+    import memray
+    import numpy  # noqa: F401
+    import pandas  # noqa: F401
+    import pyarrow  # noqa: F401
+
+    profiled = profile_memory(build, directory=folder, linger=0)
+
+    def page() -> None:
+        with memray.Tracker(f"{folder}/long-{time.time_ns()}.bin"):
+            build()
+
+    def ours() -> None:
+        profiled()
+        raymemprof.recording.tracker.tracker.close()  # the page's pattern closes in the task, so count ours too
+
+    off, by_page, by_us = [], [], []
+    for _ in range(7):
+        off += timed(build, 1)
+        by_page += timed(page, 1)
+        by_us += timed(ours, 1)
+    return {"off": min(off), "page": min(by_page), "ours": min(by_us)}
+
+
+@ray.remote(num_cpus=1)
+def cpu_of_sampling(folder: str) -> float:
+    """Percent of a CPU used while a sampled call does nothing for ten seconds."""
+    import psutil
+
+    waiting = profile_memory(lambda: time.sleep(10), directory=folder, heap=False)
+    process = psutil.Process()
+    before = sum(process.cpu_times()[:2])
+    start = time.perf_counter()
+    waiting()
+    return (sum(process.cpu_times()[:2]) - before) / (time.perf_counter() - start) * 100
+
+
+def fib(n: int) -> int:
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+
+@ray.remote(num_cpus=1, max_retries=0)
+def after_profiling(folder: str | None) -> float:
+    """Seconds of small Python calls, on a worker that has just profiled (once linger is over) or on a fresh one."""
+    import pandas  # noqa: F401
+
+    if folder is not None:
+        profile_memory(work, directory=folder)()
+        time.sleep(1)  # linger, and the closing
+    return min(timed(lambda: fib(24), 15))
+
+
+def disabled() -> None:
+    def nothing() -> None:
+        pass
+
+    by_code = profile_memory(nothing, enabled=False)
+    os.environ["RAYMEMPROF_ENABLED"] = "0"
+    try:
+        by_variable = profile_memory(nothing)
+        by_variable()
+    finally:
+        del os.environ["RAYMEMPROF_ENABLED"]
+
+    def cost(function: Any) -> float:
+        best = []
+        for _ in range(9):
+            start = time.perf_counter()
+            for _ in range(100_000):
+                function()
+            best.append((time.perf_counter() - start) / 100_000)
+        return min(best)
+
+    plain, code, variable = cost(nothing), cost(by_code), cost(by_variable)
+    added = max(code, variable) - plain
+    report(
+        "enabled=False", f"{code * 1e6:.3f} us (by variable {variable * 1e6:.3f} us)",
+        f"the undecorated function, {plain * 1e6:.3f} us", f"{added * 1e6:.3f} us added", "under 1 us", added < 1e-6,
+    )
+
+
+def merged(folder: Path, count: int) -> None:
+    """A merged flame graph of many captures, beside memray's own command on each."""
+    recorded = folder / "merged"
+    script = f"""
+import sys
+from raymemprof import profile_memory
+from raymemprof.recording.tracker import tracker
+@profile_memory(directory={str(recorded)!r}, linger=0)
+def task(n):
+    return sum(len(piece) for piece in [bytearray(1000 + n) for _ in range(500)])
+for n in range({count}):
+    task(n)
+    tracker.close()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    captures = raymemprof.captures(recorded)
+    assert len(captures) == count, len(captures)
+    sample = captures[:: max(1, count // 10)]
+    start = time.perf_counter()
+    for capture in sample:
+        command = [sys.executable, "-m", "memray", "flamegraph", "-f", "-o", str(folder / "theirs.html"), str(capture.path)]
+        subprocess.run(command, check=True, capture_output=True)
+    theirs = (time.perf_counter() - start) / len(sample) * count
+    start = time.perf_counter()
+    raymemprof.flamegraph(captures, folder / "ours.html")
+    ours = time.perf_counter() - start
+    report(
+        f"a merged flamegraph of {count} captures", f"{ours:.2f} s",
+        f"`memray flamegraph` on each, {theirs:.0f} s ({len(sample)} of them measured)",
+        f"{theirs / ours:.0f} times faster", "300 times faster", theirs / ours >= 300,
+    )
+
+
+def catalogue(folder: Path) -> None:
+    """`calls()` over 10,000 calls in 1,000 journals, beside reading the same lines with json.loads."""
+    recorded = folder / "journals"
+    script = f"""
+from raymemprof import profile_memory
+from raymemprof.recording import call
+@profile_memory(directory={str(recorded)!r}, heap=False)
+def task():
+    pass
+for _ in range(1000):
+    for _ in range(10):
+        task()
+    for journal in call._journals.values():
+        journal.close()
+    call._journals.clear()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    journals = sorted(recorded.glob("*.jsonl"))
+    assert len(journals) == 1000
+
+    def parse() -> None:
+        for journal in journals:
+            for line in journal.read_bytes().splitlines():
+                json.loads(line)
+
+    assert len(raymemprof.calls(recorded)) == 10_000
+    theirs = min(timed(parse, 5))
+    ours = min(timed(lambda: raymemprof.calls(recorded), 5))
+    report(
+        "calls() over 10,000 calls in 1,000 journals", f"{ours * 1e3:.0f} ms", f"json.loads of the lines, {theirs * 1e3:.0f} ms",
+        f"{ours / theirs:.1f} times", "under 3 times", ours / theirs < 3,
+    )
+
+
+def many_tasks(count: int) -> None:
+    """Capture files after many short tasks on a cluster."""
+
+    @ray.remote(num_cpus=1)
+    @profile_memory
+    def task(n: int) -> int:
+        return len([bytearray(1000) for _ in range(n % 200)])
+
+    start = time.perf_counter()
+    ray.get([task.remote(n) for n in range(count)])
+    seconds = time.perf_counter() - start
+    deadline = time.monotonic() + 20
+    while any(capture.status == "open" for capture in raymemprof.captures(name="*task")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    recorded = raymemprof.calls(name="*task")
+    captures = raymemprof.captures(name="*task")
+    size = sum(capture.size for capture in captures)
+    assert len(recorded) == count and all(call.capture for call in recorded)
+    report(
+        f"capture files after {count:,} short tasks ({count / seconds:.0f} a second)",
+        f"{len(captures)} files, {size / 2**20:.1f} MiB", f"the page's {count:,}",
+        f"{len(captures)} files", "under 50, within the budget of 2 GiB", len(captures) < 50 and size < 2 * 2**30,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--captures", type=int, default=1000, help="captures to merge")
+    parser.add_argument("--tasks", type=int, default=10_000, help="short tasks to run")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="raymemprof-benchmark-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+        stack.callback(ray.shutdown)
+        cost = ray.get(short_tasks.remote(name))
+        added = {key: value - cost["off"] for key, value in cost.items()}
+        ms = {key: f"{value * 1e3:.3f} ms" for key, value in added.items()}
+        report(
+            "cost added to a short task by full tracing", ms["traced"], f"the page's Tracker in each task, {ms['page']}",
+            f"{added['page'] / added['traced']:.0f} times less, {ms['traced']}", "300 times less, and under 0.15 ms",
+            added["page"] / added["traced"] >= 300 and added["traced"] < 0.15e-3,
+        )
+        report(
+            "the same", ms["traced"], f"one tracker left on and nothing else, {ms['left on']}",
+            f"{added['traced'] / added['left on']:.1f} times", "under 4 times", added["traced"] < 4 * added["left on"],
+        )
+        long = ray.get(long_task.remote(name))
+        by_us, by_page = long["ours"] - long["off"], long["page"] - long["off"]
+        report(
+            f"cost added to a long task ({long['off']:.2f} s)", f"{by_us * 1e3:.0f} ms", f"the page's pattern, {by_page * 1e3:.0f} ms",
+            f"{by_us / by_page:.2f} times", "not more (within 5 %)", by_us <= by_page * 1.05,
+        )
+        disabled()
+        cpu = ray.get(cpu_of_sampling.remote(name))
+        report(
+            "memory sampling only", f"{ms['sampled']} a call, {cpu:.2f} % CPU", "the undecorated function",
+            f"{ms['sampled']}, {cpu:.2f} %", "under 0.1 ms, under 1 %", added["sampled"] < 0.1e-3 and cpu < 1,
+        )
+        fresh = [ray.get(after_profiling.options(runtime_env={"env_vars": {"FRESH": str(n)}}).remote(None)) for n in range(5)]
+        used = [ray.get(after_profiling.options(runtime_env={"env_vars": {"USED": str(n)}}).remote(name)) for n in range(5)]
+        ratio = min(used) / min(fresh)
+        report(
+            "an undecorated task on a worker that has just profiled", f"{min(used) * 1e3:.2f} ms",
+            f"the same task on a fresh worker, {min(fresh) * 1e3:.2f} ms", f"{ratio:.2f} times", "not slower (within 5 %)", ratio < 1.05,
+        )
+        many_tasks(arguments.tasks)
+        merged(folder, arguments.captures)
+        catalogue(folder)
+    missed = [result["what"] for result in results if not result["met"]]
+    print(f"\n{len(results) - len(missed)} of {len(results)} goals met" + (f"; missed: {', '.join(missed)}" if missed else ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Fixtures: one Ray cluster for each test module, of its own and stopped after it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No option of the caller's may reach a test, and no report may land in the source tree."""
+    for name in list(os.environ):
+        if name.startswith("RAYMEMPROF_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Path]:
+    """A Ray cluster of two CPUs that this process is connected to; gives its log directory."""
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=200_000_000)
+    try:
+        yield Path(ray._private.worker.global_worker.node.get_logs_dir_path())
+    finally:
+        ray.shutdown()
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> Callable[..., str]:
+    """Run Python code as a script of its own, and return what it printed; fails the test if the script fails."""
+
+    def run(code: str, timeout: float = 120, **env: str) -> str:
+        path = tmp_path / "script.py"
+        path.write_text(code)
+        done = subprocess.run(
+            [sys.executable, str(path)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **env}, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    """Return the first true answer of `condition`; fails the test where none comes in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
+        time.sleep(0.02)
