@@ -97,7 +97,9 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
             raise ValueError(f"no traced call fits {wanted}; `raymemprof calls` lists the calls there are.")
         return found[0] if len(found) == 1 else found
     if not captures:
-        raise ValueError("name a capture, or calls with --name, --task-id, --actor-id or --status; `raymemprof calls` lists them.")
+        raise ValueError(
+            "name a capture, or calls with --name, --task-id, --actor-id or --status; `raymemprof calls` lists them."
+        )
     paths = [Path(capture) for capture in captures]
     expanded: list[Any] = []
     for path in paths:
@@ -114,13 +116,22 @@ def _report_options(view: bool = True, offline: bool = True) -> Callable[[F], F]
     ]
     if view:
         options.append(
-            click.option("--view", type=click.Choice(reports.VIEWS), default="peak", show_default=True,
-                         help="Memory held at the peak, left at the end, or freed again at once.")
+            click.option(
+                "--view",
+                type=click.Choice(reports.VIEWS),
+                default="peak",
+                show_default=True,
+                help="Memory held at the peak, left at the end, or freed again at once.",
+            )
         )
     if offline:
         options.append(
-            click.option("--offline/--web", default=True, show_default=True,
-                         help="Put all scripts into the file, or have it fetch them.")
+            click.option(
+                "--offline/--web",
+                default=True,
+                show_default=True,
+                help="Put all scripts into the file, or have it fetch them.",
+            )
         )
 
     def decorate(function: F) -> F:
@@ -204,7 +215,13 @@ def heap(captures: tuple[str, ...], count: int, as_json: bool, **filters: str | 
 @click.option("--temporal", is_flag=True, help="Show the heap over time, with a range to select.")
 @_one_sentence
 def flamegraph(
-    captures: tuple[str, ...], output: str | None, force: bool, view: str, offline: bool, temporal: bool, **filters: str | None
+    captures: tuple[str, ...],
+    output: str | None,
+    force: bool,
+    view: str,
+    offline: bool,
+    temporal: bool,
+    **filters: str | None,
 ) -> None:
     """Draw a flame graph, as one HTML file."""
     target = _chosen(captures, **filters)
@@ -216,7 +233,9 @@ def flamegraph(
 @_target
 @_report_options()
 @_one_sentence
-def table(captures: tuple[str, ...], output: str | None, force: bool, view: str, offline: bool, **filters: str | None) -> None:
+def table(
+    captures: tuple[str, ...], output: str | None, force: bool, view: str, offline: bool, **filters: str | None
+) -> None:
     """Write a table of what each line held, as one HTML file."""
     target = _chosen(captures, **filters)
     _print_report(reports.table(target, _unless_exists(output, force), view=view, offline=offline))

@@ -85,6 +85,9 @@ def slot_of(name: str) -> int:
     return int(name[name.rindex("[slot ") + 6 : -1])
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class Journal:
     """An append-only file of JSON lines, written by one process."""
 
@@ -96,7 +99,7 @@ class Journal:
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one line; raises `OSError` where the disk refuses it."""
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        data = _encode(line).encode() + b"\n"
         if self._torn:
             data = b"\n" + data
         written = 0

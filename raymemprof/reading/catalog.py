@@ -179,7 +179,7 @@ def calls(
     """
     _check("status", status, STATUSES)
     _check("kind", kind, KINDS)
-    found = []
+    found: list[Call] = []
     folders = _folders(source)
     for journal in _journals(source, folders):
         found.extend(
@@ -422,10 +422,8 @@ class _Journal:
             except OSError:
                 continue
             closed = self._closes.get(name)
-            if closed is not None:
-                status = "closed"
-            else:
-                status = "open" if self._unfinished()[0] == "running" else "killed"
+            is_open = closed is None and self._unfinished()[0] == "running"
+            status = "closed" if closed is not None else "open" if is_open else "killed"
             yield Capture(
                 path=path,
                 size=size,
@@ -462,8 +460,7 @@ def _is_alive(process: dict[str, Any]) -> bool:
     try:
         found = psutil.Process(process["pid"])
         return (
-            abs(found.create_time() - process["created"]) < _START_TOLERANCE
-            and found.status() != psutil.STATUS_ZOMBIE
+            abs(found.create_time() - process["created"]) < _START_TOLERANCE and found.status() != psutil.STATUS_ZOMBIE
         )
     except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -77,7 +78,7 @@ class _Reader:
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         environment["PYTHONSAFEPATH"] = "1"
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as the process is there
         limit = max(_LEAST_MEMORY, psutil.virtual_memory().available // 2)
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"from raymemprof.reading.worker import main; main({limit})"],
@@ -93,29 +94,20 @@ class _Reader:
     def ask(self, request: Request, limit: float) -> Result | str:
         """Return the answer, or why there is none."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            self._process.kill()
-
-        timer = threading.Timer(limit, end)
-        timer.daemon = True
-        timer.start()
         try:
             send(self._process.stdin, request)  # type: ignore[arg-type]
+            if not select.select([self._process.stdout], [], [], limit)[0]:
+                self._process.kill()
+                self.close()
+                return f"reading it took more than {limit:.0f} s, so it was stopped."
             answer = receive(self._process.stdout)  # type: ignore[arg-type]
         except (EOFError, OSError):
             self.close()
-            if late.is_set():
-                return f"reading it took more than {limit:.0f} s, so it was stopped."
             return self._epitaph()
         except BaseException:
             self._process.kill()
             self.close()
             raise
-        finally:
-            timer.cancel()
         return answer if isinstance(answer, Result) else f"{str(answer).rstrip('.')}."
 
     def _epitaph(self) -> str:

@@ -110,9 +110,7 @@ def flamegraph(
             _temporal_records(reading), memory_records=snapshots, native_traces=False, high_water_mark_by_snapshot=marks
         )
     else:
-        reporter = FlameGraphReporter.from_snapshot(
-            _records(reading), memory_records=snapshots, native_traces=False
-        )
+        reporter = FlameGraphReporter.from_snapshot(_records(reading), memory_records=snapshots, native_traces=False)
     return _write(reading, reporter, "flamegraph", "html", output, view, offline)
 
 
@@ -135,9 +133,7 @@ def table(
     reading = read_target(target, view)
     from memray.reporters.table import TableReporter
 
-    reporter = TableReporter.from_snapshot(
-        _records(reading), memory_records=_snapshots(reading), native_traces=False
-    )
+    reporter = TableReporter.from_snapshot(_records(reading), memory_records=_snapshots(reading), native_traces=False)
     return _write(reading, reporter, "table", "html", output, view, offline)
 
 
@@ -202,8 +198,8 @@ def _records(reading: Reading) -> Iterable[Any]:
 def _temporal_records(reading: Reading) -> Iterable[Any]:
     from memray._memray import Interval, TemporalAllocationRecord
 
-    class Record(TemporalAllocationRecord):  # type: ignore[misc]  # the reporter asks for memray's own type
-        """One row over time, with its stack at hand instead of in a capture."""
+    class Record(TemporalAllocationRecord):
+        """One row over time, with its stack at hand; the reporter asks for memray's own type."""
 
         tid = _MERGED_THREADS
         thread_name = "merged thread"
@@ -214,7 +210,7 @@ def _temporal_records(reading: Reading) -> Iterable[Any]:
 
     records = []
     for row in reading.temporal_rows:
-        record = Record((_MERGED_THREADS, row.allocator, 0, 0, 0))
+        record: Any = Record((_MERGED_THREADS, row.allocator, 0, 0, 0))  # type: ignore[call-arg]
         record.stack = row.stack
         record.intervals = [Interval(start, end, count, size) for start, end, count, size in row.intervals]
         records.append(record)
@@ -247,7 +243,13 @@ def _metadata(reading: Reading) -> Metadata:
 
 
 def _write(
-    reading: Reading, reporter: Any, kind: str, suffix: str, output: str | os.PathLike[str] | None, view: str, offline: bool
+    reading: Reading,
+    reporter: Any,
+    kind: str,
+    suffix: str,
+    output: str | os.PathLike[str] | None,
+    view: str,
+    offline: bool,
 ) -> Report:
     """Render to a temporary file beside the output, and put it in place when it is whole."""
     name = f"raymemprof-{kind}-{reading.stem}{'' if view == 'peak' else f'-{view}'}.{suffix}"

@@ -16,7 +16,9 @@ from .processes import read
 
 __all__ = ["Reading", "Target", "read_target"]
 
-Target: TypeAlias = Union[str, "os.PathLike[str]", Capture, Call, Iterable[Union[str, "os.PathLike[str]", Capture, Call]]]
+Target: TypeAlias = Union[
+    str, "os.PathLike[str]", Capture, Call, Iterable[Union[str, "os.PathLike[str]", Capture, Call]]
+]
 
 _LONGEST_NAMES = 3
 
@@ -78,7 +80,7 @@ def read_target(target: Target, view: str = "peak", temporal: bool = False) -> R
     results = _all(requests)
     profiles = [
         _held(result, place, request)
-        for request, result in zip(requests, results)
+        for request, result in zip(requests, results, strict=True)
         for place in (request.places if request.places is not None else (None,))
     ]
     first = results[0]
@@ -131,7 +133,9 @@ def _sort(target: object) -> tuple[list[Call], list[Path]]:
         paths += more_paths
     if not calls and not paths:
         raise ValueError(
-            f"none of the {untraced} calls has a capture." if untraced else "there is nothing to read: no call, no capture."
+            f"none of the {untraced} calls has a capture."
+            if untraced
+            else "there is nothing to read: no call, no capture."
         )
     return calls, paths
 

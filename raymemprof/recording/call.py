@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 import time
-import types
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -22,7 +21,7 @@ from .. import ray_runtime
 from . import frames, memory, notes
 from .options import Options, Settings, resolve
 from .sampler import sampler
-from .tracker import Lease, Refused, tracker
+from .tracker import Lease, RefusedError, tracker
 
 __all__ = ["Profile", "RunningCall", "begin", "end"]
 
@@ -58,8 +57,8 @@ class RunningCall:
     """A call between its beginning and its end."""
 
     __slots__ = (
-        "_first_peak_rss",
         "_entered",
+        "_first_peak_rss",
         "_most_shared",
         "_outer",
         "_started",
@@ -105,9 +104,7 @@ class RunningCall:
         """Whether a call made inside this one is part of it: recursion, or an actor's method calling another."""
         call: RunningCall | None = self
         while call is not None:
-            if not call.ended and (
-                call.function is function or (instance is not None and call.instance is instance)
-            ):
+            if not call.ended and (call.function is function or (instance is not None and call.instance is instance)):
                 return True
             call = call.enclosing
         return False
@@ -116,10 +113,9 @@ class RunningCall:
         """Write the call's beginning; raises what goes wrong."""
         settings, profile = self.settings, self.profile
         who = ray_runtime.task_identity()
-        stem = contract.file_stem(profile.name, who.task_id, who.attempt)
-        self.journal = _journal_for(settings.directory, stem)
+        self.journal = _journal_for(settings.directory, profile.name, who)
         self.number = next(_numbers)
-        note = self._lease(stem)
+        note = self._lease(who)
         private, shared = memory.private_and_shared()
         self.peak = self.written_peak = private
         self._most_shared = shared
@@ -148,7 +144,7 @@ class RunningCall:
         self._mark(contract.BEGIN_BLOCK_FILE if block else contract.BEGIN_FILE)
         self._started = time.perf_counter()
 
-    def _lease(self, stem: str) -> str | None:
+    def _lease(self, who: ray_runtime.TaskIdentity) -> str | None:
         """Join the tracker, or return why not."""
         settings, profile = self.settings, self.profile
         if not settings.heap:
@@ -161,8 +157,10 @@ class RunningCall:
         if profile.options.linger is None and "RAYMEMPROF_LINGER" not in os.environ and profile.kind in _ACTOR_KINDS:
             linger = float("inf")
         try:
-            self.lease = tracker.acquire(settings, self.journal, stem, linger)
-        except Refused as refusal:
+            self.lease = tracker.acquire(
+                settings, self.journal, lambda: contract.file_stem(profile.name, who.task_id, who.attempt), linger
+            )
+        except RefusedError as refusal:
             reason = str(refusal)
             notes.once("tracker", f"calls are not traced: {reason}")
             self.journal.write({"event": "refused", "time": time.time(), "reason": reason})
@@ -220,7 +218,7 @@ class RunningCall:
             tracker.release(self.lease)
         self.ended = True
 
-    def frame(self, template: types.FunctionType) -> Callable[..., Any]:
+    def frame(self, template: Callable[..., Any]) -> Callable[..., Any]:
         """Return what to run user code through: `template`, in a frame of the call's own where it is traced."""
         if self.lease is None:
             return template
@@ -284,7 +282,7 @@ def _describe(error: BaseException) -> str:
     return text[:_MOST_ERROR_TEXT]
 
 
-def _journal_for(directory: str | None, stem: str) -> contract.Journal:
+def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity) -> contract.Journal:
     """Return this process's journal in a folder, making it, with its first line, where there is none yet."""
     ray_logs = None if directory is not None else ray_runtime.logs_directory()
     key = directory or str(ray_logs or "")
@@ -293,12 +291,9 @@ def _journal_for(directory: str | None, stem: str) -> contract.Journal:
         return journal
     with _journals_lock:
         if key not in _journals:
-            if directory is not None:
-                folder = Path(directory)
-            else:
-                folder = ray_logs or contract.local_directory()
+            folder = Path(directory) if directory is not None else ray_logs or contract.local_directory()
             folder.mkdir(parents=True, exist_ok=True)
-            made = contract.Journal(folder / f"{stem}.jsonl")
+            made = contract.Journal(folder / f"{contract.file_stem(name, who.task_id, who.attempt)}.jsonl")
             made.write(_process_line())
             _journals[key] = made
     return _journals[key]

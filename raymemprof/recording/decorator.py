@@ -51,7 +51,7 @@ def profile_memory(
 def profile_memory(target: T, /, **options: Any) -> T: ...
 
 
-def profile_memory(target: Any = None, /, **options: Any) -> Any:
+def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417  # each option is described
     """Record what tasks, actors and blocks of code do with memory: decorator and context manager.
 
     Every call is recorded with its memory (RSS − SHR) before, at its peak and after, and what it allocates is traced by
@@ -193,7 +193,7 @@ def _class(cls: type, options: Options) -> type:
         "__slots__": (),
         **methods,
     }
-    if "__slots__" not in cls.__dict__ or getattr(cls, "__dictoffset__", 0):
+    if "__slots__" not in cls.__dict__ or cls.__dictoffset__:
         del namespace["__slots__"]
     return types.new_class(cls.__name__, (cls,), {}, lambda body: body.update(namespace))
 
@@ -210,6 +210,7 @@ def _function(function: Callable[..., Any], profile: Profile, bound: bool = Fals
     """Wrap a function as the kind it is; `bound` says that its first argument is the object it belongs to."""
     if getattr(function, _WRAPPED, False):
         return function
+    wrapper: Callable[..., Any]
     if inspect.isasyncgenfunction(function):
         wrapper = _async_generator(function, profile, bound)
     elif inspect.iscoroutinefunction(function):

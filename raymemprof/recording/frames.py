@@ -50,7 +50,11 @@ def step_generator(
 
 
 async def step_async_generator(
-    generator: AsyncGenerator[Any, Any], call: RunningCall | None, sent: Any, thrown: BaseException | None, out: list[Any]
+    generator: AsyncGenerator[Any, Any],
+    call: RunningCall | None,
+    sent: Any,
+    thrown: BaseException | None,
+    out: list[Any],
 ) -> bool:
     """Run an async generator to its next item, which is put into `out`, or to its end."""
     if call is not None:
@@ -71,7 +75,7 @@ def mark() -> None:
 
 
 @functools.lru_cache(maxsize=4096)
-def renamed(template: types.FunctionType, name: str, slot: int, file: str) -> Callable[..., Any]:
+def renamed(template: Callable[..., Any], name: str, slot: int, file: str) -> Callable[..., Any]:
     """Return `template` with its frame named for a call of `name` in `slot`, as if it stood in `file`."""
     title = contract.frame_name(name, slot)
     names = {"co_name": title, "co_filename": file}

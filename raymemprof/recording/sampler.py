@@ -17,43 +17,62 @@ _RISE = 1.1
 """A new peak is written to the journal when it is a tenth or more above the last one written."""
 
 
+_IDLE_TICKS = 25
+"""Samples with no call running after which the thread goes to sleep: waking it costs more than a short call."""
+
+
 class Sampler:
     """Raises the peak of every running call to the memory it reads, every few milliseconds."""
 
     def __init__(self) -> None:
         self._calls: dict[int, RunningCall] = {}
         self._work = threading.Event()
+        self._asleep = True
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def add(self, call: RunningCall) -> None:
         """Watch a call from now on."""
         self._calls[id(call)] = call
-        self._work.set()
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="raymemprof-sampler", daemon=True)
-                    self._thread.start()
+        if self._asleep:
+            self._work.set()
+            if self._thread is None:
+                self._start()
 
     def remove(self, call: RunningCall) -> None:
         """Stop watching a call."""
         self._calls.pop(id(call), None)
 
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="raymemprof-sampler", daemon=True)
+                thread.start()
+                self._thread = thread
+
     def _run(self) -> None:
-        pause = threading.Event()  # never set: waiting on it is a sleep that a shutdown can end
+        pause = threading.Event()  # never set: waiting on it is a sleep
+        interval = 0.02
+        idle_ticks = 0
         while True:
             calls = list(self._calls.values())
-            if not calls:
-                self._work.clear()
-                if not self._calls:
+            if calls:
+                idle_ticks = 0
+                interval = min([call.settings.interval_ms for call in calls]) / 1e3
+                try:
+                    self._sample(calls)
+                except Exception as error:
+                    notes.once("sampler", f"memory was not sampled: {error!r}")
+            elif idle_ticks < _IDLE_TICKS:
+                idle_ticks += 1
+            else:
+                self._asleep = True
+                if not self._calls:  # looked at after `_asleep` was set: a call added since then sets `_work`
                     self._work.wait()
-                continue
-            pause.wait(min(call.settings.interval_ms for call in calls) / 1e3)
-            try:
-                self._sample(list(self._calls.values()))
-            except Exception as error:
-                notes.once("sampler", f"memory was not sampled: {error!r}")
+                self._work.clear()
+                self._asleep = False
+                idle_ticks = 0
+            pause.wait(interval)
 
     def _sample(self, calls: list[RunningCall]) -> None:
         private, shared = memory.private_and_shared()

@@ -13,16 +13,17 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
 
 if TYPE_CHECKING:
     from .options import Settings
 
-__all__ = ["Lease", "Refused", "tracker"]
+__all__ = ["Lease", "RefusedError", "tracker"]
 
 _OPENING_LIMIT = 30.0
 """Seconds after which a call stops waiting for memray and runs untraced."""
@@ -35,7 +36,7 @@ _RECHECK = 0.05
 _LONGEST_WAIT = 3600.0
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Tracing cannot be had, and why."""
 
 
@@ -88,8 +89,8 @@ class ProcessTracker:
         self._last_closed: threading.Event | None = None
         self._refusal: tuple[float, str] | None = None
 
-    def acquire(self, settings: Settings, journal: contract.Journal, stem: str, linger: float) -> Lease:
-        """Join the open capture, or open one named `stem`; raises `Refused` where neither can be.
+    def acquire(self, settings: Settings, journal: contract.Journal, stem: Callable[[], str], linger: float) -> Lease:
+        """Join the open capture, or open one named `stem()`; raises `RefusedError` where neither can be.
 
         A capture that is open for other calls is joined whatever its options; an idle one that does not suit is closed.
         """
@@ -98,7 +99,7 @@ class ProcessTracker:
             with self._lock:
                 capture = self._capture
                 if capture is None:
-                    capture = self._start(settings, journal, folder / f"{stem}.bin")
+                    capture = self._start(settings, journal, folder / f"{stem()}.bin")
                 if capture.active or capture.suits(settings, folder) or not capture.opened.is_set():
                     capture.active += 1
                     capture.linger = max(capture.linger, linger)
@@ -117,9 +118,9 @@ class ProcessTracker:
             return lease
         try:
             if not capture.opened.wait(_OPENING_LIMIT):
-                raise Refused(f"memray did not start within {_OPENING_LIMIT:.0f} s")
+                raise RefusedError(f"memray did not start within {_OPENING_LIMIT:.0f} s")
             if capture.error is not None:
-                raise Refused(capture.error)
+                raise RefusedError(capture.error)
         except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere
             self.release(lease)
             raise
@@ -148,7 +149,7 @@ class ProcessTracker:
         if self._refusal is not None:
             until, reason = self._refusal
             if time.monotonic() < until:
-                raise Refused(reason)
+                raise RefusedError(reason)
             self._refusal = None
         capture = _Capture(path, settings, journal, self._last_closed)
         threading.Thread(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True).start()
@@ -163,7 +164,7 @@ class ProcessTracker:
             memray_tracker = _open(capture)
         except Exception as error:
             permanent = isinstance(error, ImportError)
-            capture.error = str(error) if isinstance(error, Refused) else f"memray did not start: {error}"
+            capture.error = str(error) if isinstance(error, RefusedError) else f"memray did not start: {error}"
             with self._lock:
                 self._capture = None
                 self._refusal = (math.inf if permanent else time.monotonic() + _BACKOFF, capture.error)
@@ -198,18 +199,18 @@ class ProcessTracker:
                     capture.stop.clear()
 
 
-def _open(capture: _Capture) -> object:
+def _open(capture: _Capture) -> Any:
     """Start memray on this thread; raises whatever goes wrong, having removed what it left."""
     if sys.platform not in ("linux", "darwin"):
-        raise Refused(f"memray does not run on {sys.platform}")
+        raise RefusedError(f"memray does not run on {sys.platform}")
     import psutil
 
     if psutil.disk_usage(str(capture.path.parent)).percent > 100 - _LEAST_FREE:
-        raise Refused(f"less than {_LEAST_FREE:.0f} % of the disk under {capture.path.parent} is free")
+        raise RefusedError(f"less than {_LEAST_FREE:.0f} % of the disk under {capture.path.parent} is free")
     try:
         import memray
     except ImportError as error:
-        raise _NoMemray(f"memray cannot be imported on this worker ({error}); install it there") from error
+        raise _MemrayMissingError(f"memray cannot be imported on this worker ({error}); install it there") from error
     settings = capture.settings
     try:
         memray_tracker = memray.Tracker(
@@ -222,7 +223,7 @@ def _open(capture: _Capture) -> object:
     except Exception as error:
         capture.path.unlink(missing_ok=True)
         if "more than one Tracker" in str(error):
-            raise Refused("another memray tracker is active in this process") from error
+            raise RefusedError("another memray tracker is active in this process") from error
         raise
     capture.journal.write(
         {"event": "open", "capture": capture.path.name, "time": time.time(), "native": settings.native}
@@ -230,7 +231,7 @@ def _open(capture: _Capture) -> object:
     return memray_tracker
 
 
-class _NoMemray(Refused, ImportError):
+class _MemrayMissingError(RefusedError, ImportError):
     """memray is missing: asking again is no use."""
 
 

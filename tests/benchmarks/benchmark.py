@@ -30,7 +30,10 @@ results: list[dict[str, Any]] = []
 
 def report(what: str, ours: str, theirs: str, measured: str, goal: str, met: bool) -> None:
     results.append({"what": what, "ours": ours, "against": theirs, "measured": measured, "goal": goal, "met": met})
-    print(f"{'met   ' if met else 'MISSED'} {what}\n         ours {ours}; against {theirs}\n         {measured} (goal: {goal})", flush=True)
+    print(
+        f"{'met   ' if met else 'MISSED'} {what}\n         ours {ours}; against {theirs}\n         {measured} (goal: {goal})",
+        flush=True,
+    )
 
 
 def work() -> int:
@@ -161,8 +164,12 @@ def disabled() -> None:
     plain, code, variable = cost(nothing), cost(by_code), cost(by_variable)
     added = max(code, variable) - plain
     report(
-        "enabled=False", f"{code * 1e6:.3f} us (by variable {variable * 1e6:.3f} us)",
-        f"the undecorated function, {plain * 1e6:.3f} us", f"{added * 1e6:.3f} us added", "under 1 us", added < 1e-6,
+        "enabled=False",
+        f"{code * 1e6:.3f} us (by variable {variable * 1e6:.3f} us)",
+        f"the undecorated function, {plain * 1e6:.3f} us",
+        f"{added * 1e6:.3f} us added",
+        "under 1 us",
+        added < 1e-6,
     )
 
 
@@ -186,16 +193,28 @@ for n in range({count}):
     sample = captures[:: max(1, count // 10)]
     start = time.perf_counter()
     for capture in sample:
-        command = [sys.executable, "-m", "memray", "flamegraph", "-f", "-o", str(folder / "theirs.html"), str(capture.path)]
+        command = [
+            sys.executable,
+            "-m",
+            "memray",
+            "flamegraph",
+            "-f",
+            "-o",
+            str(folder / "theirs.html"),
+            str(capture.path),
+        ]
         subprocess.run(command, check=True, capture_output=True)
     theirs = (time.perf_counter() - start) / len(sample) * count
     start = time.perf_counter()
     raymemprof.flamegraph(captures, folder / "ours.html")
     ours = time.perf_counter() - start
     report(
-        f"a merged flamegraph of {count} captures", f"{ours:.2f} s",
+        f"a merged flamegraph of {count} captures",
+        f"{ours:.2f} s",
         f"`memray flamegraph` on each, {theirs:.0f} s ({len(sample)} of them measured)",
-        f"{theirs / ours:.0f} times faster", "300 times faster", theirs / ours >= 300,
+        f"{theirs / ours:.0f} times faster",
+        "300 times faster",
+        theirs / ours >= 300,
     )
 
 
@@ -228,8 +247,12 @@ for _ in range(1000):
     theirs = min(timed(parse, 5))
     ours = min(timed(lambda: raymemprof.calls(recorded), 5))
     report(
-        "calls() over 10,000 calls in 1,000 journals", f"{ours * 1e3:.0f} ms", f"json.loads of the lines, {theirs * 1e3:.0f} ms",
-        f"{ours / theirs:.1f} times", "under 3 times", ours / theirs < 3,
+        "calls() over 10,000 calls in 1,000 journals",
+        f"{ours * 1e3:.0f} ms",
+        f"json.loads of the lines, {theirs * 1e3:.0f} ms",
+        f"{ours / theirs:.1f} times",
+        "under 3 times",
+        ours / theirs < 3,
     )
 
 
@@ -245,7 +268,9 @@ def many_tasks(count: int) -> None:
     ray.get([task.remote(n) for n in range(count)])
     seconds = time.perf_counter() - start
     deadline = time.monotonic() + 20
-    while any(capture.status == "open" for capture in raymemprof.captures(name="*task")) and time.monotonic() < deadline:
+    while (
+        any(capture.status == "open" for capture in raymemprof.captures(name="*task")) and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
     recorded = raymemprof.calls(name="*task")
     captures = raymemprof.captures(name="*task")
@@ -253,8 +278,11 @@ def many_tasks(count: int) -> None:
     assert len(recorded) == count and all(call.capture for call in recorded)
     report(
         f"capture files after {count:,} short tasks ({count / seconds:.0f} a second)",
-        f"{len(captures)} files, {size / 2**20:.1f} MiB", f"the page's {count:,}",
-        f"{len(captures)} files", "under 50, within the budget of 2 GiB", len(captures) < 50 and size < 2 * 2**30,
+        f"{len(captures)} files, {size / 2**20:.1f} MiB",
+        f"the page's {count:,}",
+        f"{len(captures)} files",
+        "under 50, within the budget of 2 GiB",
+        len(captures) < 50 and size < 2 * 2**30,
     )
 
 
@@ -271,38 +299,64 @@ def main() -> None:
         added = {key: value - cost["off"] for key, value in cost.items()}
         ms = {key: f"{value * 1e3:.3f} ms" for key, value in added.items()}
         report(
-            "cost added to a short task by full tracing", ms["traced"], f"the page's Tracker in each task, {ms['page']}",
-            f"{added['page'] / added['traced']:.0f} times less, {ms['traced']}", "300 times less, and under 0.15 ms",
+            "cost added to a short task by full tracing",
+            ms["traced"],
+            f"the page's Tracker in each task, {ms['page']}",
+            f"{added['page'] / added['traced']:.0f} times less, {ms['traced']}",
+            "300 times less, and under 0.15 ms",
             added["page"] / added["traced"] >= 300 and added["traced"] < 0.15e-3,
         )
         report(
-            "the same", ms["traced"], f"one tracker left on and nothing else, {ms['left on']}",
-            f"{added['traced'] / added['left on']:.1f} times", "under 4 times", added["traced"] < 4 * added["left on"],
+            "the same",
+            ms["traced"],
+            f"one tracker left on and nothing else, {ms['left on']}",
+            f"{added['traced'] / added['left on']:.1f} times",
+            "under 4 times",
+            added["traced"] < 4 * added["left on"],
         )
         long = ray.get(long_task.remote(name))
         by_us, by_page = long["ours"] - long["off"], long["page"] - long["off"]
         report(
-            f"cost added to a long task ({long['off']:.2f} s)", f"{by_us * 1e3:.0f} ms", f"the page's pattern, {by_page * 1e3:.0f} ms",
-            f"{by_us / by_page:.2f} times", "not more (within 5 %)", by_us <= by_page * 1.05,
+            f"cost added to a long task ({long['off']:.2f} s)",
+            f"{by_us * 1e3:.0f} ms",
+            f"the page's pattern, {by_page * 1e3:.0f} ms",
+            f"{by_us / by_page:.2f} times",
+            "not more (within 5 %)",
+            by_us <= by_page * 1.05,
         )
         disabled()
         cpu = ray.get(cpu_of_sampling.remote(name))
         report(
-            "memory sampling only", f"{ms['sampled']} a call, {cpu:.2f} % CPU", "the undecorated function",
-            f"{ms['sampled']}, {cpu:.2f} %", "under 0.1 ms, under 1 %", added["sampled"] < 0.1e-3 and cpu < 1,
+            "memory sampling only",
+            f"{ms['sampled']} a call, {cpu:.2f} % CPU",
+            "the undecorated function",
+            f"{ms['sampled']}, {cpu:.2f} %",
+            "under 0.1 ms, under 1 %",
+            added["sampled"] < 0.1e-3 and cpu < 1,
         )
-        fresh = [ray.get(after_profiling.options(runtime_env={"env_vars": {"FRESH": str(n)}}).remote(None)) for n in range(5)]
-        used = [ray.get(after_profiling.options(runtime_env={"env_vars": {"USED": str(n)}}).remote(name)) for n in range(5)]
+        fresh = [
+            ray.get(after_profiling.options(runtime_env={"env_vars": {"FRESH": str(n)}}).remote(None)) for n in range(5)
+        ]
+        used = [
+            ray.get(after_profiling.options(runtime_env={"env_vars": {"USED": str(n)}}).remote(name)) for n in range(5)
+        ]
         ratio = min(used) / min(fresh)
         report(
-            "an undecorated task on a worker that has just profiled", f"{min(used) * 1e3:.2f} ms",
-            f"the same task on a fresh worker, {min(fresh) * 1e3:.2f} ms", f"{ratio:.2f} times", "not slower (within 5 %)", ratio < 1.05,
+            "an undecorated task on a worker that has just profiled",
+            f"{min(used) * 1e3:.2f} ms",
+            f"the same task on a fresh worker, {min(fresh) * 1e3:.2f} ms",
+            f"{ratio:.2f} times",
+            "not slower (within 5 %)",
+            ratio < 1.05,
         )
         many_tasks(arguments.tasks)
         merged(folder, arguments.captures)
         catalogue(folder)
     missed = [result["what"] for result in results if not result["met"]]
-    print(f"\n{len(results) - len(missed)} of {len(results)} goals met" + (f"; missed: {', '.join(missed)}" if missed else ""))
+    print(
+        f"\n{len(results) - len(missed)} of {len(results)} goals met"
+        + (f"; missed: {', '.join(missed)}" if missed else "")
+    )
 
 
 if __name__ == "__main__":
