@@ -3,22 +3,21 @@
 A process that records has one journal, `raymemprof-….jsonl`: JSON objects, one a line, each appended with a single
 `write`, so that a kill tears at most the last one. Beside it lie its captures, `raymemprof-….bin`, written by memray.
 
-Lines (`event`, and what else they hold; times are seconds since the epoch, sizes bytes):
+Lines, by their `event`, and what else they hold (times are seconds since the epoch, sizes bytes):
 
-| event     | fields                                                                                            |
-|-----------|---------------------------------------------------------------------------------------------------|
-| `process` | `version`, `pid`, `created` (the process's start), `host`, `node_id`, `worker_id`, versions of software |
-| `open`    | `capture`, `time`, `native`                                                                         |
-| `begin`   | `call` (number in this process), `time`, `name`, `kind`, ids, `attempt`, `memory`, and `capture`, `slot`, `turn` if traced, else `note` |
-| `peak`    | `calls` (numbers), `memory`: the process's memory rose by a tenth or more while these ran            |
-| `end`     | `call`, `duration`, `status`, `error`, `memory`, `peak`, and `note` if tracing stopped on the way    |
-| `close`   | `capture`, `time`                                                                                   |
-| `refused` | `time`, `reason`: tracing was wanted and could not be had                                           |
+- `process`: `version`, `pid`, `created` (the process's start), `host`, `node_id`, `worker_id`, and of software
+- `open`: `capture`, `time`, `native`
+- `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
+  `memory`; and `capture`, `slot`, `turn` if it is traced, else `note`
+- `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
+- `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, and `note` if tracing stopped before
+- `close`: `capture`, `time`
+- `refused`: `time`, `reason`: tracing was wanted and could not be had
 
 A traced call runs in a frame whose file is `FRAME_FILE` and whose name ends in `[slot N]`. Slots are numbered from 0,
-taken by a call while it runs and used again after it, so a capture of ten thousand calls has no more call stacks than a
-capture of one. `turn` counts how often the slot was taken in this capture. Where in the capture a call begins and ends is
-marked by an allocation of `MARKER_BYTES` made from a frame whose file is one of the `*_FILE` names below.
+taken by a call while it runs and used again after it, so a capture of ten thousand calls has no more call stacks than
+a capture of one. `turn` counts how often the slot was taken in this capture. Where in the capture a call begins and
+ends is marked by an allocation of `MARKER_BYTES` made from a frame whose file is one of the `*_FILE` names below.
 """
 
 from __future__ import annotations
@@ -28,11 +27,14 @@ import getpass
 import json
 import os
 import re
+import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 __all__ = [
     "BEGIN_BLOCK_FILE",
@@ -45,12 +47,15 @@ __all__ = [
     "Journal",
     "file_stem",
     "frame_name",
+    "is_alive",
     "local_directory",
     "read_lines",
     "slot_of",
 ]
 
 VERSION = 1
+_START_TOLERANCE = 10.0
+"""Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
 PREFIX = "raymemprof-"
 FRAME_FILE = "<raymemprof>"
 BEGIN_FILE = "<raymemprof begin>"
@@ -126,3 +131,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(line, dict):
                 yield line
+
+
+def is_alive(process: Mapping[str, Any]) -> bool:
+    """Whether the process of a `process` line is still there, on this machine; its pid may be another's by now."""
+    if process.get("host") != socket.gethostname():
+        return False
+    try:
+        found = psutil.Process(process["pid"])
+        is_same = abs(found.create_time() - process["created"]) < _START_TOLERANCE
+        return is_same and found.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
+        return False

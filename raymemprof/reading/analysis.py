@@ -1,8 +1,9 @@
 """Reads one capture, and sorts what it allocated by the calls that did.
 
-memray knows the peak of a process; a capture shared by many calls has one peak for each. So the records are followed one
-by one: an allocation belongs to the calls whose frames are in its stack (`journal.py` says how those are named), and each
-call has an account of what it holds, line by line, and held at its own peak. Runs in a reader process (`processes.py`).
+memray knows the peak of a process; a capture shared by many calls has one peak for each. So the records are followed
+one by one: an allocation belongs to the calls whose frames are in its stack (`journal.py` says how those are named),
+and each call has an account of what it holds, line by line, and held at its own peak. Runs in a reader process
+(`processes.py`).
 """
 
 from __future__ import annotations

@@ -22,8 +22,6 @@ Source = str | os.PathLike[str] | None
 
 STATUSES = ("running", "finished", "failed", "cancelled", "killed")
 KINDS = ("task", "actor", "method", "block")
-_START_TOLERANCE = 10.0
-"""Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
 _LOG_TAIL = 256 * 1024
 
 
@@ -395,7 +393,7 @@ class _Journal:
                     peak,
                     after,
                     self._capture(begin.get("capture")),
-                    begin.get("note"),
+                    begin.get("note") or (end or {}).get("note"),
                     None if slot is None else (slot, begin["turn"]),
                 )
             except (KeyError, TypeError, ValueError, OverflowError):
@@ -440,30 +438,13 @@ class _Journal:
     def _unfinished(self) -> tuple[str, str | None]:
         """What became of a call whose end was not written: its status, and what ended the process."""
         if self._fate is None:
-            if _is_alive(self._process):
+            if contract.is_alive(self._process):
                 self._fate = ("running", None)
             else:
                 reason = _worker_exit(self._folder, self._process)
                 cancelled = reason is not None and "force ray.cancel" in reason
                 self._fate = ("cancelled" if cancelled else "killed", reason)
         return self._fate
-
-
-def _is_alive(process: dict[str, Any]) -> bool:
-    """Whether the process that wrote a journal is still there; its pid may be another's by now."""
-    import socket
-
-    import psutil
-
-    if process.get("host") != socket.gethostname():
-        return False
-    try:
-        found = psutil.Process(process["pid"])
-        return (
-            abs(found.create_time() - process["created"]) < _START_TOLERANCE and found.status() != psutil.STATUS_ZOMBIE
-        )
-    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
-        return False
 
 
 def _worker_exit(folder: Path, process: dict[str, Any]) -> str | None:

@@ -208,6 +208,7 @@ class RunningCall:
                 "error": text,
                 "memory": private,
                 "peak": self.peak,
+                **({"note": self.lease.lost} if self.lease is not None and self.lease.lost else {}),
             }
         )
 

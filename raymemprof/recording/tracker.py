@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
+from . import budget, notes
 
 if TYPE_CHECKING:
     from .options import Settings
@@ -49,7 +50,10 @@ class _Capture:
     opened: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
     error: str | None = None
+    ended_by: str | None = None
+    """Why it had to be closed although calls ran."""
     active: int = 0
     linger: float = 0.0
     idle_since: float = 0.0
@@ -79,6 +83,11 @@ class Lease:
         """The capture's file."""
         return self.capture.path
 
+    @property
+    def lost(self) -> str | None:
+        """Why the capture was closed before the call ended, if it was."""
+        return self.capture.ended_by
+
 
 class ProcessTracker:
     """Owns memray's tracker for this process. Every method may be called from any thread."""
@@ -86,7 +95,7 @@ class ProcessTracker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._capture: _Capture | None = None
-        self._last_closed: threading.Event | None = None
+        self._latest: _Capture | None = None
         self._refusal: tuple[float, str] | None = None
 
     def acquire(self, settings: Settings, journal: contract.Journal, stem: Callable[[], str], linger: float) -> Lease:
@@ -137,11 +146,13 @@ class ProcessTracker:
                 if capture.linger == 0:
                     capture.stop.set()
 
-    def close(self) -> None:
+    def close(self, why: str) -> None:
         """Close the open capture, if there is one, whatever runs, and wait until it is closed."""
-        capture = self._capture
-        if capture is not None and capture.opened.is_set():
-            capture.active = 0
+        capture = self._latest
+        if capture is None or capture.thread is threading.current_thread():
+            return
+        if not capture.closed.is_set() and capture.opened.wait(_OPENING_LIMIT):
+            capture.ended_by = why
             capture.stop.set()
             capture.closed.wait(_OPENING_LIMIT)
 
@@ -151,10 +162,10 @@ class ProcessTracker:
             if time.monotonic() < until:
                 raise RefusedError(reason)
             self._refusal = None
-        capture = _Capture(path, settings, journal, self._last_closed)
-        threading.Thread(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True).start()
-        self._capture = capture
-        self._last_closed = capture.closed
+        capture = _Capture(path, settings, journal, self._latest.closed if self._latest else None)
+        capture.thread = threading.Thread(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True)
+        capture.thread.start()
+        self._capture = self._latest = capture
         return capture
 
     def _own(self, capture: _Capture) -> None:
@@ -176,9 +187,8 @@ class ProcessTracker:
         try:
             memray_tracker.__exit__(None, None, None)
             capture.journal.write({"event": "close", "capture": capture.path.name, "time": time.time()})
+            budget.enforce(capture.path.parent, capture.settings.max_bytes, capture.settings.keep)
         except Exception as error:
-            from . import notes
-
             notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
         finally:
             capture.closed.set()
@@ -189,6 +199,9 @@ class ProcessTracker:
         while True:
             capture.stop.wait(min(max(pause, 0.001), _LONGEST_WAIT))
             with self._lock:
+                if capture.ended_by is not None:
+                    self._capture = None
+                    return
                 if not capture.active:
                     pause = capture.idle_since + capture.linger - time.monotonic()
                     if pause <= 0 or capture.stop.is_set():
@@ -211,7 +224,9 @@ def _open(capture: _Capture) -> Any:
         import memray
     except ImportError as error:
         raise _MemrayMissingError(f"memray cannot be imported on this worker ({error}); install it there") from error
+    _give_way_to_others(memray)
     settings = capture.settings
+    memray_tracker = None
     try:
         memray_tracker = memray.Tracker(
             destination=memray.FileDestination(capture.path),
@@ -221,6 +236,7 @@ def _open(capture: _Capture) -> Any:
         )
         memray_tracker.__enter__()
     except Exception as error:
+        memray_tracker = None  # lets go of the file before it is removed: memray complains of a missing one
         capture.path.unlink(missing_ok=True)
         if "more than one Tracker" in str(error):
             raise RefusedError("another memray tracker is active in this process") from error
@@ -229,6 +245,28 @@ def _open(capture: _Capture) -> Any:
         {"event": "open", "capture": capture.path.name, "time": time.time(), "native": settings.native}
     )
     return memray_tracker
+
+
+class _GivingWay:
+    """memray's own lock around starting and stopping a tracker, which closes ours when another is about to start."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> bool:
+        tracker.close("the code started a memray tracker of its own, and a process can have only one")
+        return self._lock.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._lock.__exit__(*exception)
+
+
+def _give_way_to_others(memray: Any) -> None:
+    """Let the user's own tracker, or the one that Ray's dashboard starts, work as if ours were not there."""
+    lock = getattr(memray._memray, "tracker_creation_lock", None)
+    # In a memray without this lock theirs is refused, as it is between any two trackers.
+    if lock is not None and not isinstance(lock, _GivingWay):
+        memray._memray.tracker_creation_lock = _GivingWay(lock)
 
 
 class _MemrayMissingError(RefusedError, ImportError):
@@ -243,4 +281,4 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(lambda: tracker.close())
+atexit.register(lambda: tracker.close("the process ended"))

@@ -70,7 +70,7 @@ def short_tasks(folder: str) -> dict[str, float]:
     traced = profile_memory(work, directory=folder)
     traced()
     ours = median(timed(traced, 2000))
-    raymemprof.recording.tracker.tracker.close()
+    raymemprof.recording.tracker.tracker.close("the benchmark is done with it")
     sampled = profile_memory(work, directory=folder, heap=False)
     sampled()
     sampling = median(timed(sampled, 2000))
@@ -102,7 +102,7 @@ def long_task(folder: str) -> dict[str, float]:
 
     def ours() -> None:
         profiled()
-        raymemprof.recording.tracker.tracker.close()  # the page's pattern closes in the task, so count ours too
+        raymemprof.recording.tracker.tracker.close("the benchmark is done with it")  # the page's pattern closes in the task, so count ours too
 
     off, by_page, by_us = [], [], []
     for _ in range(7):
@@ -185,7 +185,7 @@ def task(n):
     return sum(len(piece) for piece in [bytearray(1000 + n) for _ in range(500)])
 for n in range({count}):
     task(n)
-    tracker.close()
+    tracker.close("done")
 """
     subprocess.run([sys.executable, "-c", script], check=True)
     captures = raymemprof.captures(recorded)

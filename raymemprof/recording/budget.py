@@ -1,0 +1,126 @@
+"""Keeps the captures in a folder within the node's disk budget.
+
+Called when a capture was closed, by any of the node's workers; one at a time goes through the folder. What goes first is
+what tells least: captures in which every call finished and none is among the largest of its function, oldest first. Then
+those of the largest peaks, then those of failed and killed calls. Captures that are still written stay, journals too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from .. import journal as contract
+
+__all__ = ["enforce"]
+
+
+@dataclass(slots=True)
+class _Standing:
+    """Why a capture is worth its room."""
+
+    failed: bool = False
+    peaks: dict[str, int] | None = None
+    is_open: bool = False
+
+
+def enforce(folder: Path, max_bytes: int, keep: int) -> list[Path]:
+    """Remove captures until the folder's take `max_bytes` or less; returns those removed. Raises `OSError`."""
+    if _size(_captures(folder)) <= max_bytes:
+        return []
+    removed: list[Path] = []
+    with _one_at_a_time(folder):
+        captures = _captures(folder)
+        total = _size(captures)
+        for path in _least_telling_first(folder, captures, keep):
+            if total <= max_bytes:
+                break
+            with contextlib.suppress(FileNotFoundError):  # somebody else's clean-up
+                path.unlink()
+                removed.append(path)
+            total -= captures[path].st_size
+    return removed
+
+
+def _captures(folder: Path) -> dict[Path, os.stat_result]:
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(contract.PREFIX) and ".bin" in entry.name and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):
+                    found[Path(entry.path)] = entry.stat(follow_symlinks=False)
+    return found
+
+
+def _size(captures: dict[Path, os.stat_result]) -> int:
+    return sum(status.st_size for status in captures.values())
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the folder against the other workers of the node; the kernel lets go of it when a holder dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _least_telling_first(folder: Path, captures: dict[Path, os.stat_result], keep: int) -> list[Path]:
+    standings = _standings(folder)
+    largest: dict[str, list[tuple[int, Path]]] = {}
+    for path in captures:
+        for name, peak in (_of(standings, path).peaks or {}).items():
+            largest.setdefault(name, []).append((peak, path))
+    kept = {path for ranked in largest.values() for _, path in sorted(ranked, reverse=True)[:keep]}
+
+    def worth(path: Path) -> tuple[int, float]:
+        rank = 2 if _of(standings, path).failed else 1 if path in kept else 0
+        return rank, captures[path].st_mtime
+
+    return sorted((path for path in captures if not _of(standings, path).is_open), key=worth)
+
+
+def _of(standings: dict[str, _Standing], path: Path) -> _Standing:
+    """The standing of a capture, or of the one that a forked child's belongs to."""
+    return standings.get(path.name) or standings.get(path.stem) or _Standing()
+
+
+def _standings(folder: Path) -> dict[str, _Standing]:
+    """What the journals say of each capture, by its file's name."""
+    standings: dict[str, _Standing] = {}
+    for journal in folder.glob(f"{contract.PREFIX}*.jsonl"):
+        begins: dict[int, tuple[str, str]] = {}
+        unclosed: set[str] = set()
+        process: dict[str, object] = {}
+        with contextlib.suppress(OSError, KeyError, TypeError):  # a damaged journal speaks for no capture
+            for line in contract.read_lines(journal):
+                event = line["event"]
+                if event == "process":
+                    process = line
+                elif event == "open":
+                    unclosed.add(line["capture"])
+                    standings.setdefault(line["capture"], _Standing())
+                elif event == "close":
+                    unclosed.discard(line["capture"])
+                elif event == "begin" and line.get("capture"):
+                    begins[line["call"]] = (line["capture"], line["name"])
+                elif event == "end" and line["call"] in begins:
+                    capture, name = begins.pop(line["call"])
+                    standing = standings.setdefault(capture, _Standing())
+                    standing.failed = standing.failed or line["status"] != "finished"
+                    standing.peaks = standing.peaks or {}
+                    standing.peaks[name] = max(standing.peaks.get(name, 0), line["peak"])
+        alive = contract.is_alive(process)
+        for capture, _ in begins.values():  # begun and not ended: running, or killed
+            standings.setdefault(capture, _Standing()).failed = True
+        for capture in unclosed:
+            standings[capture].is_open = alive
+    return standings
