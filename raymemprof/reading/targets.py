@@ -105,7 +105,7 @@ def _sort(target: object) -> tuple[list[Call], list[Path]]:
     """Take a target apart into calls and the paths of whole captures."""
     if isinstance(target, Call):
         if target.capture is None or target.place is None:
-            why = target.note or "its capture is gone"
+            why = target.note or "its capture is gone, removed by hand or to keep the disk budget"
             raise CaptureError(target.name, f"this call has no capture to read: {why}.")
         return [target], []
     if isinstance(target, (str, os.PathLike)):

@@ -1,8 +1,9 @@
 """Keeps the captures in a folder within the node's disk budget.
 
-Called when a capture was closed, by any of the node's workers; one at a time goes through the folder. What goes first is
-what tells least: captures in which every call finished and none is among the largest of its function, oldest first. Then
-those of the largest peaks, then those of failed and killed calls. Captures that are still written stay, journals too.
+Called when a capture was closed, by any of the node's workers; one at a time goes through the folder. What goes first
+is what tells least: captures in which every call finished and none is among the largest of its function, oldest first.
+Then those of the largest peaks, then those of failed and killed calls. Captures that are still written stay, and
+journals do.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from .. import journal as contract
 
