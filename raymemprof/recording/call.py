@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 import socket
 import sys
@@ -26,6 +27,7 @@ from .tracker import Lease, RefusedError, tracker
 __all__ = ["Profile", "RunningCall", "begin", "end"]
 
 _MOST_ERROR_TEXT = 500
+_LINGER = 0.25
 
 
 class Profile:
@@ -100,6 +102,10 @@ class RunningCall:
             self._entered = False
             _current.set(self._outer)
 
+    def is_current(self) -> bool:
+        """Whether the running code belongs to this call, and to none within it."""
+        return _current.get() is self
+
     def covers(self, function: object, instance: object) -> bool:
         """Whether a call made inside this one is part of it: recursion, or an actor's method calling another."""
         call: RunningCall | None = self
@@ -154,8 +160,8 @@ class RunningCall:
             if count % settings.every:
                 return f"one call in {settings.every} is traced (every={settings.every})"
         linger = settings.linger
-        if profile.options.linger is None and "RAYMEMPROF_LINGER" not in os.environ and profile.kind in _ACTOR_KINDS:
-            linger = float("inf")
+        if linger is None:
+            linger = math.inf if profile.kind in ("actor", "method") else _LINGER
         try:
             self.lease = tracker.acquire(
                 settings, self.journal, lambda: contract.file_stem(profile.name, who.task_id, who.attempt), linger
@@ -316,7 +322,6 @@ def _process_line() -> dict[str, Any]:
     }
 
 
-_ACTOR_KINDS = ("actor", "method")
 _counts: dict[str, int] = {}
 _numbers = itertools.count()
 _journals: dict[str, contract.Journal] = {}

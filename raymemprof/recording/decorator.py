@@ -10,6 +10,7 @@ import functools
 import inspect
 import os
 import sys
+import threading
 import types
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, TypeVar, overload
@@ -107,7 +108,7 @@ class ProfileMemory:
     def __init__(self, label: str | None, options: Options) -> None:
         self._label = label
         self._options = options
-        self._open: list[RunningCall | None] = []
+        self._open: list[tuple[int, RunningCall | None]] = []
 
     def __call__(self, target: T) -> T:
         """Decorate a function or class."""
@@ -130,16 +131,25 @@ class ProfileMemory:
         call = begin(Profile(label, "block", self._options), self, block=True)
         if call is not None:
             call.enter()
-        self._open.append(call)
+        self._open.append((threading.get_ident(), call))
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """End the block; an exception passes through it."""
         if self._options.enabled is False or not self._open:
             return
-        call = self._open.pop()
+        call = self._take()
         if call is not None:
             end(call, error)
+
+    def _take(self) -> RunningCall | None:
+        """Return the block to end: the one that this code is in, of those that were entered through this object."""
+        here = threading.get_ident()
+        mine = [entry for entry in self._open if entry[0] == here]
+        inner = [entry for entry in mine if entry[1] is not None and entry[1].is_current()]
+        entry = (inner or mine or self._open)[-1]
+        self._open.remove(entry)
+        return entry[1]
 
 
 def _decorate(target: Any, options: Options) -> Any:

@@ -25,7 +25,8 @@ class Settings:
     python_allocators: bool = False
     follow_fork: bool = False
     interval_ms: float = 20.0
-    linger: float = 0.25
+    linger: float | None = None
+    """None where it depends on what is profiled."""
     every: int = 1
     keep: int = 20
     max_bytes: int = 2 * 2**30

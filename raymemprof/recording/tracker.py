@@ -224,7 +224,9 @@ def _open(capture: _Capture) -> Any:
         import memray
     except ImportError as error:
         raise _MemrayMissingError(f"memray cannot be imported on this worker ({error}); install it there") from error
-    _give_way_to_others(memray)
+    from .giving_way import give_way
+
+    give_way(_close_for_another)
     settings = capture.settings
     memray_tracker = None
     try:
@@ -247,33 +249,15 @@ def _open(capture: _Capture) -> Any:
     return memray_tracker
 
 
-class _GivingWay:
-    """memray's own lock around starting and stopping a tracker, which closes ours when another is about to start."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> bool:
-        tracker.close("the code started a memray tracker of its own, and a process can have only one")
-        return self._lock.__enter__()
-
-    def __exit__(self, *exception: Any) -> None:
-        self._lock.__exit__(*exception)
-
-
-def _give_way_to_others(memray: Any) -> None:
-    """Let the user's own tracker, or the one that Ray's dashboard starts, work as if ours were not there."""
-    lock = getattr(memray._memray, "tracker_creation_lock", None)
-    # In a memray without this lock theirs is refused, as it is between any two trackers.
-    if lock is not None and not isinstance(lock, _GivingWay):
-        memray._memray.tracker_creation_lock = _GivingWay(lock)
-
-
 class _MemrayMissingError(RefusedError, ImportError):
     """memray is missing: asking again is no use."""
 
 
 tracker = ProcessTracker()
+
+
+def _close_for_another() -> None:
+    tracker.close("the code started a memray tracker of its own, and a process can have only one")
 
 
 def _after_fork() -> None:

@@ -1,0 +1,36 @@
+"""Lets another memray tracker in this process, the user's or Ray's dashboard's, work as if ours were not there.
+
+A process can have one. memray holds a lock while it starts or stops one: ours is closed when somebody else comes for
+that lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import memray
+import wrapt
+
+__all__ = ["give_way"]
+
+_LOCK = "tracker_creation_lock"
+
+
+class _Lock(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older ones take none
+    """memray's lock, which says so before it is taken."""
+
+    def __init__(self, lock: Any, before: Callable[[], None]) -> None:
+        super().__init__(lock)
+        self._self_before = before
+
+    def __enter__(self) -> Any:
+        self._self_before()
+        return self.__wrapped__.__enter__()
+
+
+def give_way(close_ours: Callable[[], None]) -> None:
+    """Have `close_ours` called before any tracker starts or stops. Without that lock, theirs is refused by memray."""
+    lock = getattr(memray._memray, _LOCK, None)
+    if lock is not None and not isinstance(lock, _Lock):
+        setattr(memray._memray, _LOCK, _Lock(lock, close_ours))
