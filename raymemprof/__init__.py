@@ -1,5 +1,7 @@
 """raymemprof: Ray's page "Debugging Memory Issues" as a library."""
 
+from .diagnosis.explain import Explanation, explain
+from .diagnosis.ooms import Kill, Kills, ooms
 from .errors import CaptureError
 from .reading.catalog import Call, Calls, Capture, Captures, calls, captures
 from .reading.heap import Heap, heap
@@ -13,13 +15,18 @@ __all__ = [
     "Capture",
     "CaptureError",
     "Captures",
+    "Explanation",
     "Heap",
+    "Kill",
+    "Kills",
     "Report",
     "__version__",
     "calls",
     "captures",
+    "explain",
     "flamegraph",
     "heap",
+    "ooms",
     "profile_memory",
     "speedscope",
     "table",

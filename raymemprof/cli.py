@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from . import __version__
+from .diagnosis import explain as explanations
+from .diagnosis import ooms as kills
 from .errors import CaptureError
 from .reading import catalog, reports
 from .reading import heap as heaps
@@ -20,6 +22,8 @@ from .rows import Rows, plain
 __all__ = ["main"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LONGEST_PATH = 4096
 
 _BAD_INPUT = (CaptureError, ValueError, TypeError, FileNotFoundError, NotADirectoryError, PermissionError)
 
@@ -249,3 +253,39 @@ def speedscope(captures: tuple[str, ...], output: str | None, force: bool, view:
     """Write what calls held as a JSON file for speedscope."""
     target = _chosen(captures, **filters)
     _print_report(reports.speedscope(target, _unless_exists(output, force), view=view))
+
+
+@main.command()
+@click.argument("text", nargs=-1)
+@click.option("--source", type=click.Path(), help="The session's log directory; by default the latest on this machine.")
+@_as_json
+@_one_sentence
+def explain(text: tuple[str, ...], source: str | None, as_json: bool) -> None:
+    """Say what an error of Ray's means: who was killed, why, what it held and where, and what to change.
+
+    TEXT is the error's text, a file that holds it, or - for standard input, which is also read where TEXT is missing.
+    """
+    found = explanations.explain(_text(text), source)
+    click.echo(json.dumps(plain(found), indent=2) if as_json else str(found))
+
+
+def _text(words: tuple[str, ...]) -> str:
+    if words in ((), ("-",)):
+        if sys.stdin.isatty():
+            raise ValueError("give the error's text, a file that holds it, or pipe it in.")
+        return sys.stdin.buffer.read().decode(errors="replace")
+    if len(words) == 1 and len(words[0]) < _LONGEST_PATH and Path(words[0]).is_file():
+        return Path(words[0]).read_text(errors="replace")
+    return " ".join(words)
+
+
+@main.command()
+@click.argument("source", required=False, type=click.Path())
+@_as_json
+@_one_sentence
+def ooms(source: str | None, as_json: bool) -> None:
+    """List every process that was killed for memory, by Ray's memory monitor or by the kernel.
+
+    SOURCE is a session's log directory; by default the latest on this machine.
+    """
+    _print_rows(kills.ooms(source), as_json)

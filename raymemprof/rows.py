@@ -102,6 +102,7 @@ class Rows(Sequence[T], Generic[T]):
 
     def __rich__(self) -> Table:
         """Return the table that rich prints."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
 
@@ -112,6 +113,9 @@ class Rows(Sequence[T], Generic[T]):
             title_justify="left",
             caption_justify="left",
             header_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 1),
+            pad_edge=False,
         )
         for heading, _, is_number in self.columns:
             table.add_column(heading, justify="right" if is_number else "left", overflow="fold")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -48,8 +48,8 @@ class Request:
 
     path: str
     places: tuple[Place, ...] | None = None
-    view: str = "peak"
-    """ "peak", "leaks" or "temporary"; None reads totals only."""
+    views: tuple[str, ...] = ("peak",)
+    """Of "peak", "leaks" and "temporary"; a temporal report is of the first."""
     temporal: bool = False
     window: tuple[float, float] | None = None
     """Seconds since the epoch between which a temporal report's allocations were made; memray has them to 10 ms."""
@@ -90,7 +90,8 @@ class Profile:
     peak: int
     alive_at_end: int
     allocations: int
-    rows: tuple[Row, ...]
+    rows: dict[str, tuple[Row, ...]]
+    """By view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +160,21 @@ def _is_ours(path: Path, reader: memray.FileReader) -> bool:
 
 def _whole(reader: memray.FileReader, request: Request, native: bool) -> Profile:
     """A capture that is none of ours, as memray itself reports it."""
-    leaks = list(reader.get_leaked_allocation_records(merge_threads=True))
-    if request.view == "leaks":
-        records: Iterable[Any] = leaks
-    elif request.view == "temporary":
-        records = reader.get_temporary_allocation_records(merge_threads=True)
-    else:
-        records = reader.get_high_watermark_allocation_records(merge_threads=True)
-    rows = tuple(Row(_stack(record, native), record.allocator, record.size, record.n_allocations) for record in records)
+    sources: dict[str, Callable[..., Iterable[Any]]] = {
+        "peak": reader.get_high_watermark_allocation_records,
+        "leaks": reader.get_leaked_allocation_records,
+        "temporary": reader.get_temporary_allocation_records,
+    }
+    rows = {
+        view: tuple(
+            Row(_stack(record, native), record.allocator, record.size, record.n_allocations)
+            for record in sources[view](merge_threads=True)
+        )
+        for view in dict.fromkeys((*request.views, "leaks"))
+    }
     return Profile(
         peak=reader.metadata.peak_memory,
-        alive_at_end=sum(record.size for record in leaks),
+        alive_at_end=sum(row.bytes for row in rows["leaks"]),
         allocations=reader.metadata.total_allocations,
         rows=rows,
     )
@@ -193,7 +198,7 @@ def _temporal(
     """The capture's allocations over time, cut to the calls asked for."""
     marks: tuple[int, ...] | None = None
     records: Iterable[Any]
-    if request.view == "leaks":
+    if request.views[0] == "leaks":
         records = reader.get_temporal_allocation_records(merge_threads=True)
     else:
         records, water = reader.get_temporal_high_water_mark_allocation_records(merge_threads=True)
@@ -324,7 +329,7 @@ class _Ledger:
         live: dict[int, _Entry] = {}
         maps: dict[int, _Entry] = {}
         recent: dict[int, deque[tuple[int, _Entry]]] = {}
-        temporary = self._request.view == "temporary"
+        temporary = "temporary" in self._request.views
         stacks, native = self._stacks, self._native
         known = self._known_shares
         for record in records:
@@ -449,18 +454,20 @@ class _Ledger:
         return {place: self._profile(account, call) for place, (account, call) in results.items()}
 
     def _profile(self, account: _Account, call: _Call | None) -> Profile:
-        merged: dict[tuple[Stack, int], list[int]] = {}
-        for (stack_key, allocator), size, count in account.rows(self._request.view):
-            stack = _cut(self._stacks[stack_key], call)
-            total = merged.setdefault((stack, allocator), [0, 0])
-            total[0] += size
-            total[1] += count
         return Profile(
             peak=account.peak,
             alive_at_end=account.current,
             allocations=account.allocations,
-            rows=tuple(Row(stack, allocator, size, n) for (stack, allocator), (size, n) in merged.items()),
+            rows={view: self._rows(account, call, view) for view in self._request.views},
         )
+
+    def _rows(self, account: _Account, call: _Call | None, view: str) -> tuple[Row, ...]:
+        merged: dict[tuple[Stack, int], list[int]] = {}
+        for (stack_id, allocator), size, count in account.rows(view):
+            total = merged.setdefault((_cut(self._stacks[stack_id], call), allocator), [0, 0])
+            total[0] += size
+            total[1] += count
+        return tuple(Row(stack, allocator, size, count) for (stack, allocator), (size, count) in merged.items())
 
     def cut_for_request(self, stack: Stack) -> Stack | None:
         """The stack from its call's frame on, or None where it is not in any call that was asked for."""

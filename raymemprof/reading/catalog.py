@@ -5,9 +5,10 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,14 +16,14 @@ from .. import journal as contract
 from .. import ray_runtime
 from ..errors import CaptureError
 from ..rows import Rows, show_bytes, show_seconds
+from . import deaths
 
-__all__ = ["Call", "Calls", "Capture", "Captures", "calls", "captures"]
+__all__ = ["Call", "Calls", "Capture", "Captures", "Evidence", "calls", "captures", "folders_of"]
 
 Source = str | os.PathLike[str] | None
 
 STATUSES = ("running", "finished", "failed", "cancelled", "killed")
 KINDS = ("task", "actor", "method", "block")
-_LOG_TAIL = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,8 @@ class Calls(Rows[Call]):
         ("name", lambda call: call.name, False),
         ("kind", lambda call: call.kind, False),
         ("status", lambda call: call.status, False),
-        ("started (UTC)", lambda call: f"{call.started_at:%H:%M:%S}", False),
+        ("started", lambda call: f"{call.started_at:%H:%M:%S}", False),
         ("duration", lambda call: show_seconds(call.duration), True),
-        ("before", lambda call: show_bytes(call.memory_before), True),
         ("peak", lambda call: show_bytes(call.peak_memory), True),
         ("after", lambda call: show_bytes(call.memory_after), True),
         ("pid", lambda call: str(call.pid), True),
@@ -178,7 +178,7 @@ def calls(
     _check("status", status, STATUSES)
     _check("kind", kind, KINDS)
     found: list[Call] = []
-    folders = _folders(source)
+    folders = folders_of(source)
     for journal in _journals(source, folders):
         found.extend(
             call
@@ -229,7 +229,7 @@ def captures(
     wanted = None
     if any(value is not None for value in filters.values()):
         wanted = {call.capture for call in calls(source, **filters)}
-    folders = _folders(source)
+    folders = folders_of(source)
     known: dict[Path, Capture] = {}
     for journal in _journals(source, folders):
         known.update({capture.path: capture for capture in journal.captures()})
@@ -270,8 +270,8 @@ def _caption(folders: list[Path]) -> str:
     return "in " + ", ".join(map(str, folders)) if folders else "no recording was found on this machine"
 
 
-def _folders(source: Source) -> list[Path]:
-    """Return the folders that a source stands for."""
+def folders_of(source: Source, only_recorded: bool = True) -> list[Path]:
+    """Return the folders that a source stands for; `only_recorded` passes sessions over that hold no recording."""
     if source is not None:
         path = Path(source).absolute()
         if not path.exists():
@@ -280,10 +280,10 @@ def _folders(source: Source) -> list[Path]:
     connected = ray_runtime.logs_directory()
     if connected is not None:
         return [connected]
-    return _newest_on_this_machine()
+    return _newest_on_this_machine(only_recorded)
 
 
-def _newest_on_this_machine() -> list[Path]:
+def _newest_on_this_machine(only_recorded: bool) -> list[Path]:
     candidates = [path for root in ray_runtime.session_roots() for path in root.glob("session_2*/logs")]
     set_by_user = os.environ.get("RAYMEMPROF_DIRECTORY")
     if set_by_user:
@@ -292,7 +292,9 @@ def _newest_on_this_machine() -> list[Path]:
     newest: tuple[float, Path] | None = None
     for folder in candidates:
         try:
-            times = [entry.stat().st_mtime for entry in os.scandir(folder) if _is_journal(entry.name)]
+            times = [
+                entry.stat().st_mtime for entry in os.scandir(folder) if _is_journal(entry.name) or not only_recorded
+            ]
         except OSError:
             continue
         if times and (newest is None or max(times) > newest[0]):
@@ -318,9 +320,10 @@ def _journals(source: Source, folders: list[Path]) -> Iterator[_Journal]:
         paths: Iterable[Path] = [Path(source).absolute()]
     else:
         paths = (folder / name for folder in folders for name in sorted(os.listdir(folder)) if _is_journal(name))
+    evidence: dict[Path, Evidence] = {folder: Evidence(folder) for folder in folders}
     for path in paths:
         try:
-            yield _Journal(path)
+            yield _Journal(path, evidence[path.parent])
         except FileNotFoundError:
             continue  # removed since the folder was listed
         except OSError as error:
@@ -330,8 +333,9 @@ def _journals(source: Source, folders: list[Path]) -> Iterator[_Journal]:
 class _Journal:
     """One process's journal, read whole."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, evidence: Evidence) -> None:
         self._folder = path.parent
+        self._evidence = evidence
         self._process: dict[str, Any] = {}
         self._begins: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, dict[str, Any]] = {}
@@ -441,24 +445,50 @@ class _Journal:
             if contract.is_alive(self._process):
                 self._fate = ("running", None)
             else:
-                reason = _worker_exit(self._folder, self._process)
+                _, reason, _ = self._evidence.of(self._process)
                 cancelled = reason is not None and "force ray.cancel" in reason
                 self._fate = ("cancelled" if cancelled else "killed", reason)
         return self._fate
 
 
-def _worker_exit(folder: Path, process: dict[str, Any]) -> str | None:
-    """What the Ray worker's own log says that ended it: `ray.cancel(force=True)`, `ray.kill`, or None."""
-    path = folder / f"python-core-worker-{process.get('worker_id')}_{process.get('pid')}.log"
-    try:
-        with path.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - _LOG_TAIL))
-            tail = log.read().decode(errors="replace")
-    except OSError:
-        return None
-    reasons = re.findall(r"exit_detail=(.*?), has_creation_task_exception", tail)
-    return reasons[-1].strip() if reasons else None
+class Evidence:
+    """What is known of how the processes that recorded to a folder ended; read when it is first asked for."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+
+    @cached_property
+    def raylet(self) -> dict[tuple[int, str | None], deaths.Death]:
+        """The raylet's word, by pid and worker."""
+        said: dict[tuple[int, str | None], deaths.Death] = {}
+        for death in deaths.raylet_deaths(self._logs):
+            known = said.get((death.pid, death.worker_id))
+            if known is None or known.cause != "ray_memory_monitor":
+                said[death.pid, death.worker_id] = death
+        return said
+
+    @cached_property
+    def kernel(self) -> dict[int, deaths.Death] | None:
+        """The kernel's word, by pid; None where its log may not be read."""
+        return deaths.kernel_kills()
+
+    def of_call(self, call: Call) -> tuple[str, str | None, deaths.Death | None]:
+        """Return cause, sentence and the raylet's or kernel's word for a call that was killed."""
+        return self.of_worker(call.worker_id, call.pid, call.started_at)
+
+    def of_worker(
+        self, worker_id: str | None, pid: int, since: datetime
+    ) -> tuple[str, str | None, deaths.Death | None]:
+        """Return the same for a worker that was seen alive at `since`."""
+        return deaths.how_it_ended(self._logs, worker_id, pid, since, self.raylet, self.kernel)
+
+    def of(self, process: Mapping[str, Any]) -> tuple[str, str | None, deaths.Death | None]:
+        """Return cause, sentence and the raylet's or kernel's word for a journal's `process` line."""
+        try:
+            since = datetime.fromtimestamp(process["created"], timezone.utc)
+            return self.of_worker(process["worker_id"], process["pid"], since)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return "unknown", None, None
 
 
 def _unknown(path: Path, known: dict[Path, Capture]) -> Capture:

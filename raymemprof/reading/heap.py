@@ -28,7 +28,7 @@ class Line:
         function: the function it stands in.
         file: its file.
         line: its number.
-        bytes: what it had allocated and not freed at the peak.
+        bytes: what it had allocated and not freed, at the peak or at the end.
         allocations: in how many allocations.
     """
 
@@ -42,7 +42,7 @@ class Line:
 class Lines(Rows[Line]):
     """A sequence of `Line`, the largest first."""
 
-    title: ClassVar[str] = "lines by memory held at the peak"
+    title: ClassVar[str] = "lines by memory held"
     columns: ClassVar[tuple[tuple[str, Callable[[Any], str], bool], ...]] = (
         ("function", lambda line: line.function, False),
         ("line", lambda line: f"{line.file}:{line.line}", False),
@@ -61,6 +61,9 @@ class Heap:
         allocations: how many allocations were made in all.
         calls: how many calls, or whole captures, this is the sum of.
         title: what it is of.
+        killed: whether it is of calls that were killed.
+        at_peak: every line, by what it held at the peak.
+        at_end: every line, by what was left of it at the end.
     """
 
     title: str
@@ -68,15 +71,24 @@ class Heap:
     alive_at_end: int
     allocations: int
     calls: int
-    lines: Lines
+    killed: bool
+    at_peak: Lines
+    at_end: Lines
 
-    def top(self, n: int = 10) -> Lines:
-        """Return the `n` lines that held most at the peak.
+    def top(self, n: int = 10, view: str | None = None) -> Lines:
+        """Return the `n` lines that held most at the peak; of calls that were killed, when they died.
 
         Memory is put down to the user's line that asked for it: the innermost one outside the standard library and
         site-packages, or the innermost of all where every line is of those.
+
+        Args:
+            n: how many lines.
+            view: "peak" or "leaks" (what was left at the end), to choose.
         """
-        return self.lines[:n]  # type: ignore[return-value]
+        if view not in (None, "peak", "leaks"):
+            raise ValueError(f"view={view!r} is none of peak, leaks.")
+        lines = self.at_end if view == "leaks" or (view is None and self.killed) else self.at_peak
+        return lines[:n]  # type: ignore[return-value]
 
     def summary(self) -> str:
         """Return the figures in one line."""
@@ -101,7 +113,8 @@ class Heap:
             "alive_at_end": self.alive_at_end,
             "allocations": self.allocations,
             "calls": self.calls,
-            "lines": list(self.lines),
+            "killed": self.killed,
+            "lines": list(self.top(len(self.at_peak) + len(self.at_end))),
         }
 
 
@@ -127,20 +140,22 @@ def heap(target: Target) -> Heap:
         >>> 1_000_000 <= raymemprof.heap(load).peak < 1_100_000
         True
     """
-    reading = read_target(target)
+    reading = read_target(target, ("peak", "leaks"))
     return Heap(
         title=reading.title,
         peak=sum(profile.peak for profile in reading.profiles),
         alive_at_end=sum(profile.alive_at_end for profile in reading.profiles),
         allocations=sum(profile.allocations for profile in reading.profiles),
         calls=len(reading.profiles),
-        lines=_by_line(reading.profiles),
+        killed=reading.killed,
+        at_peak=_by_line(reading.profiles, "peak"),
+        at_end=_by_line(reading.profiles, "leaks"),
     )
 
 
-def _by_line(profiles: tuple[Profile, ...]) -> Lines:
+def _by_line(profiles: tuple[Profile, ...], view: str) -> Lines:
     found: dict[tuple[str, str, int], list[int]] = {}
-    rows: list[Row] = [row for profile in profiles for row in profile.rows]
+    rows: list[Row] = [row for profile in profiles for row in profile.rows[view]]
     for row in rows:
         total = found.setdefault(_guilty(row.stack), [0, 0])
         total[0] += row.bytes

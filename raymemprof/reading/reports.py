@@ -100,17 +100,22 @@ def flamegraph(
     _check_view(view)
     if temporal and view == "temporary":
         raise ValueError('a temporal flame graph shows "peak" or "leaks", not "temporary".')
-    reading = read_target(target, view, temporal)
+    reading = read_target(target, (view,), temporal)
     from memray.reporters.flamegraph import FlameGraphReporter
 
     snapshots = _snapshots(reading)
     if temporal:
         marks = None if reading.high_water_marks is None else list(reading.high_water_marks)
         reporter: Any = FlameGraphReporter.from_temporal_snapshot(
-            _temporal_records(reading), memory_records=snapshots, native_traces=False, high_water_mark_by_snapshot=marks
+            _temporal_records(reading),
+            memory_records=snapshots,
+            native_traces=False,
+            high_water_mark_by_snapshot=marks,
         )
     else:
-        reporter = FlameGraphReporter.from_snapshot(_records(reading), memory_records=snapshots, native_traces=False)
+        reporter = FlameGraphReporter.from_snapshot(
+            _records(reading, view), memory_records=snapshots, native_traces=False
+        )
     return _write(reading, reporter, "flamegraph", "html", output, view, offline)
 
 
@@ -130,10 +135,12 @@ def table(
         'table'
     """
     _check_view(view)
-    reading = read_target(target, view)
+    reading = read_target(target, (view,))
     from memray.reporters.table import TableReporter
 
-    reporter = TableReporter.from_snapshot(_records(reading), memory_records=_snapshots(reading), native_traces=False)
+    reporter = TableReporter.from_snapshot(
+        _records(reading, view), memory_records=_snapshots(reading), native_traces=False
+    )
     return _write(reading, reporter, "table", "html", output, view, offline)
 
 
@@ -151,11 +158,11 @@ def speedscope(target: Target, output: str | os.PathLike[str] | None = None, *, 
         '.json'
     """
     _check_view(view)
-    reading = read_target(target, view)
+    reading = read_target(target, (view,))
     from memray.reporters.transform import TransformReporter
 
     reporter = TransformReporter(
-        _records(reading), format="speedscope", memory_records=_snapshots(reading), native_traces=False
+        _records(reading, view), format="speedscope", memory_records=_snapshots(reading), native_traces=False
     )
     return _write(reading, reporter, "speedscope", "json", output, view, offline=True)
 
@@ -180,10 +187,10 @@ class _Record:
     hybrid_stack_trace = stack_trace
 
 
-def _records(reading: Reading) -> Iterable[Any]:
+def _records(reading: Reading, view: str) -> Iterable[Any]:
     """The rows of all profiles, those of the same place summed."""
     merged: dict[tuple[Stack, int], _Record] = {}
-    rows: Iterable[Row] = (row for profile in reading.profiles for row in profile.rows)
+    rows: Iterable[Row] = (row for profile in reading.profiles for row in profile.rows[view])
     for row in rows:
         key = (row.stack, row.allocator)
         record = merged.get(key)
@@ -230,7 +237,15 @@ def _metadata(reading: Reading) -> Metadata:
         start_time=reading.started_at,
         end_time=reading.ended_at,
         total_allocations=sum(profile.allocations for profile in reading.profiles),
-        total_frames=len({frame for profile in reading.profiles for row in profile.rows for frame in row.stack}),
+        total_frames=len(
+            {
+                frame
+                for profile in reading.profiles
+                for rows in profile.rows.values()
+                for row in rows
+                for frame in row.stack
+            }
+        ),
         peak_memory=sum(profile.peak for profile in reading.profiles),
         command_line=reading.title,
         pid=reading.pid,

@@ -29,6 +29,8 @@ class Reading:
 
     title: str
     """What it is, in a few words."""
+    killed: bool
+    """Whether it is calls that were killed, all of them."""
     stem: str
     """The same, fit for a file's name."""
     paths: tuple[Path, ...]
@@ -50,7 +52,7 @@ class _Wanted:
     calls: list[Call] | None = None
 
 
-def read_target(target: Target, view: str = "peak", temporal: bool = False) -> Reading:
+def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) -> Reading:
     """Read what a target names.
 
     Raises:
@@ -72,11 +74,11 @@ def read_target(target: Target, view: str = "peak", temporal: bool = False) -> R
     requests: list[Request] = []
     for path, entry in wanted.items():
         if entry.whole:
-            requests.append(Request(str(path), None, view, temporal))
+            requests.append(Request(str(path), None, views, temporal))
         if entry.calls is not None:
             window = _window(entry.calls[0]) if temporal else None
             places = tuple(call.place for call in entry.calls if call.place is not None)
-            requests.append(Request(str(path), places, view, temporal, window))
+            requests.append(Request(str(path), places, views, temporal, window))
     results = _all(requests)
     profiles = [
         _held(result, place, request)
@@ -87,6 +89,7 @@ def read_target(target: Target, view: str = "peak", temporal: bool = False) -> R
     title, stem = _name(calls, paths, first)
     return Reading(
         title=title,
+        killed=bool(calls) and not paths and all(call.status == "killed" for call in calls),
         stem=stem,
         paths=tuple(wanted),
         profiles=tuple(profiles),

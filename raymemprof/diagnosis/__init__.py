@@ -1,0 +1,1 @@
+"""What went wrong with memory, and what to do about it."""

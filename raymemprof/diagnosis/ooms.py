@@ -1,0 +1,176 @@
+"""`ooms()`: every out-of-memory kill of a session, and the tasks that are killed and retried without end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from ..reading.catalog import Call, Calls, Evidence, calls, folders_of
+from ..reading.deaths import Death
+from ..rows import Rows, show_bytes, show_seconds
+
+__all__ = ["Kill", "Kills", "Retry", "ooms"]
+
+_MANY = 3
+"""Kills of one task from which on it is called out as retried again and again."""
+_PAUSE_VARIABLE = "RAY_task_oom_retry_delay_base_ms"
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+"""Seconds that Ray waits before it retries a task killed for memory, doubled each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One process that was killed for memory.
+
+    Attributes:
+        when: when it was killed, UTC.
+        node_id: the node it ran on.
+        name: the task's name, `Actor.method` for an actor.
+        task_id: its Ray task, where a profiled call says it.
+        attempt: that task's attempt.
+        actor_id: its Ray actor.
+        pid: the process.
+        memory: what it used when it was killed, in bytes, as Ray or the kernel printed it.
+        cause: "ray_memory_monitor" or "kernel_oom".
+        call: the profiled call that ran in it, if there is one; `raymemprof.heap(kill.call)` is what it held.
+    """
+
+    when: datetime
+    node_id: str | None
+    name: str | None
+    task_id: str | None
+    attempt: int | None
+    actor_id: str | None
+    pid: int
+    memory: int | None
+    cause: str
+    call: Call | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A task that is killed for memory again and again while its job seems to hang.
+
+    Attributes:
+        name: the task's name.
+        task_id: the task, where profiled calls say it.
+        kills: how often it was killed so far.
+        since: when first.
+        pause: seconds that Ray waits after the latest kill before it runs the task again.
+    """
+
+    name: str | None
+    task_id: str | None
+    kills: int
+    since: datetime
+    pause: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name or 'a task'} was killed for memory {self.kills} times since {self.since:%H:%M:%S} UTC, and "
+            f"Ray retries it, without end unless RAY_task_oom_retries is set; next after {show_seconds(self.pause)}."
+        )
+
+
+class Kills(Rows[Kill]):
+    """A sequence of `Kill`."""
+
+    title: ClassVar[str] = "processes killed for memory"
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("when (UTC)", lambda kill: f"{kill.when:%H:%M:%S}", False),
+        ("name", lambda kill: kill.name or "", False),
+        ("by", lambda kill: {"kernel_oom": "the kernel"}.get(kill.cause, "Ray"), False),
+        ("memory", lambda kill: show_bytes(kill.memory), True),
+        ("pid", lambda kill: str(kill.pid), True),
+        ("attempt", lambda kill: "" if kill.attempt is None else str(kill.attempt), True),
+        ("task", lambda kill: f"{kill.task_id[:8]}…" if kill.task_id else "", False),
+        ("actor", lambda kill: f"{kill.actor_id[:8]}…" if kill.actor_id else "", False),
+        ("node", lambda kill: f"{kill.node_id[:8]}…" if kill.node_id else "", False),
+        ("traced", lambda kill: "yes" if kill.call and kill.call.capture else "", False),
+    )
+
+    def __init__(self, rows: Iterable[Kill], caption: str = "") -> None:
+        super().__init__(rows, caption)
+        self.retries = _retries(self._rows)
+        self._caption = "\n".join([*map(str, self.retries), caption]).strip()
+
+
+def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
+    """Return every process that was killed for memory, by Ray's memory monitor or by the kernel, oldest first.
+
+    Read from the raylet's event log and the kernel's log of this node, with the profiled calls that were killed; no
+    dashboard is needed. `Kills.retries` names the tasks that are killed again and again.
+
+    Args:
+        source: a session's log directory; None for the Ray session this process is connected to, else the one on this
+            machine that was recorded to last.
+
+    Returns:
+        A sequence of `Kill`, which prints as a table and has `to_pandas()`.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+
+    Example:
+        >>> import raymemprof
+        >>> for kill in raymemprof.ooms("/tmp"):  # doctest: +SKIP
+        ...     print(kill.when, kill.name, kill.memory)
+    """
+    found: list[Kill] = []
+    folders = folders_of(source, only_recorded=False)
+    for folder in folders:
+        evidence = Evidence(folder)
+        recorded = _by_process(calls(folder))
+        for death in evidence.raylet.values():
+            if death.cause == "ray_memory_monitor":
+                found.append(_kill(death, recorded.get((death.pid, death.worker_id))))
+        for call in recorded.values():
+            cause, _, word = evidence.of_call(call)
+            if cause == "kernel_oom" and word is not None:
+                found.append(_kill(word, call))
+    found.sort(key=lambda kill: kill.when)
+    return Kills(found, "in " + ", ".join(map(str, folders)) if folders else "")
+
+
+def _by_process(recorded: Calls) -> dict[tuple[int, str | None], Call]:
+    """The call that ran in each process that was killed: the last to begin, the innermost of those within another."""
+    return {(call.pid, call.worker_id): call for call in recorded if call.status == "killed"}
+
+
+def _kill(death: Death, call: Call | None) -> Kill:
+    message = death.message
+    return Kill(
+        when=death.when,
+        node_id=(message.node_id if message else None) or (call.node_id if call else None),
+        name=call.name if call else death.name,
+        task_id=call.task_id if call else None,
+        attempt=call.attempt if call else None,
+        actor_id=death.actor_id or (call.actor_id if call else None),
+        pid=death.pid,
+        memory=death.memory,
+        cause=death.cause,
+        call=call,
+    )
+
+
+def _retries(kills: list[Kill]) -> tuple[Retry, ...]:
+    groups: dict[Any, list[Kill]] = {}
+    for kill in kills:
+        if kill.actor_id is None and (kill.task_id or kill.name):
+            groups.setdefault(kill.task_id or kill.name, []).append(kill)
+    base = float(os.environ.get(_PAUSE_VARIABLE) or _FIRST_PAUSE * 1e3) / 1e3
+    return tuple(
+        Retry(
+            name=group[0].name,
+            task_id=group[0].task_id,
+            kills=len(group),
+            since=group[0].when,
+            pause=min(base * 2 ** (len(group) - 1), _LONGEST_PAUSE),
+        )
+        for group in groups.values()
+        if len(group) >= _MANY
+    )
