@@ -314,7 +314,7 @@ def _advice(message: Message, found: list[Call], lines: tuple[Line, ...]) -> Ite
         counted = f" (it has killed {count} times in this container)" if count else ""
         ask = "`dmesg -T | grep -i 'killed process'`"
         yield f"Ask the node's kernel whether it killed it: {ask}{counted}."
-        yield "Else look for who sends SIGKILL: `ray stop --force`, a batch system's limit, a container's stop, os._exit."
+        yield "Else find who sends SIGKILL: `ray stop --force`, a batch system's limit, a container's stop, os._exit."
     yield from _ADVICE.get(message.cause, ())
     if message.cause in ("sigkill", "unknown") and not found:
         yield "Put @profile_memory on what runs there: the next death will come with the line that held most."
