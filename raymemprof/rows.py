@@ -6,18 +6,22 @@ import dataclasses
 import html
 import io
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
     import pandas
+    from rich.console import Console, ConsoleOptions
     from rich.table import Table
 
 __all__ = ["Rows", "plain", "show_bytes", "show_seconds"]
 
 T = TypeVar("T")
 
+_WIDTH = 120
+"""Columns of text where there is no terminal to ask."""
 _MOST_SHOWN = 60
 """Rows shown when a sequence shows itself; the rest are counted."""
 
@@ -71,6 +75,8 @@ class Rows(Sequence[T], Generic[T]):
     title: ClassVar[str] = ""
     columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = ()
     """Heading, function from record to text, whether it is a number."""
+    expendable: ClassVar[tuple[str, ...]] = ()
+    """Headings of columns that go, in this order, where a terminal is too narrow for all."""
 
     def __init__(self, rows: Iterable[T], caption: str = "") -> None:
         self._rows = list(rows)
@@ -100,8 +106,24 @@ class Rows(Sequence[T], Generic[T]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __rich__(self) -> Table:
-        """Return the table that rich prints."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """Show as a table where rich prints."""
+        yield self._table(options.max_width)
+
+    def _fitting(self, width: int) -> list[tuple[str, list[str], bool]]:
+        """The columns that say something and fit: heading, cells, whether it is of numbers."""
+        shown = [
+            (heading, [_printable(write(row)) for row in self._rows[:_MOST_SHOWN]], is_number)
+            for heading, write, is_number in self.columns
+        ]
+        shown = [column for column in shown if any(column[1])] or shown
+        for expendable in self.expendable:
+            if sum(max(map(len, (heading, *cells))) + 3 for heading, cells, _ in shown) <= width:
+                break
+            shown = [column for column in shown if column[0] != expendable]
+        return shown
+
+    def _table(self, width: int) -> Table:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
@@ -117,10 +139,11 @@ class Rows(Sequence[T], Generic[T]):
             padding=(0, 1),
             pad_edge=False,
         )
-        for heading, _, is_number in self.columns:
+        columns = self._fitting(width)
+        for heading, _, is_number in columns:
             table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-        for row in self._rows[:_MOST_SHOWN]:
-            table.add_row(*(Text(_printable(write(row))) for _, write, _ in self.columns))
+        for cells in zip(*(cells for _, cells, _ in columns), strict=True):
+            table.add_row(*map(Text, cells))
         return table
 
     def _more(self) -> str:
@@ -131,7 +154,9 @@ class Rows(Sequence[T], Generic[T]):
         from rich.console import Console
 
         out = io.StringIO()
-        Console(file=out, width=_width()).print(self)
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns
+        # In a notebook rich would display the table by itself instead of writing it to `file`.
+        Console(file=out, width=width, force_jupyter=False).print(self._table(width))
         return out.getvalue().rstrip()
 
     def _repr_html_(self) -> str:
@@ -178,9 +203,3 @@ def _fields(row: Any) -> dict[str, Any]:
 def _printable(text: str) -> str:
     """Keep a name's line breaks and control characters from breaking the table."""
     return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((120, 24)).columns

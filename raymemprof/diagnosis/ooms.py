@@ -93,6 +93,8 @@ class Kills(Rows[Kill]):
         ("traced", lambda kill: "yes" if kill.call and kill.call.capture else "", False),
     )
 
+    expendable: ClassVar[tuple[str, ...]] = ("node", "actor", "task", "attempt")
+
     def __init__(self, rows: Iterable[Kill], caption: str = "") -> None:
         super().__init__(rows, caption)
         self.retries = _retries(self._rows)

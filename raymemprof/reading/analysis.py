@@ -103,6 +103,8 @@ class Result:
     pid: int
     native: bool
     python_allocators: bool
+    allocator: str
+    """Python's own for small objects, as memray names it."""
     started_at: datetime
     ended_at: datetime
     command: str
@@ -141,6 +143,7 @@ def analyse(request: Request) -> Result:
             pid=meta.pid,
             native=native,
             python_allocators=meta.trace_python_allocators,
+            allocator=meta.python_allocator,
             started_at=meta.start_time,
             ended_at=meta.end_time,
             command=meta.command_line,

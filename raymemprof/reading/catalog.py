@@ -121,6 +121,7 @@ class Calls(Rows[Call]):
         ("task", lambda call: _short(call.task_id, call.attempt), False),
         ("note", lambda call: call.error or call.note or "", False),
     )
+    expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after")
 
 
 class Captures(Rows[Capture]):
@@ -263,7 +264,10 @@ def _begins(value: str | None, wanted: str | None) -> bool:
 
 
 def _short(task_id: str | None, attempt: int | None) -> str:
-    return "" if task_id is None else f"{task_id[:8]}…" + (f" attempt {attempt}" if attempt else "")
+    if task_id is None:
+        return ""
+    own = task_id.removeprefix("f" * 16)  # an actor's creation has the actor's id after these
+    return f"{own[:8]}…" + (f" attempt {attempt}" if attempt else "")
 
 
 def _caption(folders: list[Path]) -> str:

@@ -119,7 +119,7 @@ def _victims(when: datetime, message: Message) -> Iterator[Death]:
 def worker_exit(logs: Path, worker_id: str | None, pid: int | None) -> str | None:
     """Return what a Ray worker's own log says that ended it, `ray.kill` for instance; None if it says nothing."""
     reasons = re.findall(
-        r"exit_detail=(.*?), has_creation_task_exception", _tail(logs / f"python-core-worker-{worker_id}_{pid}.log")
+        r"exit_detail=(.*?), has[ _]creation_task_exception", _tail(logs / f"python-core-worker-{worker_id}_{pid}.log")
     )
     return reasons[-1].strip() if reasons else None
 

@@ -22,6 +22,8 @@ __all__ = ["VIEWS", "Report", "flamegraph", "speedscope", "table"]
 VIEWS = ("peak", "leaks", "temporary")
 _HEIGHT = 640
 """Pixels that a report is high in a notebook."""
+_ZOOM_INLINE = "<script>history.pushState = (state, title, url) => { location.hash = url; };</script>"
+"""memray notes the box that is zoomed to with `pushState`, which a page without an address of its own may not use."""
 _MERGED_THREADS = -1
 """memray's number for "whatever thread it was"."""
 
@@ -52,7 +54,8 @@ class Report:
         name = html.escape(str(self.path))
         if self.kind == "speedscope":
             return f"<div>{html.escape(self.title)}: <code>{name}</code>, to be opened with speedscope.</div>"
-        content = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
+        page = self.path.read_text(encoding="utf-8").replace("<head>", f"<head>{_ZOOM_INLINE}", 1)
+        content = html.escape(page, quote=True)
         return (
             f'<div style="font-size:small">{html.escape(self.title)} · <code>{name}</code></div>'
             f'<iframe srcdoc="{content}" width="100%" height="{_HEIGHT}" style="border:1px solid #ccc" '
@@ -250,7 +253,7 @@ def _metadata(reading: Reading) -> Metadata:
         command_line=reading.title,
         pid=reading.pid,
         main_thread_id=_MERGED_THREADS,
-        python_allocator="unknown",
+        python_allocator=reading.allocator,
         has_native_traces=reading.native,
         trace_python_allocators=reading.python_allocators,
         file_format=FileFormat.ALL_ALLOCATIONS,

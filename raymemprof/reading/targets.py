@@ -40,6 +40,7 @@ class Reading:
     pid: int
     native: bool
     python_allocators: bool
+    allocator: str
     started_at: datetime
     ended_at: datetime
     temporal_rows: tuple[TemporalRow, ...]
@@ -97,6 +98,7 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
         pid=first.pid,
         native=any(result.native for result in results),
         python_allocators=first.python_allocators,
+        allocator=first.allocator,
         started_at=min([call.started_at for call in calls] or [result.started_at for result in results]),
         ended_at=max([_ended(call, first) for call in calls] or [result.ended_at for result in results]),
         temporal_rows=first.temporal_rows,

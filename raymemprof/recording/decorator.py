@@ -288,8 +288,11 @@ def _generator(function: Callable[..., Any], profile: Profile, bound: bool) -> C
                 try:
                     sent = yield out.pop()
                 except GeneratorExit:
-                    generator.close()
-                    raise
+                    value = generator.close()
+                    if value is None:  # from Python 3.13 on, `close` hands on what the generator returned
+                        raise
+                    out.append(value)
+                    break
                 except BaseException as error:
                     thrown = error
         except BaseException as error:

@@ -70,7 +70,7 @@ def _linger(value: Any) -> float:
 
 def _count(value: Any) -> int:
     number = _number(value)
-    if number < 1 or number != int(number):
+    if not (1 <= number < math.inf and number == int(number)):
         raise ValueError("must be a whole number, 1 or more")
     return int(number)
 
