@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,33 +25,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _LONGEST_PATH = 4096
 
-_BAD_INPUT = (CaptureError, ValueError, TypeError, FileNotFoundError, NotADirectoryError, PermissionError)
 
+class _Commands(click.Group):
+    """Answers bad input, click's own complaints too, with one sentence and exit status 2."""
 
-def _one_sentence(function: F) -> F:
-    """Answer bad input with one sentence and exit status 2."""
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
-        except _BAD_INPUT as error:
-            text = " ".join(str(error).split())
-            if isinstance(error, OSError) and error.strerror and error.filename:
-                text = f"{error.filename}: {error.strerror}."
-            raise _Bad(text) from None
-        except BrokenPipeError:  # the reader of our output, `head` say, has had enough
-            sys.stderr.close()
+            status = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.Abort:
+            raise SystemExit(130) from None
+        except BrokenPipeError:  # who reads our output, `head` say, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-
-    return wrapper  # type: ignore[return-value]
-
-
-class _Bad(click.ClickException):
-    exit_code = 2
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"raymemprof: {self.message}", err=True)
+        except click.ClickException as error:
+            text = error.format_message()
+        except OSError as error:
+            text = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
+        except (CaptureError, ValueError, TypeError) as error:
+            text = str(error)
+        else:
+            raise SystemExit(status if isinstance(status, int) else 0)
+        click.echo(f"raymemprof: {' '.join(text.split())}", err=True)
+        raise SystemExit(2)
 
 
 def _filters(function: F) -> F:
@@ -146,12 +141,6 @@ def _report_options(view: bool = True, offline: bool = True) -> Callable[[F], F]
     return decorate
 
 
-def _unless_exists(output: str | None, force: bool) -> str | None:
-    if output is not None and not force and Path(output).is_file():
-        raise ValueError(f"{output} exists already; give --force to overwrite it.")
-    return output
-
-
 def _print_rows(rows: Rows[Any], as_json: bool) -> None:
     if as_json:
         click.echo(rows.to_json())
@@ -166,7 +155,7 @@ def _print_report(report: reports.Report) -> None:
     click.echo(f"Wrote {report.path}")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="raymemprof")
 def main() -> None:
     """Debug the memory of Ray tasks and actors."""
@@ -175,7 +164,6 @@ def main() -> None:
 @main.command()
 @_filters
 @_as_json
-@_one_sentence
 def calls(source: str | None, as_json: bool, **filters: str | None) -> None:
     """List the calls that were recorded.
 
@@ -188,7 +176,6 @@ def calls(source: str | None, as_json: bool, **filters: str | None) -> None:
 @main.command()
 @_filters
 @_as_json
-@_one_sentence
 def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
     """List the capture files, or those that hold a call that fits.
 
@@ -202,7 +189,6 @@ def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
 @_target
 @click.option("-n", "--lines", "count", type=click.IntRange(1), default=10, show_default=True, help="Lines to show.")
 @_as_json
-@_one_sentence
 def heap(captures: tuple[str, ...], count: int, as_json: bool, **filters: str | None) -> None:
     """Show what calls allocated: their peak, what was left at their end, and the lines that did it."""
     found = heaps.heap(_chosen(captures, **filters))
@@ -217,7 +203,6 @@ def heap(captures: tuple[str, ...], count: int, as_json: bool, **filters: str | 
 @_target
 @_report_options()
 @click.option("--temporal", is_flag=True, help="Show the heap over time, with a range to select.")
-@_one_sentence
 def flamegraph(
     captures: tuple[str, ...],
     output: str | None,
@@ -229,37 +214,33 @@ def flamegraph(
 ) -> None:
     """Draw a flame graph, as one HTML file."""
     target = _chosen(captures, **filters)
-    output = _unless_exists(output, force)
-    _print_report(reports.flamegraph(target, output, view=view, temporal=temporal, offline=offline))
+    _print_report(reports.flamegraph(target, output, view=view, temporal=temporal, offline=offline, overwrite=force))
 
 
 @main.command()
 @_target
 @_report_options()
-@_one_sentence
 def table(
     captures: tuple[str, ...], output: str | None, force: bool, view: str, offline: bool, **filters: str | None
 ) -> None:
     """Write a table of what each line held, as one HTML file."""
     target = _chosen(captures, **filters)
-    _print_report(reports.table(target, _unless_exists(output, force), view=view, offline=offline))
+    _print_report(reports.table(target, output, view=view, offline=offline, overwrite=force))
 
 
 @main.command()
 @_target
 @_report_options(offline=False)
-@_one_sentence
 def speedscope(captures: tuple[str, ...], output: str | None, force: bool, view: str, **filters: str | None) -> None:
     """Write what calls held as a JSON file for speedscope."""
     target = _chosen(captures, **filters)
-    _print_report(reports.speedscope(target, _unless_exists(output, force), view=view))
+    _print_report(reports.speedscope(target, output, view=view, overwrite=force))
 
 
 @main.command()
 @click.argument("text", nargs=-1)
 @click.option("--source", type=click.Path(), help="The session's log directory; by default the latest on this machine.")
 @_as_json
-@_one_sentence
 def explain(text: tuple[str, ...], source: str | None, as_json: bool) -> None:
     """Say what an error of Ray's means: who was killed, why, what it held and where, and what to change.
 
@@ -282,7 +263,6 @@ def _text(words: tuple[str, ...]) -> str:
 @main.command()
 @click.argument("source", required=False, type=click.Path())
 @_as_json
-@_one_sentence
 def ooms(source: str | None, as_json: bool) -> None:
     """List every process that was killed for memory, by Ray's memory monitor or by the kernel.
 

@@ -12,7 +12,6 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 - `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, and `note` if tracing stopped before
 - `close`: `capture`, `time`
-- `refused`: `time`, `reason`: tracing was wanted and could not be had
 
 A traced call runs in a frame whose file is `FRAME_FILE` and whose name ends in `[slot N]`. Slots are numbered from 0,
 taken by a call while it runs and used again after it, so a capture of ten thousand calls has no more call stacks than
@@ -115,6 +114,10 @@ class Journal:
         if written != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
+    def is_removed(self) -> bool:
+        """Whether somebody has removed the file, so that what is written is lost."""
+        return os.fstat(self._file).st_nlink == 0
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
@@ -127,7 +130,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         if text:
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(line, dict):
                 yield line

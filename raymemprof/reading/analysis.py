@@ -112,6 +112,8 @@ class Result:
     """Whether raymemprof did not write this capture."""
     temporal_rows: tuple[TemporalRow, ...] = ()
     high_water_marks: tuple[int, ...] | None = None
+    unended: frozenset[Place] = frozenset()
+    """The calls whose end the capture does not hold."""
 
 
 def analyse(request: Request) -> Result:
@@ -150,11 +152,14 @@ def analyse(request: Request) -> Result:
             foreign=foreign,
             temporal_rows=temporal_rows,
             high_water_marks=marks,
+            unended=ledger.unended if ledger is not None else frozenset(),
         )
 
 
 def _is_ours(path: Path, reader: memray.FileReader) -> bool:
     """Whether raymemprof wrote this capture, by its name or, if renamed, by the frames in it."""
+    if reader.metadata.file_format.name == "AGGREGATED_ALLOCATIONS":  # raymemprof writes none, whatever its name
+        return False
     if path.name.startswith(contract.PREFIX):
         return True
     records = reader.get_high_watermark_allocation_records(merge_threads=True)
@@ -322,6 +327,7 @@ class _Ledger:
         self._results: dict[Place | None, tuple[_Account, _Call | None]] = {}
         self._everything = _Account() if self._wanted is None else None
         self.seen_calls = False
+        self.unended: frozenset[Place] = frozenset()
 
     def follow(self, records: Iterable[Any]) -> None:
         import memray
@@ -377,6 +383,7 @@ class _Ledger:
                 entry = table[address] = (size, found)
                 if temporary:
                     recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
+        self.unended = frozenset((call.slot, call.turn) for call in self._running.values())
         for call in list(self._running.values()):
             self._end(call)
 

@@ -277,6 +277,8 @@ def _caption(folders: list[Path]) -> str:
 def folders_of(source: Source, only_recorded: bool = True) -> list[Path]:
     """Return the folders that a source stands for; `only_recorded` passes sessions over that hold no recording."""
     if source is not None:
+        if not os.fspath(source):
+            raise ValueError("the source is empty; give a folder that was recorded to, or a capture in one.")
         path = Path(source).absolute()
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist; give a folder that was recorded to, or a capture in one.")
@@ -404,7 +406,7 @@ class _Journal:
                     begin.get("note") or (end or {}).get("note"),
                     None if slot is None else (slot, begin["turn"]),
                 )
-            except (KeyError, TypeError, ValueError, OverflowError):
+            except (KeyError, TypeError, ValueError, OverflowError, OSError):  # fromtimestamp raises all of these
                 continue
 
     def _capture(self, name: str | None) -> Path | None:
@@ -419,29 +421,32 @@ class _Journal:
     def captures(self) -> Iterator[Capture]:
         counts: dict[str, int] = {}
         for begin in self._begins.values():
-            if begin.get("capture"):
+            if isinstance(begin.get("capture"), str):
                 counts[begin["capture"]] = counts.get(begin["capture"], 0) + 1
         for name, line in self._opens.items():
-            path = self._folder / name
             try:
-                size = path.stat().st_size
-            except OSError:
-                continue
-            closed = self._closes.get(name)
-            is_open = closed is None and self._unfinished()[0] == "running"
-            status = "closed" if closed is not None else "open" if is_open else "killed"
-            yield Capture(
-                path=path,
-                size=size,
-                status=status,
-                opened_at=datetime.fromtimestamp(line["time"], timezone.utc),
-                closed_at=None if closed is None else datetime.fromtimestamp(closed, timezone.utc),
-                native=bool(line.get("native")),
-                pid=self._process.get("pid"),
-                node_id=self._process.get("node_id"),
-                worker_id=self._process.get("worker_id"),
-                calls=counts.get(name, 0),
-            )
+                yield self._opened(name, line, counts.get(name, 0))
+            except (OSError, KeyError, TypeError, ValueError, OverflowError):
+                continue  # the file is gone, or the line was damaged into other words
+
+    def _opened(self, name: str, line: dict[str, Any], calls: int) -> Capture:
+        path = self._folder / name
+        size = path.stat().st_size
+        closed = self._closes.get(name)
+        is_open = closed is None and self._unfinished()[0] == "running"
+        status = "closed" if closed is not None else "open" if is_open else "killed"
+        return Capture(
+            path=path,
+            size=size,
+            status=status,
+            opened_at=datetime.fromtimestamp(line["time"], timezone.utc),
+            closed_at=None if closed is None else datetime.fromtimestamp(closed, timezone.utc),
+            native=bool(line.get("native")),
+            pid=self._process.get("pid"),
+            node_id=self._process.get("node_id"),
+            worker_id=self._process.get("worker_id"),
+            calls=calls,
+        )
 
     def _unfinished(self) -> tuple[str, str | None]:
         """What became of a call whose end was not written: its status, and what ended the process."""

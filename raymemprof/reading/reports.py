@@ -71,6 +71,7 @@ def flamegraph(
     view: str = "peak",
     temporal: bool = False,
     offline: bool = True,
+    overwrite: bool = True,
 ) -> Report:
     """Draw a flame graph of what calls held, as one HTML file.
 
@@ -83,13 +84,15 @@ def flamegraph(
             before two more allocations were made.
         temporal: draw the heap over time, with a range to select. Of one call or capture only.
         offline: put all scripts and styles into the file (4.5 MB), so that it needs no network.
+        overwrite: replace the file if it exists.
 
     Returns:
         A `Report`, which a notebook shows inline and which has `.path` and `.open()`.
 
     Raises:
         CaptureError: the capture is missing, damaged, or the call was not traced; with the reason.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or no such folder to write to.
+        FileExistsError: the output exists and is not to be overwritten.
         ValueError: an option makes no sense.
 
     Example:
@@ -119,11 +122,16 @@ def flamegraph(
         reporter = FlameGraphReporter.from_snapshot(
             _records(reading, view), memory_records=snapshots, native_traces=False
         )
-    return _write(reading, reporter, "flamegraph", "html", output, view, offline)
+    return _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite)
 
 
 def table(
-    target: Target, output: str | os.PathLike[str] | None = None, *, view: str = "peak", offline: bool = True
+    target: Target,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    view: str = "peak",
+    offline: bool = True,
+    overwrite: bool = True,
 ) -> Report:
     """Write a table of what each line held, sortable and searchable, as one HTML file.
 
@@ -144,10 +152,16 @@ def table(
     reporter = TableReporter.from_snapshot(
         _records(reading, view), memory_records=_snapshots(reading), native_traces=False
     )
-    return _write(reading, reporter, "table", "html", output, view, offline)
+    return _write(reading, reporter, "table", "html", output, view, offline, overwrite)
 
 
-def speedscope(target: Target, output: str | os.PathLike[str] | None = None, *, view: str = "peak") -> Report:
+def speedscope(
+    target: Target,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    view: str = "peak",
+    overwrite: bool = True,
+) -> Report:
     """Write what calls held as a JSON file for speedscope.
 
     Takes, returns and raises what `flamegraph` does.
@@ -167,7 +181,7 @@ def speedscope(target: Target, output: str | os.PathLike[str] | None = None, *, 
     reporter = TransformReporter(
         _records(reading, view), format="speedscope", memory_records=_snapshots(reading), native_traces=False
     )
-    return _write(reading, reporter, "speedscope", "json", output, view, offline=True)
+    return _write(reading, reporter, "speedscope", "json", output, view, True, overwrite)
 
 
 class _Record:
@@ -268,12 +282,15 @@ def _write(
     output: str | os.PathLike[str] | None,
     view: str,
     offline: bool,
+    overwrite: bool,
 ) -> Report:
     """Render to a temporary file beside the output, and put it in place when it is whole."""
     name = f"raymemprof-{kind}-{reading.stem}{'' if view == 'peak' else f'-{view}'}.{suffix}"
     path = Path(name if output is None else output).absolute()
     if path.is_dir():
         path = path / name
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already, and is not overwritten unless that is asked for (--force).")
     if any(path.exists() and path.samefile(capture) for capture in reading.paths):
         raise ValueError(f"{path} is the capture itself; give another output.")
     if not path.parent.is_dir():

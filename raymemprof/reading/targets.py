@@ -81,6 +81,12 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
             places = tuple(call.place for call in entry.calls if call.place is not None)
             requests.append(Request(str(path), places, views, temporal, window))
     results = _all(requests)
+    for request, result in zip(requests, results, strict=True):
+        cut = [call for call in calls if str(call.capture) == request.path and call.place in result.unended]
+        if any(call.duration is not None and call.note is None for call in cut):
+            raise CaptureError(
+                request.path, "it ends before the call did: memray stopped writing, as it does when the disk is full."
+            )
     profiles = [
         _held(result, place, request)
         for request, result in zip(requests, results, strict=True)
@@ -114,6 +120,8 @@ def _sort(target: object) -> tuple[list[Call], list[Path]]:
             raise CaptureError(target.name, f"this call has no capture to read: {why}.")
         return [target], []
     if isinstance(target, (str, os.PathLike)):
+        if not os.fspath(target):
+            raise ValueError("the path is empty; raymemprof.captures() lists the captures there are.")
         path = Path(target).absolute()
         if path.is_dir():
             raise ValueError(f"{path} is a folder; raymemprof.captures() lists the captures in it.")

@@ -169,7 +169,6 @@ class RunningCall:
         except RefusedError as refusal:
             reason = str(refusal)
             notes.once("tracker", f"calls are not traced: {reason}")
-            self.journal.write({"event": "refused", "time": time.time(), "reason": reason})
             return reason
         return None
 
@@ -294,14 +293,19 @@ def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity
     ray_logs = None if directory is not None else ray_runtime.logs_directory()
     key = directory or str(ray_logs or "")
     journal = _journals.get(key)
-    if journal is not None:
+    if journal is not None and not journal.is_removed():
         return journal
     with _journals_lock:
-        if key not in _journals:
+        if _journals.get(key) is journal:
             folder = Path(directory) if directory is not None else ray_logs or contract.local_directory()
             folder.mkdir(parents=True, exist_ok=True)
             made = contract.Journal(folder / f"{contract.file_stem(name, who.task_id, who.attempt)}.jsonl")
-            made.write(_process_line())
+            try:
+                made.write(_process_line())
+            except BaseException:  # or every call would leave an open file behind
+                made.close()
+                made.path.unlink(missing_ok=True)
+                raise
             _journals[key] = made
     return _journals[key]
 

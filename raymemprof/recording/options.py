@@ -48,7 +48,10 @@ def _flag(value: Any) -> bool:
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError("must be a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        number = math.nan
     if math.isnan(number):
         raise ValueError("must be a number")
     return number
@@ -80,10 +83,10 @@ def _bytes(value: Any) -> int:
         match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)i?b?\s*", value.lower())
         if not match:
             raise ValueError('must be a number of bytes, such as 1000000 or "2GiB"')
-        value = float(match[1]) * _UNITS[match[2]]
+        value = _number(match[1]) * _UNITS[match[2]]
     number = _number(value)
-    if not 0 < number < math.inf:
-        raise ValueError("must be a number of bytes above 0")
+    if not 1 <= number < math.inf:
+        raise ValueError("must be a number of bytes, 1 or more")
     return int(number)
 
 
@@ -155,8 +158,7 @@ def resolve(options: Options) -> tuple[Settings, list[str]]:
                 try:
                     given = _PARSERS[field.name](text)
                 except ValueError as error:
-                    reason = "must be a number" if "could not convert" in str(error) else str(error)
-                    complaints.append(f"{variable}={text!r} was passed over: it {reason}")
+                    complaints.append(f"{variable}={text!r} was passed over: it {error}")
         if given is not None:
             values[field.name] = given
     return Settings(**values), complaints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -17,8 +18,9 @@ _RISE = 1.1
 """A new peak is written to the journal when it is a tenth or more above the last one written."""
 
 
+_IDLE_PAUSE = 0.02
 _IDLE_TICKS = 25
-"""Samples with no call running after which the thread goes to sleep: waking it costs more than a short call."""
+"""Looks at no call running after which the thread goes to sleep: waking it costs more than a short call."""
 
 
 class Sampler:
@@ -26,16 +28,17 @@ class Sampler:
 
     def __init__(self) -> None:
         self._calls: dict[int, RunningCall] = {}
-        self._work = threading.Event()
-        self._asleep = True
+        self._wake = threading.Event()
+        self._pause = math.inf
+        """Seconds that the thread sleeps until its next look; a call that wants one sooner wakes it."""
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def add(self, call: RunningCall) -> None:
         """Watch a call from now on."""
         self._calls[id(call)] = call
-        if self._asleep:
-            self._work.set()
+        if call.settings.interval_ms / 1e3 < self._pause:
+            self._wake.set()
             if self._thread is None:
                 self._start()
 
@@ -51,28 +54,24 @@ class Sampler:
                 self._thread = thread
 
     def _run(self) -> None:
-        pause = threading.Event()  # never set: waiting on it is a sleep
-        interval = 0.02
         idle_ticks = 0
         while True:
+            self._pause = math.inf  # from here on a new call wakes the thread, which has not counted it
             calls = list(self._calls.values())
             if calls:
                 idle_ticks = 0
-                interval = min([call.settings.interval_ms for call in calls]) / 1e3
+                pause: float | None = min([call.settings.interval_ms for call in calls]) / 1e3
                 try:
                     self._sample(calls)
                 except Exception as error:
                     notes.once("sampler", f"memory was not sampled: {error!r}")
-            elif idle_ticks < _IDLE_TICKS:
-                idle_ticks += 1
             else:
-                self._asleep = True
-                if not self._calls:  # looked at after `_asleep` was set: a call added since then sets `_work`
-                    self._work.wait()
-                self._work.clear()
-                self._asleep = False
-                idle_ticks = 0
-            pause.wait(interval)
+                idle_ticks += 1
+                pause = _IDLE_PAUSE if idle_ticks <= _IDLE_TICKS else None
+            if pause is not None:
+                self._pause = pause
+            self._wake.wait(pause)
+            self._wake.clear()
 
     def _sample(self, calls: list[RunningCall]) -> None:
         private, shared = memory.private_and_shared()

@@ -175,7 +175,8 @@ class ProcessTracker:
             memray_tracker = _open(capture)
         except Exception as error:
             permanent = isinstance(error, ImportError)
-            capture.error = str(error) if isinstance(error, RefusedError) else f"memray did not start: {error}"
+            reason = str(error) or type(error).__name__  # in a fork of a traced process memray's has no text
+            capture.error = reason if isinstance(error, RefusedError) else f"memray did not start: {reason}"
             with self._lock:
                 self._capture = None
                 self._refusal = (math.inf if permanent else time.monotonic() + _BACKOFF, capture.error)
