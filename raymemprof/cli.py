@@ -29,14 +29,18 @@ _LONGEST_PATH = 4096
 class _Commands(click.Group):
     """Answers bad input, click's own complaints too, with one sentence and exit status 2."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # who reads our output, `head` say, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.Abort:
             raise SystemExit(130) from None
-        except BrokenPipeError:  # who reads our output, `head` say, has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(0) from None
         except click.ClickException as error:
             text = error.format_message()
         except OSError as error:
@@ -88,6 +92,8 @@ def _target(function: F) -> F:
 
 def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
     """Return what a report is to be of."""
+    if "" in captures:
+        raise ValueError("a path is empty; `raymemprof captures` lists the captures there are.")
     if any(filters.values()):
         sources: tuple[str | None, ...] = captures or (None,)
         found = [call for source in sources for call in catalog.calls(source, **filters) if call.capture]

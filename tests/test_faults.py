@@ -320,15 +320,15 @@ GARBAGE = [
     b"9" * 10_000,
     b'{"event":"begin"}',
     b'{"event":"begin","call":[1],"capture":{}}',
-    b'{"event":"begin","call":77,"capture":["a"]}',
-    b'{"event":"begin","call":78,"time":1e999,"name":"x"}',
+    b'{"event":"begin","call":999997,"capture":["a"]}',
+    b'{"event":"begin","call":999998,"time":1e999,"name":"x"}',
     *(
-        b'{"event":"begin","call":79,"time":%b,"name":"x","kind":"task","task_id":null,"attempt":null,"actor_id":null,'
+        b'{"event":"begin","call":999999,"time":%b,"name":"x","kind":"task","task_id":null,"attempt":null,"actor_id":null,'
         b'"job_id":null,"memory":1}' % moment
         for moment in (b'"noon"', b"1e12", b"1e17", b"1e18", b"1e19", b"1e300", b"null")
     ),
     b'{"event":"end"}',
-    b'{"event":"end","call":77}',
+    b'{"event":"end","call":999997}',
     b'{"event":"peak","calls":7,"memory":1}',
     b'{"event":"peak","calls":[0],"memory":"much"}',
     b'{"event":"open"}',
