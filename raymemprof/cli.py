@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +24,6 @@ from .rows import Rows, plain
 __all__ = ["main"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_LONGEST_PATH = 4096
 
 
 class _Commands(click.Group):
@@ -96,10 +96,16 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
         raise ValueError("a path is empty; `raymemprof captures` lists the captures there are.")
     if any(filters.values()):
         sources: tuple[str | None, ...] = captures or (None,)
-        found = [call for source in sources for call in catalog.calls(source, **filters) if call.capture]
+        fitting = [call for source in sources for call in catalog.calls(source, **filters)]
+        found = [call for call in fitting if call.capture]
+        if fitting and not found:
+            raise ValueError(f"{fitting[0].name} was not traced: {fitting[0].note or 'its capture is gone'}.")
         if not found:
             wanted = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in filters.items() if value)
-            raise ValueError(f"no traced call fits {wanted}; `raymemprof calls` lists the calls there are.")
+            where = (
+                ", ".join(str(folder) for source in sources for folder in catalog.folders_of(source)) or "any folder"
+            )
+            raise ValueError(f"no call in {where} fits {wanted}; `raymemprof calls` lists those there are.")
         return found[0] if len(found) == 1 else found
     if not captures:
         raise ValueError(
@@ -169,14 +175,26 @@ def main() -> None:
 
 @main.command()
 @_filters
+@click.option(
+    "--sort",
+    type=click.Choice(("started", "duration", "peak")),
+    default="started",
+    show_default=True,
+    help="Order of the rows, the latest, longest or largest last.",
+)
 @_as_json
-def calls(source: str | None, as_json: bool, **filters: str | None) -> None:
+def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -> None:
     """List the calls that were recorded.
 
     SOURCE is a folder, or a capture or journal in one; by default the Ray session on this machine that was recorded to
     last.
     """
-    _print_rows(catalog.calls(source, **filters), as_json)
+    orders: dict[str, Callable[[catalog.Call], Any]] = {
+        "started": lambda call: call.started_at,
+        "duration": lambda call: call.duration or 0,
+        "peak": lambda call: call.peak_memory,
+    }
+    _print_rows(catalog.calls(source, **filters).sorted(orders[sort]), as_json)
 
 
 @main.command()
@@ -261,7 +279,9 @@ def _text(words: tuple[str, ...]) -> str:
         if sys.stdin.isatty():
             raise ValueError("give the error's text, a file that holds it, or pipe it in.")
         return sys.stdin.buffer.read().decode(errors="replace")
-    if len(words) == 1 and len(words[0]) < _LONGEST_PATH and Path(words[0]).is_file():
+    if len(words) == 1 and re.fullmatch(r"\S+(/\S+|\.(txt|log|err|out))", words[0]) and not os.path.exists(words[0]):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
+    if len(words) == 1 and os.path.isfile(words[0]):  # unlike Path's, takes a text that is no path at all
         return Path(words[0]).read_text(errors="replace")
     return " ".join(words)
 

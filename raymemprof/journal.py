@@ -5,7 +5,8 @@ A process that records has one journal, `raymemprof-….jsonl`: JSON objects, on
 
 Lines, by their `event`, and what else they hold (times are seconds since the epoch, sizes bytes):
 
-- `process`: `version`, `pid`, `created` (the process's start), `host`, `node_id`, `worker_id`, and of software
+- `process`: `version`, `pid`, `created` (the process's start), `host`, `node_id`, `worker_id`, `logs` (the node's Ray
+  logs), `python`, `ray`
 - `open`: `capture`, `time`, `native`
 - `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
   `memory`; and `capture`, `slot`, `turn` if it is traced, else `note`
@@ -16,7 +17,7 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 A traced call runs in a frame whose file is `FRAME_FILE` and whose name ends in `[slot N]`. Slots are numbered from 0,
 taken by a call while it runs and used again after it, so a capture of ten thousand calls has no more call stacks than
 a capture of one. `turn` counts how often the slot was taken in this capture. Where in the capture a call begins and
-ends is marked by an allocation of `MARKER_BYTES` made from a frame whose file is one of the `*_FILE` names below.
+ends is marked by an allocation made from a frame whose file is one of the `*_FILE` names below.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import json
 import os
 import re
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -40,19 +42,22 @@ __all__ = [
     "BEGIN_FILE",
     "END_FILE",
     "FRAME_FILE",
-    "MARKER_BYTES",
     "PREFIX",
     "VERSION",
     "Journal",
     "file_stem",
     "frame_name",
     "is_alive",
+    "is_capture",
     "local_directory",
+    "marked_turn",
+    "marker_size",
     "read_lines",
     "slot_of",
 ]
 
 VERSION = 1
+_BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
 """Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
 PREFIX = "raymemprof-"
@@ -62,6 +67,8 @@ BEGIN_BLOCK_FILE = "<raymemprof begin block>"
 END_FILE = "<raymemprof end>"
 MARKER_BYTES = 1024
 """Large enough to pass Python's small-object allocator, which memray does not follow by default."""
+MARKER_TURNS = 4096
+"""A mark's size tells its turn, modulo this, so that one that is lost does not shift those after it."""
 
 
 def file_stem(name: str, task_id: str | None, attempt: int | None) -> str:
@@ -77,6 +84,22 @@ def local_directory() -> Path:
     except (KeyError, OSError):  # a container's user may have no name
         user = str(os.getuid())
     return Path(tempfile.gettempdir(), f"raymemprof-{user}")
+
+
+def marker_size(turn: int) -> int:
+    """Return the size of a `bytes` object that marks the beginning or end of a turn."""
+    return MARKER_BYTES + turn % MARKER_TURNS
+
+
+def marked_turn(allocated: int, expected: int) -> int:
+    """Return the turn that an allocation marks: the one expected, or the first after it that its size fits."""
+    told = allocated - _BYTES_HEADER - MARKER_BYTES
+    return expected + (told - expected) % MARKER_TURNS
+
+
+def is_capture(name: str) -> bool:
+    """Whether a file's name is a capture's; that of a forked child ends in its pid."""
+    return name.startswith(PREFIX) and re.search(r"\.bin(\.\d+)?$", name) is not None
 
 
 def frame_name(name: str, slot: int) -> str:

@@ -6,6 +6,7 @@ Nothing here imports Ray: a process that has not imported it is not in a cluster
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from typing import Any, NamedTuple
 __all__ = [
     "ProcessIdentity",
     "TaskIdentity",
-    "connected",
     "is_intended_exit",
+    "is_running",
     "logs_directory",
     "original_actor_class",
     "original_function",
@@ -34,8 +35,6 @@ class ProcessIdentity:
 
     node_id: str | None = None
     worker_id: str | None = None
-    actor_id: str | None = None
-    job_id: str | None = None
 
 
 class TaskIdentity(NamedTuple):
@@ -63,22 +62,12 @@ def _worker() -> Any:
         return None
 
 
-def connected() -> bool:
-    """Whether this process is a driver or worker of a running cluster (not over Ray Client)."""
-    return _worker() is not None
-
-
 def process_identity() -> ProcessIdentity:
     """Return the ids that hold for the whole process."""
     if _worker() is None:
         return ProcessIdentity()
     context = sys.modules["ray"].get_runtime_context()
-    return ProcessIdentity(
-        node_id=context.get_node_id(),
-        worker_id=context.get_worker_id(),
-        actor_id=context.get_actor_id(),
-        job_id=context.get_job_id(),
-    )
+    return ProcessIdentity(node_id=context.get_node_id(), worker_id=context.get_worker_id())
 
 
 def task_identity() -> TaskIdentity:
@@ -121,6 +110,17 @@ def session_roots() -> list[Path]:
         if root:
             found.setdefault(Path(root, "ray"), None)
     return list(found)
+
+
+def is_running(session: Path) -> bool:
+    """Whether a session's raylet answers on this machine."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1)
+        try:
+            connection.connect(str(session / "sockets" / "raylet"))
+        except OSError:
+            return False
+        return True
 
 
 def is_intended_exit(error: BaseException) -> bool:

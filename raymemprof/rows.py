@@ -7,7 +7,7 @@ import html
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
+    from typing_extensions import Self
 
 __all__ = ["Rows", "plain", "show_bytes", "show_seconds"]
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 _WIDTH = 120
 """Columns of text where there is no terminal to ask."""
+_WIDE = 28
+"""Characters that a column may be asked to fold its text to."""
 _MOST_SHOWN = 60
 """Rows shown when a sequence shows itself; the rest are counted."""
 
@@ -56,7 +59,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "as_dict"):
         return {key: plain(item) for key, item in value.as_dict().items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, (list, tuple)):
@@ -72,7 +75,10 @@ class Rows(Sequence[T], Generic[T]):
     Subclasses say which columns a table has: heading, and how a record is written there.
     """
 
-    title: ClassVar[str] = ""
+    title: ClassVar[tuple[str, str]] = ("row", "rows")
+    """What one record is called, and several."""
+    newest_last: ClassVar[bool] = False
+    """Whether, of more records than are shown, the last are of most interest."""
     columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = ()
     """Heading, function from record to text, whether it is a number."""
     expendable: ClassVar[tuple[str, ...]] = ()
@@ -99,6 +105,10 @@ class Rows(Sequence[T], Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self._rows)
 
+    def sorted(self, key: Callable[[T], Any]) -> Self:
+        """Return the same records in another order."""
+        return type(self)(sorted(self._rows, key=key), self._caption)
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Rows):
             return self._rows == other._rows
@@ -113,12 +123,12 @@ class Rows(Sequence[T], Generic[T]):
     def _fitting(self, width: int) -> list[tuple[str, list[str], bool]]:
         """The columns that say something and fit: heading, cells, whether it is of numbers."""
         shown = [
-            (heading, [_printable(write(row)) for row in self._rows[:_MOST_SHOWN]], is_number)
+            (heading, [_printable(write(row)) for row in self._shown()], is_number)
             for heading, write, is_number in self.columns
         ]
         shown = [column for column in shown if any(column[1])] or shown
         for expendable in self.expendable:
-            if sum(max(map(len, (heading, *cells))) + 3 for heading, cells, _ in shown) <= width:
+            if sum(min(max(map(len, (heading, *cells))), _WIDE) + 3 for heading, cells, _ in shown) <= width:
                 break
             shown = [column for column in shown if column[0] != expendable]
         return shown
@@ -128,9 +138,9 @@ class Rows(Sequence[T], Generic[T]):
         from rich.table import Table
         from rich.text import Text
 
-        caption = f"{self._caption}\n{self._more()}".strip()
+        caption = f"{self._more()}\n{self._caption}".strip()
         table = Table(
-            title=f"{len(self._rows)} {self.title}",
+            title=self._heading(),
             caption=Text(caption) if caption else None,
             title_justify="left",
             caption_justify="left",
@@ -146,9 +156,16 @@ class Rows(Sequence[T], Generic[T]):
             table.add_row(*map(Text, cells))
         return table
 
+    def _shown(self) -> list[T]:
+        return self._rows[-_MOST_SHOWN:] if self.newest_last else self._rows[:_MOST_SHOWN]
+
+    def _heading(self) -> str:
+        return f"{len(self._rows)} {self.title[len(self._rows) != 1]}"
+
     def _more(self) -> str:
         hidden = len(self._rows) - _MOST_SHOWN
-        return f"… and {hidden} more" if hidden > 0 else ""
+        where = "earlier ones, not shown" if self.newest_last else "more"
+        return f"… and {hidden} {where}" if hidden > 0 else ""
 
     def __repr__(self) -> str:
         from rich.console import Console
@@ -170,11 +187,11 @@ class Rows(Sequence[T], Generic[T]):
                 for _, write, is_number in self.columns
             )
             + "</tr>"
-            for row in self._rows[:_MOST_SHOWN]
+            for row in self._shown()
         )
-        notes = "".join(f"<div>{html.escape(text)}</div>" for text in (self._caption, self._more()) if text)
+        notes = "".join(f"<div>{html.escape(text)}</div>" for text in (self._more(), self._caption) if text)
         return (
-            f"<div>{len(self._rows)} {html.escape(self.title)}</div>"
+            f"<div>{html.escape(self._heading())}</div>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
         )
 

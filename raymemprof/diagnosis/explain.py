@@ -235,7 +235,7 @@ def _held(found: list[Call]) -> tuple[Line, ...]:
             try:
                 return tuple(heap(call).top(_MOST_LINES, view="leaks"))
             except CaptureError:
-                continue  # the summary says that the capture could not be read, where none could
+                continue  # the next one may be whole; `raymemprof.heap(call)` gives the reason
     return ()
 
 
@@ -276,7 +276,7 @@ def _what_happened(message: Message, who: str, where: str) -> str:
         )
     return {
         "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}.",
-        "sigkill": f"{who} was killed with SIGKILL{where}; no log says by whom.",
+        "sigkill": f"{who} ended without a word{where}: killed with SIGKILL, and no log says by whom.",
         "crash": f"{who} crashed{where}: a fault in native code, not a lack of memory.",
         "ray_kill": f"{who} was ended by `ray.kill`{where}, on purpose.",
         "node_died": f"The node{where.removeprefix(' on node')} died or cannot be reached.",
@@ -314,7 +314,7 @@ def _advice(message: Message, found: list[Call], lines: tuple[Line, ...]) -> Ite
         counted = f" (it has killed {count} times in this container)" if count else ""
         ask = "`dmesg -T | grep -i 'killed process'`"
         yield f"Ask the node's kernel whether it killed it: {ask}{counted}."
-        yield "Else find who sends SIGKILL: `ray stop --force`, a batch system's limit, a container's stop, os._exit."
+        yield "Else find who does it: `ray stop --force`, a batch system's limit, a container's stop, os._exit in the code."
     yield from _ADVICE.get(message.cause, ())
     if message.cause in ("sigkill", "unknown") and not found:
         yield "Put @profile_memory on what runs there: the next death will come with the line that held most."

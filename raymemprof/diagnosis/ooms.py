@@ -70,8 +70,9 @@ class Retry:
     pause: float
 
     def __str__(self) -> str:
+        which = "" if self.task_id else " (all tasks of this name)"
         return (
-            f"{self.name or 'a task'} was killed for memory {self.kills} times since {self.since:%H:%M:%S} UTC, and "
+            f"{self.name}{which} was killed for memory {self.kills} times since {self.since:%H:%M:%S} UTC, and "
             f"Ray retries it, without end unless RAY_task_oom_retries is set; next after {show_seconds(self.pause)}."
         )
 
@@ -79,7 +80,8 @@ class Retry:
 class Kills(Rows[Kill]):
     """A sequence of `Kill`."""
 
-    title: ClassVar[str] = "processes killed for memory"
+    title: ClassVar[tuple[str, str]] = ("process killed for memory", "processes killed for memory")
+    newest_last: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("when (UTC)", lambda kill: f"{kill.when:%H:%M:%S}", False),
         ("name", lambda kill: kill.name or "", False),
@@ -164,7 +166,10 @@ def _retries(kills: list[Kill]) -> tuple[Retry, ...]:
     for kill in kills:
         if kill.actor_id is None and (kill.task_id or kill.name):
             groups.setdefault(kill.task_id or kill.name, []).append(kill)
-    base = float(os.environ.get(_PAUSE_VARIABLE) or _FIRST_PAUSE * 1e3) / 1e3
+    try:
+        base = float(os.environ.get(_PAUSE_VARIABLE) or "") / 1e3
+    except ValueError:
+        base = _FIRST_PAUSE
     return tuple(
         Retry(
             name=group[0].name,

@@ -411,7 +411,7 @@ class _Ledger:
             stale = self._running.get(slot)
             if stale is not None:
                 self._end(stale)
-            turn = self._turns[slot] = self._turns.get(slot, -1) + 1
+            turn = self._turns[slot] = contract.marked_turn(record.size, self._turns.get(slot, -1) + 1)
             self.seen_calls = True
             wanted = self._wanted is not None and (slot, turn) in self._wanted
             account = _Account() if wanted else None

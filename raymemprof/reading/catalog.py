@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from types import NoneType
 from typing import Any, ClassVar
 
 from .. import journal as contract
@@ -23,7 +24,9 @@ __all__ = ["Call", "Calls", "Capture", "Captures", "Evidence", "calls", "capture
 Source = str | os.PathLike[str] | None
 
 STATUSES = ("running", "finished", "failed", "cancelled", "killed")
+_MOST_NAMES = 10
 KINDS = ("task", "actor", "method", "block")
+_TEXTS = ("name", "kind", "task_id", "actor_id", "job_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +111,29 @@ class Call:
 class Calls(Rows[Call]):
     """A sequence of `Call`."""
 
-    title: ClassVar[str] = "calls"
+    title: ClassVar[tuple[str, str]] = ("call", "calls")
+    newest_last: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("name", lambda call: call.name, False),
         ("kind", lambda call: call.kind, False),
         ("status", lambda call: call.status, False),
         ("started", lambda call: f"{call.started_at:%H:%M:%S}", False),
         ("duration", lambda call: show_seconds(call.duration), True),
+        ("before", lambda call: show_bytes(call.memory_before), True),
         ("peak", lambda call: show_bytes(call.peak_memory), True),
         ("after", lambda call: show_bytes(call.memory_after), True),
         ("pid", lambda call: str(call.pid), True),
         ("task", lambda call: _short(call.task_id, call.attempt), False),
         ("note", lambda call: call.error or call.note or "", False),
     )
-    expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after")
+    expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
 
 
 class Captures(Rows[Capture]):
     """A sequence of `Capture`."""
 
-    title: ClassVar[str] = "captures"
+    title: ClassVar[tuple[str, str]] = ("capture", "captures")
+    newest_last: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("file", lambda capture: capture.path.name, False),
         ("status", lambda capture: capture.status, False),
@@ -179,11 +185,14 @@ def calls(
     _check("status", status, STATUSES)
     _check("kind", kind, KINDS)
     found: list[Call] = []
+    names: set[str] = set()
     folders = folders_of(source)
     for journal in _journals(source, folders):
+        there = list(journal.calls())
+        names.update(call.name for call in there)
         found.extend(
             call
-            for call in journal.calls()
+            for call in there
             if (name is None or _names(name, call.name))
             and (status is None or call.status == status)
             and (kind is None or call.kind == kind)
@@ -196,7 +205,7 @@ def calls(
     if only is not None:
         found = [call for call in found if call.capture == only]
     found.sort(key=lambda call: call.started_at)
-    return Calls(found, _caption(folders))
+    return Calls(found, _caption(folders) if found or not names else f"{_caption(folders)}: {_some(names)}")
 
 
 def captures(
@@ -235,9 +244,11 @@ def captures(
     for journal in _journals(source, folders):
         known.update({capture.path: capture for capture in journal.captures()})
     for folder in folders:
-        for path in folder.glob(f"{contract.PREFIX}*.bin*"):
-            if re.search(r"\.bin(\.\d+)?$", path.name):
-                known.setdefault(path, _unknown(path, known))
+        for name in os.listdir(folder):
+            path = folder / name
+            if contract.is_capture(name) and path not in known:
+                with contextlib.suppress(FileNotFoundError):  # removed since the folder was listed
+                    known[path] = _unknown(path, known)
     only = _only_capture(source)
     kept = [
         capture
@@ -246,6 +257,12 @@ def captures(
     ]
     kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
     return Captures(kept, _caption(folders))
+
+
+def _some(names: set[str]) -> str:
+    """Name what was recorded where nothing fits."""
+    shown = sorted(names)[:_MOST_NAMES]
+    return "calls of " + ", ".join(shown) + (", …" if len(names) > len(shown) else "")
 
 
 def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:
@@ -280,9 +297,12 @@ def folders_of(source: Source, only_recorded: bool = True) -> list[Path]:
         if not os.fspath(source):
             raise ValueError("the source is empty; give a folder that was recorded to, or a capture in one.")
         path = Path(source).absolute()
-        if not path.exists():
+        if not os.path.exists(path):
             raise FileNotFoundError(f"{path} does not exist; give a folder that was recorded to, or a capture in one.")
-        return [path if path.is_dir() else path.parent]
+        if not path.is_dir():
+            return [path.parent]
+        logs = path / "logs"  # of a Ray session, whose folder people name as well
+        return [logs if logs.is_dir() and not any(map(_is_journal, os.listdir(path))) else path]
     connected = ray_runtime.logs_directory()
     if connected is not None:
         return [connected]
@@ -290,22 +310,28 @@ def folders_of(source: Source, only_recorded: bool = True) -> list[Path]:
 
 
 def _newest_on_this_machine(only_recorded: bool) -> list[Path]:
-    candidates = [path for root in ray_runtime.session_roots() for path in root.glob("session_2*/logs")]
+    """Return what was recorded to last: a session of a running Ray, else any session or the folder used without Ray."""
+    sessions = [path for root in ray_runtime.session_roots() for path in root.glob("session_2*/logs")]
     set_by_user = os.environ.get("RAYMEMPROF_DIRECTORY")
-    if set_by_user:
-        candidates.append(Path(set_by_user))
-    candidates.append(contract.local_directory())
-    newest: tuple[float, Path] | None = None
-    for folder in candidates:
-        try:
-            times = [
-                entry.stat().st_mtime for entry in os.scandir(folder) if _is_journal(entry.name) or not only_recorded
-            ]
-        except OSError:
-            continue
-        if times and (newest is None or max(times) > newest[0]):
-            newest = (max(times), folder)
-    return [newest[1]] if newest else []
+    others = [contract.local_directory()] if only_recorded else []
+    for candidates in (
+        [Path(set_by_user)] if set_by_user and only_recorded else [],
+        [path for path in sessions if ray_runtime.is_running(path.parent)],
+        [*sessions, *others],
+    ):
+        newest = max(candidates, key=lambda folder: _last_written(folder, only_recorded), default=None)
+        if newest is not None and _last_written(newest, only_recorded):
+            return [newest]
+    return []
+
+
+def _last_written(folder: Path, only_recorded: bool) -> float:
+    """When a folder was recorded to, or written to at all, last; 0 where it never was."""
+    try:
+        names = [entry for entry in os.scandir(folder) if _is_journal(entry.name) or not only_recorded]
+        return max((entry.stat().st_mtime for entry in names), default=0.0)
+    except OSError:
+        return 0.0
 
 
 def _only_capture(source: Source) -> Path | None:
@@ -326,10 +352,10 @@ def _journals(source: Source, folders: list[Path]) -> Iterator[_Journal]:
         paths: Iterable[Path] = [Path(source).absolute()]
     else:
         paths = (folder / name for folder in folders for name in sorted(os.listdir(folder)) if _is_journal(name))
-    evidence: dict[Path, Evidence] = {folder: Evidence(folder) for folder in folders}
+    evidence = cache(Evidence)
     for path in paths:
         try:
-            yield _Journal(path, evidence[path.parent])
+            yield _Journal(path, evidence)
         except FileNotFoundError:
             continue  # removed since the folder was listed
         except OSError as error:
@@ -339,9 +365,8 @@ def _journals(source: Source, folders: list[Path]) -> Iterator[_Journal]:
 class _Journal:
     """One process's journal, read whole."""
 
-    def __init__(self, path: Path, evidence: Evidence) -> None:
+    def __init__(self, path: Path, evidence: Callable[[Path], Evidence]) -> None:
         self._folder = path.parent
-        self._evidence = evidence
         self._process: dict[str, Any] = {}
         self._begins: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, dict[str, Any]] = {}
@@ -353,12 +378,16 @@ class _Journal:
                 self._take(line)
             except (KeyError, TypeError, AttributeError):
                 continue  # a line that was damaged into other words
+        logs = self._process.get("logs")
+        self._evidence = evidence(Path(logs) if isinstance(logs, str) else self._folder)
         self._fate: tuple[str, str | None] | None = None
         self._exists: dict[str, Path | None] = {}
 
     def _take(self, line: dict[str, Any]) -> None:
         event = line["event"]
         if event == "begin":
+            if not all(isinstance(line[key], (str, NoneType)) for key in _TEXTS):
+                raise TypeError
             self._begins[line["call"]] = line
         elif event == "end":
             self._ends[line["call"]] = line

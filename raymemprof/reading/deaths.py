@@ -208,4 +208,4 @@ def how_it_ended(
     reason = worker_exit(logs, worker_id, pid)
     if reason is not None:
         return ("ray_kill" if "`ray.kill`" in reason else "unknown"), reason, killed
-    return "sigkill", "killed with SIGKILL, it seems", killed
+    return "sigkill", "ended without a word, as SIGKILL and os._exit do", killed

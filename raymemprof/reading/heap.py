@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from .analysis import Profile, Row, Stack
 from .targets import Target, read_target
 
 _NATIVE_SUFFIXES = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxi", ".rs", ".s", ".so", ".dylib"}
+
+_ANY_STANDARD_LIBRARY = re.compile(r"/lib(64)?/python3\.\d+/")
+"""That of the recorded process may be another Python's than this one's."""
 
 __all__ = ["Heap", "Line", "Lines", "heap"]
 
@@ -42,7 +46,7 @@ class Line:
 class Lines(Rows[Line]):
     """A sequence of `Line`, the largest first."""
 
-    title: ClassVar[str] = "lines by memory held"
+    title: ClassVar[tuple[str, str]] = ("line by memory held", "lines by memory held")
     columns: ClassVar[tuple[tuple[str, Callable[[Any], str], bool], ...]] = (
         ("function", lambda line: line.function, False),
         ("line", lambda line: f"{line.file}:{line.line}", False),
@@ -92,9 +96,9 @@ class Heap:
 
     def summary(self) -> str:
         """Return the figures in one line."""
-        of = f" over {self.calls} calls" if self.calls > 1 else ""
+        of = "the sum of each one's own peak is" if self.calls > 1 else "peak"
         return (
-            f"{self.title}{of}: peak {show_bytes(self.peak)}, {show_bytes(self.alive_at_end)} alive at the end, "
+            f"{self.title}: {of} {show_bytes(self.peak)}, {show_bytes(self.alive_at_end)} alive at the end, "
             f"{self.allocations:,} allocations"
         )
 
@@ -179,7 +183,7 @@ def _is_users(file: str) -> bool:
     parts = Path(file).parts
     if "site-packages" in parts or "dist-packages" in parts:
         return False
-    return not file.startswith(_standard_library())
+    return not file.startswith(_standard_library()) and not _ANY_STANDARD_LIBRARY.search(file)
 
 
 @lru_cache(maxsize=1)

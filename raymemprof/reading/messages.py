@@ -10,20 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["CAUSES", "Message", "Process", "Victim", "parse"]
+__all__ = ["Message", "Process", "Victim", "parse"]
 
-CAUSES = (
-    "ray_memory_monitor",
-    "kernel_oom",
-    "sigkill",
-    "crash",
-    "ray_kill",
-    "node_died",
-    "object_store_full",
-    "disk_full",
-    "memory_error",
-    "unknown",
-)
 _GB = 2**30
 """Ray writes GB and means GiB: its own byte figures in the same messages say so."""
 
@@ -63,7 +51,7 @@ class Message:
     """The figures of a message; what it does not say is None. Sizes in bytes.
 
     Attributes:
-        cause: one of `CAUSES`.
+        cause: as `raymemprof.Explanation` has it.
         killed: how many workers it says were killed for memory.
         retries: how many more times it says a task is retried; `inf` for without end.
         exit_detail: what it says of how a worker ended.
@@ -91,7 +79,7 @@ _PREFIX = re.compile(r"^\((?:raylet|autoscaler|[\w.<>]+ pid=\d+)[^)\n]*\) ?", re
 
 # Up to Ray 2.55.
 _ONE_KILLED = re.compile(
-    rf"where the (?:task|actor|lease) \((task|actor|lease) ID: ({_HEX}+), name=(.{{1,500}}?), pid=(\d+), "
+    rf"where the (?:task|actor|lease) \((task|actor|lease) ID: ({_HEX}+), name=([^\n]{{1,300}}?), pid=(\d+), "
     rf"memory used=({_NUMBER})GB\) was running was ({_NUMBER})GB / ({_NUMBER})GB \(({_NUMBER})\)"
 )
 _THRESHOLD = re.compile(rf"exceeds the memory usage threshold of ({_NUMBER})\. ")
@@ -101,8 +89,9 @@ _MANY_KILLED = re.compile(r"(\d+) worker\(s\) were killed due to the node runnin
 _NODE_MEMORY = re.compile(rf"was ({_NUMBER})GB used / ({_NUMBER})GB limit \(({_NUMBER})\)")
 _EXACT = re.compile(rf"Memory usage (\d+)B exceeded threshold of (\d+)B \({_NUMBER}% of (\d+)B limit\)")
 _SELECTED = re.compile(
-    rf"Selected to kill: \((?:Task|Actor\(({_HEX}+)\)): job ID={_HEX}+, lease ID={_HEX}+, task name=(.{{1,500}}?), "
-    rf"required resources=\{{.*?\}}, pid=(\d+), actual memory used=({_NUMBER})GB, worker ID=({_HEX}{{56}})\)"
+    rf"Selected to kill: \((?:Task|Actor\(({_HEX}+)\)): job ID={_HEX}+, lease ID={_HEX}+, task name=([^\n]{{1,300}}?), "
+    rf"required resources=\{{[^\n]{{0,300}}?\}}, pid=(\d+), actual memory used=({_NUMBER})GB, "
+    rf"worker ID=({_HEX}{{56}})\)"
 )
 _IDLE = re.compile(rf"Total non-selected idle workers USS bytes: ({_NUMBER})GB")
 # All.
@@ -112,11 +101,11 @@ _PERIODIC = re.compile(
     r"(\d+) Workers crashed due to other reasons"
 )
 _PERIODIC_NODE = re.compile(rf"at node \(ID: ({_HEX}{{56}}), IP: ([0-9a-fA-F.:]+)\)")
-_OOM_RETRY = re.compile(r"Task (.{1,500}?) failed due to oom\. There are (infinite|\d+) oom retries remaining")
+_OOM_RETRY = re.compile(r"Task ([^\n]{1,300}?) failed due to oom\. There are (infinite|\d+) oom retries remaining")
 _TOP = re.compile(rf"^[\t ]*(\d+)[\t ]+({_NUMBER})[\t ]+(?!\d+[\t ]+\d+\.\d)(\S.*)$", re.MULTILINE)
 _EXIT = re.compile(r"Worker exit type: (.{1,60}?) Worker exit detail: (.+)")
 _FAILED_WORKER = re.compile(
-    rf"Worker ID: ({_HEX}{{56}}) Node ID: ({_HEX}{{56}}) Worker IP address: (\S+) .*?Worker PID: (\d+) "
+    rf"Worker ID: ({_HEX}{{56}}) Node ID: ({_HEX}{{56}}) Worker IP address: (\S+) [^\n]{{0,300}}?Worker PID: (\d+) "
 )
 _DEAD_ACTOR = re.compile(
     rf"class_name: (\S+)\s+actor_id: ({_HEX}{{32}})(?:\s+pid: (\d+)\s)?(?:\s*namespace: \S+)?(?:\s+ip: (\S+))?"

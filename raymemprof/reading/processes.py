@@ -40,13 +40,21 @@ def read_one(request: Request) -> Result:
 
 def read(requests: Sequence[Request]) -> list[Result | CaptureError]:
     """Read captures in parallel; each answer is a result, or the error that reading it ended in."""
-    if len(requests) == 1:
-        return [_read(requests[0])]
-    with ThreadPoolExecutor(min(len(requests), os.cpu_count() or 1, _MOST_PROCESSES)) as threads:
-        return list(threads.map(_read, requests))
+    count = min(len(requests), os.cpu_count() or 1, _MOST_PROCESSES)
+    busy: set[_Reader] = set()
+    threads = ThreadPoolExecutor(max(count, 1))
+    try:
+        return list(threads.map(lambda request: _read(request, count, busy), requests))
+    except BaseException:  # Ctrl-C: what is being read is of no use any more
+        threads.shutdown(wait=False, cancel_futures=True)
+        for reader in list(busy):
+            reader.kill()
+        raise
+    finally:
+        threads.shutdown(wait=False)
 
 
-def _read(request: Request) -> Result | CaptureError:
+def _read(request: Request, count: int, busy: set[_Reader]) -> Result | CaptureError:
     path = Path(request.path)
     try:
         size = path.stat().st_size
@@ -61,8 +69,10 @@ def _read(request: Request) -> Result | CaptureError:
             pass
     except OSError as error:
         return CaptureError(path, f"it cannot be read: {error.strerror}.")
-    reader = _take()
+    reader = _take(count)
+    busy.add(reader)
     answer = reader.ask(request, _SECONDS + size / 1e6 * _SECONDS_PER_MEGABYTE)
+    busy.discard(reader)
     if isinstance(answer, Result):
         _give_back(reader)
         return answer
@@ -74,12 +84,12 @@ def _read(request: Request) -> Result | CaptureError:
 class _Reader:
     """One reader process."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         environment["PYTHONSAFEPATH"] = "1"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as the process is there
-        limit = max(_LEAST_MEMORY, psutil.virtual_memory().available // 2)
+        limit = max(_LEAST_MEMORY, psutil.virtual_memory().available // 2 // count)
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"from raymemprof.reading.worker import main; main({limit})"],
             stdin=subprocess.PIPE,
@@ -118,6 +128,10 @@ class _Reader:
         last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
         return f"the reader process ended with status {status}: {last}".rstrip(" :.") + "."
 
+    def kill(self) -> None:
+        """End the process at once; who waits for its answer learns that it ended."""
+        self._process.kill()
+
     def close(self) -> None:
         """End the process, if it has not ended by itself, and wait for it."""
         self.alive = False
@@ -139,14 +153,14 @@ _idle: list[_Reader] = []
 _idle_lock = threading.Lock()
 
 
-def _take() -> _Reader:
-    """Return a reader process that waits for work, or a new one."""
+def _take(count: int) -> _Reader:
+    """Return a reader process that waits for work, or a new one; `count` of them share the memory there is."""
     with _idle_lock:
         while _idle:
             reader = _idle.pop()
             if reader.can_be_asked():
                 return reader
-    return _Reader()
+    return _Reader(count)
 
 
 def _give_back(reader: _Reader) -> None:

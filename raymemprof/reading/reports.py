@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import os
 import tempfile
 import webbrowser
@@ -24,6 +25,7 @@ _HEIGHT = 640
 """Pixels that a report is high in a notebook."""
 _ZOOM_INLINE = "<script>history.pushState = (state, title, url) => { location.hash = url; };</script>"
 """memray notes the box that is zoomed to with `pushState`, which a page without an address of its own may not use."""
+_HEADING = '<span class="navbar-brand mb-0 mr-2 h1">memray</span>'
 _MERGED_THREADS = -1
 """memray's number for "whatever thread it was"."""
 
@@ -299,14 +301,16 @@ def _write(
         "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name[:100]}-", delete=False
     ) as file:
         try:
+            page = io.StringIO()
             reporter.render(
-                outfile=file,
+                outfile=page,
                 metadata=_metadata(reading),
                 show_memory_leaks=view == "leaks",
                 merge_threads=True,
                 inverted=False,
                 no_web=offline,
             )
+            file.write(_titled(page.getvalue(), reading.title) if suffix == "html" else page.getvalue())
             file.flush()
             os.chmod(file.name, 0o644)
             os.replace(file.name, path)
@@ -314,6 +318,13 @@ def _write(
             Path(file.name).unlink(missing_ok=True)
             raise
     return Report(path, kind, reading.title)
+
+
+def _titled(page: str, title: str) -> str:
+    """Say in memray's page what it is of, so that two of them can be told apart."""
+    text = html.escape(title)
+    page = page.replace("<title>memray", f"<title>{text}", 1)
+    return page.replace(_HEADING, f"{_HEADING} {text} ·", 1)
 
 
 def _check_view(view: str) -> None:

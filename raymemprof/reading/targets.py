@@ -21,6 +21,7 @@ Target: TypeAlias = Union[
 ]
 
 _LONGEST_NAMES = 3
+_LONGEST_COMMAND = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _sort(target: object) -> tuple[list[Call], list[Path]]:
         path = Path(target).absolute()
         if path.is_dir():
             raise ValueError(f"{path} is a folder; raymemprof.captures() lists the captures in it.")
-        if not path.exists():
+        if not os.path.exists(path):
             raise FileNotFoundError(f"{path} does not exist; raymemprof.captures() lists the captures there are.")
         if path.suffix == ".jsonl":
             raise CaptureError(path, "it is a journal; the captures lie beside it and end in .bin.")
@@ -167,7 +168,9 @@ def _held(result: Result, place: Place | None, request: Request) -> Profile:
         return result.profiles[place]
     except KeyError:
         raise CaptureError(
-            request.path, "it ends before this call began: memray stopped writing, as it does when the disk is full."
+            request.path,
+            "it does not say where this call began: memray had stopped writing (is the disk full?), or a profiler of the "
+            "code's own had taken its place.",
         ) from None
 
 
@@ -199,7 +202,9 @@ def _name(calls: list[Call], paths: list[Path], first: Result) -> tuple[str, str
         which = f"{call.task_id}-{call.attempt or 0}" if call.task_id else f"{call.pid}-{call.place[0]}-{call.place[1]}"
         return f"{call.name} ({who}, {call.status})", f"{_safe(call.name)}-{which}"
     if len(paths) == 1 and not calls:
-        return (first.command if first.foreign else paths[0].name), paths[0].stem.removeprefix("raymemprof-")
+        return (first.command[:_LONGEST_COMMAND] if first.foreign else paths[0].name), paths[0].stem.removeprefix(
+            "raymemprof-"
+        )
     names = sorted({call.name for call in calls} | {path.name for path in paths})
     shown = ", ".join(names[:_LONGEST_NAMES]) + (", …" if len(names) > _LONGEST_NAMES else "")
     count = len(calls) + len(paths)

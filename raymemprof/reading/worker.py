@@ -33,9 +33,12 @@ def receive(stream: BinaryIO) -> object:
     if len(header) < _HEADER.size:
         raise EOFError
     (length,) = _HEADER.unpack(header)
-    data = stream.read(length)
-    if len(data) < length:
-        raise EOFError
+    data = bytearray()
+    while len(data) < length:  # a pipe hands over what it holds, which may be less
+        piece = stream.read(length - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
     return pickle.loads(data)
 
 

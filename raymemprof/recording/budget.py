@@ -9,7 +9,6 @@ journals do.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,10 @@ from pathlib import Path
 from .. import journal as contract
 
 __all__ = ["enforce"]
+
+
+_LEFT = 0.8
+"""How much of the budget stays in use once it was exceeded, so that not every capture goes through this."""
 
 
 @dataclass(slots=True)
@@ -30,15 +33,17 @@ class _Standing:
 
 
 def enforce(folder: Path, max_bytes: int, keep: int) -> list[Path]:
-    """Remove captures until the folder's take `max_bytes` or less; returns those removed. Raises `OSError`."""
+    """Where a folder's captures take more than `max_bytes`, remove some; returns those removed. Raises `OSError`."""
     if _size(_captures(folder)) <= max_bytes:
         return []
     removed: list[Path] = []
-    with _one_at_a_time(folder):
+    with _one_at_a_time(folder) as is_mine:
+        if not is_mine:
+            return []
         captures = _captures(folder)
         total = _size(captures)
         for path in _least_telling_first(folder, captures, keep):
-            if total <= max_bytes:
+            if total <= max_bytes * _LEFT:
                 break
             with contextlib.suppress(FileNotFoundError):  # somebody else's clean-up
                 path.unlink()
@@ -51,7 +56,7 @@ def _captures(folder: Path) -> dict[Path, os.stat_result]:
     found = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(contract.PREFIX) and ".bin" in entry.name and entry.is_file(follow_symlinks=False):
+            if contract.is_capture(entry.name) and entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(FileNotFoundError):
                     found[Path(entry.path)] = entry.stat(follow_symlinks=False)
     return found
@@ -62,12 +67,17 @@ def _size(captures: dict[Path, os.stat_result]) -> int:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the folder against the other workers of the node; the kernel lets go of it when a holder dies."""
+def _one_at_a_time(folder: Path) -> Iterator[bool]:
+    """Hold the folder against the node's other workers, if none holds it: then that one sees to it."""
+    import fcntl
+
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
     finally:
         os.close(descriptor)
 

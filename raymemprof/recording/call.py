@@ -59,6 +59,7 @@ class RunningCall:
     """A call between its beginning and its end."""
 
     __slots__ = (
+        "_begun",
         "_entered",
         "_first_peak_rss",
         "_most_shared",
@@ -87,20 +88,22 @@ class RunningCall:
         self.lease: Lease | None = None
         self.ended = False
         self.number = -1
+        self._begun = False
         self._entered = False
         self._steps_left = ["mark", "sampler", "journal", "release"]
 
     def enter(self) -> None:
         """Make this the call that the running code belongs to."""
         self._outer = _current.get()
-        _current.set(self)
         self._entered = True
+        _current.set(self)
 
     def leave(self) -> None:
         """Undo `enter`."""
         if self._entered:
-            self._entered = False
             _current.set(self._outer)
+            self._entered = False
+            self._outer = None
 
     def is_current(self) -> bool:
         """Whether the running code belongs to this call, and to none within it."""
@@ -115,14 +118,24 @@ class RunningCall:
             call = call.enclosing
         return False
 
-    def start(self, block: bool) -> None:
-        """Write the call's beginning; raises what goes wrong."""
+    def start(self, block: bool = False) -> None:
+        """Begin to record; where that fails the call runs unrecorded. Never raises of its own accord."""
+        try:
+            self._start(block)
+        except Exception as error:
+            notes.once("begin", f"calls are not recorded: {_describe(error)}")
+            if not self._begun:
+                tracker.release(self)
+                self.lease = None
+
+    def _start(self, block: bool) -> None:
         settings, profile = self.settings, self.profile
         who = ray_runtime.task_identity()
         self.journal = _journal_for(settings.directory, profile.name, who)
         self.number = next(_numbers)
         note = self._lease(who)
         private, shared = memory.private_and_shared()
+        sampler.saw(private, shared)
         self.peak = self.written_peak = private
         self._most_shared = shared
         self._first_peak_rss = memory.peak_rss()
@@ -145,9 +158,11 @@ class RunningCall:
             line["turn"] = self.lease.turn
         else:
             line["note"] = note
+        self._started = time.perf_counter()
         self.journal.write(line)
-        sampler.add(self)
+        self._begun = True
         self._mark(contract.BEGIN_BLOCK_FILE if block else contract.BEGIN_FILE)
+        sampler.add(self)
         self._started = time.perf_counter()
 
     def _lease(self, who: ray_runtime.TaskIdentity) -> str | None:
@@ -164,7 +179,7 @@ class RunningCall:
             linger = math.inf if profile.kind in ("actor", "method") else _LINGER
         try:
             self.lease = tracker.acquire(
-                settings, self.journal, lambda: contract.file_stem(profile.name, who.task_id, who.attempt), linger
+                self, settings, self.journal, lambda: contract.file_stem(profile.name, who.task_id, who.attempt), linger
             )
         except RefusedError as refusal:
             reason = str(refusal)
@@ -180,7 +195,7 @@ class RunningCall:
             self._most_shared = shared
 
     def finish(self, error: BaseException | None) -> None:
-        """Write the call's end. May be called again after it was interrupted: each step is done once."""
+        """Write the call's end. May be called again after it was interrupted."""
         steps = self._steps_left
         while steps:
             step = steps[0]
@@ -190,16 +205,17 @@ class RunningCall:
                 self.ended = True
             elif step == "sampler":
                 sampler.remove(self)
-            elif step == "journal":
+            elif step == "release":
+                tracker.release(self)
+            elif self._begun:
                 self._write_end(error)
-            elif self.lease is not None:
-                tracker.release(self.lease)
             del steps[0]
 
     def _write_end(self, error: BaseException | None) -> None:
         duration = time.perf_counter() - self._started
         private, shared = memory.private_and_shared()
         self.saw(private, shared)
+        sampler.saw(private, shared)
         peak_rss = memory.peak_rss()
         if peak_rss > self._first_peak_rss:  # the kernel saw a peak that may lie between two samples
             self.saw(peak_rss - self._most_shared, 0)
@@ -217,13 +233,6 @@ class RunningCall:
             }
         )
 
-    def abandon(self) -> None:
-        """Undo what `start` began before it failed."""
-        sampler.remove(self)
-        if self.lease is not None:
-            tracker.release(self.lease)
-        self.ended = True
-
     def frame(self, template: Callable[..., Any]) -> Callable[..., Any]:
         """Return what to run user code through: `template`, in a frame of the call's own where it is traced."""
         if self.lease is None:
@@ -232,31 +241,31 @@ class RunningCall:
 
     def _mark(self, file: str) -> None:
         if self.lease is not None:
-            frames.renamed(frames.mark, self.profile.name, self.lease.slot, file)()
+            size = contract.marker_size(self.lease.turn)
+            frames.renamed(frames.mark, self.profile.name, self.lease.slot, file)(size)
 
 
-def begin(profile: Profile, function: object, instance: object = None, block: bool = False) -> RunningCall | None:
-    """Begin a call, or return None where it is not to be recorded, or cannot be. Never raises of its own accord."""
-    call: RunningCall | None = None
+def begin(profile: Profile, function: object, instance: object = None) -> RunningCall | None:
+    """Return a call that can be started, or None where it is not to be recorded. Never raises of its own accord.
+
+    Nothing has happened yet when it returns: a call is started where its end is sure to be noticed.
+    """
     try:
         settings = profile.settings()
         if not settings.enabled:
             return None
         enclosing = _current.get()
+        while (
+            enclosing is not None and enclosing.ended
+        ):  # as seen from what a call left behind, a task of asyncio's say
+            enclosing = enclosing.enclosing
         if enclosing is not None and enclosing.covers(function, instance):
             return None
         call = RunningCall(profile, settings, function, instance)
         call.enclosing = enclosing
-        call.start(block)
     except Exception as error:
         notes.once("begin", f"calls are not recorded: {_describe(error)}")
-        if call is not None:
-            call.abandon()
         return None
-    except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere: it is the user's
-        if call is not None:
-            call.abandon()
-        raise
     return call
 
 
@@ -266,8 +275,9 @@ def end(call: RunningCall, error: BaseException | None = None) -> None:
         call.finish(error)
     except Exception as trouble:
         notes.once("end", f"the end of a call was not recorded: {_describe(trouble)}")
-        call.abandon()
-    except BaseException:
+        sampler.remove(call)
+        tracker.release(call)
+    except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere: it is the user's
         call.finish(error)
         raise
 
@@ -321,6 +331,7 @@ def _process_line() -> dict[str, Any]:
         "host": socket.gethostname(),
         "node_id": who.node_id,
         "worker_id": who.worker_id,
+        "logs": str(ray_runtime.logs_directory() or "") or None,
         "python": sys.version.split()[0],
         "ray": getattr(sys.modules.get("ray"), "__version__", None),
     }

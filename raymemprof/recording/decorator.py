@@ -128,10 +128,16 @@ class ProfileMemory:
         if label is None:
             code = sys._getframe(1).f_code
             label = f"{code.co_name}:{sys._getframe(1).f_lineno}"
-        call = begin(Profile(label, "block", self._options), self, block=True)
-        if call is not None:
-            call.enter()
+        call = begin(Profile(label, "block", self._options), self)
         self._open.append((threading.get_ident(), call))
+        if call is not None:
+            try:
+                call.start(block=True)
+                call.enter()
+            except BaseException as error:  # `__exit__` will not be called
+                self._open.pop()
+                end(call, error)
+                raise
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -185,27 +191,38 @@ def _class(cls: type, options: Options) -> type:
     A subclass, as Ray itself makes one of an actor's class: `cls` may be in use elsewhere, and a class that is imported
     by reference on the worker would come back without its wrappers.
     """
-    methods: dict[str, Any] = {}
+    profiled: type
+
+    def inherited(name: str) -> Callable[..., Any]:
+        """A method of a base, looked up when it is called: a class that derives from this one may bring another."""
+
+        def forward(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return getattr(super(profiled, self), name)(*args, **kwargs)
+
+        return forward
+
+    namespace: dict[str, Any] = {
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+    }
+    if "__slots__" in cls.__dict__ and not cls.__dictoffset__:
+        namespace["__slots__"] = ()
+    if "__orig_bases__" in cls.__dict__:
+        namespace["__orig_bases__"] = cls.__dict__["__orig_bases__"]  # a generic class stays one
     for name, attribute in _attributes(cls):
         if name.startswith("__") and name.endswith("__") and name not in _DUNDERS:
             continue
         profile = Profile(f"{cls.__qualname__}.{name}", "actor" if name == "__init__" else "method", options)
         if isinstance(attribute, (staticmethod, classmethod)):
             if inspect.isfunction(attribute.__func__):
-                wrapped = _function(attribute.__func__, profile, bound=isinstance(attribute, classmethod))
-                methods[name] = type(attribute)(wrapped)
+                bound = isinstance(attribute, classmethod)
+                namespace[name] = type(attribute)(_function(attribute.__func__, profile, bound=bound))
         elif inspect.isfunction(attribute):
-            methods[name] = _function(attribute, profile, bound=True)
-    namespace = {
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-        "__slots__": (),
-        **methods,
-    }
-    if "__slots__" not in cls.__dict__ or cls.__dictoffset__:
-        del namespace["__slots__"]
-    return types.new_class(cls.__name__, (cls,), {}, lambda body: body.update(namespace))
+            run = attribute if name in cls.__dict__ else inherited(name)
+            namespace[name] = _function(attribute, profile, bound=True, run=run)
+    profiled = types.new_class(cls.__name__, (cls,), {}, lambda body: body.update(namespace))
+    return profiled
 
 
 def _attributes(cls: type) -> list[tuple[str, Any]]:
@@ -216,20 +233,25 @@ def _attributes(cls: type) -> list[tuple[str, Any]]:
     return list(found.items())
 
 
-def _function(function: Callable[..., Any], profile: Profile, bound: bool = False) -> Callable[..., Any]:
-    """Wrap a function as the kind it is; `bound` says that its first argument is the object it belongs to."""
+def _function(
+    function: Callable[..., Any], profile: Profile, bound: bool = False, run: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Wrap a function as the kind it is.
+
+    `bound` says that its first argument is the object it belongs to; `run` is what to call in its place.
+    """
     if getattr(function, _WRAPPED, False):
         return function
-    wrapper: Callable[..., Any]
+    wrap: Callable[[Callable[..., Any], Profile, bool], Callable[..., Any]]
     if inspect.isasyncgenfunction(function):
-        wrapper = _async_generator(function, profile, bound)
+        wrap = _async_generator
     elif inspect.iscoroutinefunction(function):
-        wrapper = _coroutine(function, profile, bound)
+        wrap = _coroutine
     elif inspect.isgeneratorfunction(function):
-        wrapper = _generator(function, profile, bound)
+        wrap = _generator
     else:
-        wrapper = _plain(function, profile, bound)
-    functools.update_wrapper(wrapper, function)
+        wrap = _plain
+    wrapper = functools.update_wrapper(wrap(run or function, profile, bound), function)
     wrapper.__qualname__ = profile.name
     setattr(wrapper, _WRAPPED, True)
     return wrapper
@@ -244,6 +266,7 @@ def _plain(function: Callable[..., Any], profile: Profile, bound: bool) -> Calla
         if call is None:
             return function(*args, **kwargs)
         try:
+            call.start()
             call.enter()
             result = call.frame(frames.plain)(function, args, kwargs)
         except BaseException as error:
@@ -261,6 +284,7 @@ def _coroutine(function: Callable[..., Any], profile: Profile, bound: bool) -> C
         if call is None:
             return await function(*args, **kwargs)
         try:
+            call.start()
             call.enter()
             result = await call.frame(frames.wait)(function, args, kwargs)
         except BaseException as error:
@@ -277,11 +301,12 @@ def _generator(function: Callable[..., Any], profile: Profile, bound: bool) -> C
         call = begin(profile, function, args[0] if bound and args else None)
         if call is None:
             return (yield from function(*args, **kwargs))
-        step = call.frame(frames.step_generator)
         sent: Any = None
         thrown: BaseException | None = None
         out: list[Any] = []
         try:
+            call.start()
+            step = call.frame(frames.step_generator)
             generator = function(*args, **kwargs)
             while step(generator, call, sent, thrown, out):
                 sent = thrown = None
@@ -309,11 +334,14 @@ def _async_generator(
 ) -> Callable[..., AsyncGenerator[Any, Any]]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         call = begin(profile, function, args[0] if bound and args else None)
-        step = frames.step_async_generator if call is None else call.frame(frames.step_async_generator)
         sent: Any = None
         thrown: BaseException | None = None
         out: list[Any] = []
+        step: Callable[..., Any] = frames.step_async_generator
         try:
+            if call is not None:
+                call.start()
+                step = call.frame(step)
             generator = function(*args, **kwargs)
             while await step(generator, call, sent, thrown, out):
                 sent = thrown = None

@@ -69,9 +69,9 @@ async def step_async_generator(
     return True
 
 
-def mark() -> None:
+def mark(size: int) -> None:
     """Make the allocation that marks a moment in the capture."""
-    bytes(contract.MARKER_BYTES)
+    bytes(size)
 
 
 @functools.lru_cache(maxsize=4096)

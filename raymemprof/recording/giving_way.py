@@ -6,13 +6,14 @@ that lock.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import memray
 import wrapt
 
-__all__ = ["give_way"]
+__all__ = ["give_way", "renew"]
 
 _LOCK = "tracker_creation_lock"
 
@@ -34,3 +35,9 @@ def give_way(close_ours: Callable[[], None]) -> None:
     lock = getattr(memray._memray, _LOCK, None)
     if lock is not None and not isinstance(lock, _Lock):
         setattr(memray._memray, _LOCK, _Lock(lock, close_ours))
+
+
+def renew(close_ours: Callable[[], None]) -> None:
+    """Give a forked child a lock that nobody holds."""
+    if hasattr(memray._memray, _LOCK):
+        setattr(memray._memray, _LOCK, _Lock(threading.Lock(), close_ours))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 
 import psutil
@@ -11,7 +10,13 @@ import psutil
 __all__ = ["peak_rss", "private_and_shared"]
 
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
-_PAGE = resource.getpagesize()
+
+try:
+    import resource
+except ImportError:  # Windows, where memray is not either: calls are recorded without it
+    _PAGE = 0
+else:
+    _PAGE = resource.getpagesize()
 
 
 def _open_statm() -> int | None:
@@ -40,7 +45,9 @@ def private_and_shared() -> tuple[int, int]:
 
 
 def peak_rss() -> int:
-    """Return the highest RSS this process has ever had, in bytes, as the kernel counts it."""
+    """Return the highest RSS this process has ever had, in bytes, as the kernel counts it; 0 where it does not."""
+    if not _PAGE:
+        return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
 
 

@@ -42,6 +42,11 @@ class Sampler:
             if self._thread is None:
                 self._start()
 
+    def saw(self, private: int, shared: int) -> None:
+        """Take a reading of the process's memory into account for every call that runs."""
+        for call in list(self._calls.values()):
+            call.saw(private, shared)
+
     def remove(self, call: RunningCall) -> None:
         """Stop watching a call."""
         self._calls.pop(id(call), None)

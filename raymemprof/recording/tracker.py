@@ -7,7 +7,6 @@ that opens it stays for as long as it is open and closes it: memray cuts the fra
 from __future__ import annotations
 
 import atexit
-import heapq
 import math
 import os
 import sys
@@ -30,6 +29,8 @@ _OPENING_LIMIT = 30.0
 """Seconds after which a call stops waiting for memray and runs untraced."""
 _BACKOFF = 1.0
 """Seconds for which a refusal stands before tracing is tried again."""
+_AFTER_YOU = 0.25
+"""Seconds in which no capture is opened after one was closed for somebody else's tracker, so that theirs can start."""
 _LEAST_FREE = 5.0
 """Percent of the disk that must be free before a capture is begun."""
 _RECHECK = 0.05
@@ -50,15 +51,13 @@ class _Capture:
     opened: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
     error: str | None = None
     ended_by: str | None = None
     """Why it had to be closed although calls ran."""
-    active: int = 0
     linger: float = 0.0
     idle_since: float = 0.0
-    free_slots: list[int] = field(default_factory=list)
-    turns: list[int] = field(default_factory=list)
+    turns: dict[int, int] = field(default_factory=dict)
+    """How often each slot was taken, less one."""
 
     def suits(self, settings: Settings, folder: Path) -> bool:
         mine = self.settings
@@ -89,6 +88,10 @@ class Lease:
         return self.capture.ended_by
 
 
+class _Owner(threading.Thread):
+    """The thread that opens a capture, waits until it has served, and closes it."""
+
+
 class ProcessTracker:
     """Owns memray's tracker for this process. Every method may be called from any thread."""
 
@@ -97,11 +100,18 @@ class ProcessTracker:
         self._capture: _Capture | None = None
         self._latest: _Capture | None = None
         self._refusal: tuple[float, str] | None = None
+        # Who holds a place, and which. Slots are the process's and not a capture's: a call may outlive its capture.
+        # Ray cancels a task by raising KeyboardInterrupt anywhere, so taking a place is one assignment, and giving it
+        # back is one `pop`, which may be done twice.
+        self._holders: dict[object, Lease] = {}
 
-    def acquire(self, settings: Settings, journal: contract.Journal, stem: Callable[[], str], linger: float) -> Lease:
+    def acquire(
+        self, holder: object, settings: Settings, journal: contract.Journal, stem: Callable[[], str], linger: float
+    ) -> Lease:
         """Join the open capture, or open one named `stem()`; raises `RefusedError` where neither can be.
 
         A capture that is open for other calls is joined whatever its options; an idle one that does not suit is closed.
+        `holder` has a place until `release(holder)`, also where this raises anything else.
         """
         folder = journal.path.parent
         while True:
@@ -109,52 +119,53 @@ class ProcessTracker:
                 capture = self._capture
                 if capture is None:
                     capture = self._start(settings, journal, folder / f"{stem()}.bin")
-                if capture.active or capture.suits(settings, folder) or not capture.opened.is_set():
-                    capture.active += 1
+                if not capture.opened.is_set() or capture.suits(settings, folder) or self._is_active(capture):
                     capture.linger = max(capture.linger, linger)
-                    if capture.free_slots:
-                        slot = heapq.heappop(capture.free_slots)
-                    else:
-                        slot = len(capture.turns)
-                        capture.turns.append(0)
-                    turn = capture.turns[slot]
-                    capture.turns[slot] = turn + 1
+                    lease = self._holders[holder] = self._next_place(capture)
                     break
                 capture.stop.set()
             capture.closed.wait(_RECHECK)
-        lease = Lease(capture, slot, turn)
-        if capture.opened.is_set() and capture.error is None:
-            return lease
-        try:
-            if not capture.opened.wait(_OPENING_LIMIT):
-                raise RefusedError(f"memray did not start within {_OPENING_LIMIT:.0f} s")
-            if capture.error is not None:
-                raise RefusedError(capture.error)
-        except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere
-            self.release(lease)
-            raise
+        if not capture.opened.is_set() and not capture.opened.wait(_OPENING_LIMIT):
+            self._refuse(f"memray did not start within {_OPENING_LIMIT:.0f} s", _BACKOFF)
+        reason = capture.error or (None if capture.opened.is_set() else "memray did not start in time")
+        if reason is not None:
+            self.release(holder)
+            raise RefusedError(reason)
         return lease
 
-    def release(self, lease: Lease) -> None:
-        """Give a call's place back."""
-        capture = lease.capture
-        with self._lock:
-            heapq.heappush(capture.free_slots, lease.slot)
-            capture.active -= 1
-            if not capture.active:
-                capture.idle_since = time.monotonic()
-                if capture.linger == 0:
-                    capture.stop.set()
+    def release(self, holder: object) -> None:
+        """Give a call's place back, if it has one."""
+        lease = self._holders.pop(holder, None)
+        if lease is not None:
+            lease.capture.idle_since = time.monotonic()
+            if lease.capture.linger == 0:
+                lease.capture.stop.set()
 
     def close(self, why: str) -> None:
-        """Close the open capture, if there is one, whatever runs, and wait until it is closed."""
-        capture = self._latest
-        if capture is None or capture.thread is threading.current_thread():
+        """Close the open capture, if there is one, whatever runs, and wait until it is; open none for a moment."""
+        if isinstance(threading.current_thread(), _Owner):
             return
-        if not capture.closed.is_set() and capture.opened.wait(_OPENING_LIMIT):
-            capture.ended_by = why
-            capture.stop.set()
+        self._refuse(why, _AFTER_YOU)
+        capture = self._latest
+        if capture is not None and not capture.closed.is_set() and capture.opened.wait(_OPENING_LIMIT):
+            with self._lock:
+                capture.ended_by = why
+                capture.stop.set()
             capture.closed.wait(_OPENING_LIMIT)
+
+    def _next_place(self, capture: _Capture) -> Lease:
+        taken = {lease.slot for lease in self._holders.values()}
+        slot = 0
+        while slot in taken:
+            slot += 1
+        turn = capture.turns[slot] = capture.turns.get(slot, -1) + 1
+        return Lease(capture, slot, turn)
+
+    def _is_active(self, capture: _Capture) -> bool:
+        return any(lease.capture is capture for lease in list(self._holders.values()))
+
+    def _refuse(self, reason: str, seconds: float) -> None:
+        self._refusal = (time.monotonic() + seconds, reason)
 
     def _start(self, settings: Settings, journal: contract.Journal, path: Path) -> _Capture:
         if self._refusal is not None:
@@ -163,8 +174,8 @@ class ProcessTracker:
                 raise RefusedError(reason)
             self._refusal = None
         capture = _Capture(path, settings, journal, self._latest.closed if self._latest else None)
-        capture.thread = threading.Thread(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True)
-        capture.thread.start()
+        thread = _Owner(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True)
+        thread.start()
         self._capture = self._latest = capture
         return capture
 
@@ -179,7 +190,7 @@ class ProcessTracker:
             capture.error = reason if isinstance(error, RefusedError) else f"memray did not start: {reason}"
             with self._lock:
                 self._capture = None
-                self._refusal = (math.inf if permanent else time.monotonic() + _BACKOFF, capture.error)
+                self._refuse(capture.error, math.inf if permanent else _BACKOFF)
             capture.closed.set()
             capture.opened.set()
             return
@@ -188,11 +199,14 @@ class ProcessTracker:
         try:
             memray_tracker.__exit__(None, None, None)
             capture.journal.write({"event": "close", "capture": capture.path.name, "time": time.time()})
-            budget.enforce(capture.path.parent, capture.settings.max_bytes, capture.settings.keep)
         except Exception as error:
             notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
         finally:
             capture.closed.set()
+        try:
+            budget.enforce(capture.path.parent, capture.settings.max_bytes, capture.settings.keep)
+        except Exception as error:
+            notes.once("budget", f"captures in {capture.path.parent} were not kept within their budget: {error!r}")
 
     def _wait_until_idle(self, capture: _Capture) -> None:
         """Return once no call has run for `linger` seconds, having taken the capture out of use."""
@@ -203,7 +217,7 @@ class ProcessTracker:
                 if capture.ended_by is not None:
                     self._capture = None
                     return
-                if not capture.active:
+                if not self._is_active(capture):
                     pause = capture.idle_since + capture.linger - time.monotonic()
                     if pause <= 0 or capture.stop.is_set():
                         self._capture = None
@@ -262,7 +276,11 @@ def _close_for_another() -> None:
 
 
 def _after_fork() -> None:
-    tracker.__init__()  # type: ignore[misc]  # memray and its thread stay with the parent
+    """Leave memray and its thread to the parent; its lock may have been held by a thread that is not here."""
+    tracker.__init__()  # type: ignore[misc]
+    giving_way = sys.modules.get("raymemprof.recording.giving_way")
+    if giving_way is not None:
+        giving_way.renew(_close_for_another)
 
 
 os.register_at_fork(after_in_child=_after_fork)
