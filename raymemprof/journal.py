@@ -60,6 +60,8 @@ VERSION = 1
 _BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
 """Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
+_EXITING = 4
+"""The kernel's PF_EXITING, among a process's flags."""
 PREFIX = "raymemprof-"
 FRAME_FILE = "<raymemprof>"
 BEGIN_FILE = "<raymemprof begin>"
@@ -159,6 +161,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield line
 
 
+def _is_dying(pid: int) -> bool:
+    """Whether a process has been killed, though it is still there: it takes long to give much memory back."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return bool(int(stat.rpartition(")")[2].split()[6]) & _EXITING)
+    except (OSError, ValueError, IndexError):
+        return False  # not Linux, or gone by now, which the caller finds out itself
+
+
 def is_alive(process: Mapping[str, Any]) -> bool:
     """Whether the process of a `process` line is still there, on this machine; its pid may be another's by now."""
     if process.get("host") != socket.gethostname():
@@ -166,6 +177,6 @@ def is_alive(process: Mapping[str, Any]) -> bool:
     try:
         found = psutil.Process(process["pid"])
         is_same = abs(found.create_time() - process["created"]) < _START_TOLERANCE
-        return is_same and found.status() != psutil.STATUS_ZOMBIE
+        return is_same and found.status() != psutil.STATUS_ZOMBIE and not _is_dying(found.pid)
     except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False

@@ -6,6 +6,7 @@ import html
 import linecache
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -23,6 +24,8 @@ __all__ = ["Explanation", "explain"]
 
 _MOST_LINES = 3
 _MARGIN = 1.2
+_SECONDS_TO_DIE = 3.0
+_SECONDS_TO_LOOK = 0.1
 _MUCH_IDLE = 100 * 2**20
 
 
@@ -166,15 +169,27 @@ class _Scene:
             for call in calls(folder, status="killed"):
                 yield call, evidence
 
+    def wait_for_death_of(self, victims: tuple[Victim, ...]) -> None:
+        """Ray raises before it kills: it lets a worker live for another 0.2 s, which must not look as if it ran on."""
+        dying = {victim.pid for victim in victims}
+        deadline = time.monotonic() + _SECONDS_TO_DIE
+        while time.monotonic() < deadline and any(
+            call.pid in dying and any(victim.worker_id in (None, call.worker_id) for victim in victims)
+            for folder in self.folders
+            for call in calls(folder, status="running")
+        ):
+            time.sleep(_SECONDS_TO_LOOK)
+
     def newest_death(self) -> Death | None:
         """The latest death that the raylet was surprised by."""
         found = [death for evidence in self.evidence.values() for death in evidence.raylet.values()]
         found = [death for death in found if death.cause != "ray_memory_monitor"]
-        return max(found, key=lambda death: death.when, default=None)
+        return max(reversed(found), key=lambda death: death.when, default=None)  # Ray's times are whole seconds
 
 
 def _with_evidence(message: Message, scene: _Scene) -> tuple[Message, list[Call]]:
     """Find the calls of those who died, and what is known of why; where nobody is named, those of the latest death."""
+    scene.wait_for_death_of(message.victims)
     killed = list(scene.killed())
     anybody = not message.victims
     wanted = {(victim.pid, victim.worker_id) for victim in message.victims}
@@ -314,7 +329,7 @@ def _advice(message: Message, found: list[Call], lines: tuple[Line, ...]) -> Ite
         counted = f" (it has killed {count} times in this container)" if count else ""
         ask = "`dmesg -T | grep -i 'killed process'`"
         yield f"Ask the node's kernel whether it killed it: {ask}{counted}."
-        yield "Else find who does it: `ray stop --force`, a batch system's limit, a container's stop, os._exit in the code."
+        yield "Else find who does it: `ray stop --force`, a batch system's limit, a container's stop, os._exit."
     yield from _ADVICE.get(message.cause, ())
     if message.cause in ("sigkill", "unknown") and not found:
         yield "Put @profile_memory on what runs there: the next death will come with the line that held most."

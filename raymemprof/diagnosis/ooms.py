@@ -142,7 +142,7 @@ def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
 
 def _by_process(recorded: Calls) -> dict[tuple[int, str | None], Call]:
     """The call that ran in each process that was killed: the last to begin, the innermost of those within another."""
-    return {(call.pid, call.worker_id): call for call in recorded if call.status == "killed"}
+    return {(call.pid, call.worker_id): call for call in recorded if call.status in ("killed", "running")}
 
 
 def _kill(death: Death, call: Call | None) -> Kill:
@@ -176,7 +176,7 @@ def _retries(kills: list[Kill]) -> tuple[Retry, ...]:
             task_id=group[0].task_id,
             kills=len(group),
             since=group[0].when,
-            pause=min(base * 2 ** (len(group) - 1), _LONGEST_PAUSE),
+            pause=min(base * 2.0 ** min(len(group) - 1, 64), _LONGEST_PAUSE),
         )
         for group in groups.values()
         if len(group) >= _MANY

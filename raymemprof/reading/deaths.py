@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,7 @@ _LONGEST_LINE = 1024 * 1024
 _LONGEST_RECORD = 500
 _EVENTS = (b"Out of Memory", b"RAY_WORKER_FAILURE")
 _KILLS = (b"Selected to kill: (", b"memory used=")
+_DIED = re.compile(r"Worker ID: ([0-9a-f]{56}) Node ID: .*?Worker PID: (\d+) ")
 _TIME = re.compile(rb"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ ")
 _KERNEL = re.compile(
     r"(?:Out of memory|out of memory)[^\n]*?: Killed process (\d+) \((.*?)\) total-vm:\d+kB, anon-rss:(\d+)kB"
@@ -54,7 +56,7 @@ def raylet_deaths(logs: Path) -> Iterator[Death]:
     rotated files first. A line that is being written, or is damaged, is passed over.
     """
     seen: set[tuple[int, str | None]] = set()
-    for death in (*_from_events(logs / "events"), *_from_log(logs)):
+    for death in chain(_from_events(logs / "events"), _from_log(logs)):
         if death.cause != "ray_memory_monitor" or (death.pid, death.worker_id) not in seen:
             yield death
         if death.cause == "ray_memory_monitor":
@@ -103,10 +105,14 @@ def _event(line: bytes) -> Iterator[Death]:
     try:
         event = json.loads(line)
         when = datetime.fromtimestamp(float(event["timestamp"]), timezone.utc)
-        message = parse(event["message"])
+        died = None if b"NODE_OUT_OF_MEMORY" in line else _DIED.search(event["message"])
+        message = None if died else parse(event["message"])
     except (ValueError, KeyError, TypeError, OverflowError, OSError):
         return
-    yield from _victims(when, message)
+    if died:  # most lines of a long log: what else they say is the same in each of them
+        yield Death(when, "unknown", int(died[2]), worker_id=died[1])
+    elif message is not None:
+        yield from _victims(when, message)
 
 
 def _victims(when: datetime, message: Message) -> Iterator[Death]:

@@ -82,17 +82,20 @@ _ONE_KILLED = re.compile(
     rf"where the (?:task|actor|lease) \((task|actor|lease) ID: ({_HEX}+), name=([^\n]{{1,300}}?), pid=(\d+), "
     rf"memory used=({_NUMBER})GB\) was running was ({_NUMBER})GB / ({_NUMBER})GB \(({_NUMBER})\)"
 )
-_THRESHOLD = re.compile(rf"exceeds the memory usage threshold of ({_NUMBER})\. ")
+_THRESHOLD = re.compile(rf"exceeds the memory usage threshold of ({_NUMBER})(?:\. |[;\n])")
 _KILLED_WORKER = re.compile(rf"Ray killed this worker \(ID: ({_HEX}{{56}})\)")
 # From Ray 2.56.
 _MANY_KILLED = re.compile(r"(\d+) worker\(s\) were killed due to the node running low on memory")
-_NODE_MEMORY = re.compile(rf"was ({_NUMBER})GB used / ({_NUMBER})GB limit \(({_NUMBER})\)")
+_NODE_MEMORY = re.compile(rf"was ({_NUMBER})GB(?: used)? / ({_NUMBER})GB(?: limit)? \({_NUMBER}\)")
 _EXACT = re.compile(rf"Memory usage (\d+)B exceeded threshold of (\d+)B \({_NUMBER}% of (\d+)B limit\)")
-_SELECTED = re.compile(
-    rf"Selected to kill: \((?:Task|Actor\(({_HEX}+)\)): job ID={_HEX}+, lease ID={_HEX}+, task name=([^\n]{{1,300}}?), "
-    rf"required resources=\{{[^\n]{{0,300}}?\}}, pid=(\d+), actual memory used=({_NUMBER})GB, "
-    rf"worker ID=({_HEX}{{56}})\)"
+_WORKER = re.compile(
+    rf"(Selected to kill: )?\((?:Task|Actor\(({_HEX}+)\)|Worker with no lease granted): "
+    rf"(?:job ID={_HEX}+, lease ID={_HEX}+, task name=([^\n]{{1,300}}?), "
+    rf"required resources=\{{[^\n]{{0,300}}?\}}, )?"
+    rf"pid=(\d+), actual memory used=({_NUMBER})GB, worker ID=({_HEX}{{56}})\)"
 )
+_ONLY_SELECTED = "based on the killing policy: ["
+"""Before those that Ray killed, in versions that do not name those that it spared."""
 _IDLE = re.compile(rf"Total non-selected idle workers USS bytes: ({_NUMBER})GB")
 # All.
 _NODE = re.compile(rf"Memory on the node \(IP: ([0-9a-fA-F.:]+), ID: ({_HEX}{{56}})\)")
@@ -110,7 +113,7 @@ _FAILED_WORKER = re.compile(
 _DEAD_ACTOR = re.compile(
     rf"class_name: (\S+)\s+actor_id: ({_HEX}{{32}})(?:\s+pid: (\d+)\s)?(?:\s*namespace: \S+)?(?:\s+ip: (\S+))?"
 )
-_DEAD_NODE = re.compile(rf"[Nn]ode(?: IP: (\S+?),)?[^\n]{{0,60}}?(?:node )?(?:ID|id): ?({_HEX}{{56}})")
+_DEAD_NODE = re.compile(rf"[Nn]ode(?: IP: (\S+?),)?[^\n]{{0,60}}?(?:node )?(?:ID|Id|id): ?({_HEX}{{56}})")
 
 
 def parse(text: str) -> Message:
@@ -127,7 +130,7 @@ def parse(text: str) -> Message:
 def _clean(text: str) -> str:
     """Take out what a terminal, a driver's log forwarding, or an event log put in."""
     text = _COLOURS.sub("", text.replace("\r\n", "\n"))
-    text = text.replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"')
+    text = re.sub(r'\\+([nt"])', lambda found: {"n": "\n", "t": "\t"}.get(found[1], '"'), text)
     return _PREFIX.sub("", text)
 
 
@@ -135,7 +138,7 @@ def _cause(text: str) -> str:
     exit_type = _EXIT.search(text)
     if (
         "killed due to the node running low on memory" in text
-        or _SELECTED.search(text)
+        or "Selected to kill: (" in text
         or (_ONE_KILLED.search(text))
         or _OOM_RETRY.search(text)
         or "OOM kill reason: Memory usage" in text
@@ -163,9 +166,10 @@ def _cause(text: str) -> str:
 def _oom(text: str) -> Message:
     victims: dict[tuple[int | None, str | None], Victim] = {}
     used = limit = threshold = None
-    for found in _SELECTED.finditer(text):
-        actor_id, name, pid, memory, worker_id = found.groups()
-        victims[int(pid), worker_id] = Victim(name, None, actor_id, worker_id, int(pid), _bytes(memory))
+    for found in _WORKER.finditer(text):
+        selected, actor_id, name, pid, memory, worker_id = found.groups()
+        if selected or _ONLY_SELECTED in text:
+            victims[int(pid), worker_id] = Victim(name, None, actor_id, worker_id, int(pid), _bytes(memory))
     one = _ONE_KILLED.search(text)
     if one is not None:
         kind, identity, name, pid, memory, used_gb, limit_gb, _ = one.groups()
@@ -179,14 +183,14 @@ def _oom(text: str) -> Message:
             _bytes(memory),
         )
         used, limit = _bytes(used_gb), _bytes(limit_gb)
-        fraction = _THRESHOLD.search(text)
-        if fraction:
-            threshold = round(float(fraction[1]) * limit)
     node_memory, exact = _NODE_MEMORY.search(text), _EXACT.search(text)
     if exact:
         used, threshold, limit = (int(exact[n]) for n in (1, 2, 3))
     elif node_memory:
         used, limit = _bytes(node_memory[1]), _bytes(node_memory[2])
+    fraction = _THRESHOLD.search(text)
+    if fraction and limit is not None and threshold is None:
+        threshold = round(float(fraction[1]) * limit)
     node_ip, node_id = _node(text)
     many, periodic, retry, idle = (r.search(text) for r in (_MANY_KILLED, _PERIODIC, _OOM_RETRY, _IDLE))
     if retry and not victims:

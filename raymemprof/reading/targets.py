@@ -169,8 +169,8 @@ def _held(result: Result, place: Place | None, request: Request) -> Profile:
     except KeyError:
         raise CaptureError(
             request.path,
-            "it does not say where this call began: memray had stopped writing (is the disk full?), or a profiler of the "
-            "code's own had taken its place.",
+            "it does not say where this call began: memray had stopped writing (is the disk full?), or a profiler of "
+            "the code's own had taken its place.",
         ) from None
 
 

@@ -1,0 +1,49 @@
+"""What happened when Ray says OutOfMemoryError, and where: `python examples/oom.py`.
+
+A task here keeps all that it reads, until Ray's memory monitor kills it. raymemprof says which line to change.
+"""
+
+import os
+import time
+
+import psutil
+
+# Ray kills a worker when 95 % of the machine's memory is used. So that this example needs no such machine, it has Ray
+# kill at what is used now plus 1.25 GiB, look for it every 50 ms, and not try the task again.
+memory = psutil.virtual_memory()
+threshold = (memory.total - memory.available + 1.25 * 2**30) / memory.total
+os.environ["RAY_memory_usage_threshold"] = f"{min(threshold, 0.95):.4f}"
+os.environ["RAY_memory_monitor_refresh_ms"] = "50"
+
+import ray  # after this: it reads the environment
+
+import raymemprof
+from raymemprof import profile_memory
+
+
+@ray.remote(max_retries=0)
+@profile_memory  # it takes no more than this
+def count_bytes(batches: int) -> int:
+    """Count what is in the data: here 50 MB a batch of nothing but ones."""
+    seen = []
+    for _ in range(batches):
+        # MISTAKE: keeps every batch until the last one has come; it could count them one by one.
+        seen.append(bytearray(b"1") * 50_000_000)
+        time.sleep(0.05)  # as if it took a while to read
+    return sum(map(len, seen))
+
+
+if __name__ == "__main__":
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        # 50 batches are 2.5 GB, more than Ray lets pass here.
+        print("Counted", ray.get(count_bytes.remote(50)))
+    except ray.exceptions.OutOfMemoryError as error:
+        print("Ray says:")
+        print("\n".join(line[:110] for line in str(error).splitlines()[:3]), "\n…")
+
+        print("\nraymemprof says:")
+        print(raymemprof.explain(error))
+
+        print()
+        print(raymemprof.ooms())  # also for a job that goes on, or that is over: every kill of the session

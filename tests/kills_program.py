@@ -1,0 +1,279 @@
+"""Has Ray's workers killed in the ways named on the command line; `records.json` is what raymemprof says of each.
+
+`test_ooms.py` runs this text as a script, in a Ray session of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+MIB, GIB = 2**20, 2**30
+CHUNK = 50 * MIB
+HEADROOM = 2.5 * GIB
+"""What a task may allocate before Ray's monitor kills it: so much that others on this machine hardly matter."""
+ENOUGH = 1 * GIB
+"""Where Ray kills a task that holds less, others took the memory, and the scene is played again."""
+SECONDS = 60
+
+if {"monitor", "several", "endless"} & set(sys.argv):
+    memory = psutil.virtual_memory()
+    threshold = (memory.total - memory.available + HEADROOM) / memory.total
+    assert threshold < 0.9, "this machine has too little memory left"
+    os.environ |= {"RAY_memory_usage_threshold": str(threshold), "RAY_memory_monitor_refresh_ms": "50"}
+    os.environ |= {"RAY_task_oom_retry_delay_base_ms": "100"}
+else:
+    os.environ["RAY_memory_monitor_refresh_ms"] = "0"
+if "monitor" in sys.argv or "several" in sys.argv:
+    os.environ["RAY_task_oom_retries"] = "1"
+if "several" in sys.argv:
+    os.environ["RAY_max_kill_memory_buffer_bytes"] = str(2 * GIB)
+
+import ray
+
+import raymemprof
+from raymemprof import profile_memory
+from raymemprof.rows import plain
+
+
+def allocate(diary: str, limit: int = 10 * GIB) -> None:
+    """Allocate until somebody puts an end to it, and write down who did and how much it had."""
+    kept = []
+    with open(diary, "a") as out:
+        for held in range(CHUNK, limit, CHUNK):
+            kept.append(bytearray(b"1") * CHUNK)  # the guilty line
+            process = psutil.Process().memory_info()
+            print(json.dumps({"pid": os.getpid(), "held": held, "memory": process.rss - process.shared}), file=out)
+            out.flush()
+            time.sleep(0.05)
+
+
+def hog(diary):
+    allocate(diary)
+
+
+class Hog:
+    def __init__(self):
+        self.started = True
+
+    def grow(self, diary):
+        allocate(diary)
+
+
+def waits(diary, how=None):
+    """Hold some memory and end as told."""
+    kept = bytearray(b"1") * CHUNK  # the guilty line of those who wait
+    Path(diary).write_text(json.dumps({"pid": os.getpid(), "held": len(kept), "memory": None}) + "\n")
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "raise":
+        raise MemoryError("no more of it")
+    deadline = time.monotonic() + 2 * SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+class Waits:
+    def wait(self, diary, how=None):
+        waits(diary, how)
+
+
+def into_cgroup(group, diary):
+    with open(group, "w") as procs:
+        procs.write(str(os.getpid()))
+    allocate(diary)
+
+
+def traced(function, **options):
+    return ray.remote(**options)(profile_memory(function)) if options else ray.remote(profile_memory(function))
+
+
+def read(diary: str) -> list[dict[str, Any]]:
+    """What each process that wrote in the diary wrote last."""
+    last = {}
+    for line in Path(diary).read_text().splitlines():
+        entry = json.loads(line)
+        last[entry["pid"]] = entry
+    return list(last.values())
+
+
+def told(error: BaseException, task_id: str | None, diary: str) -> dict[str, Any]:
+    """What raymemprof makes of an error, and what is known without it."""
+    explanation = raymemprof.explain(error)
+    heaps = [raymemprof.heap(call) for call in explanation.calls]
+    return {
+        "error": type(error).__name__,
+        "text": str(error),
+        "task_id": task_id,
+        "processes": read(diary),
+        "explained": plain(explanation),
+        "shown": str(explanation),
+        "html": explanation._repr_html_(),
+        "heaps": [{"alive": heap.alive_at_end, "top": plain(heap.top(1)[0])} for heap in heaps],
+    }
+
+
+def fails(reference, diary: str) -> dict[str, Any]:
+    try:
+        ray.get(reference, timeout=SECONDS)
+    except (ray.exceptions.RayError, MemoryError) as error:
+        return told(error, reference.task_id().hex(), diary)
+    raise AssertionError(f"{diary}: nobody was killed")
+
+
+def killed_for_memory(name, start) -> dict[str, Any]:
+    """Have a hog killed that had the memory itself."""
+    for attempt in range(3):
+        diary = os.path.abspath(f"{name}-{attempt}")
+        record = fails(start(diary), diary)
+        if all(process["held"] > ENOUGH for process in record["processes"]):
+            break
+    return record
+
+
+def companion() -> Any:
+    """A task that holds little; without another task Ray 2.49 does not retry one that it killed for memory."""
+    diary = os.path.abspath("companion")
+    reference = ray.remote(max_retries=1)(waits).remote(diary)
+    until(lambda: os.path.exists(diary))
+    return reference
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def end(reference) -> None:
+    ray.cancel(reference, force=True)
+    with contextlib.suppress(ray.exceptions.RayError, ray.exceptions.TaskCancelledError):
+        ray.get(reference, timeout=SECONDS)
+
+
+def monitor() -> dict[str, Any]:
+    task, actor = traced(hog, max_retries=1), traced(Hog, num_cpus=1)
+    bare = ray.remote(max_retries=0)(hog)
+    records = {}
+    other = companion()
+    records["task"] = killed_for_memory("task", task.remote)
+    end(other)
+    records["bare"] = killed_for_memory("bare", bare.options(name="a task, with a name").remote)
+    records["actor"] = killed_for_memory("actor", lambda diary: actor.remote().grow.remote(diary))
+    return records
+
+
+def several() -> dict[str, Any]:
+    """Three tasks, of which Ray kills more than one at once: it wants to free more than any of them holds."""
+    task = traced(hog, max_retries=0)
+    for attempt in range(3):
+        diaries = [f"several-{attempt}-{number}" for number in range(3)]
+        references = [task.remote(diary) for diary in diaries]
+        records = [fails(reference, diary) for reference, diary in zip(references, diaries, strict=True)]
+        if any(len(record["explained"]["victims"]) > 1 for record in records):
+            break
+    return {"several": records}
+
+
+def endless() -> dict[str, Any]:
+    """A task that Ray retries without end, until it has been killed three times."""
+    diary = os.path.abspath("endless")
+    other, reference = companion(), traced(hog).remote(diary)
+    until(lambda: len(raymemprof.ooms()) >= 3)
+    kills = raymemprof.ooms()
+    pauses = lambda: re.findall(r"Will resubmit task after a (\d+)ms delay", driver_log())  # noqa: E731
+    until(lambda: len(pauses()) >= len(kills))
+    end(reference)
+    end(other)
+    return {
+        "endless": {
+            "task_id": reference.task_id().hex(),
+            "processes": read(diary),
+            "retries": plain(kills.retries),
+            "kills": plain(list(kills)),
+            "pauses": [int(pause) / 1e3 for pause in pauses()],
+            "shown": repr(kills),
+        }
+    }
+
+
+def driver_log() -> str:
+    (path,) = Path(logs()).glob("python-core-driver-*.log")
+    return path.read_text(errors="replace")
+
+
+def logs() -> str:
+    return ray._private.worker.global_worker.node.get_logs_dir_path()
+
+
+def others() -> dict[str, Any]:
+    """Deaths that are not for memory, as far as anybody knows."""
+    task, actor = traced(waits, max_retries=0), traced(Waits, num_cpus=1)
+    records = {}
+    for name, how in ("sigkill", "kill"), ("crash", "segfault"), ("raised", "raise"):
+        records[name] = fails(task.remote(name, how), name)
+        if how != "raise":
+            records[f"bare {name}"] = fails(
+                ray.remote(max_retries=0)(waits).remote(f"bare {name}", how), f"bare {name}"
+            )
+            method = actor.remote().wait.remote(f"actor {name}", how)
+            records[f"actor {name}"] = fails(method, f"actor {name}")
+    handle = actor.remote()
+    reference = handle.wait.remote("ray_kill")
+    until(lambda: os.path.exists("ray_kill") and raymemprof.calls(name="Waits.wait", status="running"))
+    ray.kill(handle)
+    records["ray_kill"] = fails(reference, "ray_kill")
+    return records
+
+
+def cgroup() -> dict[str, Any]:
+    root = Path("/sys/fs/cgroup")
+    v1 = (root / "memory").is_dir()
+    group = (root / "memory" if v1 else root) / f"raymemprof-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        return {"skip": f"no cgroup can be made here: {error}"}
+    try:
+        try:
+            (group / ("memory.limit_in_bytes" if v1 else "memory.max")).write_text(str(300 * MIB))
+        except OSError as error:
+            return {"skip": f"no cgroup can be limited here: {error}"}
+        task = traced(into_cgroup, max_retries=0)
+        return {"cgroup": fails(task.remote(str(group / "cgroup.procs"), "cgroup"), "cgroup")}
+    finally:
+        until(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+
+
+SCENES = {"monitor": monitor, "several": several, "endless": endless, "others": others, "cgroup": cgroup}
+
+if __name__ == "__main__":
+    ray.init(num_cpus=3, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
+    try:
+        records: dict[str, Any] = {}
+        for scene in sys.argv[1:]:
+            records |= {"monitor": monitor, "several": several, "endless": endless, "others": others, "cgroup": cgroup}[
+                scene
+            ]()
+        kills = raymemprof.ooms()
+        records["ooms"] = plain(list(kills))
+        records["table"] = repr(kills)
+        records["calls"] = plain(list(raymemprof.calls()))
+        records["folder"] = logs()
+        Path("records.json").write_text(json.dumps(records, indent=1))
+    finally:
+        ray.shutdown()

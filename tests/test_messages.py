@@ -1,0 +1,511 @@
+"""Every text that Ray prints about memory gives the figures that stand in it, and a damaged one gives no others."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import exceptions
+
+from raymemprof import Explanation, explain
+from raymemprof.reading.messages import Message, Victim, parse
+
+DATA = Path(__file__).with_name("data")
+TEXTS = {str(path.relative_to(DATA)): path.read_text() for path in sorted(DATA.glob("*/*.txt"))}
+NODE_60 = "b7aed0e470b9fe4b9bf107a23184fbae10d7aed5ce15f0ab00d40233"
+NODE_49 = "974aa7c6caf43708d7d3cf94a0bd7bdfc6c35c64b6e049eed592bf95"
+NODE_PAGE = "e5d953ef03e55e26f13973ea1b5a0fd0ecc729cd820bc89e4aa50451"
+SECOND_PID, SECOND_WORKER = 22222, "a" * 56
+
+
+def gib(figure: str) -> int:
+    """Ray writes GB and means GiB."""
+    return round(float(figure) * 2**30)
+
+
+def victim(name=None, pid=None, memory=None, worker_id=None, task_id=None, actor_id=None) -> Victim:
+    return Victim(name, task_id, actor_id, worker_id, pid, None if memory is None else gib(memory))
+
+
+OOM_60 = {"cause": "ray_memory_monitor", "node_ip": "192.0.2.2", "node_id": NODE_60, "limit": 25276514304}
+OOM_60 |= {"threshold": 4140847104}
+OOM_49 = {"cause": "ray_memory_monitor", "node_ip": "192.0.2.2", "node_id": NODE_49, "limit": gib("23.54"), "killed": 1}
+OOM_49 |= {"threshold": round(0.146918 * gib("23.54"))}
+DEATH = {"cause": "unknown", "used": None, "limit": None, "threshold": None, "killed": None}
+
+FIGURES: dict[str, dict[str, Any]] = {
+    "page/task-oom.txt": {
+        "cause": "ray_memory_monitor",
+        "node_ip": "10.0.62.231",
+        "node_id": NODE_PAGE,
+        "used": gib("27.71"),
+        "limit": gib("28.80"),
+        "threshold": round(0.95 * gib("28.80")),
+        "killed": 1,
+        "victims": (
+            victim(
+                "allocate_memory",
+                11362,
+                "1.25",
+                "6f2ec5c8b0d5f5a66572859faf192d36743536c2e9702ea58084b037",
+                "43534ce9375fa8e4cd0d0ec285d9974a6a95897401000000",
+            ),
+        ),
+    },
+    "page/periodic.txt": {
+        "cause": "ray_memory_monitor",
+        "node_ip": "10.0.62.231",
+        "node_id": NODE_PAGE,
+        "killed": 10,
+        "victims": (),
+    },
+    "page/worker-exit-unexpected.txt": DEATH | {"victims": (), "exit_detail": "Worker unexpectedly exits with a conn"},
+    "page/worker-exit-system-error.txt": DEATH | {"victims": (), "exit_detail": "The leased worker has unrecoverable"},
+    "ray-2.49/task-oom.txt": OOM_49
+    | {
+        "used": gib("3.48"),
+        "victims": (
+            victim(
+                "allocate_memory",
+                12345,
+                "2.13",
+                "e3939b6d843774c11f4fbc4890da3337785318f1e6574df99780494b",
+                "cb5a622e4fe055bdbfe71e089972dda1c85d09e401000000",
+            ),
+        ),
+    },
+    "ray-2.49/actor-oom.txt": OOM_49
+    | {
+        "used": gib("3.47"),
+        "victims": (
+            victim(
+                "Hog.__init__",
+                12346,
+                "2.19",
+                "5e2909c1625da55e50b9d0e24dfca6d70031440cf09e657bda8ddd30",
+                actor_id="7f6eff041d847e2a95fa3fc101000000",
+            ),
+        ),
+    },
+    "ray-2.49/raylet-out.txt": {
+        "cause": "ray_memory_monitor",
+        "node_ip": "192.0.2.2",
+        "node_id": NODE_49,
+        "killed": 2,
+        "victims": (),
+    },
+    "ray-2.49/actor-sigkill.txt": DEATH
+    | {
+        "node_ip": "192.0.2.2",
+        "exit_detail": "Worker unexpectedly exits with a connection error code 2.",
+        "victims": (victim("Hog", 12482, actor_id="b2eb289655416f824bf9317001000000"),),
+    },
+    "ray-2.49/task-sigkill.txt": DEATH | {"victims": (), "exit_detail": None},
+    "ray-2.60/task-oom.txt": OOM_60
+    | {
+        "used": 4154372096,
+        "killed": 1,
+        "idle_memory": 0,
+        "victims": (
+            victim("allocate_memory", 12989, "2.91", "c6353928de4b17d244cc1db993538ef2b6e1906c793af42eb46d39d5"),
+        ),
+    },
+    "ray-2.60/actor-oom.txt": OOM_60
+    | {
+        "used": 4147314688,
+        "killed": 1,
+        "victims": (
+            victim(
+                "Hog.__init__",
+                13083,
+                "2.89",
+                "7b1ce487dcd960228350e8404f070c28ccad0042ce33f2a5f023d3a7",
+                actor_id="50b71b0295be30fb6e1e7b8101000000",
+            ),
+        ),
+    },
+    "ray-2.60/two-tasks-oom.txt": {
+        "cause": "ray_memory_monitor",
+        "used": 3569233920,
+        "limit": 25276510208,
+        "threshold": 3513819136,
+        "killed": 2,
+        "victims": (
+            victim("hog", 5940, "1.13", "WORKER 0"),
+            victim("hog", 5941, "1.13", "WORKER 1"),
+        ),
+    },
+    "ray-2.60/idle-worker-oom.txt": {
+        "cause": "ray_memory_monitor",
+        "killed": 2,
+        "victims": (victim(None, 21645, "0.04", "WORKER 0"), victim("hog", 21644, "1.26", "WORKER 1")),
+    },
+    "ray-2.60/driver-oom.txt": {
+        "cause": "ray_memory_monitor",
+        "used": 3935522816,
+        "killed": 1,
+        "retries": math.inf,
+        "idle_memory": gib("0.04"),
+        "victims": (victim("hog", 6406, "2.15", "WORKER 0"),),
+    },
+    "ray-2.60/raylet-out.txt": OOM_60 | {"used": 4146229248, "killed": 3, "victims": ()},
+    "ray-2.60/actor-sigkill.txt": DEATH
+    | {
+        "node_ip": "192.0.2.2",
+        "exit_detail": "Worker unexpectedly exits with a connection error code 2.",
+        "victims": (victim("Hog", 13110, actor_id="a01d9b4d5d7f08128c8d8e4d01000000"),),
+    },
+    "ray-2.60/task-sigkill.txt": DEATH | {"victims": (), "exit_detail": None},
+}
+TOP = {  # the first and the last line under "Top 10 memory users", and how many there are
+    "page/task-oom.txt": (5, (610952, "6.15", "ray::allocate_memory"), (107230, "0.09", "python test.py")),
+    "ray-2.49/task-oom.txt": (10, (12345, "2.13", "ray::allocate_memory"), (12052, "0.05", "ray-dashboard-JobHead-0")),
+    "ray-2.49/actor-oom.txt": (10, (12346, "2.19", "ray::Hog.grow"), (12052, "0.05", "ray-dashboard-JobHead-0")),
+    "ray-2.60/task-oom.txt": (10, (12989, "2.91", "ray::allocate_memory"), (12689, "0.02", "ray-dashboard-NodeHead-0")),
+    "ray-2.60/actor-oom.txt": (10, (13083, "2.89", "ray::Hog.grow"), (12689, "0.02", "ray-dashboard-NodeHead-0")),
+}
+
+
+def assert_figures(message: Message | Explanation, figures: dict[str, Any]) -> None:
+    for name, expected in figures.items():
+        if isinstance(message, Explanation) and not hasattr(message, name):
+            continue
+        found = getattr(message, name)
+        if name == "exit_detail" and expected is not None:
+            assert found.startswith(expected)
+        else:
+            assert found == expected, name
+
+
+def with_workers(name: str) -> dict[str, Any]:
+    """The figures of a text; ids as long as workers' are not repeated above, but taken from the text by themselves."""
+    workers = re.findall(r"worker ID=([0-9a-f]{56})\)", TEXTS[name])
+    figures = dict(FIGURES[name])
+    figures["victims"] = tuple(
+        Victim(v.name, v.task_id, v.actor_id, workers[int(v.worker_id[-1])], v.pid, v.memory)
+        if v.worker_id and v.worker_id.startswith("WORKER")
+        else v
+        for v in figures["victims"]
+    )
+    return figures
+
+
+def test_every_text_is_known() -> None:
+    assert set(TEXTS) == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_figures_that_stand_in_it(name: str) -> None:
+    assert_figures(parse(TEXTS[name]), with_workers(name))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_explained(name: str, tmp_path: Path) -> None:
+    """Also by `explain`, which has no session to look at here."""
+    explanation = explain(TEXTS[name], tmp_path)
+    assert_figures(explanation, with_workers(name))
+    assert explanation.advice
+    assert len(explanation.calls) == 0
+    assert str(explanation) == repr(explanation)
+    assert explanation.summary[0] in str(explanation)
+    for victim in explanation.victims:
+        assert str(victim.pid) in str(explanation)
+
+
+@pytest.mark.parametrize("name", TOP)
+def test_top_processes(name: str) -> None:
+    count, first, last = TOP[name]
+    processes = parse(TEXTS[name]).top_processes
+    assert len(processes) == count
+    for process, (pid, memory, command) in zip((processes[0], processes[-1]), (first, last), strict=True):
+        assert (process.pid, process.memory) == (pid, gib(memory))
+        assert process.command.startswith(command)
+    assert all("\n" not in process.command for process in processes)
+
+
+def decorated(prefix: str) -> Callable[[str], str]:
+    return lambda text: "\n".join(prefix + line for line in text.splitlines())
+
+
+DISGUISES = {
+    "colours": lambda text: "\n".join(f"\x1b[36m{line}\x1b[0m" for line in text.splitlines()),
+    "the driver's raylet prefix": decorated("\x1b[33m(raylet)\x1b[0m "),
+    "the prefix of another node": decorated("\x1b[33m(raylet, ip=10.0.0.7)\x1b[0m "),
+    "colours that lost their escape": decorated("[33m(raylet)[0m "),
+    "a worker's prefix": decorated("(f pid=1, ip=10.0.0.7) "),
+    "a worker's prefix in colours": decorated("\x1b[36m(train pid=4242)\x1b[0m "),
+    "an indent": decorated("    "),
+    "line ends of Windows": lambda text: text.replace("\n", "\r\n"),
+    "JSON": lambda text: json.dumps(text),
+    "the raylet's event log": lambda text: json.dumps(text.replace("\n", "\\n")),
+    "a traceback around it": lambda text: (
+        f"Traceback (most recent call last):\n  File ...\nray.exceptions.X: {text}\n\n>>> "
+    ),
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_disguised(name: str, disguise: str) -> None:
+    message = parse(DISGUISES[disguise](TEXTS[name]))
+    assert_figures(message, with_workers(name))
+    if name in TOP:
+        count, first, _ = TOP[name]
+        assert len(message.top_processes) == count
+        assert message.top_processes[0].pid == first[0]
+        assert message.top_processes[0].command.startswith(first[2])
+
+
+@pytest.mark.parametrize(("version", "killed"), [("2.49", [12345, 12482, 12513]), ("2.60", [12988, 13110, 13138])])
+def test_event_log(version: str, killed: list[int]) -> None:
+    lines = (DATA / f"ray-{version}" / "event_RAYLET.log").read_text().splitlines()
+    messages = [parse(json.loads(line)["message"]) for line in lines]
+    assert [victim.pid for message in messages for victim in message.victims] == killed
+    assert [message.cause for message in messages] == ["ray_memory_monitor", "unknown", "unknown"]
+    node = NODE_49 if version == "2.49" else NODE_60
+    assert {(message.node_id, message.node_ip) for message in messages} == {(node, "192.0.2.2")}
+    assert [len(message.top_processes) for message in messages] == [10, 0, 0]
+    for message in messages[1:]:
+        assert message.exit_detail is not None
+        assert message.exit_detail.startswith("Worker unexpectedly exits with a connection error code 2.")
+
+
+@pytest.mark.parametrize(
+    ("count", "retries"), [("infinite", math.inf), ("3", 3), ("0", 0)], ids=["without end", "some", "none"]
+)
+def test_a_retry(count: str, retries: float) -> None:
+    text = (
+        f"(raylet) Task train failed due to oom. There are {count} oom retries remaining, so the task will be retried."
+    )
+    message = parse(text)
+    assert (message.cause, message.retries) == ("ray_memory_monitor", retries)
+    assert [(victim.name, victim.pid, victim.memory) for victim in message.victims] == [("train", None, None)]
+    said = str(explain(text))
+    assert "train" in said
+    assert ("RAY_task_oom_retries" in said) == (retries == math.inf)
+
+
+def test_the_periodic_summary_without_kills() -> None:
+    text = (
+        TEXTS["page/periodic.txt"]
+        .replace("10 Workers (tasks", "0 Workers (tasks")
+        .replace("0 Workers c", "4 Workers c")
+    )
+    message = parse(text)
+    assert (message.cause, message.victims) == ("unknown", ())
+
+
+def test_two_victims() -> None:
+    """One more line like the real one, and there are two."""
+    text = TEXTS["ray-2.60/task-oom.txt"]
+    (line,) = re.findall(r"^Selected to kill: .*\n", text, re.MULTILINE)
+    worker = "c6353928de4b17d244cc1db993538ef2b6e1906c793af42eb46d39d5"
+    second = line.replace("pid=12989", f"pid={SECOND_PID}").replace(worker, SECOND_WORKER).replace("2.91GB", "0.50GB")
+    message = parse(text.replace(line, line + second).replace("1 worker(s)", "2 worker(s)"))
+    assert message.killed == 2
+    assert message.victims == (
+        victim("allocate_memory", 12989, "2.91", worker),
+        victim("allocate_memory", SECOND_PID, "0.50", SECOND_WORKER),
+    )
+
+
+def test_those_who_were_only_considered_are_no_victims() -> None:
+    text = TEXTS["ray-2.60/two-tasks-oom.txt"]
+    selected = re.findall(r"^Selected to kill: .*\n", text, re.MULTILINE)
+    spared = text.replace(selected[1], selected[1].removeprefix("Selected to kill: "))
+    assert [victim.pid for victim in parse(spared).victims] == [5940]
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name.endswith("oom.txt")])
+def test_in_one_line(name: str) -> None:
+    """As some versions write it to raylet.out, so that it can be searched by line."""
+    figures = with_workers(name)
+    assert_figures(parse(TEXTS[name].replace("\n", ";")), figures)
+    assert_figures(parse(TEXTS[name].replace("\n", "; ")), figures)
+
+
+def test_resource_isolation() -> None:
+    """With `--enable-resource-isolation` Ray says why in other words, and of figures only used and limit."""
+    text = re.sub(
+        r"Memory usage \d+B exceeded .*",
+        "user cgroup memory upper bound was met or exceeded",
+        TEXTS["ray-2.60/task-oom.txt"],
+    )
+    text = text.replace("3.88GB used / 23.54GB limit (0.165021)", "3.88GB / 23.54GB (0.165021)")
+    message = parse(text)
+    assert (message.used, message.limit, message.threshold) == (gib("3.88"), gib("23.54"), None)
+    assert [victim.pid for victim in message.victims] == [12989]
+
+
+def test_the_wording_between_the_old_and_the_new() -> None:
+    """Ray had it for a while: several workers in brackets, and the threshold as a fraction."""
+    text = TEXTS["ray-2.60/task-oom.txt"]
+    text = re.sub(
+        r"was 3.88GB used .*\nOOM kill reason: .*",
+        "was 3.88GB / 23.54GB (0.165021), which exceeds the memory usage threshold of 0.163822",
+        text,
+    )
+    text = re.sub(
+        r"policy\nConsidered workers: \[\nSelected to kill: (.*)\n\]\nTotal.*\nTotal.*", r"policy: [\1]", text
+    )
+    message = parse(text)
+    assert (message.used, message.limit) == (gib("3.88"), gib("23.54"))
+    assert message.threshold == round(0.163822 * gib("23.54"))
+    assert [(victim.name, victim.pid, victim.memory) for victim in message.victims] == [
+        ("allocate_memory", 12989, gib("2.91"))
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["a task, with a name", "ReadRange->MapBatches(Model)", "größer", "f(x) pid=1", "_wrapper.<locals>.inner"]
+)
+@pytest.mark.parametrize("text", ["ray-2.49/task-oom.txt", "ray-2.60/task-oom.txt"])
+def test_names_of_tasks(text: str, name: str) -> None:
+    assert [victim.name for victim in parse(TEXTS[text].replace("allocate_memory", name)).victims] == [name]
+
+
+# Exceptions.
+
+
+class _ArrayMemoryError(MemoryError):
+    """As numpy's, which is not needed to test."""
+
+    def __str__(self) -> str:
+        return "Unable to allocate 7.45 GiB for an array with shape (1000000000,) and data type float64"
+
+
+def wrapped(error: Exception) -> Exception:
+    """As `ray.get` raises what a task raised."""
+    name = type(error).__name__
+    trace = f'\x1b[36mray::f()\x1b[39m (pid=1, ip=192.0.2.2)\n  File "job.py", line 3, in f\n{name}: {error}'
+    return exceptions.RayTaskError("f", trace, error).as_instanceof_cause()
+
+
+NODE_DIED = (
+    "Task failed because the node it was running on is dead or unavailable. Node IP: 10.0.62.231, node ID: "
+    f"{NODE_PAGE}. This can happen if the node was preempted, had a hardware failure, or its raylet crashed."
+)
+ERRORS = {
+    "object_store_full": exceptions.ObjectStoreFullError("Failed to put object in object store because it is full."),
+    "disk_full": exceptions.OutOfDiskError("Local disk is full"),
+    "memory_error": MemoryError(),
+    "node_died": exceptions.NodeDiedError(NODE_DIED),
+    "ray_memory_monitor": exceptions.OutOfMemoryError(TEXTS["ray-2.60/task-oom.txt"].partition("\n")[2]),
+}
+
+
+@pytest.mark.parametrize("wrap", [lambda error: error, wrapped], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("cause", ERRORS)
+def test_exceptions(cause: str, wrap: Callable[[Exception], Exception], tmp_path: Path) -> None:
+    explanation = explain(wrap(ERRORS[cause]), tmp_path)
+    assert explanation.cause == cause
+    assert explanation.advice
+    assert [victim.pid for victim in explanation.victims] == ([12989] if cause == "ray_memory_monitor" else [])
+    if cause == "node_died":
+        assert (explanation.node_id, explanation.node_ip) == (NODE_PAGE, "10.0.62.231")
+
+
+@pytest.mark.parametrize("wrap", [lambda error: error, wrapped, lambda error: str(wrapped(error))])
+def test_numpy_cannot_allocate(wrap: Callable[[Exception], Exception | str], tmp_path: Path) -> None:
+    assert explain(wrap(_ArrayMemoryError()), tmp_path).cause == "memory_error"
+    assert (
+        explain("numpy.core._exceptions._ArrayMemoryError: Unable to allocate 7.45 GiB", tmp_path).cause
+        == "memory_error"
+    )
+
+
+def test_an_error_that_caused_another(tmp_path: Path) -> None:
+    try:
+        try:
+            raise ERRORS["ray_memory_monitor"]
+        except exceptions.RayError as error:
+            raise RuntimeError("training failed") from error
+    except RuntimeError as error:
+        explanation = explain(error, tmp_path)
+    assert (explanation.cause, [victim.pid for victim in explanation.victims]) == ("ray_memory_monitor", [12989])
+
+
+def test_an_actor_whose_node_died(tmp_path: Path) -> None:
+    text = f"The actor died because its node has died. Node Id: {NODE_PAGE}\n\tclass_name: Hog\n\tactor_id: {'b' * 32}"
+    explanation = explain(text, tmp_path)
+    assert (explanation.cause, explanation.node_id) == ("node_died", NODE_PAGE)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "all is well", "ValueError: no", "\x00\x1b[", "CUDA out of memory"])
+def test_what_it_cannot_tell(text: str, tmp_path: Path) -> None:
+    explanation = explain(text, tmp_path)
+    assert explanation.cause == "unknown"
+    assert explanation.victims == ()
+    assert "does not say" in str(explanation)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"text", ["text"], ValueError])
+def test_neither_error_nor_text(wrong: object) -> None:
+    with pytest.raises(TypeError, match="explain takes an exception or a text"):
+        explain(wrong)  # type: ignore[arg-type]
+
+
+# Damage: no exception, and nobody dies who did not.
+
+
+def assert_no_invention(text: str, whole: Message) -> None:
+    """Each victim is one of the whole text's; what is no longer said of it is None."""
+    for found in parse(text).victims:
+        told = {name: value for name in Victim.__slots__ if (value := getattr(found, name)) is not None}
+        assert any(all(getattr(known, n) == v for n, v in told.items()) for known in whole.victims), found
+
+
+ALL = TEXTS | {
+    f"ray-{version}/event {number}": json.loads(line)["message"]
+    for version in ("2.49", "2.60")
+    for number, line in enumerate((DATA / f"ray-{version}" / "event_RAYLET.log").read_text().splitlines())
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_cut_at_every_length(name: str) -> None:
+    text = ALL[name]
+    whole = parse(text)
+    for length in range(len(text)):
+        assert_no_invention(text[:length], whole)
+        assert_no_invention(text[length:], whole)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_lines_in_any_order(name: str) -> None:
+    text = ALL[name].replace("\\n", "\n")
+    whole, lines, order = parse(text), text.splitlines(), random.Random(0)
+    for _ in range(200):
+        order.shuffle(lines)
+        shuffled = "\n".join(lines)
+        assert_no_invention(shuffled, whole)
+        assert len(parse(shuffled).victims) <= len(whole.victims)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_random_edits(name: str) -> None:
+    text, choice = ALL[name], random.Random(0)
+    most = len(parse(text).victims)
+    anything = "".join(sorted(set(text))) + "\x00\x1b\\é{}()[]0123456789.,=: \n"
+    for _ in range(1000):
+        edited = text
+        for _ in range(choice.randint(1, 8)):
+            start = choice.randrange(len(edited) + 1)
+            end = min(len(edited), start + choice.choice([0, 1, 1, 2, 20]))
+            edited = edited[:start] + "".join(choice.choices(anything, k=choice.choice([0, 1, 1, 3]))) + edited[end:]
+        assert len(parse(edited).victims) <= most
+
+
+def test_a_long_text_takes_no_time() -> None:
+    """What somebody pastes may be a whole log."""
+    for part in ("(task ID: ", "Selected to kill: (Task: ", "1 ", "Worker exit type: ", "a" * 50, "node "):
+        started = time.process_time()
+        parse(part * 20_000)
+        assert time.process_time() - started < 5, part

@@ -1,0 +1,441 @@
+"""Whoever kills a Ray worker, raymemprof names him, the worker and, where it was traced, the line: real kills."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+import raymemprof
+
+PROGRAM = Path(__file__).with_name("kills_program.py")
+DATA = Path(__file__).with_name("data")
+MIB, GIB = 2**20, 2**30
+SECONDS = 200
+HOGS_LINE, WAITS_LINE = (
+    number for number, text in enumerate(PROGRAM.read_text().splitlines(), 1) if "# the guilty line" in text
+)
+VERSION = tuple(map(int, ray.__version__.split(".")[:2]))
+
+Record = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Record]]:
+    """Play scenes of the program, each set in a Ray session of its own that is played once."""
+    played: dict[tuple[str, ...], Record] = {}
+
+    def run(*scenes: str) -> Record:
+        if scenes not in played:
+            folder = tmp_path_factory.mktemp("kills")
+            command = [sys.executable, str(PROGRAM), *scenes]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+            assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+            played[scenes] = json.loads((folder / "records.json").read_text())
+        return played[scenes]
+
+    yield run
+    for records in played.values():
+        shutil.rmtree(Path(records["folder"]).parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def monitor(play: Callable[..., Record]) -> Record:
+    return play("monitor")
+
+
+@pytest.fixture(scope="module")
+def others(play: Callable[..., Record]) -> Record:
+    return play("others", "cgroup")
+
+
+def printed(text: str) -> dict[int, int]:
+    """What Ray printed that its workers used, in bytes, by pid: those it killed, and those it spared."""
+    found = re.findall(r"pid=(\d+), (?:actual )?memory used=([\d.]+)GB", text)
+    return {int(pid): round(float(figure) * GIB) for pid, figure in found}
+
+
+def victim_of(record: Record) -> Record:
+    (victim,) = record["explained"]["victims"]
+    return victim
+
+
+def rows_of(records: Record, record: Record) -> list[Record]:
+    """The kills in `ooms()` of the processes that wrote that they ran in this scene."""
+    pids = {process["pid"] for process in record["processes"]}
+    return [row for row in records["ooms"] if row["pid"] in pids]
+
+
+def assert_line(record: Record, line: int = HOGS_LINE) -> None:
+    """What was alive when the call died was allocated where it was."""
+    for heap in record["heaps"]:
+        assert Path(heap["top"]["file"]) == PROGRAM
+        assert heap["top"]["line"] == line
+        assert heap["top"]["bytes"] >= 0.95 * heap["alive"]
+    (held,) = [heap["alive"] for heap in record["heaps"]]
+    last = record["processes"][-1]
+    assert held == pytest.approx(last["held"], rel=0.1, abs=60 * MIB), "one more piece at most"
+    assert f"{PROGRAM}:{line}" in record["shown"]
+
+
+def assert_killed_by_ray(records: Record, record: Record) -> None:
+    explained, last = record["explained"], record["processes"][-1]
+    ray_said = printed(record["text"])[last["pid"]]
+    assert record["error"] == "OutOfMemoryError"
+    assert explained["cause"] == "ray_memory_monitor"
+    assert explained["used"] > explained["threshold"] * 0.99
+    assert explained["limit"] > explained["threshold"]
+    assert explained["node_ip"] in record["text"]
+    victim = victim_of(record)
+    assert victim["pid"] == last["pid"]
+    assert victim["memory"] == pytest.approx(ray_said, rel=0.1)
+    assert victim["memory"] == pytest.approx(last["memory"], rel=0.1)
+    assert any(process["pid"] == last["pid"] for process in explained["top_processes"])
+    row = rows_of(records, record)[-1]
+    assert row["cause"] == "ray_memory_monitor"
+    assert row["memory"] == pytest.approx(ray_said, rel=0.1)
+    assert row["node_id"] == explained["node_id"]
+
+
+def assert_profiled(record: Record, attempt: int = 0) -> None:
+    """The call that died is found, with its task, attempt and memory."""
+    (call,) = record["explained"]["calls"]
+    assert call["status"] == "killed"
+    assert call["pid"] == record["processes"][-1]["pid"]
+    assert (call["task_id"], call["attempt"]) == (record["task_id"], attempt)
+    assert call["capture"] is not None
+
+
+@pytest.mark.versions
+class TestMemoryMonitor:
+    def test_a_task(self, monitor: Record) -> None:
+        record = monitor["task"]
+        assert_killed_by_ray(monitor, record)
+        assert_profiled(record, attempt=1)
+        assert_line(record)
+        (call,) = record["explained"]["calls"]
+        assert call["error"] == "killed by Ray's memory monitor"
+        assert call["peak_memory"] == pytest.approx(victim_of(record)["memory"], rel=0.2), "noted when it rises by 10 %"
+
+    def test_each_attempt_is_a_kill(self, monitor: Record) -> None:
+        record = monitor["task"]
+        rows = rows_of(monitor, record)
+        assert [row["attempt"] for row in rows] == [0, 1]
+        assert [row["pid"] for row in rows] == [process["pid"] for process in record["processes"]]
+        assert {row["task_id"] for row in rows} == {record["task_id"]}
+        assert {row["name"] for row in rows} == {"hog"}
+        assert rows[0]["when"] < rows[1]["when"]
+        for row, process in zip(rows, record["processes"], strict=True):
+            assert row["memory"] == pytest.approx(process["memory"], rel=0.1)
+            assert row["call"]["attempt"] == row["attempt"]
+        assert all(str(row["pid"]) in monitor["table"] for row in rows)
+
+    def test_an_actor(self, monitor: Record) -> None:
+        record = monitor["actor"]
+        assert_killed_by_ray(monitor, record)
+        assert_profiled(record)
+        assert_line(record)
+        (call,) = record["explained"]["calls"]
+        assert call["name"] == "Hog.grow"
+        (row,) = rows_of(monitor, record)
+        assert (row["name"], row["task_id"], row["attempt"]) == ("Hog.grow", record["task_id"], 0)
+        assert row["actor_id"] == call["actor_id"] == victim_of(record)["actor_id"]
+
+    def test_an_undecorated_task(self, monitor: Record) -> None:
+        record = monitor["bare"]
+        assert_killed_by_ray(monitor, record)
+        assert victim_of(record)["name"] == "a task, with a name"
+        assert record["explained"]["calls"] == []
+        assert "profile_memory" in record["shown"]
+        (row,) = rows_of(monitor, record)
+        assert (row["name"], row["call"]) == ("a task, with a name", None)
+
+    def test_nobody_else_was_killed(self, monitor: Record) -> None:
+        ours = [process["pid"] for name in ("task", "bare", "actor") for process in monitor[name]["processes"]]
+        assert {row["pid"] for row in monitor["ooms"]} >= set(ours)
+        pids = [row["pid"] for row in monitor["ooms"]]
+        assert len(pids) == len(set(pids)), "event log and raylet.out tell of the same kills"
+
+    def test_what_it_says(self, monitor: Record) -> None:
+        record = monitor["task"]
+        lines = record["shown"].splitlines()
+        assert "killed hog" in lines[0]
+        assert "What to do:" in lines[:6]
+        assert "--name hog" in record["shown"]
+        asked = int(re.search(r"memory=([\d_]+)\)", record["shown"])[1].replace("_", ""))
+        assert victim_of(record)["memory"] < asked < 1.5 * victim_of(record)["memory"]
+        assert record["html"].startswith("<div><b>Ray&#x27;s memory monitor killed hog")
+        assert record["html"].count("<li>") == len(record["explained"]["advice"])
+
+
+@pytest.mark.skipif(VERSION < (2, 56), reason="up to 2.55 Ray kills one worker at a time")
+def test_two_workers_killed_in_one_event(play: Callable[..., Record]) -> None:
+    records = play("several")
+    told = [record for record in records["several"] if len(record["explained"]["victims"]) > 1]
+    if not told:
+        pytest.skip("in three tries Ray killed them one after the other")
+    tasks = {process["pid"]: record["task_id"] for record in records["several"] for process in record["processes"]}
+    for record in told:
+        explained = record["explained"]
+        victims = {victim["pid"]: victim for victim in explained["victims"]}
+        assert record["processes"][0]["pid"] in victims
+        assert set(victims) <= set(tasks)
+        assert f"{len(victims)} worker(s) were killed" in record["text"]
+        for pid, victim in victims.items():
+            assert victim["memory"] == printed(record["text"])[pid]
+        assert explained["cause"] == "ray_memory_monitor"
+        assert {call["pid"]: call["task_id"] for call in explained["calls"]} == {pid: tasks[pid] for pid in victims}
+        for heap in record["heaps"]:
+            assert heap["top"]["line"] == HOGS_LINE
+            assert heap["top"]["bytes"] >= 0.95 * heap["alive"]
+        rows = [row for row in records["ooms"] if row["pid"] in victims]
+        assert len(rows) == len(victims)
+        assert len({row["when"] for row in rows}) == 1
+
+
+@pytest.mark.versions
+def test_endless_retries(play: Callable[..., Record]) -> None:
+    record = play("endless")["endless"]
+    (retry,) = record["retries"]
+    assert (retry["name"], retry["task_id"]) == ("hog", record["task_id"])
+    assert retry["kills"] == len(record["kills"]) >= 3
+    assert retry["since"] == record["kills"][0]["when"]
+    assert retry["pause"] == record["pauses"][retry["kills"] - 1], "what Ray's driver wrote that it waits"
+    assert [row["attempt"] for row in record["kills"]] == list(range(retry["kills"]))
+    assert f"hog was killed for memory {retry['kills']} times since" in record["shown"]
+    assert "RAY_task_oom_retries" in record["shown"]
+
+
+@pytest.mark.versions
+class TestOtherDeaths:
+    @pytest.mark.parametrize(
+        ("name", "cause"),
+        [
+            ("sigkill", "sigkill"),
+            ("actor sigkill", "sigkill"),
+            ("crash", "crash"),
+            ("actor crash", "crash"),
+            ("ray_kill", "ray_kill"),
+        ],
+    )
+    def test_profiled(self, others: Record, name: str, cause: str) -> None:
+        record = others[name]
+        assert record["explained"]["cause"] == cause
+        assert victim_of(record)["pid"] == record["processes"][-1]["pid"]
+        assert_profiled(record)
+        assert_line(record, WAITS_LINE)
+        assert "memory monitor" not in record["shown"]
+
+    @pytest.mark.parametrize("name", ["sigkill", "crash"])
+    def test_undecorated(self, others: Record, name: str) -> None:
+        """Ray's `WorkerCrashedError` names nobody; its log of events does."""
+        record = others[f"bare {name}"]
+        assert record["error"] == "WorkerCrashedError"
+        assert record["explained"]["cause"] == name
+        assert victim_of(record)["pid"] == record["processes"][-1]["pid"]
+        assert record["explained"]["calls"] == []
+
+    def test_none_is_called_out_of_memory(self, others: Record) -> None:
+        names = [f"{who}{how}" for how in ("sigkill", "crash") for who in ("", "bare ", "actor ")] + ["ray_kill"]
+        assert [row for name in names for row in rows_of(others, others[name])] == []
+
+    @pytest.mark.parametrize(
+        ("name", "reason"), [("sigkill", "SIGKILL"), ("crash", "SIGSEGV"), ("ray_kill", "`ray.kill`")]
+    )
+    def test_calls_say_why(self, others: Record, name: str, reason: str) -> None:
+        (call,) = [call for call in others["calls"] if call["pid"] == others[name]["processes"][-1]["pid"]]
+        assert call["status"] == "killed"
+        assert reason in call["error"]
+
+    def test_a_memory_error_is_no_kill(self, others: Record) -> None:
+        record = others["raised"]
+        assert record["error"] == "RayTaskError(MemoryError)"
+        assert record["explained"]["cause"] == "memory_error"
+        assert record["explained"]["victims"] == []
+
+    def test_the_kernel(self, others: Record) -> None:
+        """A worker in a memory cgroup of its own, which is smaller than what its task wants."""
+        if "skip" in others:
+            pytest.skip(others["skip"])
+        record = others["cgroup"]
+        (process,) = record["processes"]
+        assert record["explained"]["cause"] == "kernel_oom"
+        assert_profiled(record)
+        assert_line(record)
+        (row,) = rows_of(others, record)
+        assert (row["cause"], row["task_id"], row["attempt"]) == ("kernel_oom", record["task_id"], 0)
+        assert row["memory"] == victim_of(record)["memory"]
+        assert process["memory"] < row["memory"] < process["memory"] + 60 * MIB, "it died of the next piece"
+
+
+# Logs as they are found.
+
+KILL, *FAILURES = (DATA / "ray-2.60" / "event_RAYLET.log").read_text().splitlines()
+OTHER = json.dumps(
+    {"label": "RAYLET_NOTE", "message": "all is well " * 20, "severity": "INFO", "timestamp": 1795374131}
+)
+
+
+def kill(pid: int, seconds: int = 0) -> str:
+    """A line of the event log: the real one, of another process."""
+    line = KILL.replace("pid=12988", f"pid={pid}")
+    return re.sub(r'"timestamp":\d+', f'"timestamp":{1795374124 + seconds}', line) + "\n"
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    (tmp_path / "logs" / "events").mkdir(parents=True)
+    return tmp_path / "logs"
+
+
+@pytest.fixture
+def event_log(logs: Path) -> Path:
+    return logs / "events" / "event_RAYLET.log"
+
+
+def pids(folder: Path) -> list[int]:
+    return [row.pid for row in raymemprof.ooms(folder)]
+
+
+@pytest.mark.parametrize(
+    ("version", "killed"),
+    [
+        ("2.49", [("hog", 14018), ("a task, with a name", 14019), ("Hog.__init__", 14273)]),
+        ("2.60", [("hog", 851), ("hog", 850), ("a task, with a name", 1417), ("Hog.__init__", 1416)]),
+    ],
+)
+def test_event_log_and_raylet_out_tell_of_the_same_kills(version: str, killed: list[tuple[str, int]]) -> None:
+    """Logs of a real session: the event log has two of the kills, the raylet's own log has all."""
+    folder = DATA / f"ray-{version}" / "logs"
+    found = raymemprof.ooms(folder)
+    assert [(row.name, row.pid) for row in found] == killed
+    assert len((folder / "events" / "event_RAYLET.log").read_text().splitlines()) == 2
+    assert all(row.memory and row.memory > GIB and row.node_id for row in found)
+    assert found.retries == ()
+
+
+def test_without_an_event_log(tmp_path: Path) -> None:
+    shutil.copy(DATA / "ray-2.60" / "logs" / "raylet.out", tmp_path)
+    assert pids(tmp_path) == [851, 850, 1417, 1416]
+    (tmp_path / "raylet.out").unlink()
+    assert pids(tmp_path) == []
+    assert "0 processes" in repr(raymemprof.ooms(tmp_path))
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        raymemprof.ooms(tmp_path / "missing")
+
+
+def test_rotated_logs(logs: Path, event_log: Path) -> None:
+    (event_log.with_name("event_RAYLET.2.log")).write_text(kill(1001) + OTHER + "\n")
+    (event_log.with_name("event_RAYLET.1.log")).write_text(kill(1002, 1))
+    event_log.write_text(kill(1003, 2))
+    raylet = (DATA / "ray-2.60" / "logs" / "raylet.out").read_text()
+    records = re.split(r"(?m)^(?=\[2026)", raylet)
+    (logs / "raylet.out.1").write_text("".join(records[: len(records) // 2]))
+    (logs / "raylet.out").write_text("".join(records[len(records) // 2 :]))
+    assert set(pids(logs)) == {1001, 1002, 1003, 851, 850, 1417, 1416}
+    assert [pid for pid in pids(logs) if pid in (1001, 1002, 1003)] == [1001, 1002, 1003]
+
+
+def test_damaged_lines_are_passed_over(logs: Path, event_log: Path) -> None:
+    line = kill(1001)
+    damaged = [line[:200], "{}", "[]", "null", '{"label":"Out of Memory"}', '"Out of Memory"', "Out of Memory \x00\xff"]
+    damaged += [
+        line.replace('"timestamp":', '"timestamp":"soon","x":'),
+        line.replace('"timestamp":', '"timestamp":1e99,"x":'),
+    ]
+    event_log.write_bytes(("\n".join(damaged) + "\n" + kill(1002)).encode("latin-1"))
+    assert pids(logs) == [1002]
+
+
+def test_while_ray_writes(logs: Path, event_log: Path) -> None:
+    """Each line comes in two pieces, and is read in between."""
+    lines = [kill(1000 + number, number) for number in range(40)]
+    for number, line in enumerate(lines):
+        with event_log.open("a") as log:
+            log.write(line[: len(line) // 2 + number * 10])
+            log.flush()
+            assert pids(logs) == [1000 + before for before in range(number)]
+            log.write(line[len(line) // 2 + number * 10 :])
+    assert pids(logs) == [1000 + number for number in range(40)]
+
+
+APPEND = """
+import sys
+for line in open(sys.argv[1]):
+    with open(sys.argv[2], "a", buffering=1) as log:
+        for start in range(0, len(line), 1000):
+            log.write(line[start : start + 1000])
+            log.flush()
+"""
+
+
+def test_while_another_process_writes(logs: Path, event_log: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.write_text("".join(kill(1000 + number, number) for number in range(1500)))
+    event_log.touch()
+    seen: list[int] = []
+    with subprocess.Popen([sys.executable, "-c", APPEND, str(lines), str(event_log)]) as writer:
+        while writer.poll() is None:
+            found = pids(logs)
+            assert found[: len(seen)] == seen
+            assert found == [1000 + number for number in range(len(found))]
+            seen = found
+    assert writer.returncode == 0
+    kills = raymemprof.ooms(logs)
+    assert [row.pid for row in kills] == [1000 + number for number in range(1500)]
+    assert kills.retries[0].pause == 60, "Ray waits no longer"
+
+
+READ = """
+import resource, sys, time
+import raymemprof
+raymemprof.ooms(sys.argv[1])
+before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+kills = raymemprof.ooms(sys.argv[2])
+print(len(kills), time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_log_of_200_000_events(
+    logs: Path, event_log: Path, tmp_path: Path, run_python: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Read in a breath, and not into memory."""
+    with event_log.open("w") as log:
+        for number in range(200_000):
+            if number % 1000 == 0:
+                log.write(kill(1_000_000 + number, number))
+            elif number % 4 == 0:
+                log.write(FAILURES[0].replace("Worker PID: 13110", f"Worker PID: {number}") + "\n")
+            else:
+                log.write(OTHER + "\n")
+    size = event_log.stat().st_size
+    (tmp_path / "empty").mkdir()
+    count, seconds, kilobytes = run_python(READ, str(tmp_path / "empty"), str(logs)).split()
+    event_log.unlink()
+    with capsys.disabled():
+        print(f" [{size / MIB:.0f} MiB: {float(seconds):.2f} s, {int(kilobytes) / 1024:.0f} MiB more memory]", end="")
+    assert int(count) == 200
+    assert float(seconds) < 6
+    assert int(kilobytes) * 1024 < size / 3
+
+
+@pytest.fixture
+def run_python() -> Callable[..., str]:
+    def run(code: str, *arguments: str) -> str:
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
