@@ -230,7 +230,7 @@ def test_a_table_in_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     for word in ("Store.add", "killed", "MiB", "heap tracing is off", str(folder)):
         assert word in text
     assert max(map(len, text.splitlines())) <= 200
-    assert "1 captures" in repr(raymemprof.captures(folder))
+    assert "1 capture " in repr(raymemprof.captures(folder))
     assert "hangs" in repr(raymemprof.calls(folder)[-1])
 
 
@@ -250,8 +250,8 @@ def test_a_table_in_a_notebook_escapes_what_users_name(folder: Path) -> None:
 def test_a_long_table_says_what_it_leaves_out(folder: Path) -> None:
     calls = raymemprof.Calls(list(raymemprof.calls(folder)) * 10)
     assert len(calls) == 80
-    assert "… and 20 more" in repr(calls)
-    assert "… and 20 more" in calls._repr_html_()
+    assert "… and 20 earlier ones, not shown" in repr(calls)
+    assert "… and 20 earlier ones, not shown" in calls._repr_html_()
 
 
 @pytest.mark.versions

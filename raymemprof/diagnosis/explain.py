@@ -24,7 +24,7 @@ __all__ = ["Explanation", "explain"]
 
 _MOST_LINES = 3
 _MARGIN = 1.2
-_SECONDS_TO_DIE = 3.0
+_SECONDS_TO_DIE = 10.0
 _SECONDS_TO_LOOK = 0.1
 _MUCH_IDLE = 100 * 2**20
 
@@ -164,10 +164,12 @@ class _Scene:
         self.folders = folders_of(source, only_recorded=False)
         self.evidence = {folder: Evidence(folder) for folder in self.folders}
 
-    def killed(self) -> Iterator[tuple[Call, Evidence]]:
+    def killed(self, named: set[int | None]) -> Iterator[tuple[Call, Evidence]]:
+        """The calls that were killed; those in a process that an error names are taken to be, also if it lives on yet."""
         for folder, evidence in self.evidence.items():
-            for call in calls(folder, status="killed"):
-                yield call, evidence
+            for call in calls(folder):
+                if call.status == "killed" or (call.status == "running" and call.pid in named):
+                    yield call, evidence
 
     def wait_for_death_of(self, victims: tuple[Victim, ...]) -> None:
         """Ray raises before it kills: it lets a worker live for another 0.2 s, which must not look as if it ran on."""
@@ -190,7 +192,7 @@ class _Scene:
 def _with_evidence(message: Message, scene: _Scene) -> tuple[Message, list[Call]]:
     """Find the calls of those who died, and what is known of why; where nobody is named, those of the latest death."""
     scene.wait_for_death_of(message.victims)
-    killed = list(scene.killed())
+    killed = list(scene.killed({victim.pid for victim in message.victims}))
     anybody = not message.victims
     wanted = {(victim.pid, victim.worker_id) for victim in message.victims}
     if anybody:
