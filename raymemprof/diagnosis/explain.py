@@ -165,7 +165,7 @@ class _Scene:
         self.evidence = {folder: Evidence(folder) for folder in self.folders}
 
     def killed(self, named: set[int | None]) -> Iterator[tuple[Call, Evidence]]:
-        """The calls that were killed; those in a process that an error names are taken to be, also if it lives on yet."""
+        """The calls that were killed; those of a process that an error names count, also while it is still dying."""
         for folder, evidence in self.evidence.items():
             for call in calls(folder):
                 if call.status == "killed" or (call.status == "running" and call.pid in named):

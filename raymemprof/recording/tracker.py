@@ -141,11 +141,12 @@ class ProcessTracker:
             if lease.capture.linger == 0:
                 lease.capture.stop.set()
 
-    def close(self, why: str) -> None:
-        """Close the open capture, if there is one, whatever runs, and wait until it is; open none for a moment."""
+    def close(self, why: str, pause: float = 0.0) -> None:
+        """Close the open capture, if there is one, whatever runs, and wait until it is; open none for `pause` s."""
         if isinstance(threading.current_thread(), _Owner):
             return
-        self._refuse(why, _AFTER_YOU)
+        if pause:
+            self._refuse(why, pause)
         capture = self._latest
         if capture is not None and not capture.closed.is_set() and capture.opened.wait(_OPENING_LIMIT):
             with self._lock:
@@ -272,7 +273,7 @@ tracker = ProcessTracker()
 
 
 def _close_for_another() -> None:
-    tracker.close("the code started a memray tracker of its own, and a process can have only one")
+    tracker.close("the code started a memray tracker of its own, and a process can have only one", _AFTER_YOU)
 
 
 def _after_fork() -> None:
