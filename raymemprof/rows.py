@@ -199,7 +199,10 @@ class Rows(Sequence[T], Generic[T]):
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a `pandas.DataFrame` with a column for each field. Needs pandas: `pip install raymemprof[pandas]`."""
-        import pandas
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_pandas() needs pandas: pip install 'raymemprof[pandas]'.") from error
 
         return pandas.DataFrame([_fields(row) for row in self._rows])
 

@@ -200,6 +200,8 @@ def test_native_frames_leave_the_figures_as_they_are():
 @profile_memory
 class Keeper:
     def __init__(self):
+        import numpy  # noqa: F401  # else the first array that is unpickled would import it, within that call
+
         self.kept = []
 
     def keep(self, size):
