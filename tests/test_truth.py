@@ -200,9 +200,10 @@ def test_native_frames_leave_the_figures_as_they_are():
 @profile_memory
 class Keeper:
     def __init__(self):
-        import numpy  # noqa: F401  # else the first array that is unpickled would import it, within that call
-
         self.kept = []
+
+    def import_numpy(self):
+        import numpy  # noqa: F401  # else the first array that is unpickled would do it, within that call
 
     def keep(self, size):
         self.kept.append(bytearray(size))  # line: keep
@@ -277,6 +278,7 @@ def test_what_ray_allocates_to_send_a_result_is_not_the_tasks():
 def test_an_object_read_from_the_store_is_neither_memory_nor_heap():
     numpy = pytest.importorskip("numpy")
     actor = Keeper.remote()
+    ray.get(actor.import_numpy.remote())
     reference = actor.read.remote([ray.put(numpy.ones(100_000_000 // 8))])
     total, mapped, grown = ray.get(reference, timeout=60)
     call = the_call(reference)
