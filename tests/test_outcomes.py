@@ -282,9 +282,10 @@ def test_a_generator_closed_early(tmp_path):
 
 
 @pytest.mark.versions
-def test_a_killed_task(holding):
+def test_a_killed_task(holding, wait_for):
     reference = holding()
     pid = call_of(reference).pid
+    wait_for(lambda: call_of(reference).peak_memory > call_of(reference).memory_before + SIZE * 0.9)  # it was sampled
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(ray.exceptions.WorkerCrashedError):
         ray.get(reference, timeout=SECONDS)
