@@ -35,8 +35,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 __all__ = [
     "BEGIN_BLOCK_FILE",
     "BEGIN_FILE",
@@ -49,6 +47,8 @@ __all__ = [
     "frame_name",
     "is_alive",
     "is_capture",
+    "is_journal",
+    "is_ours",
     "local_directory",
     "marked_turn",
     "marker_size",
@@ -104,9 +104,20 @@ def is_capture(name: str) -> bool:
     return name.startswith(PREFIX) and re.search(r"\.bin(\.\d+)?$", name) is not None
 
 
+def is_journal(name: str) -> bool:
+    """Whether a file's name is a journal's."""
+    return name.startswith(PREFIX) and name.endswith(".jsonl")
+
+
+def is_ours(name: str) -> bool:
+    """Whether this is the name of a capture or journal, and nothing but a name."""
+    is_plain = re.fullmatch(r"[A-Za-z0-9_.\-]{1,255}", name) is not None
+    return is_plain and (is_capture(name) or is_journal(name))
+
+
 def frame_name(name: str, slot: int) -> str:
     """Return the name of the frame that a call in `slot` runs in."""
-    return f"{name} [slot {slot}]"
+    return f"{name} [slot {slot}]".replace("\0", " ")  # where memray would end the name
 
 
 def slot_of(name: str) -> int:
@@ -172,6 +183,8 @@ def _is_dying(pid: int) -> bool:
 
 def is_alive(process: Mapping[str, Any]) -> bool:
     """Whether the process of a `process` line is still there, on this machine; its pid may be another's by now."""
+    import psutil  # not needed by the processes that read captures, and slow to import
+
     if process.get("host") != socket.gethostname():
         return False
     try:

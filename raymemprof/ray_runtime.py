@@ -5,27 +5,39 @@ Nothing here imports Ray: a process that has not imported it is not in a cluster
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import re
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 __all__ = [
+    "KilledTask",
+    "NodeStats",
     "ProcessIdentity",
+    "RegisteredProcess",
     "TaskIdentity",
+    "gcs_address",
     "is_intended_exit",
     "is_running",
+    "kill_threshold",
     "logs_directory",
+    "node_stats",
     "original_actor_class",
     "original_function",
     "process_identity",
     "remote_kind",
     "remote_options",
+    "running_tasks",
     "session_roots",
     "task_identity",
+    "tasks_killed_for_memory",
 ]
 
 
@@ -156,3 +168,219 @@ def original_actor_class(remote: Any) -> type:
 def remote_options(remote: Any) -> dict[str, Any]:
     """Return the options that `@ray.remote(...)` was given."""
     return dict(getattr(remote, "_default_options", None) or {})
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredProcess:
+    """A process that a raylet knows: "worker", "driver" or "io worker", and what Ray runs in it."""
+
+    pid: int
+    kind: str
+    worker_id: str | None = None
+    actor_id: str | None = None
+    job_id: str | None = None
+    is_busy: bool = False
+    """Whether a task, or a method of its actor, runs in it; False also where only the GCS could be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStats:
+    """What Ray says of one node; None for what it does not say. Sizes are bytes."""
+
+    processes: tuple[RegisteredProcess, ...] | None = None
+    is_complete: bool = False
+    """Whether the raylet said so itself; else `processes` has actors and drivers only."""
+    object_store_used: int | None = None
+    object_store_capacity: int | None = None
+    spilled: int | None = None
+
+
+_KINDS = {0: "worker", 1: "driver", 2: "io worker", 3: "io worker"}
+_THRESHOLD = re.compile(
+    rb"(\d+)\] \(raylet\)[^\n]*MemoryMonitor (?:initialized with usage threshold at (\d+) bytes|disabled)"
+)
+_LOG_HEAD = 256 * 1024
+"""Bytes from the beginning of its log in which a raylet says how it is set up."""
+_MOST_RUNNING = 10_000
+"""Running tasks that the GCS is asked for."""
+
+
+def node_stats(node_id: str, limit: float) -> NodeStats:
+    """Ask the raylet of the node that this process runs on, or the GCS where it does not answer in `limit` seconds.
+
+    A raylet answers when all its workers have, so one that is stopped or thrashes silences it.
+    """
+    found = _ask_raylet(node_id, limit)
+    return found or _ask_gcs(node_id)
+
+
+def _ask_raylet(node_id: str, limit: float) -> NodeStats | None:
+    with contextlib.suppress(Exception):  # whatever Ray's private side has become, there is the other way round
+        request = _generated("node_manager_pb2").GetNodeStatsRequest(include_memory_info=False)
+        with _channel(_raylet_address(node_id)) as channel:
+            stub = _generated("node_manager_pb2_grpc").NodeManagerServiceStub(channel)
+            reply = stub.GetNodeStats(request, timeout=limit)
+        store = reply.store_stats
+        return NodeStats(
+            processes=tuple(
+                RegisteredProcess(
+                    pid=process.pid,
+                    kind=_KINDS.get(process.worker_type, "worker"),
+                    worker_id=_hex(process.worker_id),
+                    actor_id=_hex(process.actor_id),
+                    job_id=_hex(process.job_id),
+                    is_busy=process.num_running_tasks > 0,
+                )
+                for process in reply.core_workers_stats
+            ),
+            is_complete=True,
+            object_store_used=store.object_store_bytes_used,
+            object_store_capacity=store.object_store_bytes_avail,
+            spilled=store.spilled_bytes_total,
+        )
+    return None
+
+
+def _ask_gcs(node_id: str) -> NodeStats:
+    ray = sys.modules["ray"]
+    processes: list[RegisteredProcess] | None = None
+    used: int | None = None
+    (node,) = (node for node in ray.nodes() if node["NodeID"] == node_id)
+    capacity = node["Resources"].get("object_store_memory")
+    with contextlib.suppress(Exception):
+        state = ray._private.state
+        actors = [
+            actor for actor in state.actors(actor_state_name="ALIVE").values() if actor["Address"]["NodeID"] == node_id
+        ]
+        # A job says its driver's machine, on which there may be several nodes: the head is where drivers run.
+        jobs = [
+            job
+            for job in state.jobs()
+            if not job["IsDead"]
+            and job["DriverIPAddress"] == node["NodeManagerAddress"]
+            and "node:__internal_head__" in node["Resources"]
+        ]
+        processes = [
+            *(RegisteredProcess(actor["Pid"], "worker", actor_id=actor["ActorID"]) for actor in actors),
+            *(RegisteredProcess(job["DriverPid"], "driver", job_id=job["JobID"]) for job in jobs),
+        ]
+    if capacity is not None:
+        with contextlib.suppress(Exception):
+            free = ray._private.state.available_resources_per_node()[node_id].get("object_store_memory", 0)
+            used = int(capacity - free)
+    return NodeStats(
+        processes=None if processes is None else tuple(processes),
+        object_store_used=used,
+        object_store_capacity=None if capacity is None else int(capacity),
+    )
+
+
+def running_tasks(limit: float) -> dict[str, list[tuple[str, str]]]:
+    """Return id and name of the tasks that run in each worker, by worker id, as the GCS heard up to a second ago."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    with contextlib.suppress(Exception):  # there is no public way that needs no dashboard
+        request = _generated("gcs_service_pb2").GetTaskEventsRequest(limit=_MOST_RUNNING)
+        request.filters.exclude_driver = True
+        wanted = request.filters.state_filters.add()
+        wanted.predicate, wanted.state = 0, "RUNNING"
+        with _channel(gcs_address()) as channel:
+            stub = _generated("gcs_service_pb2_grpc").TaskInfoGcsServiceStub(channel)
+            reply = stub.GetTaskEvents(request, timeout=limit)
+        for task in reply.events_by_task:
+            worker_id = task.state_updates.worker_id.hex()
+            found.setdefault(worker_id, []).append((task.task_id.hex(), task.task_info.name))
+    return found
+
+
+class KilledTask(NamedTuple):
+    """A task's attempt that was killed for memory."""
+
+    task_id: str
+    attempt: int
+    name: str
+
+
+def tasks_killed_for_memory(limit: float) -> dict[str, KilledTask]:
+    """Return what Ray recorded of the attempts that were killed for memory, by the ids of the workers they ran in.
+
+    The GCS is asked, which needs gRPC for Python, else the State API, which needs a dashboard; empty without either.
+    """
+    with contextlib.suppress(Exception):
+        request = _generated("gcs_service_pb2").GetTaskEventsRequest(limit=_MOST_RUNNING)
+        request.filters.exclude_driver = True
+        wanted = request.filters.state_filters.add()
+        wanted.predicate, wanted.state = 0, "FAILED"
+        with _channel(gcs_address()) as channel:
+            stub = _generated("gcs_service_pb2_grpc").TaskInfoGcsServiceStub(channel)
+            reply = stub.GetTaskEvents(request, timeout=limit)
+        memory = _generated("common_pb2").OUT_OF_MEMORY
+        return {
+            task.state_updates.worker_id.hex(): KilledTask(task.task_id.hex(), task.attempt_number, task.task_info.name)
+            for task in reply.events_by_task
+            if task.state_updates.error_info.error_type == memory
+        }
+    with contextlib.suppress(Exception):
+        if _worker() is not None and _worker().node.webui_url:
+            tasks = importlib.import_module("ray.util.state").list_tasks(
+                address=gcs_address(),
+                filters=[("error_type", "=", "OUT_OF_MEMORY")],
+                detail=True,
+                limit=_MOST_RUNNING,
+                timeout=max(int(limit), 1),
+                raise_on_missing_output=False,
+            )
+            return {
+                task.worker_id: KilledTask(task.task_id, task.attempt_number, task.name)
+                for task in tasks
+                if task.worker_id
+            }
+    return {}
+
+
+def gcs_address() -> str | None:
+    """Return host and port of the cluster's GCS; None through Ray Client, which does not say."""
+    if _worker() is None:
+        return None
+    return str(sys.modules["ray"].get_runtime_context().gcs_address)
+
+
+def kill_threshold(log: Path, pid: int) -> tuple[bool, int | None]:
+    """Return whether a raylet's log says above how many bytes in use it kills, and what it says: None for never."""
+    for path in (log.with_name(f"{log.name}.1"), log):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            for found in _THRESHOLD.finditer(file.read(_LOG_HEAD)):
+                if int(found[1]) == pid:
+                    return True, None if found[2] is None else int(found[2])
+    return False, None
+
+
+def _raylet_address(node_id: str) -> str:
+    try:
+        node = _worker().node
+        return f"{node.node_ip_address}:{int(node.node_manager_port)}"
+    except (AttributeError, TypeError, ValueError):
+        (found,) = (node for node in sys.modules["ray"].nodes() if node["NodeID"] == node_id)
+        return f"{found['NodeManagerAddress']}:{found['NodeManagerPort']}"
+
+
+def _generated(name: str) -> Any:
+    """Import a module of Ray's protocol, which has no types."""
+    return importlib.import_module(f"ray.core.generated.{name}")
+
+
+@contextlib.contextmanager
+def _channel(address: str | None) -> Iterator[Any]:
+    try:
+        utilities = importlib.import_module("ray._private.grpc_utils")
+    except ImportError:  # Ray 2.49
+        utilities = importlib.import_module("ray._private.utils")
+    channel = utilities.init_grpc_channel(address, options=[("grpc.max_receive_message_length", -1)])
+    try:
+        yield channel
+    finally:
+        channel.close()
+
+
+def _hex(value: bytes) -> str | None:
+    """Write an id as Ray shows it; None for one that is nil."""
+    return value.hex() if value.strip(b"\xff") else None

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from typing_extensions import Self
 
-__all__ = ["Rows", "plain", "show_bytes", "show_seconds"]
+    from .cluster import MissingNode
+
+__all__ = ["Rows", "first_few", "plain", "show_bytes", "show_seconds"]
 
 T = TypeVar("T")
 
@@ -25,6 +28,8 @@ _WIDTH = 120
 """Columns of text where there is no terminal to ask."""
 _WIDE = 28
 """Characters that a column may be asked to fold its text to."""
+_MOST_MISSING = 3
+"""Nodes named below a table, say."""
 _MOST_SHOWN = 60
 """Rows shown when a sequence shows itself; the rest are counted."""
 
@@ -52,6 +57,12 @@ def show_seconds(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def first_few(missing: Sequence[object]) -> list[str]:
+    """Say what is missing, each with a sentence; of many the first, and how many more."""
+    more = len(missing) - _MOST_MISSING
+    return [*map(str, missing[:_MOST_MISSING]), *([f"… and {more} more are missing here"] if more > 0 else [])]
 
 
 def plain(value: Any) -> Any:
@@ -85,10 +96,14 @@ class Rows(Sequence[T], Generic[T]):
     """Heading, function from record to text, whether it is a number."""
     expendable: ClassVar[tuple[str, ...]] = ()
     """Headings of columns that go, in this order, where a terminal is too narrow for all."""
+    if_various: ClassVar[tuple[str, ...]] = ()
+    """Headings of columns that are shown only where they do not say the same in every row."""
 
-    def __init__(self, rows: Iterable[T], caption: str = "") -> None:
+    def __init__(self, rows: Iterable[T], caption: str = "", missing: Iterable[MissingNode] = ()) -> None:
         self._rows = list(rows)
         self._caption = caption
+        self.missing = tuple(missing)
+        """The nodes that are not in this because they did not answer, each with `node_id`, `address`, `reason`."""
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -98,7 +113,7 @@ class Rows(Sequence[T], Generic[T]):
 
     def __getitem__(self, index: int | slice) -> T | Rows[T]:
         if isinstance(index, slice):
-            return type(self)(self._rows[index], self._caption)
+            return type(self)(self._rows[index], self._caption, self.missing)
         return self._rows[index]
 
     def __len__(self) -> int:
@@ -109,7 +124,7 @@ class Rows(Sequence[T], Generic[T]):
 
     def sorted(self, key: Callable[[T], Any]) -> Self:
         """Return the same records in another order."""
-        return type(self)(sorted(self._rows, key=key), self._caption)
+        return type(self)(sorted(self._rows, key=key), self._caption, self.missing)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Rows):
@@ -128,7 +143,11 @@ class Rows(Sequence[T], Generic[T]):
             (heading, [_printable(write(row)) for row in self._shown()], is_number)
             for heading, write, is_number in self.columns
         ]
-        shown = [column for column in shown if any(column[1])] or shown
+        shown = [
+            column
+            for column in shown
+            if any(column[1]) and (column[0] not in self.if_various or len(set(column[1])) > 1)
+        ] or shown
         for expendable in self.expendable:
             if sum(min(max(map(len, (heading, *cells))), _WIDE) + 3 for heading, cells, _ in shown) <= width:
                 break
@@ -140,7 +159,7 @@ class Rows(Sequence[T], Generic[T]):
         from rich.table import Table
         from rich.text import Text
 
-        caption = f"{self._more()}\n{self._caption}".strip()
+        caption = "\n".join(self._notes())
         table = Table(
             title=self._heading(),
             caption=Text(caption) if caption else None,
@@ -169,6 +188,10 @@ class Rows(Sequence[T], Generic[T]):
         where = "earlier ones, not shown" if self.newest_last else "more"
         return f"… and {hidden} {where}" if hidden > 0 else ""
 
+    def _notes(self) -> list[str]:
+        """What is to be said below a table."""
+        return [text for text in (self._more(), self._caption, *first_few(self.missing)) if text]
+
     def __repr__(self) -> str:
         from rich.console import Console
 
@@ -181,17 +204,18 @@ class Rows(Sequence[T], Generic[T]):
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it."""
         cell = 'style="text-align:{};white-space:nowrap"'
-        head = "".join(f"<th {cell.format('left')}>{html.escape(name)}</th>" for name, _, _ in self.columns)
+        columns = self._fitting(sys.maxsize)
+        head = "".join(f"<th {cell.format('left')}>{html.escape(heading)}</th>" for heading, _, _ in columns)
+        aligned = ["right" if is_number else "left" for _, _, is_number in columns]
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td {cell.format('right' if is_number else 'left')}>{html.escape(_printable(write(row)))}</td>"
-                for _, write, is_number in self.columns
+                f"<td {cell.format(side)}>{html.escape(text)}</td>" for side, text in zip(aligned, texts, strict=True)
             )
             + "</tr>"
-            for row in self._shown()
+            for texts in zip(*(cells for _, cells, _ in columns), strict=True)
         )
-        notes = "".join(f"<div>{html.escape(text)}</div>" for text in (self._more(), self._caption) if text)
+        notes = "".join(f"<div>{html.escape(text)}</div>" for text in self._notes())
         return (
             f"<div>{html.escape(self._heading())}</div>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"

@@ -14,6 +14,11 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from several_nodes import Nodes
+
+sys.path.pop(0)
+
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
@@ -54,6 +59,21 @@ def cluster() -> Iterator[Path]:
         yield Path(ray._private.worker.global_worker.node.get_logs_dir_path())
     finally:
         ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    """A cluster of three nodes with session directories of their own; this process is connected to it, on "one"."""
+    import ray
+
+    nodes = Nodes()
+    try:
+        nodes.start("one", "two", "three")
+        nodes.connect()
+        yield nodes
+    finally:
+        ray.shutdown()
+        nodes.stop()
 
 
 @pytest.fixture

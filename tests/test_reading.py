@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import os
 import random
@@ -376,8 +377,6 @@ def test_what_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
             read(tmp_path / "text.bin")
         with pytest.raises(raymemprof.CaptureError, match="empty"):
             read(tmp_path / "empty.bin")
-        with pytest.raises(raymemprof.CaptureError, match=r"text\.bin"):
-            read([*raymemprof.calls(folder, name="load"), tmp_path / "text.bin"])
         for nothing in ([], raymemprof.calls(folder, name="none"), [sampled]):
             with pytest.raises(ValueError, match=r"nothing to read|has a capture"):
                 read(nothing)
@@ -390,6 +389,24 @@ def test_what_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(TypeError):
             read([None])
     assert list(tmp_path.glob("raymemprof-*")) == []
+
+
+def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
+    loads = raymemprof.calls(folder, name="load")
+    (tmp_path / "text.bin").write_text("no capture")
+    (tmp_path / "empty.bin").write_text("")
+    several = raymemprof.heap([*loads, tmp_path / "text.bin", tmp_path / "empty.bin"])
+    assert several.peak == raymemprof.heap(loads).peak
+    assert several.calls == len(loads) == several.by_name[0].calls
+    assert several.by_name[0].mean == round(several.peak / len(loads))
+    assert sorted(Path(text.partition(":")[0]).name for text in several.missing) == ["empty.bin", "text.bin"]
+    assert all(text in several.summary() for text in several.missing)
+    report = raymemprof.flamegraph([*loads, tmp_path / "text.bin"])
+    assert len(report.missing) == 1
+    assert "not in it: 1" in report.title
+    assert html.escape(report.missing[0]) in report._repr_html_()
+    with pytest.raises(raymemprof.CaptureError, match=r"text\.bin|empty\.bin"):
+        raymemprof.heap([tmp_path / "text.bin", tmp_path / "empty.bin"])
 
 
 def test_a_capture_that_is_gone(folder: Path, tmp_path: Path) -> None:

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import html
-import linecache
 import os
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..errors import CaptureError
-from ..reading.catalog import Call, Calls, Evidence, calls, folders_of
-from ..reading.deaths import Death, cgroup_oom_kills
-from ..reading.heap import Line, heap
+from ..cluster import MissingNode
+from ..reading.catalog import Call, Calls, folders_of
+from ..reading.heap import Line
 from ..reading.messages import Message, Process, Victim, parse
-from ..rows import plain, show_bytes
+from ..rows import first_few, plain, show_bytes
+from .scene import Finding, look
 
 __all__ = ["Explanation", "explain"]
 
-_MOST_LINES = 3
 _MARGIN = 1.2
-_SECONDS_TO_DIE = 10.0
-_SECONDS_TO_LOOK = 0.1
 _MUCH_IDLE = 100 * 2**20
 
 
@@ -115,11 +109,12 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
     message = parse(text)
     if message.cause == "unknown" and any(isinstance(error, MemoryError) for error in errors):
         message = replace(message, cause="memory_error")
-    scene = _Scene(source)
-    found: list[Call] = []
+    if source is not None:
+        folders_of(source)  # raises where there is no such folder, whatever the error is
+    finding, missing = Finding(message), tuple[MissingNode, ...]()
     if message.victims or _A_WORKER_DIED.search(text):
-        message, found = _with_evidence(message, scene)
-    lines = _held(found)
+        finding, missing = look(message, source)
+    message, found, lines = finding.message, finding.calls, finding.lines
     return Explanation(
         cause=message.cause,
         node_id=message.node_id or (found[0].node_id if found else None),
@@ -131,8 +126,8 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
         top_processes=message.top_processes,
         calls=Calls(found),
         lines=lines,
-        advice=tuple(_advice(message, found, lines)),
-        summary=tuple(_summary(message, found, lines)),
+        advice=tuple(_advice(finding)),
+        summary=(*_summary(finding), *first_few(missing)),
     )
 
 
@@ -157,114 +152,17 @@ _A_WORKER_DIED = re.compile(
 )
 
 
-class _Scene:
-    """The session that an error comes from, as far as this node knows it."""
-
-    def __init__(self, source: str | os.PathLike[str] | None) -> None:
-        self.folders = folders_of(source, only_recorded=False)
-        self.evidence = {folder: Evidence(folder) for folder in self.folders}
-
-    def killed(self, named: set[int | None]) -> Iterator[tuple[Call, Evidence]]:
-        """The calls that were killed; those of a process that an error names count, also while it is still dying."""
-        for folder, evidence in self.evidence.items():
-            for call in calls(folder):
-                if call.status == "killed" or (call.status == "running" and call.pid in named):
-                    yield call, evidence
-
-    def wait_for_death_of(self, victims: tuple[Victim, ...]) -> None:
-        """Ray raises before it kills: it lets a worker live for another 0.2 s, which must not look as if it ran on."""
-        dying = {victim.pid for victim in victims}
-        deadline = time.monotonic() + _SECONDS_TO_DIE
-        while time.monotonic() < deadline and any(
-            call.pid in dying and any(victim.worker_id in (None, call.worker_id) for victim in victims)
-            for folder in self.folders
-            for call in calls(folder, status="running")
-        ):
-            time.sleep(_SECONDS_TO_LOOK)
-
-    def newest_death(self) -> Death | None:
-        """The latest death that the raylet was surprised by."""
-        found = [death for evidence in self.evidence.values() for death in evidence.raylet.values()]
-        found = [death for death in found if death.cause != "ray_memory_monitor"]
-        return max(reversed(found), key=lambda death: death.when, default=None)  # Ray's times are whole seconds
-
-
-def _with_evidence(message: Message, scene: _Scene) -> tuple[Message, list[Call]]:
-    """Find the calls of those who died, and what is known of why; where nobody is named, those of the latest death."""
-    scene.wait_for_death_of(message.victims)
-    killed = list(scene.killed({victim.pid for victim in message.victims}))
-    anybody = not message.victims
-    wanted = {(victim.pid, victim.worker_id) for victim in message.victims}
-    if anybody:
-        latest = scene.newest_death()
-        last = max(killed, key=lambda item: item[0].started_at, default=None)
-        if latest is not None:
-            wanted = {(latest.pid, latest.worker_id)}
-        elif last is not None:
-            wanted = {(last[0].pid, last[0].worker_id)}
-    found = [
-        (call, evidence)
-        for call, evidence in killed
-        if any(call.pid == pid and (worker in (None, call.worker_id)) for pid, worker in wanted)
-        or any(victim.pid is None and victim.actor_id == call.actor_id is not None for victim in message.victims)
-    ]
-    if anybody and not found and wanted:
-        pid, worker = next(iter(wanted))
-        message = replace(message, victims=(Victim(None, None, None, worker, pid, None),))
-    if found and message.cause == "ray_kill":
-        call = found[-1][0]
-        victim = Victim(call.name, call.task_id, call.actor_id, call.worker_id, call.pid, call.peak_memory)
-        message = replace(message, victims=(victim,))
-    elif found and message.cause == "unknown":
-        call, evidence = found[-1]
-        cause, _, word = evidence.of_call(call)
-        memory = word.memory if word else None
-        victim = Victim(call.name, call.task_id, call.actor_id, call.worker_id, call.pid, memory or call.peak_memory)
-        message = replace(message, cause=cause, victims=(victim,))
-    elif message.cause == "unknown" and message.victims:
-        message = _unprofiled(message, scene)
-    return message, [call for call, _ in found]
-
-
-def _unprofiled(message: Message, scene: _Scene) -> Message:
-    """The cause of a death in which no profiled call ran."""
-    victim = message.victims[0]
-    since = datetime.fromtimestamp(0, timezone.utc)
-    for evidence in scene.evidence.values():
-        known = [
-            death
-            for (pid, worker), death in evidence.raylet.items()
-            if pid == victim.pid and victim.worker_id in (None, worker)
-        ]
-        if known and victim.pid is not None:
-            cause, _, word = evidence.of_worker(known[-1].worker_id, victim.pid, since)
-            memory = word.memory if word else None
-            return replace(
-                message, cause=cause, victims=(replace(victim, worker_id=known[-1].worker_id, memory=memory),)
-            )
-    return message
-
-
-def _held(found: list[Call]) -> tuple[Line, ...]:
-    """The lines that held most when the call died."""
-    for call in found:
-        if call.capture is not None:
-            try:
-                return tuple(heap(call).top(_MOST_LINES, view="leaks"))
-            except CaptureError:
-                continue  # the next one may be whole; `raymemprof.heap(call)` gives the reason
-    return ()
-
-
-def _who(message: Message, found: list[Call]) -> str:
+def _who(message: Message, found: tuple[Call, ...]) -> str:
     names = [call.name for call in found[:1]] or [victim.name for victim in message.victims if victim.name]
     pids = [victim.pid for victim in message.victims if victim.pid is not None]
     who = ", ".join(dict.fromkeys(name for name in names if name)) or "a worker"
     return f"{who} (pid {', '.join(map(str, pids))})" if pids else who
 
 
-def _summary(message: Message, found: list[Call], lines: tuple[Line, ...]) -> Iterator[str]:
-    yield _what_happened(message, _who(message, found), f" on node {message.node_ip}" if message.node_ip else "")
+def _summary(finding: Finding) -> Iterator[str]:
+    message, found, lines = finding.message, finding.calls, finding.lines
+    node = message.node_ip or (f"{found[0].node_id[:8]}…" if found and found[0].node_id else None)
+    yield _what_happened(message, _who(message, found), f" on node {node}" if node else "")
     if message.used is not None and message.limit is not None:
         above = f"; Ray kills above {show_bytes(message.threshold)}" if message.threshold else ""
         yield f"The node used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
@@ -273,9 +171,8 @@ def _summary(message: Message, found: list[Call], lines: tuple[Line, ...]) -> It
         yield f"What was killed used {' and '.join(map(show_bytes, held))}."
     if lines:
         line = lines[0]
-        source = linecache.getline(line.file, line.line).strip()
         place = f"{line.file}:{line.line} in {line.function}"
-        yield f"It held {show_bytes(line.bytes)} allocated at {place}" + (f": {source}" if source else "")
+        yield f"It held {show_bytes(line.bytes)} allocated at {place}" + (f": {finding.code}" if finding.code else "")
     if message.retries == float("inf"):
         yield "Ray retries the task without end, so the job will look as if it hangs."
 
@@ -321,13 +218,14 @@ _ADVICE = {
 }
 
 
-def _advice(message: Message, found: list[Call], lines: tuple[Line, ...]) -> Iterator[str]:
+def _advice(finding: Finding) -> Iterator[str]:
     """The page's advice, in its order, with the user's names and numbers."""
+    message, found = finding.message, finding.calls
     if message.cause in ("ray_memory_monitor", "kernel_oom"):
-        yield from _memory_advice(message, found, lines)
+        yield from _memory_advice(message, found, finding.lines)
         return
     if message.cause == "sigkill":
-        count = cgroup_oom_kills()
+        count = finding.kernel_kills
         counted = f" (it has killed {count} times in this container)" if count else ""
         ask = "`dmesg -T | grep -i 'killed process'`"
         yield f"Ask the node's kernel whether it killed it: {ask}{counted}."
@@ -337,7 +235,7 @@ def _advice(message: Message, found: list[Call], lines: tuple[Line, ...]) -> Ite
         yield "Put @profile_memory on what runs there: the next death will come with the line that held most."
 
 
-def _memory_advice(message: Message, found: list[Call], lines: tuple[Line, ...]) -> Iterator[str]:
+def _memory_advice(message: Message, found: tuple[Call, ...], lines: tuple[Line, ...]) -> Iterator[str]:
     names = [call.name for call in found] or [victim.name for victim in message.victims if victim.name]
     name = names[0] if names else "the task"
     held = next((victim.memory for victim in message.victims if victim.memory), None)
@@ -365,4 +263,4 @@ def _memory_advice(message: Message, found: list[Call], lines: tuple[Line, ...])
     else:
         yield "Or give the node, or its container, more memory."
     if message.retries == float("inf"):
-        yield "End the retries, which go on without end: RAY_task_oom_retries=3 when Ray is started."
+        yield "End the retries, which go on without end: RAY_task_oom_retries=3 in the environment of the driver."

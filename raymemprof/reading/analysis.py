@@ -1,4 +1,4 @@
-"""Reads one capture, and sorts what it allocated by the calls that did.
+"""Reads captures, and sorts what it allocated by the calls that did.
 
 memray knows the peak of a process; a capture shared by many calls has one peak for each. So the records are followed
 one by one: an allocation belongs to the calls whose frames are in its stack (`journal.py` says how those are named),
@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -32,7 +32,19 @@ _LEAST_NATIVE = 128 * 1024
 """Bytes from which an allocation on a thread without Python is put down to the call that runs: Ray's own such threads
 allocate less at a time, and libraries that do a task's work on theirs (Arrow, BLAS) take it in large pieces."""
 
-__all__ = ["Place", "Profile", "Request", "Result", "Row", "Snapshot", "analyse"]
+__all__ = [
+    "Answer",
+    "Failure",
+    "Figures",
+    "Place",
+    "Request",
+    "Row",
+    "Snapshot",
+    "Sum",
+    "add_answers",
+    "add_rows",
+    "answer",
+]
 
 Frame = tuple[str, str, int]
 """Function, file, line."""
@@ -48,6 +60,8 @@ class Request:
 
     path: str
     places: tuple[Place, ...] | None = None
+    complete: frozenset[Place] = frozenset()
+    """Those of them whose end the capture must hold; what it cuts off is left out of the sum."""
     views: tuple[str, ...] = ("peak",)
     """Of "peak", "leaks" and "temporary"; a temporal report is of the first."""
     temporal: bool = False
@@ -84,22 +98,33 @@ class TemporalRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """What one call, or a whole capture, allocated."""
+class Figures:
+    """What one call, or a whole capture where `place` is None, allocated."""
 
+    path: str
+    place: Place | None
     peak: int
     alive_at_end: int
     allocations: int
-    rows: dict[str, tuple[Row, ...]]
-    """By view."""
+    ended: bool
+    """Whether the capture holds the call's end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What a capture holds of what was asked for."""
+class Failure:
+    """A capture that could not be read, and why: one sentence."""
 
-    profiles: dict[Place | None, Profile]
-    snapshots: tuple[Snapshot, ...]
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What captures hold of what was asked for, summed."""
+
+    figures: tuple[Figures, ...]
+    rows: dict[str, tuple[Row, ...]]
+    """By view."""
     pid: int
     native: bool
     python_allocators: bool
@@ -110,13 +135,77 @@ class Result:
     command: str
     foreign: bool
     """Whether raymemprof did not write this capture."""
+    snapshots: tuple[Snapshot, ...] = ()
+    """These and the rest are of a single capture; of several there are none."""
     temporal_rows: tuple[TemporalRow, ...] = ()
     high_water_marks: tuple[int, ...] | None = None
-    unended: frozenset[Place] = frozenset()
-    """The calls whose end the capture does not hold."""
 
 
-def analyse(request: Request) -> Result:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What captures hold, and which of them could not be read; no sum where that is all of them."""
+
+    sum: Sum | None
+    failures: tuple[Failure, ...] = ()
+
+
+def add_answers(answers: Sequence[Answer]) -> Answer:
+    """Return several answers as one."""
+    return Answer(
+        sum=add([answer.sum for answer in answers if answer.sum is not None]),
+        failures=tuple(failure for answer in answers for failure in answer.failures),
+    )
+
+
+def add(sums: Sequence[Sum]) -> Sum | None:
+    """Return the sum of sums; None of none."""
+    if len(sums) < 2:
+        return sums[0] if sums else None
+    first = sums[0]
+    return Sum(
+        figures=tuple(figures for one in sums for figures in one.figures),
+        rows={view: add_rows(row for one in sums for row in one.rows[view]) for view in first.rows},
+        pid=first.pid,
+        native=any(one.native for one in sums),
+        python_allocators=first.python_allocators,
+        allocator=first.allocator,
+        started_at=min(one.started_at for one in sums),
+        ended_at=max(one.ended_at for one in sums),
+        command=first.command,
+        foreign=first.foreign,
+    )
+
+
+def add_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return one row for each place in the code."""
+    merged: dict[tuple[Stack, int], list[int]] = {}
+    for row in rows:
+        total = merged.get((row.stack, row.allocator))
+        if total is None:
+            merged[row.stack, row.allocator] = [row.bytes, row.allocations]
+        else:
+            total[0] += row.bytes
+            total[1] += row.allocations
+    return tuple(Row(stack, allocator, size, count) for (stack, allocator), (size, count) in merged.items())
+
+
+def answer(requests: Sequence[Request], memory_limit: int) -> Answer:
+    """Read captures one after the other, and sum them up."""
+    sums: list[Sum] = []
+    failures = []
+    for request in requests:
+        try:
+            sums.append(analyse(request))
+        except MemoryError:
+            most = f"{memory_limit / 2**20:,.0f} MiB"
+            failures.append(Failure(request.path, f"it cannot be read: reading it takes more than {most} of memory."))
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).rstrip(".")
+            failures.append(Failure(request.path, f"it cannot be read: {reason}."))
+    return Answer(add(sums), tuple(failures))
+
+
+def analyse(request: Request) -> Sum:
     """Read a capture; raises what memray raises on a bad file (or takes the process down with it)."""
     import memray
 
@@ -130,18 +219,18 @@ def analyse(request: Request) -> Result:
             ledger.follow(reader.get_allocation_records())
             foreign = not ledger.seen_calls and request.places is None
         if foreign:
-            profiles: dict[Place | None, Profile] = {None: _whole(reader, request, native)}
+            figures, rows = _whole(reader, request, native)
         else:
             assert ledger is not None
-            profiles = ledger.profiles()
+            figures, rows = ledger.figures(), ledger.rows()
         temporal_rows: tuple[TemporalRow, ...] = ()
         marks: tuple[int, ...] | None = None
         if request.temporal:
             first, last = _window(snapshots, request.window)
             temporal_rows, marks = _temporal(reader, request, native, None if foreign else ledger, first, last)
-        return Result(
-            profiles=profiles,
-            snapshots=snapshots,
+        return Sum(
+            figures=figures,
+            rows=rows,
             pid=meta.pid,
             native=native,
             python_allocators=meta.trace_python_allocators,
@@ -150,9 +239,9 @@ def analyse(request: Request) -> Result:
             ended_at=meta.end_time,
             command=meta.command_line,
             foreign=foreign,
+            snapshots=snapshots,
             temporal_rows=temporal_rows,
             high_water_marks=marks,
-            unended=ledger.unended if ledger is not None else frozenset(),
         )
 
 
@@ -166,7 +255,9 @@ def _is_ours(path: Path, reader: memray.FileReader) -> bool:
     return any(frame[1] == contract.FRAME_FILE for record in records for frame in record.stack_trace())
 
 
-def _whole(reader: memray.FileReader, request: Request, native: bool) -> Profile:
+def _whole(
+    reader: memray.FileReader, request: Request, native: bool
+) -> tuple[tuple[Figures, ...], dict[str, tuple[Row, ...]]]:
     """A capture that is none of ours, as memray itself reports it."""
     sources: dict[str, Callable[..., Iterable[Any]]] = {
         "peak": reader.get_high_watermark_allocation_records,
@@ -180,12 +271,15 @@ def _whole(reader: memray.FileReader, request: Request, native: bool) -> Profile
         )
         for view in dict.fromkeys((*request.views, "leaks"))
     }
-    return Profile(
+    figures = Figures(
+        path=request.path,
+        place=None,
         peak=reader.metadata.peak_memory,
         alive_at_end=sum(row.bytes for row in rows["leaks"]),
         allocations=reader.metadata.total_allocations,
-        rows=rows,
+        ended=True,
     )
+    return (figures,), {view: rows[view] for view in request.views}
 
 
 def _stack(record: Any, native: bool) -> Stack:
@@ -232,49 +326,59 @@ class _Account:
 
     A place is a list: bytes and allocations now, the same at the peak numbered last, bytes and allocations that were
     temporary. What is numbered lower than the latest peak has not changed since, so what it has now it had then too.
+    A new peak is numbered when it is over, which a removal shows.
     """
 
-    __slots__ = ("_peak_id", "_places", "allocations", "closed", "current", "peak")
+    __slots__ = ("_places", "allocations", "closed", "current", "peak", "peak_id")
 
     def __init__(self) -> None:
         self.current = 0
         self.peak = 0
         self.allocations = 0
         self.closed = False
+        self.peak_id = 0
         self._places: dict[Any, list[int]] = {}
-        self._peak_id = 0
 
     def place(self, key: Any) -> list[int]:
         place = self._places.get(key)
         if place is None:
-            place = self._places[key] = [0, 0, 0, 0, self._peak_id, 0, 0]
+            place = self._places[key] = [0, 0, 0, 0, self.peak_id, 0, 0]
         return place
 
-    def add(self, place: list[int], size: int, count: int = 1) -> None:
-        if place[4] != self._peak_id:
-            place[2], place[3], place[4] = place[0], place[1], self._peak_id
+    def add(self, place: list[int], size: int) -> None:
+        peak_id = self.peak_id
+        if place[4] != peak_id:
+            place[2], place[3], place[4] = place[0], place[1], peak_id
         place[0] += size
-        place[1] += count
-        self.allocations += count
+        place[1] += 1
+        self.allocations += 1
         self.current += size
-        if self.current > self.peak:
-            self.peak = self.current
-            self._peak_id += 1
 
     def remove(self, place: list[int], size: int, count: int = 1) -> None:
         if self.closed:
             return
-        if place[4] != self._peak_id:
-            place[2], place[3], place[4] = place[0], place[1], self._peak_id
+        current = self.current
+        if current > self.peak:
+            self.peak = current
+            self.peak_id += 1
+        peak_id = self.peak_id
+        if place[4] != peak_id:
+            place[2], place[3], place[4] = place[0], place[1], peak_id
         place[0] -= size
         place[1] -= count
-        self.current -= size
+        self.current = current - size
+
+    def settle(self) -> None:
+        """Number the peak that is not over."""
+        if self.current > self.peak:
+            self.peak = self.current
+            self.peak_id += 1
 
     def rows(self, view: str) -> Iterator[tuple[Any, int, int]]:
         for key, (size, count, peak_size, peak_count, peak_id, brief_size, brief_count) in self._places.items():
             if view == "temporary":
                 size, count = brief_size, brief_count
-            elif view == "peak" and peak_id == self._peak_id:
+            elif view == "peak" and peak_id == self.peak_id:
                 size, count = peak_size, peak_count
             if size:
                 yield key, size, max(count, 1)
@@ -324,10 +428,10 @@ class _Ledger:
         self._known_shares: dict[Any, _Shares] = {}
         """By stack and allocator, until a call begins or ends."""
         self._wanted = set(request.places) if request.places is not None else None
-        self._results: dict[Place | None, tuple[_Account, _Call | None]] = {}
+        self._results: dict[Place, tuple[_Account, _Call]] = {}
         self._everything = _Account() if self._wanted is None else None
         self.seen_calls = False
-        self.unended: frozenset[Place] = frozenset()
+        self._unended: frozenset[Place] = frozenset()
 
     def follow(self, records: Iterable[Any]) -> None:
         import memray
@@ -383,9 +487,11 @@ class _Ledger:
                 entry = table[address] = (size, found)
                 if temporary:
                     recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
-        self.unended = frozenset((call.slot, call.turn) for call in self._running.values())
+        self._unended = frozenset((call.slot, call.turn) for call in self._running.values())
         for call in list(self._running.values()):
             self._end(call)
+        for _, account, _ in self._accounts_asked_for():
+            account.settle()
 
     def _accounts(self, info: _StackInfo, tid: int, size: int) -> list[_Account]:
         """The accounts that an allocation goes to."""
@@ -457,34 +563,44 @@ class _Ledger:
             tops = tops[0].children
         return () if tops else tuple(chain)
 
-    def profiles(self) -> dict[Place | None, Profile]:
-        results: dict[Place | None, tuple[_Account, _Call | None]] = dict(self._results)
-        if self._everything is not None:
-            results[None] = (self._everything, None)
-        return {place: self._profile(account, call) for place, (account, call) in results.items()}
-
-    def _profile(self, account: _Account, call: _Call | None) -> Profile:
-        return Profile(
-            peak=account.peak,
-            alive_at_end=account.current,
-            allocations=account.allocations,
-            rows={view: self._rows(account, call, view) for view in self._request.views},
+    def figures(self) -> tuple[Figures, ...]:
+        """The accounts' totals."""
+        return tuple(
+            Figures(
+                path=self._request.path,
+                place=place,
+                peak=account.peak,
+                alive_at_end=account.current,
+                allocations=account.allocations,
+                ended=place not in self._unended,
+            )
+            for place, account, _ in self._accounts_asked_for()
         )
 
-    def _rows(self, account: _Account, call: _Call | None, view: str) -> tuple[Row, ...]:
-        merged: dict[tuple[Stack, int], list[int]] = {}
-        for (stack_id, allocator), size, count in account.rows(view):
-            total = merged.setdefault((_cut(self._stacks[stack_id], call), allocator), [0, 0])
-            total[0] += size
-            total[1] += count
-        return tuple(Row(stack, allocator, size, count) for (stack, allocator), (size, count) in merged.items())
+    def rows(self) -> dict[str, tuple[Row, ...]]:
+        """The accounts by place in the code, all of them summed, for each view."""
+        return {
+            view: add_rows(
+                Row(_cut(self._stacks[stack_id], call), allocator, size, count)
+                for place, account, call in self._accounts_asked_for()
+                if not (place in self._unended and place in self._request.complete)
+                for (stack_id, allocator), size, count in account.rows(view)
+            )
+            for view in self._request.views
+        }
+
+    def _accounts_asked_for(self) -> Iterator[tuple[Place | None, _Account, _Call | None]]:
+        for place, (account, call) in self._results.items():
+            yield place, account, call
+        if self._everything is not None:
+            yield None, self._everything, None
 
     def cut_for_request(self, stack: Stack) -> Stack | None:
         """The stack from its call's frame on, or None where it is not in any call that was asked for."""
         info = _inspect(stack)
         if info.marker is not None:
             return None
-        calls = [call for _, call in self._results.values() if call is not None]
+        calls = [call for _, call in self._results.values()]
         if self._everything is not None:
             return _cut(info, None) if info.slots else None
         for call in calls:

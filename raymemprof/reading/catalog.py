@@ -5,26 +5,47 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
+import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cache, cached_property
 from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar
 
+from .. import cluster, ray_runtime
 from .. import journal as contract
-from .. import ray_runtime
 from ..errors import CaptureError
 from ..rows import Rows, show_bytes, show_seconds
-from . import deaths
+from . import deaths, serving
 
-__all__ = ["Call", "Calls", "Capture", "Captures", "Evidence", "calls", "captures", "folders_of"]
+__all__ = [
+    "Call",
+    "Calls",
+    "Capture",
+    "Captures",
+    "Evidence",
+    "Filters",
+    "Journal",
+    "Place",
+    "Source",
+    "calls",
+    "captures",
+    "folders_of",
+    "journals",
+    "list_calls",
+    "names",
+    "place_here",
+]
 
 Source = str | os.PathLike[str] | None
 
 STATUSES = ("running", "finished", "failed", "cancelled", "killed")
 _MOST_NAMES = 10
+_RECENTLY = 3600.0
+"""Seconds for which a process may have written nothing although it is there."""
 KINDS = ("task", "actor", "method", "block")
 _TEXTS = ("name", "kind", "task_id", "actor_id", "job_id")
 
@@ -56,6 +77,8 @@ class Capture:
     node_id: str | None
     worker_id: str | None
     calls: int
+    lies_on: str | None = field(default=None, repr=False, compare=False)
+    """The node that the file lies on, where the cluster was asked."""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -106,6 +129,8 @@ class Call:
     note: str | None
     place: tuple[int, int] | None = field(default=None, repr=False)
     """Where in the capture it is: slot and turn."""
+    lies_on: str | None = field(default=None, repr=False, compare=False)
+    """The node that its capture lies on, where the cluster was asked."""
 
 
 class Calls(Rows[Call]):
@@ -124,8 +149,10 @@ class Calls(Rows[Call]):
         ("after", lambda call: show_bytes(call.memory_after), True),
         ("pid", lambda call: str(call.pid), True),
         ("task", lambda call: _short(call.task_id, call.attempt), False),
+        ("node", lambda call: _short_id(call.node_id), False),
         ("note", lambda call: call.error or call.note or "", False),
     )
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
     expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
 
 
@@ -141,7 +168,9 @@ class Captures(Rows[Capture]):
         ("size", lambda capture: show_bytes(capture.size), True),
         ("calls", lambda capture: str(capture.calls), True),
         ("pid", lambda capture: str(capture.pid or ""), True),
+        ("node", lambda capture: _short_id(capture.node_id), False),
     )
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
 
 
 def calls(
@@ -158,8 +187,9 @@ def calls(
     """Return the calls that were recorded, in the order in which they began.
 
     Args:
-        source: a folder, or a journal or capture in one; None for the Ray session this process is connected to, else
-            the session on this machine, or the folder that is used outside Ray, that was recorded to last.
+        source: a folder, or a journal or capture in one; None for all nodes of the cluster that this process is
+            connected to, else the session on this machine, or the folder that is used outside Ray, that was recorded
+            to last.
         name: only calls of this name: `task`, `Actor.method`, the last parts of a longer one, or with `*`.
         status: only "running", "finished", "failed", "cancelled" or "killed" ones.
         kind: only "task", "actor", "method" or "block".
@@ -169,7 +199,8 @@ def calls(
         node_id: only this Ray node's. Of each id the beginning is enough.
 
     Returns:
-        A sequence of `Call`, which prints as a table and has `to_pandas()`.
+        A sequence of `Call`, which prints as a table and has `to_pandas()`. Nodes that did not answer are named below
+        the table and in its `missing`.
 
     Raises:
         FileNotFoundError: `source` does not exist.
@@ -184,28 +215,106 @@ def calls(
     """
     _check("status", status, STATUSES)
     _check("kind", kind, KINDS)
+    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
+    if source is None and cluster.is_connected():
+        answers = _ask_nodes(_calls_there, filters)
+        listings = list(answers.by_node.values())
+        caption, missing = _caption_of(answers), answers.missing
+    else:
+        folders = folders_of(source)
+        listings = [list_calls(Place(source, tuple(folders)), filters)]
+        caption, missing = _caption(folders), ()
+    found = [call for listing, _ in listings for call in listing]
+    if len(listings) > 1:  # what a node recorded that is gone is told by each that shares its folder
+        found = list(
+            {(call.worker_id, call.pid, call.started_at, call.name, call.place): call for call in found}.values()
+        )
+    found.sort(key=lambda call: call.started_at)
+    if not found:
+        names = {name for _, names in listings for name in names}
+        caption = f"{caption}: {_some(names)}" if names else caption
+    return Calls(found, caption, missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What `calls` was asked for; None for what may be anything."""
+
+    name: str | None = None
+    status: str | None = None
+    kind: str | None = None
+    task_id: str | None = None
+    actor_id: str | None = None
+    job_id: str | None = None
+    node_id: str | None = None
+
+    def fit(self, call: Call) -> bool:
+        """Whether a call is one of those."""
+        return (
+            (self.name is None or names(self.name, call.name))
+            and (self.status is None or call.status == self.status)
+            and (self.kind is None or call.kind == self.kind)
+            and _begins(call.task_id, self.task_id)
+            and _begins(call.actor_id, self.actor_id)
+            and _begins(call.job_id, self.job_id)
+            and _begins(call.node_id, self.node_id)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look, and for whose recordings: nodes may share a folder, and each tells of its own."""
+
+    source: Source
+    folders: tuple[Path, ...]
+    node_id: str | None = None
+    """The node that looks, where the cluster was asked."""
+    others: frozenset[str] = frozenset()
+    """The nodes that are asked as well."""
+
+    def is_told_here(self, recorded_on: str | None) -> bool:
+        """Whether what a node recorded is told of here: its own tells, or where that is gone, any that can."""
+        return recorded_on not in self.others or recorded_on == self.node_id
+
+
+def _ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers:
+    """Have each node list what was recorded on it."""
+    living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
+    return cluster.on_each_node(function, filters, living, node_id=filters.node_id)
+
+
+def place_here(living: frozenset[str]) -> Place:
+    """What a node tells of when it is asked together with all that live."""
+    return Place(None, tuple(serving.folders()), cluster.here(), living)
+
+
+def _calls_there(filters: Filters, living: frozenset[str]) -> tuple[list[Call], set[str]]:
+    return list_calls(place_here(living), filters)
+
+
+def _captures_there(filters: Filters, living: frozenset[str]) -> list[Capture]:
+    return _list_captures(place_here(living), filters)
+
+
+def _caption_of(answers: cluster.Answers) -> str:
+    if len(answers.by_node) == 1:
+        own = cluster.here()
+        return _caption(serving.folders()) if own in answers.by_node else "on one node"
+    return f"on {len(answers.by_node)} nodes"
+
+
+def list_calls(place: Place, filters: Filters) -> tuple[list[Call], set[str]]:
+    """Return the calls that fit, and the names of all there are."""
     found: list[Call] = []
     names: set[str] = set()
-    folders = folders_of(source)
-    for journal in _journals(source, folders):
+    for journal in journals(place):
         there = list(journal.calls())
         names.update(call.name for call in there)
-        found.extend(
-            call
-            for call in there
-            if (name is None or _names(name, call.name))
-            and (status is None or call.status == status)
-            and (kind is None or call.kind == kind)
-            and _begins(call.task_id, task_id)
-            and _begins(call.actor_id, actor_id)
-            and _begins(call.job_id, job_id)
-            and _begins(call.node_id, node_id)
-        )
-    only = _only_capture(source)
+        found.extend(call for call in there if filters.fit(call))
+    only = _only_capture(place.source)
     if only is not None:
         found = [call for call in found if call.capture == only]
-    found.sort(key=lambda call: call.started_at)
-    return Calls(found, _caption(folders) if found or not names else f"{_caption(folders)}: {_some(names)}")
+    return found, names
 
 
 def captures(
@@ -234,29 +343,47 @@ def captures(
         >>> raymemprof.captures("/tmp/raymemprof-example")[-1].path.suffix
         '.bin'
     """
-    filters = {"name": name, "status": status, "kind": kind, "task_id": task_id}
-    filters |= {"actor_id": actor_id, "job_id": job_id, "node_id": node_id}
+    _check("status", status, STATUSES)
+    _check("kind", kind, KINDS)
+    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
+    if source is None and cluster.is_connected():
+        answers = _ask_nodes(_captures_there, filters)
+        found = {capture.path.name: capture for listing in answers.by_node.values() for capture in listing}
+        kept = list(found.values())
+        caption, missing = _caption_of(answers), answers.missing
+    else:
+        folders = folders_of(source)
+        kept = _list_captures(Place(source, tuple(folders)), filters)
+        caption, missing = _caption(folders), ()
+    kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
+    return Captures(kept, caption, missing)
+
+
+def _list_captures(place: Place, filters: Filters) -> list[Capture]:
     wanted = None
-    if any(value is not None for value in filters.values()):
-        wanted = {call.capture for call in calls(source, **filters)}
-    folders = folders_of(source)
+    if filters != Filters():
+        wanted = {call.capture for call in list_calls(place, filters)[0]}
     known: dict[Path, Capture] = {}
-    for journal in _journals(source, folders):
-        known.update({capture.path: capture for capture in journal.captures()})
-    for folder in folders:
+    elsewhere: set[Path] = set()
+    for journal in journals(replace(place, others=frozenset())):
+        there = {capture.path: capture for capture in journal.captures()}
+        if place.is_told_here(journal.node_id):
+            known.update(there)
+        else:
+            elsewhere.update(there)
+    for folder in place.folders:
         for name in os.listdir(folder):
             path = folder / name
-            if contract.is_capture(name) and path not in known:
+            parent = path.with_suffix("") if path.suffix != ".bin" else path
+            if contract.is_capture(name) and path not in known and not {path, parent} & elsewhere:
                 with contextlib.suppress(FileNotFoundError):  # removed since the folder was listed
-                    known[path] = _unknown(path, known)
-    only = _only_capture(source)
-    kept = [
+                    known[path] = _unknown(path, known, place.node_id)
+    only = _only_capture(place.source)
+    return [
         capture
         for path, capture in known.items()
         if (wanted is None or path in wanted) and (only is None or path == only)
     ]
-    kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
-    return Captures(kept, _caption(folders))
 
 
 def _some(names: set[str]) -> str:
@@ -270,7 +397,8 @@ def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:
         raise ValueError(f"{what}={value!r} is none of {', '.join(values)}.")
 
 
-def _names(pattern: str, name: str) -> bool:
+def names(pattern: str, name: str) -> bool:
+    """Whether a call's name is one that was asked for: it, the last parts of it, or a pattern."""
     if name == pattern or name.endswith(f".{pattern}"):
         return True
     return fnmatch.fnmatchcase(name, pattern) if any(c in pattern for c in "*?[") else False
@@ -285,6 +413,10 @@ def _short(task_id: str | None, attempt: int | None) -> str:
         return ""
     own = task_id.removeprefix("f" * 16)  # an actor's creation has the actor's id after these
     return f"{own[:8]}…" + (f" attempt {attempt}" if attempt else "")
+
+
+def _short_id(node_id: str | None) -> str:
+    return f"{node_id[:8]}…" if node_id else ""
 
 
 def _caption(folders: list[Path]) -> str:
@@ -302,7 +434,7 @@ def folders_of(source: Source, only_recorded: bool = True) -> list[Path]:
         if not path.is_dir():
             return [path.parent]
         logs = path / "logs"  # of a Ray session, whose folder people name as well
-        return [logs if logs.is_dir() and not any(map(_is_journal, os.listdir(path))) else path]
+        return [logs if logs.is_dir() and not any(map(contract.is_journal, os.listdir(path))) else path]
     connected = ray_runtime.logs_directory()
     if connected is not None:
         return [connected]
@@ -328,7 +460,7 @@ def _newest_on_this_machine(only_recorded: bool) -> list[Path]:
 def _last_written(folder: Path, only_recorded: bool) -> float:
     """When a folder was recorded to, or written to at all, last; 0 where it never was."""
     try:
-        names = [entry for entry in os.scandir(folder) if _is_journal(entry.name) or not only_recorded]
+        names = [entry for entry in os.scandir(folder) if contract.is_journal(entry.name) or not only_recorded]
         return max((entry.stat().st_mtime for entry in names), default=0.0)
     except OSError:
         return 0.0
@@ -339,34 +471,39 @@ def _only_capture(source: Source) -> Path | None:
     if source is None:
         return None
     path = Path(source).absolute()
-    return path if path.is_file() and not _is_journal(path.name) else None
+    return path if path.is_file() and not contract.is_journal(path.name) else None
 
 
-def _is_journal(name: str) -> bool:
-    return name.startswith(contract.PREFIX) and name.endswith(".jsonl")
-
-
-def _journals(source: Source, folders: list[Path]) -> Iterator[_Journal]:
+def journals(place: Place) -> Iterator[Journal]:
     """Yield the journals of the folders, or the one journal that the source names."""
-    if source is not None and _is_journal(Path(source).name):
-        paths: Iterable[Path] = [Path(source).absolute()]
+    if place.source is not None and contract.is_journal(Path(place.source).name):
+        paths: Iterable[Path] = [Path(place.source).absolute()]
     else:
-        paths = (folder / name for folder in folders for name in sorted(os.listdir(folder)) if _is_journal(name))
+        paths = (
+            folder / name
+            for folder in place.folders
+            for name in sorted(os.listdir(folder))
+            if contract.is_journal(name)
+        )
     evidence = cache(Evidence)
     for path in paths:
         try:
-            yield _Journal(path, evidence)
+            journal = Journal(path, evidence, place.node_id)
         except FileNotFoundError:
             continue  # removed since the folder was listed
         except OSError as error:
             raise CaptureError(path, f"it cannot be read: {error.strerror}.") from None
+        if place.is_told_here(journal.node_id):
+            yield journal
 
 
-class _Journal:
+class Journal:
     """One process's journal, read whole."""
 
-    def __init__(self, path: Path, evidence: Callable[[Path], Evidence]) -> None:
+    def __init__(self, path: Path, evidence: Callable[[Path], Evidence], lies_on: str | None) -> None:
+        self.path = path
         self._folder = path.parent
+        self._lies_on = lies_on
         self._process: dict[str, Any] = {}
         self._begins: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, dict[str, Any]] = {}
@@ -385,6 +522,9 @@ class _Journal:
 
     def _take(self, line: dict[str, Any]) -> None:
         event = line["event"]
+        capture = line.get("capture")
+        if capture is not None and not (contract.is_ours(capture) and contract.is_capture(capture)):
+            raise TypeError  # a name that would lead out of the folder
         if event == "begin":
             if not all(isinstance(line[key], (str, NoneType)) for key in _TEXTS):
                 raise TypeError
@@ -401,7 +541,22 @@ class _Journal:
         elif event == "process":
             self._process = line
 
+    @property
+    def may_be_running(self) -> bool:
+        """Whether its process may still write; of another machine's that shares the folder nobody here can tell."""
+        if self._process.get("host") in (None, socket.gethostname()):
+            return contract.is_alive(self._process)
+        written = [self.path, *(self._folder / name for name in self._opens if name not in self._closes)]
+        return any(path.exists() and time.time() - path.stat().st_mtime < _RECENTLY for path in written)
+
+    @property
+    def node_id(self) -> str | None:
+        """The node that recorded it."""
+        node_id = self._process.get("node_id")
+        return node_id if isinstance(node_id, str) else None
+
     def calls(self) -> Iterator[Call]:
+        """Yield the calls, in the order in which they began."""
         pid, node_id, worker_id = (self._process.get(key) for key in ("pid", "node_id", "worker_id"))
         for number, begin in self._begins.items():
             try:
@@ -434,6 +589,7 @@ class _Journal:
                     self._capture(begin.get("capture")),
                     begin.get("note") or (end or {}).get("note"),
                     None if slot is None else (slot, begin["turn"]),
+                    self._lies_on,
                 )
             except (KeyError, TypeError, ValueError, OverflowError, OSError):  # fromtimestamp raises all of these
                 continue
@@ -448,6 +604,7 @@ class _Journal:
         return self._exists[name]
 
     def captures(self) -> Iterator[Capture]:
+        """Yield the captures that are still there."""
         counts: dict[str, int] = {}
         for begin in self._begins.values():
             if isinstance(begin.get("capture"), str):
@@ -475,6 +632,7 @@ class _Journal:
             node_id=self._process.get("node_id"),
             worker_id=self._process.get("worker_id"),
             calls=calls,
+            lies_on=self._lies_on,
         )
 
     def _unfinished(self) -> tuple[str, str | None]:
@@ -529,7 +687,7 @@ class Evidence:
             return "unknown", None, None
 
 
-def _unknown(path: Path, known: dict[Path, Capture]) -> Capture:
+def _unknown(path: Path, known: dict[Path, Capture], lies_on: str | None) -> Capture:
     """A capture that no journal opened: its journal is gone, or a forked child of a traced process wrote it."""
     parent = known.get(path.with_suffix("")) if path.suffix != ".bin" else None
     pid = path.suffix[1:] if path.suffix != ".bin" else path.stem.rpartition("-")[0].rpartition("-")[2]
@@ -541,7 +699,8 @@ def _unknown(path: Path, known: dict[Path, Capture]) -> Capture:
         closed_at=None,
         native=parent.native if parent else False,
         pid=int(pid) if pid.isdigit() else None,
-        node_id=parent.node_id if parent else None,
+        node_id=parent.node_id if parent else lies_on,
         worker_id=parent.worker_id if parent else None,
         calls=0,
+        lies_on=lies_on,
     )

@@ -25,9 +25,12 @@ __all__ = ["Death", "cgroup_oom_kills", "how_it_ended", "kernel_kills", "raylet_
 _LOG_TAIL = 256 * 1024
 _LONGEST_LINE = 1024 * 1024
 _LONGEST_RECORD = 500
-_EVENTS = (b"Out of Memory", b"RAY_WORKER_FAILURE")
 _KILLS = (b"Selected to kill: (", b"memory used=")
-_DIED = re.compile(r"Worker ID: ([0-9a-f]{56}) Node ID: .*?Worker PID: (\d+) ")
+_DIED = re.compile(
+    rb"Worker ID: ([0-9a-f]{56}) Node ID: [^:]*:[^:]*:[^:]*?Worker PID: (\d+) "
+    rb'.*"timestamp":(\d{1,12})}\s*$',
+    re.DOTALL,
+)
 _TIME = re.compile(rb"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ ")
 _KERNEL = re.compile(
     r"(?:Out of memory|out of memory)[^\n]*?: Killed process (\d+) \((.*?)\) total-vm:\d+kB, anon-rss:(\d+)kB"
@@ -65,7 +68,7 @@ def raylet_deaths(logs: Path) -> Iterator[Death]:
 
 def _from_events(events: Path) -> Iterator[Death]:
     for line in _lines(events, "event_RAYLET*.log*"):
-        if any(label in line for label in _EVENTS):
+        if b"RAY_WORKER_FAILURE" in line or b"Out of Memory" in line:
             yield from _event(line)
 
 
@@ -102,17 +105,18 @@ def _rotation(path: Path) -> tuple[int, str]:
 
 
 def _event(line: bytes) -> Iterator[Death]:
+    died = None if b"NODE_OUT_OF_MEMORY" in line else _DIED.search(line)
+    if died:  # most lines of a long log: nothing else that they say is wanted
+        when = datetime.fromtimestamp(int(died[3]), timezone.utc)
+        yield Death(when, "unknown", int(died[2]), worker_id=died[1].decode())
+        return
     try:
         event = json.loads(line)
         when = datetime.fromtimestamp(float(event["timestamp"]), timezone.utc)
-        died = None if b"NODE_OUT_OF_MEMORY" in line else _DIED.search(event["message"])
-        message = None if died else parse(event["message"])
+        message = parse(event["message"])
     except (ValueError, KeyError, TypeError, OverflowError, OSError):
         return
-    if died:  # most lines of a long log: what else they say is the same in each of them
-        yield Death(when, "unknown", int(died[2]), worker_id=died[1])
-    elif message is not None:
-        yield from _victims(when, message)
+    yield from _victims(when, message)
 
 
 def _victims(when: datetime, message: Message) -> Iterator[Death]:

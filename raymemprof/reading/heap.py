@@ -12,9 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..rows import Rows, show_bytes
-from .analysis import Profile, Row, Stack
-from .targets import Target, read_target
+from ..rows import Rows, first_few, show_bytes
+from .analysis import Stack
+from .targets import PerName, Reading, Target, read_target
 
 _NATIVE_SUFFIXES = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxi", ".rs", ".s", ".so", ".dylib"}
 
@@ -34,6 +34,7 @@ class Line:
         line: its number.
         bytes: what it had allocated and not freed, at the peak or at the end.
         allocations: in how many allocations.
+        mean: the bytes of one call on average, where many were summed.
     """
 
     function: str
@@ -41,6 +42,7 @@ class Line:
     line: int
     bytes: int
     allocations: int
+    mean: int
 
 
 class Lines(Rows[Line]):
@@ -51,6 +53,7 @@ class Lines(Rows[Line]):
         ("function", lambda line: line.function, False),
         ("line", lambda line: f"{line.file}:{line.line}", False),
         ("bytes", lambda line: show_bytes(line.bytes), True),
+        ("a call", lambda line: show_bytes(line.mean) if line.mean != line.bytes else "", True),
         ("allocations", lambda line: f"{line.allocations:,}", True),
     )
 
@@ -68,6 +71,8 @@ class Heap:
         killed: whether it is of calls that were killed.
         at_peak: every line, by what it held at the peak.
         at_end: every line, by what was left of it at the end.
+        by_name: the calls by name, each with `name`, `calls`, `peak` (the sum of each one's own) and `mean`.
+        missing: a sentence for each capture or node that could not be read, and is not in this.
     """
 
     title: str
@@ -78,6 +83,8 @@ class Heap:
     killed: bool
     at_peak: Lines
     at_end: Lines
+    by_name: tuple[PerName, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def top(self, n: int = 10, view: str | None = None) -> Lines:
         """Return the `n` lines that held most at the peak; of calls that were killed, when they died.
@@ -95,19 +102,27 @@ class Heap:
         return lines[:n]  # type: ignore[return-value]
 
     def summary(self) -> str:
-        """Return the figures in one line."""
+        """Return the figures in a line, then one for each name where there are many calls, and for what is missing."""
         of = "the sum of each one's own peak is" if self.calls > 1 else "peak"
-        return (
+        lines = [
             f"{self.title}: {of} {show_bytes(self.peak)}, {show_bytes(self.alive_at_end)} alive at the end, "
             f"{self.allocations:,} allocations"
-        )
+        ]
+        if self.calls > 1:
+            lines += [
+                f"{one.name}: {one.calls} call{'s' * (one.calls != 1)}, {show_bytes(one.peak)} in all, "
+                f"{show_bytes(one.mean)} a call"
+                for one in self.by_name
+            ]
+        return "\n".join([*lines, *first_few(self.missing)])
 
     def __repr__(self) -> str:
         return f"{self.summary()}\n{self.top()!r}"
 
     def _repr_html_(self) -> str:
         """Return the figures and the lines as a notebook shows them."""
-        return f"<div>{html.escape(self.summary())}</div>{self.top()._repr_html_()}"
+        lines = "".join(f"<div>{html.escape(line)}</div>" for line in self.summary().splitlines())
+        return f"{lines}{self.top()._repr_html_()}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures and the lines, for JSON."""
@@ -118,6 +133,8 @@ class Heap:
             "allocations": self.allocations,
             "calls": self.calls,
             "killed": self.killed,
+            "by_name": list(self.by_name),
+            "missing": list(self.missing),
             "lines": list(self.top(len(self.at_peak) + len(self.at_end))),
         }
 
@@ -147,24 +164,25 @@ def heap(target: Target) -> Heap:
     reading = read_target(target, ("peak", "leaks"))
     return Heap(
         title=reading.title,
-        peak=sum(profile.peak for profile in reading.profiles),
-        alive_at_end=sum(profile.alive_at_end for profile in reading.profiles),
-        allocations=sum(profile.allocations for profile in reading.profiles),
-        calls=len(reading.profiles),
+        peak=reading.peak,
+        alive_at_end=reading.alive_at_end,
+        allocations=reading.allocations,
+        calls=reading.count,
         killed=reading.killed,
-        at_peak=_by_line(reading.profiles, "peak"),
-        at_end=_by_line(reading.profiles, "leaks"),
+        at_peak=_by_line(reading, "peak"),
+        at_end=_by_line(reading, "leaks"),
+        by_name=reading.names,
+        missing=reading.missing,
     )
 
 
-def _by_line(profiles: tuple[Profile, ...], view: str) -> Lines:
+def _by_line(reading: Reading, view: str) -> Lines:
     found: dict[tuple[str, str, int], list[int]] = {}
-    rows: list[Row] = [row for profile in profiles for row in profile.rows[view]]
-    for row in rows:
+    for row in reading.rows[view]:
         total = found.setdefault(_guilty(row.stack), [0, 0])
         total[0] += row.bytes
         total[1] += row.allocations
-    lines = [Line(*frame, size, count) for frame, (size, count) in found.items()]
+    lines = [Line(*frame, size, count, round(size / reading.count)) for frame, (size, count) in found.items()]
     return Lines(sorted(lines, key=lambda line: -line.bytes))
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .analysis import Row, Stack
+from ..rows import show_bytes
+from .analysis import Stack
 from .targets import Reading, Target, read_target
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ class Report:
         path: the file.
         kind: "flamegraph", "table" or "speedscope".
         title: what it is of.
+        missing: a sentence for each capture or node that could not be read, and is not in this.
     """
 
     path: Path
     kind: str
     title: str
+    missing: tuple[str, ...] = ()
 
     def open(self) -> None:
         """Show the report in a web browser."""
@@ -54,12 +57,13 @@ class Report:
     def _repr_html_(self) -> str:
         """Return the report as a notebook shows it: all of it, inline, needing no file beside the notebook."""
         name = html.escape(str(self.path))
+        missing = "".join(f'<div style="font-size:small">{html.escape(text)}</div>' for text in self.missing)
         if self.kind == "speedscope":
-            return f"<div>{html.escape(self.title)}: <code>{name}</code>, to be opened with speedscope.</div>"
+            return f"<div>{html.escape(self.title)}: <code>{name}</code>, to be opened with speedscope.</div>{missing}"
         page = self.path.read_text(encoding="utf-8").replace("<head>", f"<head>{_ZOOM_INLINE}", 1)
         content = html.escape(page, quote=True)
         return (
-            f'<div style="font-size:small">{html.escape(self.title)} · <code>{name}</code></div>'
+            f'<div style="font-size:small">{html.escape(self.title)} · <code>{name}</code></div>{missing}'
             f'<iframe srcdoc="{content}" width="100%" height="{_HEIGHT}" style="border:1px solid #ccc" '
             f'title="{html.escape(self.title, quote=True)}" sandbox="allow-scripts allow-same-origin allow-popups '
             'allow-downloads allow-modals"></iframe>'
@@ -207,18 +211,7 @@ class _Record:
 
 
 def _records(reading: Reading, view: str) -> Iterable[Any]:
-    """The rows of all profiles, those of the same place summed."""
-    merged: dict[tuple[Stack, int], _Record] = {}
-    rows: Iterable[Row] = (row for profile in reading.profiles for row in profile.rows[view])
-    for row in rows:
-        key = (row.stack, row.allocator)
-        record = merged.get(key)
-        if record is None:
-            merged[key] = _Record(row.stack, row.allocator, row.bytes, row.allocations)
-        else:
-            record.size += row.bytes
-            record.n_allocations += row.allocations
-    return list(merged.values())
+    return [_Record(row.stack, row.allocator, row.bytes, row.allocations) for row in reading.rows[view]]
 
 
 def _temporal_records(reading: Reading) -> Iterable[Any]:
@@ -255,18 +248,10 @@ def _metadata(reading: Reading) -> Metadata:
     return Metadata(
         start_time=reading.started_at,
         end_time=reading.ended_at,
-        total_allocations=sum(profile.allocations for profile in reading.profiles),
-        total_frames=len(
-            {
-                frame
-                for profile in reading.profiles
-                for rows in profile.rows.values()
-                for row in rows
-                for frame in row.stack
-            }
-        ),
-        peak_memory=sum(profile.peak for profile in reading.profiles),
-        command_line=reading.title,
+        total_allocations=reading.allocations,
+        total_frames=len({frame for rows in reading.rows.values() for row in rows for frame in row.stack}),
+        peak_memory=reading.peak,
+        command_line=_caption(reading),
         pid=reading.pid,
         main_thread_id=_MERGED_THREADS,
         python_allocator=reading.allocator,
@@ -310,14 +295,21 @@ def _write(
                 inverted=False,
                 no_web=offline,
             )
-            file.write(_titled(page.getvalue(), reading.title) if suffix == "html" else page.getvalue())
+            file.write(_titled(page.getvalue(), _caption(reading)) if suffix == "html" else page.getvalue())
             file.flush()
             os.chmod(file.name, 0o644)
             os.replace(file.name, path)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
-    return Report(path, kind, reading.title)
+    return Report(path, kind, _caption(reading), reading.missing)
+
+
+def _caption(reading: Reading) -> str:
+    """Say what a report is of; of many, what one has on average, and how many are not in it."""
+    mean = f", {show_bytes(round(reading.peak / reading.count))} each on average" if reading.count > 1 else ""
+    missing = f" (not in it: {len(reading.missing)} that could not be read)" if reading.missing else ""
+    return f"{reading.title}{mean}{missing}"
 
 
 def _titled(page: str, title: str) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, Union
 
+from .. import cluster
+from .. import journal as contract
 from ..errors import CaptureError
-from .analysis import Place, Profile, Request, Result, Snapshot, TemporalRow
+from ..progress import progress
+from . import serving
+from .analysis import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow, add_answers
 from .catalog import Call, Capture
-from .processes import read
+from .processes import MOST_ON_A_NODE, read
 
-__all__ = ["Reading", "Target", "read_target"]
+__all__ = ["PerName", "Reading", "Target", "places_of", "read_target"]
 
 Target: TypeAlias = Union[
     str, "os.PathLike[str]", Capture, Call, Iterable[Union[str, "os.PathLike[str]", Capture, Call]]
@@ -25,8 +30,18 @@ _LONGEST_COMMAND = 100
 
 
 @dataclass(frozen=True, slots=True)
+class PerName:
+    """The calls of one name that a target has: how many, the sum of each one's own peak, in bytes, and its mean."""
+
+    name: str
+    calls: int
+    peak: int
+    mean: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """What a target allocated: one profile for each call, or capture, that it names."""
+    """What a target allocated, summed over the calls, or captures, that it names."""
 
     title: str
     """What it is, in a few words."""
@@ -35,7 +50,16 @@ class Reading:
     stem: str
     """The same, fit for a file's name."""
     paths: tuple[Path, ...]
-    profiles: tuple[Profile, ...]
+    """The captures, as far as they lie here."""
+    missing: tuple[str, ...]
+    """A sentence for each capture or node that could not be read."""
+    names: tuple[PerName, ...]
+    """The calls by name; none where whole captures were named."""
+    count: int
+    peak: int
+    alive_at_end: int
+    allocations: int
+    rows: dict[str, tuple[Row, ...]]
     snapshots: tuple[Snapshot, ...]
     """Of the process while the target ran; none where the target is of several captures."""
     pid: int
@@ -48,130 +72,233 @@ class Reading:
     high_water_marks: tuple[int, ...] | None
 
 
-@dataclass(slots=True)
-class _Wanted:
-    whole: bool = False
-    calls: list[Call] | None = None
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One thing that a target names: a call, or a whole capture."""
+
+    path: Path
+    node_id: str | None
+    """The node that the capture lies on; None where it can be read here."""
+    call: Call | None
 
 
 def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) -> Reading:
-    """Read what a target names.
+    """Read what a target names, where it lies.
 
     Raises:
-        CaptureError: a capture cannot be read, or does not hold the call.
+        CaptureError: a capture cannot be read, or does not hold the call. Of several it is named in `missing`, and
+            raised only where none can be read.
         FileNotFoundError: there is no such file.
         TypeError: `target` is none of the things it may be.
         ValueError: it names nothing, or more than one capture for a temporal report.
     """
-    calls, paths = _sort(target)
-    wanted: dict[Path, _Wanted] = {}
-    for path in paths:
-        wanted.setdefault(path, _Wanted()).whole = True
-    for call in calls:
-        assert call.capture is not None and call.place is not None
-        entry = wanted.setdefault(call.capture, _Wanted())
-        entry.calls = [*(entry.calls or ()), call]
-    if temporal and (len(wanted) != 1 or len(calls) > 1):
+    items = list(dict.fromkeys(_items(target)))
+    requests = _requests(items, views, temporal)
+    if temporal and (len(items) > 1):
         raise ValueError("a temporal report is of one call or one capture: give a single one.")
-    requests: list[Request] = []
-    for path, entry in wanted.items():
-        if entry.whole:
-            requests.append(Request(str(path), None, views, temporal))
-        if entry.calls is not None:
-            window = _window(entry.calls[0]) if temporal else None
-            places = tuple(call.place for call in entry.calls if call.place is not None)
-            requests.append(Request(str(path), places, views, temporal, window))
-    results = _all(requests)
-    for request, result in zip(requests, results, strict=True):
-        cut = [call for call in calls if str(call.capture) == request.path and call.place in result.unended]
-        if any(call.duration is not None and call.note is None for call in cut):
-            raise CaptureError(
-                request.path, "it ends before the call did: memray stopped writing, as it does when the disk is full."
-            )
-    profiles = [
-        _held(result, place, request)
-        for request, result in zip(requests, results, strict=True)
-        for place in (request.places if request.places is not None else (None,))
-    ]
-    first = results[0]
-    title, stem = _name(calls, paths, first)
+    answer, missing = _answer(requests)
+    found = {(figures.path, figures.place): figures for figures in (answer.sum.figures if answer.sum else ())}
+    read: list[tuple[_Item, Figures]] = []
+    failed = {failure.path for failure in answer.failures}
+    lost = {request.path for node in missing for request in requests[node.node_id]}
+    reasons = [(failure.path, failure.reason) for failure in answer.failures]
+    for item in items:
+        figures = found.get((str(item.path), item.call.place if item.call else None))
+        reason = _lack(item, figures)
+        if figures is not None and reason is None:
+            read.append((item, figures))
+        elif reason is not None and not {str(item.path)} & (failed | lost):
+            reasons.append((str(item.path), reason))
+    unlisted = [node for node in getattr(target, "missing", ()) if isinstance(node, cluster.MissingNode)]
+    sentences = [*dict.fromkeys(map(str, (*unlisted, *missing))), *(f"{path}: {reason}" for path, reason in reasons)]
+    if not read or answer.sum is None:
+        if reasons:
+            raise CaptureError(*reasons[0])
+        raise CaptureError(items[0].path, f"{sentences[0] if sentences else 'nothing of it can be read'}.")
+    return _reading(items, read, answer.sum, tuple(sentences), temporal)
+
+
+def _reading(
+    items: list[_Item], read: list[tuple[_Item, Figures]], found: Sum, missing: tuple[str, ...], temporal: bool
+) -> Reading:
+    calls = [item.call for item, _ in read if item.call is not None]
+    whole = [item.path for item, _ in read if item.call is None]
+    title, stem = _name(calls, whole, found)
     return Reading(
         title=title,
-        killed=bool(calls) and not paths and all(call.status == "killed" for call in calls),
+        killed=bool(calls) and not whole and all(call.status == "killed" for call in calls),
         stem=stem,
-        paths=tuple(wanted),
-        profiles=tuple(profiles),
-        snapshots=_snapshots(first, calls, temporal) if len(results) == 1 else (),
-        pid=first.pid,
-        native=any(result.native for result in results),
-        python_allocators=first.python_allocators,
-        allocator=first.allocator,
-        started_at=min([call.started_at for call in calls] or [result.started_at for result in results]),
-        ended_at=max([_ended(call, first) for call in calls] or [result.ended_at for result in results]),
-        temporal_rows=first.temporal_rows,
-        high_water_marks=first.high_water_marks,
+        paths=tuple(dict.fromkeys(item.path for item in items if item.node_id is None)),
+        missing=missing,
+        names=_per_name(read),
+        count=len(read),
+        peak=sum(figures.peak for _, figures in read),
+        alive_at_end=sum(figures.alive_at_end for _, figures in read),
+        allocations=sum(figures.allocations for _, figures in read),
+        rows=found.rows,
+        snapshots=_snapshots(found, calls, temporal),
+        pid=found.pid,
+        native=found.native,
+        python_allocators=found.python_allocators,
+        allocator=found.allocator,
+        started_at=min([call.started_at for call in calls] or [found.started_at]),
+        ended_at=max([_ended(call, found) for call in calls] or [found.ended_at]),
+        temporal_rows=found.temporal_rows,
+        high_water_marks=found.high_water_marks,
     )
 
 
-def _sort(target: object) -> tuple[list[Call], list[Path]]:
-    """Take a target apart into calls and the paths of whole captures."""
-    if isinstance(target, Call):
-        if target.capture is None or target.place is None:
-            why = target.note or "its capture is gone, removed by hand or to keep the disk budget"
-            raise CaptureError(target.name, f"this call has no capture to read: {why}.")
-        return [target], []
-    if isinstance(target, (str, os.PathLike)):
-        if not os.fspath(target):
-            raise ValueError("the path is empty; raymemprof.captures() lists the captures there are.")
-        path = Path(target).absolute()
-        if path.is_dir():
-            raise ValueError(f"{path} is a folder; raymemprof.captures() lists the captures in it.")
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"{path} does not exist; raymemprof.captures() lists the captures there are.")
-        if path.suffix == ".jsonl":
-            raise CaptureError(path, "it is a journal; the captures lie beside it and end in .bin.")
-        return [], [path]
+def places_of(target: Target) -> Iterator[tuple[str | None, Path]]:
+    """Yield where the captures lie that a target names: the node, None for this machine, and the path there."""
+    for item in _items(target):
+        yield item.node_id, item.path
+
+
+def _items(target: object) -> Iterator[_Item]:
+    """Take a target apart into calls and whole captures."""
+    if isinstance(target, (str, os.PathLike, Call, Capture)):
+        yield _item(target)
+        return
     if not isinstance(target, Iterable):
         raise TypeError(f"{target!r} is no path, Capture or Call, nor several of them.")
-    calls: list[Call] = []
-    paths: list[Path] = []
     untraced = 0
-    for item in target:
-        if isinstance(item, Call) and item.capture is None:
+    is_empty = True
+    for one in target:
+        if not isinstance(one, (str, os.PathLike, Call, Capture)):
+            raise TypeError(f"{one!r} is no path, Capture or Call.")
+        if isinstance(one, Call) and one.capture is None:
             untraced += 1
             continue
-        if not isinstance(item, (Call, str, os.PathLike)):
-            raise TypeError(f"{item!r} is no path, Capture or Call.")
-        more_calls, more_paths = _sort(item)
-        calls += more_calls
-        paths += more_paths
-    if not calls and not paths:
+        is_empty = False
+        yield _item(one)
+    if is_empty:
         raise ValueError(
             f"none of the {untraced} calls has a capture."
             if untraced
             else "there is nothing to read: no call, no capture."
         )
-    return calls, paths
 
 
-def _all(requests: list[Request]) -> list[Result]:
-    results = []
-    for answer in read(requests):
-        if isinstance(answer, CaptureError):
-            raise answer
-        results.append(answer)
-    return results
+def _item(target: str | os.PathLike[str] | Call | Capture) -> _Item:
+    if isinstance(target, Call):
+        if target.capture is None or target.place is None:
+            why = target.note or "its capture is gone, removed by hand or to keep the disk budget"
+            raise CaptureError(target.name, f"this call has no capture to read: {why}.")
+        return _Item(target.capture, _elsewhere(target.lies_on), target)
+    if isinstance(target, Capture):
+        return _Item(target.path, _elsewhere(target.lies_on), None)
+    if not os.fspath(target):
+        raise ValueError("the path is empty; raymemprof.captures() lists the captures there are.")
+    path = Path(target).absolute()
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; raymemprof.captures() lists the captures in it.")
+    if not os.path.exists(path):
+        node_id = _node_that_has(path.name)
+        if node_id is None:
+            raise FileNotFoundError(f"{path} does not exist; raymemprof.captures() lists the captures there are.")
+        return _Item(path, node_id, None)
+    if path.suffix == ".jsonl":
+        raise CaptureError(path, "it is a journal; the captures lie beside it and end in .bin.")
+    return _Item(path, None, None)
 
 
-def _held(result: Result, place: Place | None, request: Request) -> Profile:
+def _elsewhere(node_id: str | None) -> str | None:
+    """Return the node's id, unless it is this one, or nothing is known of a cluster."""
+    return node_id if node_id is not None and cluster.is_connected() and node_id != cluster.here() else None
+
+
+def _node_that_has(name: str) -> str | None:
+    """Return the other node of the cluster that a file of this name lies on."""
+    if not contract.is_capture(name) or not cluster.is_connected():
+        return None
+    answers = cluster.on_each_node(_has, name)
+    return next((node_id for node_id, has in answers.by_node.items() if has), None)
+
+
+def _has(name: str) -> bool:
     try:
-        return result.profiles[place]
-    except KeyError:
-        raise CaptureError(
-            request.path,
+        serving.path_of(name)
+    except CaptureError:
+        return False
+    return True
+
+
+def _requests(items: list[_Item], views: tuple[str, ...], temporal: bool) -> dict[str | None, list[Request]]:
+    """What to read, one request a capture for its calls and one for the whole of it, by node."""
+    wanted: dict[tuple[str | None, Path, bool], list[Call]] = {}
+    for item in items:
+        calls = wanted.setdefault((item.node_id, item.path, item.call is None), [])
+        if item.call is not None:
+            calls.append(item.call)
+    requests: dict[str | None, list[Request]] = {}
+    for (node_id, path, is_whole), calls in wanted.items():
+        places = None if is_whole else tuple(call.place for call in calls if call.place is not None)
+        complete = frozenset(call.place for call in calls if call.place is not None and _has_ended(call))
+        window = _window(calls[0]) if temporal and calls else None
+        requests.setdefault(node_id, []).append(Request(str(path), places, complete, views, temporal, window))
+    return requests
+
+
+def _answer(requests: dict[str | None, list[Request]]) -> tuple[Answer, tuple[cluster.MissingNode, ...]]:
+    """Have each node read what lies there, all of them at once, and sum the sums."""
+    away = {node_id: (asked,) for node_id, asked in requests.items() if node_id is not None}
+    answers: list[Answer] = []
+    with progress("reading", sum(map(len, requests.values()))) as done:
+        reply = cluster.on_nodes(
+            _read_there,
+            away,
+            longest=math.inf,  # how long a capture may take is the reader's business
+            meanwhile=lambda: answers.append(read(requests.get(None, []), done=done)),
+            answered=lambda node_id: done(len(requests[node_id])),
+        )
+    return add_answers([*answers, *reply.by_node.values()]), reply.missing
+
+
+def _read_there(requests: list[Request]) -> Answer:
+    """Read captures on the node where they lie. Each is named by its path there; only the name counts."""
+    failures = []
+    here = []
+    asked_as: dict[str, str] = {}
+    for request in requests:
+        try:
+            path = str(serving.path_of(Path(request.path).name))
+        except CaptureError as error:
+            failures.append(Failure(request.path, error.reason))
+        else:
+            asked_as[path] = request.path
+            here.append(replace(request, path=path))
+    answer = read(here, MOST_ON_A_NODE)
+    failures += [replace(failure, path=asked_as[failure.path]) for failure in answer.failures]
+    if answer.sum is None:
+        return Answer(None, tuple(failures))
+    figures = tuple(replace(one, path=asked_as[one.path]) for one in answer.sum.figures)
+    return Answer(replace(answer.sum, figures=figures), tuple(failures))
+
+
+def _lack(item: _Item, figures: Figures | None) -> str | None:
+    """Say why a capture does not tell what a call allocated; None where it does."""
+    if figures is None:
+        return (
             "it does not say where this call began: memray had stopped writing (is the disk full?), or a profiler of "
-            "the code's own had taken its place.",
-        ) from None
+            "the code's own had taken its place."
+        )
+    if item.call is not None and not figures.ended and _has_ended(item.call):
+        return "it ends before the call did: memray stopped writing, as it does when the disk is full."
+    return None
+
+
+def _has_ended(call: Call) -> bool:
+    """Whether the capture must hold the call's end."""
+    return call.duration is not None and call.note is None
+
+
+def _per_name(read: list[tuple[_Item, Figures]]) -> tuple[PerName, ...]:
+    found: dict[str, list[int]] = {}
+    for item, figures in read:
+        if item.call is not None:
+            found.setdefault(item.call.name, []).append(figures.peak)
+    names = [PerName(name, len(peaks), sum(peaks), round(sum(peaks) / len(peaks))) for name, peaks in found.items()]
+    return tuple(sorted(names, key=lambda one: -one.peak))
 
 
 def _window(call: Call) -> tuple[float, float]:
@@ -179,22 +306,22 @@ def _window(call: Call) -> tuple[float, float]:
     return start, (float("inf") if call.duration is None else start + call.duration)
 
 
-def _ended(call: Call, result: Result) -> datetime:
+def _ended(call: Call, found: Sum) -> datetime:
     if call.duration is not None:
         return call.started_at + timedelta(seconds=call.duration)
-    return max(result.ended_at, call.started_at)
+    return max(found.ended_at, call.started_at)
 
 
-def _snapshots(result: Result, calls: list[Call], temporal: bool) -> tuple[Snapshot, ...]:
+def _snapshots(found: Sum, calls: list[Call], temporal: bool) -> tuple[Snapshot, ...]:
     """The process's memory over the time of the calls; all of it for a temporal report, which counts in snapshots."""
     if not calls or temporal:
-        return result.snapshots
+        return found.snapshots
     spans = [_window(call) for call in calls]
     start, end = min(span[0] for span in spans), max(span[1] for span in spans)
-    return tuple(shot for shot in result.snapshots if start <= shot.time / 1e3 <= end)
+    return tuple(shot for shot in found.snapshots if start <= shot.time / 1e3 <= end)
 
 
-def _name(calls: list[Call], paths: list[Path], first: Result) -> tuple[str, str]:
+def _name(calls: list[Call], paths: list[Path], found: Sum) -> tuple[str, str]:
     if len(calls) == 1 and not paths:
         call = calls[0]
         who = f"task {call.task_id}, attempt {call.attempt}" if call.task_id else f"pid {call.pid}"
@@ -202,7 +329,7 @@ def _name(calls: list[Call], paths: list[Path], first: Result) -> tuple[str, str
         which = f"{call.task_id}-{call.attempt or 0}" if call.task_id else f"{call.pid}-{call.place[0]}-{call.place[1]}"
         return f"{call.name} ({who}, {call.status})", f"{_safe(call.name)}-{which}"
     if len(paths) == 1 and not calls:
-        return (first.command[:_LONGEST_COMMAND] if first.foreign else paths[0].name), paths[0].stem.removeprefix(
+        return (found.command[:_LONGEST_COMMAND] if found.foreign else paths[0].name), paths[0].stem.removeprefix(
             "raymemprof-"
         )
     names = sorted({call.name for call in calls} | {path.name for path in paths})

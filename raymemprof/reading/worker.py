@@ -1,4 +1,4 @@
-"""A reader process: takes requests on its standard input, and answers on its standard output, one after the other.
+"""A reader process: takes lists of requests on its standard input, and answers each on its standard output.
 
 memray's reader can crash on a damaged file, and take the process with it. This is the process it may take.
 """
@@ -12,10 +12,10 @@ import struct
 import sys
 from typing import BinaryIO
 
-__all__ = ["main", "receive", "send"]
+__all__ = ["IDLE_LIMIT", "main", "receive", "send"]
 
 _HEADER = struct.Struct("!Q")
-_IDLE_LIMIT = 20.0
+IDLE_LIMIT = 20.0
 """Seconds without a request after which the process ends."""
 
 
@@ -43,27 +43,20 @@ def receive(stream: BinaryIO) -> object:
 
 
 def main(memory_limit: int) -> None:
-    """Serve until the other side goes away or falls silent, using `memory_limit` bytes of address space at most."""
+    """Serve until the other side goes away or falls silent, using `memory_limit` bytes of memory at most."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that memray prints may come between the answers
-    if memory_limit and sys.platform == "linux":
+    if sys.platform == "linux":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (memory_limit, memory_limit))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from .analysis import analyse
+    from .analysis import answer
 
-    requests = os.fdopen(0, "rb", buffering=0)
-    while select.select([requests], [], [], _IDLE_LIMIT)[0]:
+    questions = os.fdopen(0, "rb", buffering=0)
+    while select.select([questions], [], [], IDLE_LIMIT)[0]:
         try:
-            request = receive(requests)
+            requests = receive(questions)
         except EOFError:
             return
-        answer: object
-        try:
-            answer = analyse(request)  # type: ignore[arg-type]
-        except MemoryError:
-            answer = f"reading it takes more than {memory_limit / 2**30:.1f} GiB of memory"
-        except Exception as error:
-            answer = f"{error}" or type(error).__name__
-        send(answers, answer)
+        send(answers, answer(requests, memory_limit))  # type: ignore[arg-type]

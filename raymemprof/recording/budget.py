@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from .. import journal as contract
 __all__ = ["enforce"]
 
 
+_JUST_BEGUN = 60.0
+"""Seconds."""
 _LEFT = 0.8
 """How much of the budget stays in use once it was exceeded, so that not every capture goes through this."""
 
@@ -33,22 +37,39 @@ class _Standing:
 
 
 def enforce(folder: Path, max_bytes: int, keep: int) -> list[Path]:
-    """Where a folder's captures take more than `max_bytes`, remove some; returns those removed. Raises `OSError`."""
-    if _size(_captures(folder)) <= max_bytes:
-        return []
+    """Where a folder's closed captures take more than `max_bytes`, remove some; returns those. Raises `OSError`."""
     removed: list[Path] = []
-    with _one_at_a_time(folder) as is_mine:
-        if not is_mine:
-            return []
-        captures = _captures(folder)
-        total = _size(captures)
-        for path in _least_telling_first(folder, captures, keep):
-            if total <= max_bytes * _LEFT:
+    is_over = _size(_captures(folder)) > max_bytes
+    while is_over:
+        with _one_at_a_time(folder) as is_mine:
+            if not is_mine:
                 break
-            with contextlib.suppress(FileNotFoundError):  # somebody else's clean-up
-                path.unlink()
-                removed.append(path)
-            total -= captures[path].st_size
+            removed += _make_room(folder, max_bytes, keep)
+        # Whoever closed a capture meanwhile found the folder held, and left it to this one.
+        is_over = _is_over(folder, max_bytes)
+    return removed
+
+
+def _is_over(folder: Path, max_bytes: int) -> bool:
+    captures = _captures(folder)
+    return _size(captures) > max_bytes and _size(_closed(captures, _standings(folder))) > max_bytes
+
+
+def _make_room(folder: Path, max_bytes: int, keep: int) -> list[Path]:
+    removed: list[Path] = []
+    captures = _captures(folder)
+    standings = _standings(folder)
+    captures = _closed(captures, standings)
+    total = _size(captures)
+    if total <= max_bytes:
+        return []
+    for path in _least_telling_first(standings, captures, keep):
+        if total <= max_bytes * _LEFT:
+            break
+        with contextlib.suppress(FileNotFoundError):  # somebody else's clean-up
+            path.unlink()
+            removed.append(path)
+        total -= captures[path].st_size
     return removed
 
 
@@ -82,8 +103,21 @@ def _one_at_a_time(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _least_telling_first(folder: Path, captures: dict[Path, os.stat_result], keep: int) -> list[Path]:
-    standings = _standings(folder)
+def _closed(captures: dict[Path, os.stat_result], standings: dict[str, _Standing]) -> dict[Path, os.stat_result]:
+    """Those that may go. What is still written takes no room from them: it would drive out all that was kept."""
+    now = time.time()
+    return {
+        path: status
+        for path, status in captures.items()
+        if not _of(standings, path).is_open
+        # A capture is there for a moment before its journal says so.
+        and (path.name in standings or path.stem in standings or now - status.st_mtime > _JUST_BEGUN)
+    }
+
+
+def _least_telling_first(
+    standings: dict[str, _Standing], captures: dict[Path, os.stat_result], keep: int
+) -> list[Path]:
     largest: dict[str, list[tuple[int, Path]]] = {}
     for path in captures:
         for name, peak in (_of(standings, path).peaks or {}).items():
@@ -94,7 +128,7 @@ def _least_telling_first(folder: Path, captures: dict[Path, os.stat_result], kee
         rank = 2 if _of(standings, path).failed else 1 if path in kept else 0
         return rank, captures[path].st_mtime
 
-    return sorted((path for path in captures if not _of(standings, path).is_open), key=worth)
+    return sorted(captures, key=worth)
 
 
 def _of(standings: dict[str, _Standing], path: Path) -> _Standing:
@@ -127,7 +161,8 @@ def _standings(folder: Path) -> dict[str, _Standing]:
                     standing.failed = standing.failed or line["status"] != "finished"
                     standing.peaks = standing.peaks or {}
                     standing.peaks[name] = max(standing.peaks.get(name, 0), line["peak"])
-        alive = contract.is_alive(process)
+        # What another machine's process has not closed is that machine's to judge.
+        alive = process.get("host") not in (None, socket.gethostname()) or contract.is_alive(process)
         for capture, _ in begins.values():  # begun and not ended: running, or killed
             standings.setdefault(capture, _Standing()).failed = True
         for capture in unclosed:

@@ -17,13 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import raymemprof
-from raymemprof import profile_memory
+from raymemprof import journal, profile_memory
 
 results: list[dict[str, Any]] = []
 
@@ -243,8 +246,8 @@ for _ in range(1000):
     assert len(journals) == 1000
 
     def parse() -> None:
-        for journal in journals:
-            for line in journal.read_bytes().splitlines():
+        for path in journals:
+            for line in path.read_bytes().splitlines():
                 json.loads(line)
 
     assert len(raymemprof.calls(recorded)) == 10_000
@@ -291,10 +294,77 @@ def many_tasks(count: int) -> None:
     )
 
 
+@contextlib.contextmanager
+def another_node(folder: Path) -> Iterator[str]:
+    """A second node with a session directory of its own; gives its id."""
+    started = folder / "two"
+    command = Path(sys.executable).with_name("ray")
+    address = ray.get_runtime_context().gcs_address
+    known = {node["NodeID"] for node in ray.nodes()}
+    subprocess.run(
+        [command, "start", f"--address={address}", f"--temp-dir={started}", "--num-cpus=1", "--disable-usage-stats"],
+        check=True,
+        capture_output=True,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not (new := {node["NodeID"] for node in ray.nodes() if node["Alive"]} - known):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield new.pop()
+    finally:
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(started) in part for part in process.info["cmdline"] or ()):
+                with contextlib.suppress(psutil.Error):
+                    process.terminate()
+
+
+def on_node(node_id: str, function: Any, *arguments: Any) -> Any:
+    where = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.get(ray.remote(function).options(num_cpus=0, scheduling_strategy=where).remote(*arguments))
+
+
+def write_a_capture(size: int) -> str:
+    """Make a file of this size with a capture's name, where captures lie on this node."""
+    logs = Path(ray._private.worker.global_worker.node.get_logs_dir_path())
+    path = logs / f"{journal.file_stem('big', None, None)}.bin"
+    with path.open("wb") as file:
+        piece = os.urandom(2**24)
+        for _ in range(size // len(piece)):
+            file.write(piece)
+    return str(path)
+
+
+def fetched(folder: Path, size: int) -> None:
+    """`fetch` of a large file from another node, beside `cp` of it."""
+    with another_node(folder) as node_id:
+        path = on_node(node_id, write_a_capture, size)
+        theirs = min(timed(lambda: subprocess.run(["cp", path, folder / "copied.bin"], check=True), 3))
+        taken = []
+        for number in range(3):
+            to = folder / f"fetched-{number}"
+            with profile_memory("fetch", directory=folder / "fetching", heap=False):
+                start = time.perf_counter()
+                raymemprof.fetch(path, to)
+                taken.append(time.perf_counter() - start)
+            (to / Path(path).name).unlink()
+        ours = min(taken)
+        grown = max(call.peak_memory - call.memory_before for call in raymemprof.calls(folder / "fetching"))
+        report(
+            f"fetch of {size / 2**30:.2f} GiB from another node",
+            f"{ours:.2f} s, {grown / 2**20:.0f} MiB more memory",
+            f"cp on the same disk, {theirs:.2f} s",
+            f"{ours / theirs:.1f} times",
+            "under 4 times, under 100 MB",
+            ours / theirs < 4 and grown < 100e6,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--captures", type=int, default=1000, help="captures to merge")
     parser.add_argument("--tasks", type=int, default=10_000, help="short tasks to run")
+    parser.add_argument("--bytes", type=int, default=2**30, help="size of the file to fetch")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="raymemprof-benchmark-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -357,6 +427,7 @@ def main() -> None:
         )
         many_tasks(arguments.tasks)
         merged(folder, arguments.captures)
+        fetched(folder, arguments.bytes)
         catalogue(folder)
     missed = [result["what"] for result in results if not result["met"]]
     print(

@@ -1,0 +1,210 @@
+"""`clean()`: removes captures, and the journals that nothing is left of, on every node."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import psutil
+
+from .. import cluster
+from .. import journal as contract
+from ..rows import Rows, show_bytes
+from .catalog import Capture, Journal, Place, Source, folders_of, journals, names, place_here
+
+__all__ = ["Removed", "RemovedFile", "clean"]
+
+
+_JUST_BEGUN = 60.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedFile:
+    """A capture or journal that was removed: where it lay, its size in bytes, and its Ray node."""
+
+    path: Path
+    size: int
+    node_id: str | None
+
+
+class Removed(Rows[RemovedFile]):
+    """A sequence of `RemovedFile`."""
+
+    title: ClassVar[tuple[str, str]] = ("file removed", "files removed")
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("file", lambda file: file.path.name, False),
+        ("size", lambda file: show_bytes(file.size), True),
+        ("node", lambda file: f"{file.node_id[:8]}…" if file.node_id else "", False),
+    )
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
+
+
+def clean(
+    source: Source = None,
+    *,
+    older_than: float | timedelta | None = None,
+    name: str | None = None,
+    job_id: str | None = None,
+    all: bool = False,
+) -> Removed:
+    """Remove captures on every node, and the journals of processes of which nothing else is left to tell.
+
+    What a running process still writes is left; so is a capture that also holds calls which were not asked for.
+
+    Args:
+        source: a folder; None for all nodes of the cluster that this process is connected to, else the session on this
+            machine that was recorded to last.
+        older_than: only what was last written to so many seconds ago, or a `timedelta`.
+        name: only calls of this name, as in `calls`.
+        job_id: only this Ray job's; the beginning of the id is enough.
+        all: everything. One of the four must be given.
+
+    Returns:
+        A sequence of `RemovedFile`, each with `path`, `size` and `node_id`, which prints as a table.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        ValueError: nothing says what to remove, `source` is no folder, or `older_than` is negative.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("old", directory="/tmp/raymemprof-example-clean", linger=0):
+        ...     data = bytearray(1_000_000)
+        >>> removed = raymemprof.clean("/tmp/raymemprof-example-clean", older_than=7 * 24 * 3600)
+    """
+    if not isinstance(older_than, (int, float, timedelta, type(None))):
+        raise TypeError(f"older_than={older_than!r} must be a number of seconds or a timedelta.")
+    seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+    if not (all or name or job_id or seconds is not None):
+        raise ValueError("say what to remove: older_than, name, job_id, or all.")
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"older_than={older_than!r} must be 0 seconds or more.")
+    if source is not None and os.path.isfile(source):
+        raise ValueError(f"{os.fspath(source)} is a file; give the folder that is to be cleaned.")
+    wanted = _Wanted(None if seconds is None else time.time() - seconds, name, job_id)
+    if source is None and cluster.is_connected():
+        living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
+        answers = cluster.on_each_node(_clean_there, wanted, living)
+        found, missing = list(answers.by_node.values()), answers.missing
+    else:
+        found, missing = [_clean(Place(source, tuple(folders_of(source))), wanted)], ()
+    removed = [file for files, _ in found for file in files]
+    left = sum(count for _, count in found)
+    sizes = f"{show_bytes(sum(file.size for file in removed))} in all" if removed else ""
+    kept = f"{left} left: still written to, or also of other calls" if left else ""
+    return Removed(removed, "; ".join(text for text in (sizes, kept) if text), missing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to go."""
+
+    before: float | None
+    """Seconds since the epoch, compared with when a file was last written to."""
+    name: str | None
+    job_id: str | None
+
+    @property
+    def is_by_call(self) -> bool:
+        return self.name is not None or self.job_id is not None
+
+    def fits(self, name: str, job_id: str | None) -> bool:
+        return (self.name is None or names(self.name, name)) and (
+            self.job_id is None or (job_id or "").startswith(self.job_id)
+        )
+
+    def is_old(self, path: Path) -> bool:
+        return self.before is None or path.stat().st_mtime <= self.before
+
+
+def _clean_there(wanted: _Wanted, living: frozenset[str]) -> tuple[list[RemovedFile], int]:
+    return _clean(place_here(living), wanted)
+
+
+def _clean(place: Place, wanted: _Wanted) -> tuple[list[RemovedFile], int]:
+    """Remove what is to go; returns it, and how many captures of the calls that were asked for are left."""
+    removed: list[RemovedFile] = []
+    left = 0
+    told: set[str] = set()
+    for journal in journals(Place(place.source, place.folders)):
+        captures = list(journal.captures())
+        told.update(capture.path.name for capture in captures)
+        if place.is_told_here(journal.node_id):
+            gone, more = _of_journal(journal, captures, wanted)
+            removed += gone
+            left += more
+    if not wanted.is_by_call:
+        removed += _orphans(place, told, wanted)
+    return removed, left
+
+
+def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted) -> tuple[list[RemovedFile], int]:
+    by_capture: dict[Path | None, list[bool]] = {}
+    for call in journal.calls():
+        by_capture.setdefault(call.capture, []).append(wanted.fits(call.name, call.job_id))
+    removed = []
+    left = 0
+    may_be_running = journal.may_be_running
+    for capture in captures:
+        fits = by_capture.get(capture.path, [not wanted.is_by_call])
+        with contextlib.suppress(FileNotFoundError):  # the budget has removed it meanwhile
+            if not any(fits) or not wanted.is_old(capture.path):
+                continue
+            if (may_be_running and capture.status != "closed") or not all(fits):
+                left += 1
+                continue
+            removed += _remove([capture.path, *_of_forks(capture.path)], capture.node_id)
+    is_all = all(fit for fits in by_capture.values() for fit in fits) and not (wanted.is_by_call and not by_capture)
+    with contextlib.suppress(FileNotFoundError):
+        if is_all and not may_be_running and wanted.is_old(journal.path) and not any(journal.captures()):
+            removed += _remove([journal.path], journal.node_id)
+    return removed, left
+
+
+def _of_forks(capture: Path) -> list[Path]:
+    """The captures of a traced process's children, named like its own with their pid."""
+    found = [path for path in capture.parent.glob(f"{capture.name}.*") if contract.is_capture(path.name)]
+    return [path for path in found if not _is_forks(path.name)]
+
+
+def _is_forks(name: str) -> bool:
+    """Whether a capture is a forked child's that may still write to it."""
+    pid = name.rpartition(".")[2]
+    return pid.isdigit() and psutil.pid_exists(int(pid))
+
+
+def _is_just_begun(name: str) -> bool:
+    """Whether its process may not have told the journal yet, or only since that was read."""
+    began = re.search(r"-(\d+)\.bin", name)
+    return began is not None and abs(time.time() - int(began[1]) / 1e9) < _JUST_BEGUN
+
+
+def _orphans(place: Place, told: set[str], wanted: _Wanted) -> list[RemovedFile]:
+    """Remove the captures that no journal tells of."""
+    removed = []
+    for folder in place.folders:
+        for name in os.listdir(folder):
+            path = folder / name
+            if contract.is_capture(name) and name not in told and path.stem not in told:
+                with contextlib.suppress(FileNotFoundError):  # another node that shares the folder was faster
+                    if wanted.is_old(path) and not _is_just_begun(name) and not _is_forks(name):
+                        removed += _remove([path], place.node_id)
+    return removed
+
+
+def _remove(paths: Iterable[Path], node_id: str | None) -> list[RemovedFile]:
+    removed = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            size = path.lstat().st_size
+            path.unlink()
+            removed.append(RemovedFile(path, size, node_id))
+    return removed

@@ -1,0 +1,387 @@
+"""`fetch()`: captures come from the nodes they lie on, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pty
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from several_nodes import Nodes
+
+import raymemprof
+from raymemprof import CaptureError, cluster, profile_memory
+from raymemprof.reading import fetching
+
+MIB = 2**20
+BIG = "raymemprof-big-local-0-1-1.bin"
+BIG_SIZE = 300 * 10**6
+NAMES = ("one", "two", "three")
+
+
+@pytest.fixture(scope="module")
+def calls(nodes: Nodes) -> raymemprof.Calls:
+    """Two calls on each node."""
+    import ray
+
+    @ray.remote(num_cpus=1)
+    @profile_memory(linger=0)
+    def load(size: int) -> int:
+        return len(bytearray(size))
+
+    ray.get([load.options(resources={name: 1}).remote(MIB) for name in NAMES for _ in range(2)])
+    deadline = time.monotonic() + 60
+    while any(capture.status != "closed" for capture in raymemprof.captures()):
+        assert time.monotonic() < deadline
+    return raymemprof.calls(name="load")
+
+
+@pytest.fixture(scope="module")
+def big(nodes: Nodes) -> Iterator[Path]:
+    """A large file of a capture's name on node "two", as this process sees it."""
+    path = nodes["two"].logs / BIG
+    piece = random.Random(0).randbytes(10**6)
+    with path.open("wb") as file:
+        for number in range(BIG_SIZE // len(piece)):
+            file.write(number.to_bytes(8, "big") + piece[8:])
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the functions that nodes are asked to run from here on."""
+    names: list[str] = []
+    ask = cluster.ask
+
+    def note(node_id: str, function: Callable[..., Any], *rest: Any, **more: Any) -> Any:
+        names.append(function.__name__)
+        return ask(node_id, function, *rest, **more)
+
+    monkeypatch.setattr(cluster, "ask", note)
+    return names
+
+
+def checksum(path: os.PathLike[str]) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: Any) -> str:
+    found = hashlib.sha256()
+    while piece := file.read(MIB):
+        found.update(piece)
+    return found.hexdigest()
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.versions
+def test_files_arrive_as_they_are_with_their_journals(
+    nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, run_script: Any
+) -> None:
+    to = tmp_path / "made" / "for it"
+    fetched = raymemprof.fetch(calls, to)
+    assert fetched == list(dict.fromkeys(to / call.capture.name for call in calls))
+    there = {path.name: path for node in nodes.nodes for path in node.logs.glob("raymemprof-*.bin")}
+    assert {path.name for path in fetched} == set(there)
+    for path in fetched:
+        assert checksum(path) == checksum(there[path.name])
+        assert path.stat().st_mtime_ns == there[path.name].stat().st_mtime_ns
+    journals = {path.name: path for node in nodes.nodes for path in node.logs.glob("raymemprof-*.jsonl")}
+    assert files_in(to) == sorted([*there, *journals])
+    for name, path in journals.items():
+        assert (to / name).read_text() == path.read_text()
+    code = f"""
+import json, raymemprof
+calls = raymemprof.calls({str(to)!r}, name="load")
+print(json.dumps([[[call.node_id, call.task_id] for call in calls], raymemprof.heap(calls).peak]))
+"""
+    listed, peak = json.loads(run_script(code))  # without a cluster
+    assert listed == [[call.node_id, call.task_id] for call in calls]
+    assert MIB * len(calls) <= peak < MIB * len(calls) * 1.2
+
+
+@pytest.mark.versions
+def test_what_is_there_is_not_brought_again(
+    nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, asked: list[str]
+) -> None:
+    first = raymemprof.fetch(calls, tmp_path)
+    assert asked.count("_piece") > 0
+    asked.clear()
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
+    assert raymemprof.fetch(calls, tmp_path) == first
+    captures = {capture.path.name for capture in raymemprof.captures(name="load")}
+    assert {path.name for path in first} == captures
+    assert before == {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
+    assert asked.count("_piece") <= 2  # the journals of two nodes, whose processes live
+    first[-1].write_bytes(b"x" * first[-1].stat().st_size)  # same size, another time of change
+    raymemprof.fetch(calls, tmp_path)
+    there = {path.name: path for node in nodes.nodes for path in node.logs.glob("raymemprof-*.bin")}
+    assert checksum(first[-1]) == checksum(there[first[-1].name])
+
+
+def test_a_file_that_is_large(nodes: Nodes, big: Path, tmp_path: Path, run_script: Any) -> None:
+    code = f"""
+import json, threading, time, psutil, ray, raymemprof
+ray.init(address={nodes.address!r}, logging_level="ERROR", log_to_driver=False)
+raymemprof.calls()
+process = psutil.Process()
+
+def memory():
+    info = process.memory_info()
+    return info.rss - info.shared
+
+before = most = memory()
+done = threading.Event()
+def watch():
+    global most
+    while not done.wait(0.005):
+        most = max(most, memory())
+thread = threading.Thread(target=watch)
+thread.start()
+start = time.monotonic()
+(path,) = raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
+seconds = time.monotonic() - start
+done.set()
+thread.join()
+print(json.dumps([str(path), most - before, seconds]))
+"""
+    path, grown, seconds = json.loads(run_script(code))
+    print(f"fetching {BIG_SIZE / 1e6:.0f} MB took {seconds:.1f} s and {grown / 1e6:.0f} MB of memory")
+    assert path == str(tmp_path / BIG)
+    assert checksum(path) == checksum(big)
+    assert grown < 100e6
+    assert files_in(tmp_path) == [BIG, "script.py"]
+
+
+def test_a_fetch_that_is_killed(nodes: Nodes, big: Path, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    code = f"""
+import ray, raymemprof
+ray.init(address={nodes.address!r}, logging_level="ERROR", log_to_driver=False)
+raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd="/")
+    try:
+
+        def begun() -> bool:
+            assert process.poll() is None, "it ended before it was killed"
+            return any(path.name.endswith(".part") and path.stat().st_size for path in tmp_path.iterdir())
+
+        wait_for(begun, 60)
+    finally:
+        process.kill()
+        process.wait()
+    (left,) = files_in(tmp_path)
+    assert left.startswith(f".{BIG}")
+    assert left.endswith(f".{process.pid}.part")
+    others = tmp_path / left.replace(f".{process.pid}.", f".{os.getpid()}.")
+    others.touch()  # of a process that lives: it may be at work
+    raymemprof.fetch(BIG, tmp_path)
+    assert not (tmp_path / left).exists()
+    assert checksum(tmp_path / BIG) == checksum(big)
+
+
+@pytest.mark.parametrize("how", ["a bit", "short"])
+def test_a_transfer_that_goes_wrong(
+    how: str, nodes: Nodes, big: Path, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fetching._piece
+
+    def damaged(name: str, offset: int, length: int) -> tuple[bytes, Any]:  # on the node: what it reads goes wrong
+        data, digest = whole(name, offset, length)
+        if offset != 2 * length and length > 4096:
+            return data, digest
+        if how == "short":
+            return data[:-1], hashlib.sha256(data[:-1]).digest()
+        return bytes([data[0] ^ 1]) + data[1:], digest
+
+    with monkeypatch.context() as during:
+        during.setattr(fetching, "_piece", damaged)
+        with pytest.raises(CaptureError, match="what arrived is not what was sent") as caught:
+            raymemprof.fetch(BIG, tmp_path)
+    assert Path(caught.value.path).name == BIG
+    assert files_in(tmp_path) == []
+    raymemprof.fetch(BIG, tmp_path)
+    assert checksum(tmp_path / BIG) == checksum(big)
+
+
+def test_a_file_that_changes_meanwhile(
+    nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = fetching._states
+    looked = 0
+
+    def touch_and_look(sources: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        if looked in changes:
+            with big.open("r+b") as file:
+                file.write(looked.to_bytes(8, "big"))
+        return states(sources)
+
+    monkeypatch.setattr(fetching, "_states", touch_and_look)
+    changes: Any = [2]  # while it is brought for the first time
+    raymemprof.fetch(BIG, tmp_path)
+    assert checksum(tmp_path / BIG) == checksum(big)
+    looked, changes = 0, range(2, 100)
+    (tmp_path / BIG).unlink()
+    with pytest.raises(CaptureError, match="it changed each of the 3 times"):
+        raymemprof.fetch(BIG, tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_a_capture_that_is_open(nodes: Nodes, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    import ray
+
+    @ray.remote(num_cpus=0, resources={"three": 1})
+    @profile_memory
+    class Store:
+        def __init__(self) -> None:
+            self.kept: list[bytearray] = []
+
+        def add(self, size: int) -> int:
+            self.kept.append(bytearray(size))
+            return len(self.kept)
+
+    store = Store.remote()
+    assert ray.get(store.add.remote(5 * MIB)) == 1
+    (capture,) = raymemprof.captures(name="Store.add")
+    assert capture.status == "open"
+    (path,) = raymemprof.fetch(capture, tmp_path)
+    (call,) = raymemprof.calls(tmp_path, name="Store.add")
+    assert call.capture == path
+    assert 5 * MIB <= raymemprof.heap(call).peak < 5.2 * MIB
+    assert ray.get(store.add.remote(7 * MIB)) == 2
+    raymemprof.fetch(capture, tmp_path)  # what came since is brought
+    assert len(raymemprof.calls(tmp_path, name="Store.add")) == 2
+    assert 12 * MIB <= raymemprof.heap(path).peak < 12.5 * MIB
+    with contextlib.suppress(ray.exceptions.ActorDiedError):  # that is how it says that it did
+        ray.get(store.__ray_terminate__.remote())
+    wait_for(lambda: raymemprof.captures(name="Store.add")[0].status == "closed", 60)
+    (closed,) = raymemprof.fetch(raymemprof.captures(name="Store.add"), tmp_path)
+    assert closed == path
+    assert checksum(closed) == checksum(nodes["three"].seen(capture.path))
+    assert raymemprof.captures(tmp_path)[0].status == "closed"
+    assert 12 * MIB <= raymemprof.heap(path).peak < 12.5 * MIB
+
+
+def test_a_capture_that_is_gone(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
+    (call,) = [call for call in calls if call.node_id == nodes["two"].node_id][-1:]
+    path = nodes["two"].seen(call.capture)
+    path.rename(tmp_path / "away")
+    try:
+        with pytest.raises(CaptureError, match="it is gone") as caught:
+            raymemprof.fetch(call, tmp_path / "to")
+        assert caught.value.path == str(call.capture)
+        with pytest.raises(CaptureError, match="it is gone"):
+            raymemprof.heap(call)
+    finally:
+        (tmp_path / "away").rename(path)
+    assert files_in(tmp_path / "to") == []
+
+
+def test_folders_that_cannot_be_written_to(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for to in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere"), Path("/dev/full")):
+        with pytest.raises(OSError) as caught:  # noqa: PT011  # which of several, the system says
+            raymemprof.fetch(calls, to)
+        assert str(to) in str(caught.value)
+    read_only = tmp_path / "read only"
+    read_only.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", read_only], capture_output=True).returncode:
+        pytest.skip("this user may not mount")
+    try:
+        with pytest.raises(OSError, match="Read-only"):
+            raymemprof.fetch(calls, read_only)
+    finally:
+        subprocess.run(["umount", read_only], check=True)
+
+
+def test_a_disk_that_is_full(nodes: Nodes, big: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", small], capture_output=True).returncode:
+        pytest.skip("this user may not mount")
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            raymemprof.fetch(BIG, small)
+        assert files_in(small) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+PROGRESS = """
+import sys, ray, raymemprof, raymemprof.progress
+raymemprof.progress._SECONDS = 0.1
+ray.init(address=ADDRESS, logging_level="ERROR", log_to_driver=False)
+sys.stderr.write("begin.")
+raymemprof.fetch(NAME, TO)
+sys.stderr.write("end.")
+"""
+
+
+def test_progress_is_for_terminals(nodes: Nodes, big: Path, tmp_path: Path) -> None:
+    def command(to: str) -> list[str]:
+        code = PROGRESS.replace("ADDRESS", repr(nodes.address)).replace("NAME", repr(BIG))
+        return [sys.executable, "-c", code.replace("TO", repr(str(tmp_path / to)))]
+
+    done = subprocess.run(command("quiet"), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert done.stderr.partition("begin.")[2] == "end."
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(command("shown"), stdout=theirs, stderr=theirs, stdin=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side has closed it
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert process.wait(60) == 0
+    text = shown.decode().partition("begin.")[2]
+    assert "fetching" in text
+    assert "300.0 MB" in text
+    assert (tmp_path / "shown" / BIG).stat().st_size == BIG_SIZE
+
+
+def test_ctrl_c(nodes: Nodes, big: Path, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    code = f"""
+import ray, raymemprof
+ray.init(address={nodes.address!r}, logging_level="ERROR", log_to_driver=False)
+try:
+    raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd="/", stdout=subprocess.PIPE, text=True)
+    wait_for(lambda: process.poll() is not None or files_in(tmp_path), 60)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert out == "interrupted\n"
+    assert files_in(tmp_path) == []
+
+
+def test_offline_folders_are_fetched_from_too(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    raymemprof.fetch(calls, first)
+    raymemprof.fetch(raymemprof.captures(first), second)
+    assert files_in(first) == files_in(second)
+    raymemprof.fetch(raymemprof.captures(first), first)  # onto itself
+    assert len(raymemprof.calls(first)) == len(calls)
+    shutil.rmtree(first)
+    assert raymemprof.heap(raymemprof.calls(second)).calls == len(calls)
