@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +14,22 @@ from typing import Any, TypeVar
 
 import click
 
-from . import __version__
+from . import __version__, cluster
+from .diagnosis import advise as sizing
+from .diagnosis import doctor as doctors
 from .diagnosis import explain as explanations
+from .diagnosis import live
 from .diagnosis import ooms as kills
+from .diagnosis import usage as memory
 from .errors import CaptureError
-from .reading import catalog, reports
+from .reading import catalog, cleaning, fetching, reports
 from .reading import heap as heaps
 from .rows import Rows, plain
 
 __all__ = ["main"]
+
+_SECONDS_TO_CONNECT = 5.0
+_SECONDS_IN = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,11 +61,44 @@ class _Commands(click.Group):
         raise SystemExit(2)
 
 
+def _connect_if_asked(context: click.Context, parameter: click.Parameter, address: str | None) -> None:
+    """Connect to the cluster whose address is given, so that the command is of all its nodes."""
+    if address is not None:
+        _connect(address)
+
+
+def _connect(address: str) -> None:
+    try:
+        place = re.fullmatch(r"(?:ray://)?([^/:]+):(\d+)", address)
+        if place is not None:  # Ray itself would try for minutes
+            socket.create_connection((place[1], int(place[2])), _SECONDS_TO_CONNECT).close()
+        import ray
+
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]
+    except OSError as error:
+        raise click.ClickException(f"there is no Ray cluster to be reached at {address!r}: {error}.") from None
+    except (RuntimeError, ValueError, AssertionError, ImportError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise click.ClickException(f"the Ray cluster at {address!r} cannot be connected to: {why}") from None
+
+
+def _address(function: F) -> F:
+    """The option that makes a command one of the whole cluster."""
+    return click.option(
+        "--address",
+        callback=_connect_if_asked,
+        expose_value=False,
+        is_eager=True,
+        help="Connect to this Ray cluster (auto, host:port or ray://host:port) and ask all its nodes.",
+    )(function)
+
+
 def _filters(function: F) -> F:
     """The arguments of `calls()`."""
     for option in reversed(
         [
             click.argument("source", required=False, type=click.Path()),
+            _address,
             click.option("--name", help="Only calls of this name: task, Actor.method, or with *."),
             click.option("--status", type=click.Choice(catalog.STATUSES), help="Only calls that ended so."),
             click.option("--kind", type=click.Choice(catalog.KINDS), help="Only calls of this kind."),
@@ -71,6 +112,18 @@ def _filters(function: F) -> F:
     return function
 
 
+class _Duration(click.ParamType):  # type: ignore[type-arg]
+    """A number of seconds, or one with a unit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is no duration such as 7d, 12h, 30m or 45s.", param, ctx)
+        return float(found[1]) * _SECONDS_IN[found[2]]
+
+
 def _as_json(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(function)
 
@@ -80,9 +133,13 @@ def _target(function: F) -> F:
     for option in reversed(
         [
             click.argument("captures", nargs=-1, type=click.Path()),
+            _address,
             click.option("--name", help="The calls of this name, in the captures given or in all there are."),
             click.option("--task-id", help="The calls of this task; the beginning of the id is enough."),
             click.option("--actor-id", help="The calls of this actor."),
+            click.option("--job-id", help="The calls of this job."),
+            click.option("--node-id", help="The calls on this node."),
+            click.option("--kind", type=click.Choice(catalog.KINDS), help="The calls of this kind."),
             click.option("--status", type=click.Choice(catalog.STATUSES), help="The calls that ended so."),
         ]
     ):
@@ -96,15 +153,18 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
         raise ValueError("a path is empty; `raymemprof captures` lists the captures there are.")
     if any(filters.values()):
         sources: tuple[str | None, ...] = captures or (None,)
-        fitting = [call for source in sources for call in catalog.calls(source, **filters)]
+        listings = [catalog.calls(source, **filters) for source in sources]
+        for node in dict.fromkeys(node for listing in listings for node in listing.missing):
+            click.echo(f"raymemprof: {node}", err=True)
+        fitting = [call for listing in listings for call in listing]
         found = [call for call in fitting if call.capture]
         if fitting and not found:
             raise ValueError(f"{fitting[0].name} was not traced: {fitting[0].note or 'its capture is gone'}.")
         if not found:
             wanted = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in filters.items() if value)
-            where = (
-                ", ".join(str(folder) for source in sources for folder in catalog.folders_of(source)) or "any folder"
-            )
+            asked = [source for source in sources if source or not cluster.is_connected()]
+            folders = [str(folder) for source in asked for folder in catalog.folders_of(source)]
+            where = ", ".join(folders) or ("the cluster" if cluster.is_connected() else "any folder")
             raise ValueError(f"no call in {where} fits {wanted}; `raymemprof calls` lists those there are.")
         return found[0] if len(found) == 1 else found
     if not captures:
@@ -156,6 +216,8 @@ def _report_options(view: bool = True, offline: bool = True) -> Callable[[F], F]
 def _print_rows(rows: Rows[Any], as_json: bool) -> None:
     if as_json:
         click.echo(rows.to_json())
+        for node in rows.missing:
+            click.echo(f"raymemprof: {node}", err=True)
     else:
         from rich.console import Console
 
@@ -165,6 +227,8 @@ def _print_rows(rows: Rows[Any], as_json: bool) -> None:
 
 def _print_report(report: reports.Report) -> None:
     click.echo(f"Wrote {report.path}")
+    for text in report.missing:
+        click.echo(f"raymemprof: {text}", err=True)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -186,8 +250,8 @@ def main() -> None:
 def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -> None:
     """List the calls that were recorded.
 
-    SOURCE is a folder, or a capture or journal in one; by default the Ray session on this machine that was recorded to
-    last.
+    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the Ray session on
+    this machine that was recorded to last.
     """
     orders: dict[str, Callable[[catalog.Call], Any]] = {
         "started": lambda call: call.started_at,
@@ -203,8 +267,8 @@ def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -
 def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
     """List the capture files, or those that hold a call that fits.
 
-    SOURCE is a folder, or a capture or journal in one; by default the Ray session on this machine that was recorded to
-    last.
+    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the Ray session on
+    this machine that was recorded to last.
     """
     _print_rows(catalog.captures(source, **filters), as_json)
 
@@ -262,8 +326,45 @@ def speedscope(captures: tuple[str, ...], output: str | None, force: bool, view:
 
 
 @main.command()
+@_target
+@click.option("--to", type=click.Path(), default=".", show_default=True, help="Folder to bring them to.")
+def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> None:
+    """Bring captures from the nodes they lie on, with the journals that tell of them.
+
+    CAPTURES are names or paths, as `raymemprof captures --address auto` lists them.
+    """
+    for path in fetching.fetch(_chosen(captures, **filters), to):
+        click.echo(f"Fetched {path}")
+
+
+@main.command()
+@click.argument("source", required=False, type=click.Path())
+@_address
+@click.option("--older-than", type=_Duration(), help="Only what was last written to so long ago: 7d, 12h, 30m or 45s.")
+@click.option("--name", help="Only calls of this name: task, Actor.method, or with *.")
+@click.option("--job-id", help="Only this job's.")
+@click.option("--all", "everything", is_flag=True, help="Everything.")
+@_as_json
+def clean(
+    source: str | None,
+    older_than: float | None,
+    name: str | None,
+    job_id: str | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Remove captures, and the journals of which nothing else is left, and list what was removed.
+
+    SOURCE is a folder; by default the cluster at --address, else the Ray session on this machine that was recorded to
+    last.
+    """
+    _print_rows(cleaning.clean(source, older_than=older_than, name=name, job_id=job_id, all=everything), as_json)
+
+
+@main.command()
 @click.argument("text", nargs=-1)
 @click.option("--source", type=click.Path(), help="The session's log directory; by default the latest on this machine.")
+@_address
 @_as_json
 def explain(text: tuple[str, ...], source: str | None, as_json: bool) -> None:
     """Say what an error of Ray's means: who was killed, why, what it held and where, and what to change.
@@ -288,10 +389,75 @@ def _text(words: tuple[str, ...]) -> str:
 
 @main.command()
 @click.argument("source", required=False, type=click.Path())
+@_address
 @_as_json
 def ooms(source: str | None, as_json: bool) -> None:
     """List every process that was killed for memory, by Ray's memory monitor or by the kernel.
 
-    SOURCE is a session's log directory; by default the latest on this machine.
+    SOURCE is a session's log directory; by default the cluster at --address, else the latest on this machine.
     """
     _print_rows(kills.ooms(source), as_json)
+
+
+@main.command()
+@click.option(
+    "--address",
+    default="auto",
+    show_default=True,
+    help="The cluster: auto, host:port, or without --live ray://host:port.",
+)
+@click.option("--live", "is_live", is_flag=True, help="Keep showing it, sorted and filtered with keys; q quits.")
+@_as_json
+def usage(address: str, is_live: bool, as_json: bool) -> None:
+    """Show what memory is used for now, on each node and in each process of Ray's.
+
+    With --live where the output is no terminal, or a dumb one, it is shown once, as a table.
+    """
+    if is_live and as_json:
+        raise click.UsageError("--live shows a terminal view; leave it out for --json.")
+    if is_live:
+        raise SystemExit(live.run(address))
+    _connect(address)
+    now = memory.usage()
+    if as_json:
+        click.echo(now.to_json())
+    else:
+        _print_rows(now.nodes, as_json=False)
+        _print_rows(now.processes, as_json=False)
+
+
+@main.command()
+@_filters
+@_as_json
+def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
+    """Say how much memory= and num_cpus= to ask for, per function and actor class, and how many fit each node.
+
+    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the Ray session on
+    this machine that was recorded to last.
+    """
+    _print_rows(sizing.advise(catalog.calls(source, **filters)), as_json)
+
+
+@main.command()
+@click.argument("source", required=False, type=click.Path())
+@_address
+@click.option("-o", "--output", type=click.Path(), help="Write one HTML page too, with flame graphs beside it.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists.")
+@_as_json
+def doctor(source: str | None, output: str | None, force: bool, as_json: bool) -> None:
+    """Look for all that can be wrong with memory, and say what matters most and what to do.
+
+    SOURCE is a session's log directory; by default the cluster at --address, else the latest on this machine, of which
+    it is not known what memory is used for now.
+    """
+    found = doctors.doctor(source)
+    if as_json:
+        click.echo(found.to_json())
+    else:
+        from rich.console import Console
+
+        console = Console()
+        console.print(found, soft_wrap=True) if console.is_terminal else click.echo(str(found))
+    if output is not None:
+        report = found.save(output, overwrite=force)
+        click.echo(f"Wrote {report.path}", err=as_json)

@@ -19,7 +19,7 @@ import psutil
 
 from .. import journal as contract
 from .. import ray_runtime
-from . import frames, memory, notes
+from . import frames, memory, metrics, notes
 from .options import Options, Settings, resolve
 from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
@@ -232,6 +232,7 @@ class RunningCall:
                 **({"note": self.lease.lost} if self.lease is not None and self.lease.lost else {}),
             }
         )
+        metrics.send(self.profile.name, self.peak, status)
 
     def frame(self, template: Callable[..., Any]) -> Callable[..., Any]:
         """Return what to run user code through: `template`, in a frame of the call's own where it is traced."""

@@ -1,0 +1,417 @@
+"""`advise()`: from measured peaks to `memory=` and `num_cpus=`, and how many calls fit a node below its kill threshold.
+
+What a call needs is what its worker process uses in the end, RSS − SHR with the interpreter, the libraries and what
+earlier calls left behind (60 to 100 MB before it does anything): that is what the node has to have, and what Ray's
+memory monitor counts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from .. import cluster, host
+from ..cluster import MissingNode
+from ..reading import catalog
+from ..reading.catalog import Call
+from ..rows import Rows, show_bytes
+from .usage import NodeUsage, usage
+
+__all__ = ["Advice", "Advices", "advise"]
+
+MARGIN = 1.2
+"""What `memory` is above the 95th percentile, for three things that peaks do not show: a killed process has noted its
+peak in steps of a tenth, a peak that is not the process's highest can lie between two samples, and a worker that runs
+many calls grows by what its allocator cannot give back. The same as in `explain()`."""
+_GRAIN = 1_000_000
+"""`memory` is a multiple of this, so that it can be read."""
+_VARIES = 3
+"""Times the median from which on the 95th percentile says that one figure does not fit all calls."""
+_FEW = 10
+"""Peaks below which they are called few. With fewer than 20, the 95th percentile is the largest seen."""
+_SLACK = 0.02
+"""Seconds by which a call may end later than its beginning and duration say: the time between is not counted."""
+_MOST_NODES = 3
+"""Nodes that are told of one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What calls of one function, or the actors of one class, need. Sizes are bytes of RSS − SHR of their process.
+
+    Attributes:
+        name: the function's name, the actor's class, or the label of a block outside any recorded call.
+        kind: "task" for a function, "actor" for a class, "block".
+        calls: how many calls were recorded.
+        peaks: how many peaks the figures are of: one for each call, for an actor one for each process's life.
+        p50: the median peak.
+        p95: the peak that 95 % of them do not exceed.
+        max: the largest.
+        memory: the `memory=` to ask for: p95, or what a killed call had if that is more, and a fifth.
+        num_cpus: the `num_cpus=` that has the same effect on the node with the least memory for each CPU: no node then
+            runs more at once than fit it.
+        fits: by node id, how many fit the node below its kill threshold, beside what else uses its memory now.
+        admits: by node id, how many its CPUs admit at one CPU each, Ray's default for tasks; None for any number, as of
+            actors, which by default hold no CPU once they live.
+        warnings: what to know before relying on the figures, in sentences.
+    """
+
+    name: str
+    kind: str
+    calls: int
+    peaks: int
+    p50: int
+    p95: int
+    max: int
+    memory: int
+    num_cpus: float
+    fits: Mapping[str, int]
+    admits: Mapping[str, int | None]
+    warnings: tuple[str, ...]
+
+
+class Advices(Rows[Advice]):
+    """A sequence of `Advice`, the largest need first."""
+
+    title: ClassVar[tuple[str, str]] = ("function or actor class", "functions and actor classes")
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("name", lambda advice: advice.name, False),
+        ("kind", lambda advice: advice.kind, False),
+        ("calls", lambda advice: str(advice.calls), True),
+        ("p50", lambda advice: show_bytes(advice.p50), True),
+        ("p95", lambda advice: show_bytes(advice.p95), True),
+        ("max", lambda advice: show_bytes(advice.max), True),
+        ("memory=", lambda advice: f"{advice.memory:_}", True),
+        ("num_cpus=", lambda advice: f"{advice.num_cpus:g}", True),
+        ("fit a node", lambda advice: _range(advice.fits.values()), True),
+        ("its CPUs admit", lambda advice: _range(advice.admits.values()), True),
+    )
+    expendable: ClassVar[tuple[str, ...]] = ("max", "p50", "kind")
+    if_various: ClassVar[tuple[str, ...]] = ("kind",)
+
+    def _notes(self) -> list[str]:
+        return [*(f"{advice.name}: {text}" for advice in self._shown() for text in advice.warnings), *super()._notes()]
+
+
+def _range(counts: Iterable[int | None]) -> str:
+    """Write what holds on all nodes: `7`, or `7–12`."""
+    known = sorted({math.inf if count is None else count for count in counts})
+    texts = ["any" if count == math.inf else f"{count:g}" for count in known]
+    return "–".join([texts[0], *texts[-1:]] if len(texts) > 1 else texts)
+
+
+def advise(calls: Iterable[Call] | None = None) -> Advices:
+    """Say how much memory to ask for, per function and actor class, so that no node is filled above its kill threshold.
+
+    A call's size is the peak of its whole process while it ran. An actor's is that of its process's whole life, so
+    calls that overlap in it share it. What ran within another recorded call, as a `with profile_memory(…)` block in a
+    task, is part of that. A call that did not finish might have needed more: its peak counts where it is above the
+    median of those that did, and `memory` is never below what a killed call had.
+
+    How many fit a node is what is left below the threshold above which Ray kills there, divided by `memory`. All that
+    is used there now counts as used, Ray's own parts and the objects in the object store too, but not what idle workers
+    and those that run these very calls hold, which is theirs to use. So ask while the rest is as it will be.
+
+    `num_cpus` holds whatever Ray takes the node's memory to be. `memory` does where Ray's own figure, the `memory` that
+    `ray.nodes()` shows, is not above what really is left; where it is, a warning says what to start Ray with.
+
+    Args:
+        calls: what `raymemprof.calls()` returned, or any calls; None for all there are.
+
+    Returns:
+        A sequence of `Advice`, the largest need first, which prints as a table and has `to_pandas()` and `to_json()`.
+        Connected to a cluster it is about its nodes, by node id, and those that did not answer are in its `missing`;
+        else about this machine, by host name, with the threshold that RAY_memory_usage_threshold sets here.
+
+    Raises:
+        TypeError: `calls` is not made of calls.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
+        ...     data = bytearray(1_000_000)
+        >>> (load,) = raymemprof.advise(raymemprof.calls("/tmp/raymemprof-example", name="load"))
+        >>> load.memory > load.p95
+        True
+    """
+    if calls is None:
+        calls = catalog.calls()
+    if isinstance(calls, (str, bytes, os.PathLike)):
+        raise TypeError(f"advise takes calls, not a source: raymemprof.advise(raymemprof.calls({calls!r})).")
+    recorded = list(calls)
+    for call in recorded:
+        if not isinstance(call, Call):
+            raise TypeError(f"advise takes calls as raymemprof.calls() returns them, not {call!r}.")
+    nodes, silent = _nodes()
+    missing: dict[str, MissingNode] = {node.node_id: node for node in (*getattr(calls, "missing", ()), *silent)}
+    found = [_advice(group, nodes) for group in _groups(recorded)]
+    found.sort(key=lambda advice: (-advice.p95, advice.name))
+    return Advices(found, _caption(nodes), missing.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What a node has for calls. Bytes."""
+
+    node_id: str
+    address: str
+    threshold: int
+    used: int
+    cpus: float
+    resource: int | None
+    """What Ray takes its memory to be, for `memory=`."""
+    idle: tuple[int, ...] = ()
+    """What each of its idle workers holds."""
+    workers: Mapping[int, int] = field(default_factory=dict)
+    """What each of the others holds, by pid."""
+
+    @property
+    def left(self) -> int:
+        """What calls can have in all."""
+        return max(self.threshold - self.used + sum(self.idle), 0)
+
+
+def _nodes() -> tuple[list[_Node], tuple[MissingNode, ...]]:
+    if not cluster.is_connected():
+        memory = host.memory()
+        threshold = host.kill_threshold(memory.total)
+        name = socket.gethostname()
+        return [_Node(name, name, threshold, memory.used, float(os.cpu_count() or 1), None)], ()
+    now = usage()
+    resources = {node["NodeID"]: node["Resources"] for node in sys.modules["ray"].nodes()}
+    return [_node(node, resources.get(node.node_id, {})) for node in now.nodes], now.missing
+
+
+def _node(node: NodeUsage, resources: Mapping[str, float]) -> _Node:
+    idle, workers = [], {}
+    for process in node.processes:
+        # The worker that reads the node's memory for us is idle again when we are done.
+        if process.role == "idle worker" or (process.role == "task" and (process.name or "").startswith("raymemprof.")):
+            idle.append(process.memory)
+        else:
+            workers[process.pid] = process.memory
+    return _Node(
+        node.node_id,
+        node.address,
+        node.total if node.threshold is None else node.threshold,
+        node.used,
+        resources.get("CPU", 0.0),
+        int(resources["memory"]) if "memory" in resources else None,
+        tuple(idle),
+        workers,
+    )
+
+
+@dataclass(slots=True)
+class _Group:
+    """The calls of a function, or of a class's actors."""
+
+    name: str
+    kind: str
+    calls: list[Call] = field(default_factory=list)
+    processes: dict[tuple[Any, ...], list[Call]] = field(default_factory=dict)
+    """By what has a peak of its own: a call, or an actor's process."""
+
+
+def _groups(recorded: list[Call]) -> Iterable[_Group]:
+    groups: dict[tuple[str, str], _Group] = {}
+    for number, call in enumerate(_outermost(recorded)):
+        kind, name = call.kind, call.name
+        key: tuple[Any, ...] = (number,)
+        if kind in ("actor", "method"):
+            kind, name = "actor", name.rpartition(".")[0] or name
+            key = (call.node_id, call.worker_id, call.pid, call.actor_id)
+        group = groups.setdefault((kind, name), _Group(name, kind))
+        group.calls.append(call)
+        group.processes.setdefault(key, []).append(call)
+    return groups.values()
+
+
+def _outermost(recorded: list[Call]) -> Iterator[Call]:
+    """Leave out what ran within another call of the same task: blocks, and decorated functions that it called."""
+    outer: dict[tuple[Any, ...], Call] = {}
+    for call in sorted(recorded, key=lambda call: call.started_at):
+        task = (call.node_id, call.worker_id, call.pid, call.task_id, call.attempt)
+        if call.task_id is not None and task in outer and _is_within(call, outer[task]):
+            continue
+        outer[task] = call
+        yield call
+
+
+def _is_within(later: Call, earlier: Call) -> bool:
+    if earlier.duration is None:  # whatever came later in the task was in this call
+        return True
+    if later.place is not None and earlier.place is not None and later.place[0] == earlier.place[0]:
+        return False  # it took the place in the capture that the earlier one had left
+    ends = later.started_at + timedelta(seconds=later.duration or 0)
+    return ends <= earlier.started_at + timedelta(seconds=earlier.duration + _SLACK)
+
+
+def _advice(group: _Group, nodes: list[_Node]) -> Advice:
+    processes = list(group.processes.values())
+    finished = sorted(_peak(calls) for calls in processes if _is_whole(group, calls))
+    bounds = sorted(_peak(calls) for calls in processes if not _is_whole(group, calls))
+    if finished:
+        median = _percentile(finished, 0.5)
+        bounds = [peak for peak in bounds if peak > median]
+    peaks = sorted(finished + bounds)
+    killed = max((call.peak_memory for call in group.calls if call.status == "killed"), default=0)
+    p50, p95 = _percentile(peaks, 0.5), _percentile(peaks, 0.95)
+    memory = math.ceil(max(p95, killed) * MARGIN / _GRAIN) * _GRAIN
+    fits = {node.node_id: _fitting(node, memory, _held(group, node)) for node in nodes}
+    num_cpus = _num_cpus([(node.cpus, _at_once(node, memory, fits[node.node_id])) for node in nodes])
+    return Advice(
+        name=group.name,
+        kind=group.kind,
+        calls=len(group.calls),
+        peaks=len(processes),
+        p50=p50,
+        p95=p95,
+        max=peaks[-1],
+        memory=memory,
+        num_cpus=num_cpus,
+        fits=fits,
+        admits={node.node_id: None if group.kind == "actor" and node.cpus else int(node.cpus) for node in nodes},
+        warnings=(
+            *_about_peaks(group, processes, p50, p95),
+            *_about_nodes(memory, num_cpus, fits, nodes, group.kind),
+        ),
+    )
+
+
+def _peak(calls: list[Call]) -> int:
+    return max(call.peak_memory for call in calls)
+
+
+def _is_whole(group: _Group, calls: list[Call]) -> bool:
+    """Whether a peak is what was needed, and no lower bound. An actor lives on, and so far it has needed this."""
+    if group.kind == "actor":
+        return all(call.status != "killed" for call in calls)
+    return all(call.status == "finished" for call in calls)
+
+
+def _percentile(ordered: list[int], part: float) -> int:
+    """Return the nearest rank: a peak that was measured."""
+    return ordered[max(math.ceil(part * len(ordered)) - 1, 0)]
+
+
+def _held(group: _Group, node: _Node) -> list[int]:
+    """What the workers that these calls run in, or would, hold already: an idle one is used before a new one starts."""
+    theirs = {
+        call.pid
+        for call in group.calls
+        if call.node_id == node.node_id and (group.kind == "actor" or call.status == "running")
+    }
+    return sorted([*node.idle, *(memory for pid, memory in node.workers.items() if pid in theirs)], reverse=True)
+
+
+def _fitting(node: _Node, memory: int, held: list[int]) -> int:
+    """Return how many processes of a size a node has room for, those that are there growing to it first."""
+    free = node.threshold - node.used
+    for count, already in enumerate(held):
+        free -= memory - already
+        if free < 0:
+            return count
+    return len(held) + max(free // memory, 0)
+
+
+def _at_once(node: _Node, memory: int, fits: int) -> int:
+    """Return how many are to run at once: as many as fit, and no more than `memory=` admits where Ray has less."""
+    return min(fits, (node.resource or 0) // memory or fits)
+
+
+def _num_cpus(nodes: list[tuple[float, int]]) -> float:
+    """Return the CPUs each call must take, so that of each node's CPUs no more calls than given can be had.
+
+    The shortest number that does it where CPUs are scarcest, a whole one if there is one. Nodes that not even one fits
+    cannot be kept free by it.
+    """
+    usable = [(cpus, most) for cpus, most in nodes if cpus >= 1 and most >= 1]
+    if not usable:
+        return int(max((cpus for cpus, _ in nodes), default=1)) or 1
+    cpus, most = max(usable, key=lambda node: node[0] / (node[1] + 1))
+    if cpus / (most + 1) < 1:
+        return 1
+    for scale in (1, 10, 100, 1_000):
+        number = math.floor(cpus / most * scale) / scale
+        if number > cpus / (most + 1):
+            break
+    return int(number) if number == int(number) else number
+
+
+def _about_peaks(group: _Group, processes: list[list[Call]], p50: int, p95: int) -> Iterator[str]:
+    what, few = ("process", "processes") if group.kind == "actor" else ("call", "calls")
+    if len(processes) == 1:
+        yield f"only one {what} was seen: others may need more."
+    elif len(processes) < _FEW:
+        yield f"only {len(processes)} {few} were seen: others may need more."
+    if p95 > _VARIES * p50:
+        yield (
+            f"peaks vary, with the input perhaps: the 95th percentile is {p95 / p50:.1f} times the median. Ask for "
+            "what each call needs, with .options(memory=…), or give it pieces of one size."
+        )
+    killed = sum(any(call.status == "killed" for call in calls) for calls in processes)
+    if killed:
+        were = f"{killed} of {len(processes)} {few} were" if len(processes) > 1 else f"the {what} was"
+        yield f"{were} killed: what they had is a lower bound of what they need."
+    running = sum(any(call.status == "running" for call in calls) for calls in processes)
+    if running and group.kind != "actor":
+        yield f"{running} of {len(processes)} {few} still run: their peaks may rise."
+
+
+def _about_nodes(memory: int, num_cpus: float, fits: Mapping[str, int], nodes: list[_Node], kind: str) -> Iterator[str]:
+    size = show_bytes(memory)
+    for_calls = [node for node in nodes if node.cpus >= 1] or nodes
+    crowded = [node for node in for_calls if fits[node.node_id] == 0]
+    if nodes and len(crowded) == len(for_calls):
+        most = max(for_calls, key=lambda node: node.left)
+        yield (
+            f"not a single one fits any node: it takes {size}, and the most that is left below a kill threshold is "
+            f"{show_bytes(most.left)}, on node {most.address}. Make it need less, or add a larger node."
+        )
+        return
+    for node in crowded[:_MOST_NODES]:
+        yield (
+            f"not a single one fits node {node.address}, where {show_bytes(node.left)} are left below the kill "
+            f"threshold: keep it off there."
+        )
+    lacking = [node for node in for_calls if node.resource is not None and node.resource < memory]
+    if lacking and len(lacking) == len(for_calls):
+        yield (
+            f"with memory={memory:_} it would wait for ever, since Ray takes no node to have as much: use num_cpus, or "
+            f"start Ray with --memory={max(fits.values()) * memory}."
+        )
+    deceived = [node for node in for_calls if fits[node.node_id] < _by_memory(node, memory, kind)]
+    for node in deceived[:_MOST_NODES]:
+        fitting = fits[node.node_id]
+        if fitting:
+            yield (
+                f"memory= alone would let {_by_memory(node, memory, kind)} run on node {node.address}, where {fitting} "
+                f"fit: Ray takes it to have {show_bytes(node.resource)}, and {show_bytes(node.left)} are left below "
+                f"its kill threshold. Use num_cpus={num_cpus:g}, or start Ray there with --memory={fitting * memory}."
+            )
+
+
+def _by_memory(node: _Node, memory: int, kind: str) -> int:
+    """Return how many `memory=` admits on a node, beside one CPU each where they take one."""
+    if node.resource is None:
+        return 0
+    admitted = node.resource // memory
+    return admitted if kind == "actor" else min(admitted, int(node.cpus))
+
+
+def _caption(nodes: list[_Node]) -> str:
+    lines = [
+        f"node {node.address}: {show_bytes(node.left)} left of the {show_bytes(node.threshold)} above which Ray kills, "
+        f"{node.cpus:g} CPUs"
+        for node in nodes[:_MOST_NODES]
+    ]
+    if len(nodes) > _MOST_NODES:
+        lines.append(f"… and {len(nodes) - _MOST_NODES} more nodes")
+    return "\n".join(lines)

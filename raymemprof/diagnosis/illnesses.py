@@ -1,0 +1,673 @@
+"""The illnesses that `doctor()` knows: what shows each of them, and what helps.
+
+Each function looks for one, and yields a finding for each that it sees. The figures from which on something counts as
+ill stand at the top, each with its reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..reading.catalog import Call, Calls
+from ..reading.heap import Heap, Line
+from ..rows import show_bytes, show_seconds
+from .advise import MARGIN, Advice
+from .findings import Finding
+from .seen import Group, Seen, actor_class, is_ours, process_of, users
+from .usage import NodeUsage, ProcessUsage
+
+__all__ = [
+    "copies",
+    "endless_retries",
+    "head_node",
+    "idle_workers",
+    "leaking_actors",
+    "low_memory",
+    "object_stores",
+    "out_of_memory",
+    "too_parallel",
+]
+
+_MIB = 2**20
+_AGAIN = 3
+"""Kills of one task from which on retries do not help: the second might have met a better moment, the third did not."""
+_CALLS = 4
+"""Calls of an actor below which growth may be chance, or filling what is filled once."""
+_FLOORS = 10
+"""Parts that an actor's calls are cut into; what counts is the least that it had in each."""
+_GROWTH = 50 * _MIB
+"""Growth below which caches, allocators and late imports explain it."""
+_RISING = 0.75
+"""Of the steps from part to part so many must be up."""
+_JUMP = 0.6
+"""One step with more of the growth than this is something that was loaded once."""
+_LATE = 0.25
+"""Less of the growth than this in the second half is a cache that is nearly full."""
+_SOON = 3600.0
+"""Seconds until a node is full, at the pace so far, that leave no time to wait and see."""
+_STILL = timedelta(minutes=10)
+"""An actor that was not called for as long does not grow on."""
+_CROWDED = 0.8
+"""Part of the kill threshold above which a head node is crowded: what `advise()` leaves as a margin is used up."""
+_LITTLE = 0.05
+"""Part of the kill threshold below which what was killed is not what filled the node."""
+_LOW = 0.9
+"""The same above which any node is about to kill: a task that allocates 1 GB/s is there within seconds."""
+_OWN = 0.25
+"""Part of the kill threshold that drivers and Ray's own parts may take before they are what crowds the node: with an
+equal node for tasks, a job has room there for a third more."""
+_PLAIN = 150 * _MIB
+"""What an idle worker holds that keeps nothing: 40 to 150 MiB, with what it has imported."""
+_KEPT = 256 * _MIB
+"""What idle workers may keep beyond that: about two more plain workers."""
+_PART = 0.01
+"""Where no worker keeps as much by itself, what all of them may keep together, as a part of the node's memory."""
+_SPILLS = 0.8
+"""Part of the object store's capacity from which on Ray spills (object_spilling_threshold)."""
+_COPIED = 100 * _MIB
+"""Peak of a call below which a copy is not worth a look."""
+_ALIKE = 0.8
+"""The second of two lines holds at least this part of the first where one may be the other's copy."""
+_MOST_OF = 0.75
+"""And both together hold this part of the peak."""
+_LARGEST = 3
+"""Functions whose largest call is looked at for copies."""
+_MOST_TOLD = 3
+
+
+def endless_retries(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+    """Tasks that Ray kills for memory and retries again and again, so that the job seems to hang."""
+    hit = dict(_endless(seen))
+    for group in groups:
+        if group.is_actor or group.name not in hit:
+            continue
+        kills, pause = hit[group.name]
+        lines = _lines(seen, group.calls[:1], "leaks")
+        waits = f", after a pause that doubles each time up to a minute (now {show_seconds(pause)})" if pause else ""
+        yield Finding(
+            severity="critical",
+            illness="endless_retries",
+            title=f"{group.name} is killed for memory and retried without end; its job seems to hang.",
+            name=group.name,
+            node_id=group.last.node_id,
+            evidence=(
+                f"One task of it was killed {kills} times since {group.kills[0].when:%H:%M:%S} UTC, and Ray retries "
+                f"it{waits}.",
+                *_about_kills(seen, group),
+                *_about_lines(seen, lines),
+                *_about_fit(seen, group),
+            ),
+            next_steps=(
+                "Have it fail instead: `RAY_task_oom_retries=3` in the environment of the driver (and of "
+                "ray.init(runtime_env) for tasks that start tasks); that of `ray start` does not count.",
+                *_make_smaller(group, lines),
+                *_ask_for_memory(seen, group),
+            ),
+            kills=len(group.kills),
+            lines=lines,
+            calls=Calls(group.calls[:1]),
+        )
+
+
+def _endless(seen: Seen) -> Iterator[tuple[str | None, tuple[int, float | None]]]:
+    """Yield the name, the kills and the pause of tasks that are retried without end."""
+    for retry in seen.kills.retries:
+        by = "name" if retry.task_id is None else "task_id"
+        owners = [owner for owner in seen.retries if getattr(owner, by) == getattr(retry, by)]
+        without_end = [owner for owner in owners if owner.left is None]
+        if (owners and not without_end) or _succeeded(seen, retry.task_id):
+            continue
+        kills = retry.kills  # which the owner hears of a second later
+        if retry.task_id is None and len(owners) > 1:  # these are kills of several tasks
+            kills = max(owner.kills for owner in without_end)
+        if kills >= _AGAIN:
+            yield retry.name, (kills, retry.pause)
+
+
+def _succeeded(seen: Seen, task_id: str | None) -> bool:
+    return task_id is not None and any(call.task_id == task_id and call.status == "finished" for call in seen.calls)
+
+
+def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
+    """Tasks and actors that were killed for memory, for no other reason that is known, the largest first."""
+    for group in sorted(groups, key=lambda group: -(group.memory or 0)):
+        if _is_bystander(seen, group):
+            yield _bystander(seen, group)
+            continue
+        lines = _lines(seen, group.calls[:1], "leaks")
+        size = f" with {show_bytes(group.memory)}" if group.memory else ""
+        yield Finding(
+            severity="critical",
+            illness="out_of_memory",
+            title=f"{group.name} was killed for memory{size} on {seen.where(group.last.node_id)}.",
+            name=group.name,
+            node_id=group.last.node_id,
+            evidence=(
+                *_about_kills(seen, group),
+                *_about_parallel(seen, group),
+                *_about_lines(seen, lines),
+                *_about_fit(seen, group),
+            ),
+            next_steps=(*_make_smaller(group, lines), *_ask_for_memory(seen, group)),
+            kills=len(group.kills),
+            lines=lines,
+            calls=Calls(group.calls[:1]),
+        )
+
+
+def _is_bystander(seen: Seen, group: Group) -> bool:
+    node = seen.node(group.last.node_id)
+    limit = (node.threshold or node.total) if node is not None else 0
+    return group.memory is not None and group.memory < max(_LITTLE * limit, _PLAIN)
+
+
+def _bystander(seen: Seen, group: Group) -> Finding:
+    where = seen.where(group.last.node_id)
+    return Finding(
+        severity="warning" if len({(kill.name, kill.actor_id) for kill in seen.kills}) > 1 else "critical",
+        illness="out_of_memory",
+        title=f"{group.name} was killed for memory on {where}, though it used only {show_bytes(group.memory)}.",
+        name=group.name,
+        node_id=group.last.node_id,
+        evidence=tuple(_about_kills(seen, group)),
+        next_steps=(
+            "Look for what filled the node: the other findings, or `raymemprof usage --address auto` while it runs.",
+            "Have Ray kill it last: what can be retried goes first, and of that the newest, so "
+            f"`@ray.remote(max_retries=0)` on {group.name} if it must not die.",
+        ),
+        kills=len(group.kills),
+        calls=Calls(group.calls[:1]),
+    )
+
+
+def _about_kills(seen: Seen, group: Group) -> Iterator[str]:
+    who = {"kernel_oom": "The kernel's out-of-memory killer"}.get(group.last.cause, "Ray's memory monitor")
+    count = len(group.kills)
+    often = f"{count} processes of it, the last" if count > 1 else "it"
+    had = f", when it used {show_bytes(group.last.memory)}" if group.last.memory else ""
+    yield f"{who} killed {often} at {group.last.when:%H:%M:%S} UTC on {seen.where(group.last.node_id)}{had}."
+
+
+def _about_parallel(seen: Seen, group: Group) -> Iterator[str]:
+    if group.last.node_id is not None:
+        at_once = seen.at_once(group.name, group.is_actor, group.last.node_id, group.last.when + timedelta(seconds=1))
+        if at_once > 1:
+            yield f"{at_once} of it ran at once there."
+
+
+def _about_lines(seen: Seen, lines: tuple[Line, ...]) -> Iterator[str]:
+    if lines:
+        yield f"It held {seen.held(lines[0])}"
+
+
+def _about_fit(seen: Seen, group: Group) -> Iterator[str]:
+    advice = seen.advice_for(group.name, group.is_actor)
+    node = seen.node(group.last.node_id)
+    if node is None or node.threshold is None:
+        return
+    if advice is not None and advice.fits.get(node.node_id) == 0:
+        free = max(node.threshold - node.used, 0)
+        yield (
+            f"Not a single one fits {seen.where(node.node_id)} now: it takes {show_bytes(advice.memory)}, and "
+            f"{show_bytes(free)} are left below the {show_bytes(node.threshold)} above which Ray kills there."
+        )
+    else:
+        yield f"{seen.where(node.node_id).capitalize()} now uses {_used(node)}."
+
+
+def _make_smaller(group: Group, lines: tuple[Line, ...]) -> Iterator[str]:
+    if lines:
+        yield f"Change what {lines[0].file}:{lines[0].line} keeps; {_flamegraph(group.name, group.is_actor)} shows all."
+    elif group.calls:
+        why = group.calls[0].note or "its capture is gone or cannot be read"
+        yield f"Find the line: it was profiled, but what it held is not known ({why})."
+    else:
+        yield f"Find the line: put @profile_memory on {group.name}, and the next kill comes with what it held."
+
+
+def _flamegraph(name: str, is_actor: bool, view: str = "") -> str:
+    pattern = f"{name}.*" if is_actor else name
+    return f"`raymemprof flamegraph --name {shlex.quote(pattern)}{view}`"
+
+
+def _ask_for_memory(seen: Seen, group: Group) -> Iterator[str]:
+    advice = seen.advice_for(group.name, group.is_actor)
+    if advice is not None:
+        memory = advice.memory
+    elif group.memory is not None:
+        memory = int(group.memory * MARGIN)
+    else:
+        yield f"Say what {group.name} needs: memory=… or more num_cpus in @ray.remote."
+        return
+    yield f"Say what it needs, so that no more start than fit: `@ray.remote(memory={memory:_})` on {group.name}."
+    yield "Where that does not fit, give it a larger node."
+
+
+def too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+    """Functions of which more run at once than a node has memory for, though one alone fits."""
+    running = _running(seen)
+    for advice in seen.advice:
+        is_actor = advice.kind == "actor"
+        if advice.kind == "block":
+            continue
+        group = next((one for one in groups if (one.name, one.is_actor) == (advice.name, is_actor)), None)
+        node_ids = sorted((group.nodes if group else set()) | {node.node_id for node in seen.nodes})
+        for node_id in node_ids:
+            killed = [kill for kill in group.kills if kill.node_id == node_id] if group else []
+            if killed:
+                at_once = seen.at_once(advice.name, is_actor, node_id, killed[-1].when + timedelta(seconds=1))
+            else:
+                at_once = running[advice.name, is_actor, node_id]
+            fits = advice.fits.get(node_id) if seen.usage is not None else None
+            if at_once < 2 or (fits is None and not killed) or (fits is not None and not 1 <= fits < at_once):
+                continue
+            yield _too_parallel(seen, advice, node_id, len(killed), at_once, fits)
+            break  # one node says it
+
+
+def _running(seen: Seen) -> Counter[tuple[str, bool, str | None]]:
+    """Count what runs now: calls by function, actors by class, by node."""
+    alive = {(node.node_id, process.pid) for node in seen.nodes for process in node.processes}
+    found: Counter[tuple[str, bool, str | None]] = Counter()
+    actors = set()
+    for call in seen.calls:
+        if call.kind == "task" and call.status == "running":
+            found[call.name, False, call.node_id] += 1
+        elif call.kind in ("actor", "method") and (call.node_id, call.pid) in alive:
+            actors.add((actor_class(call.name), process_of(call), call.node_id))
+    found.update((name, True, node_id) for name, _, node_id in actors)
+    return found
+
+
+def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once: int, fits: int | None) -> Finding:
+    what, one = ("actors", "actor") if advice.kind == "actor" else ("calls", "call")
+    where, node = seen.where(node_id), seen.node(node_id)
+    theirs = [call for call in seen.calls if call.name == advice.name or actor_class(call.name) == advice.name]
+    largest = max((call for call in theirs if call.capture), key=lambda call: call.peak_memory, default=None)
+    admits = advice.admits.get(node_id) if fits is not None else None
+    admitted = f"; its CPUs admit {admits}" if admits is not None else ""
+    evidence = [f"{at_once} {what} of it {'ran' if killed else 'run'} at once on {where}{admitted}."]
+    if killed:
+        count = f"{killed} {what}" if killed > 1 else f"One {one}"
+        evidence.append(f"{count} of it {'were' if killed > 1 else 'was'} killed for memory there.")
+    if fits is not None and node is not None:
+        evidence.append(
+            f"{fits} fit: a {one} takes {show_bytes(advice.memory)} (its largest peak is {show_bytes(advice.max)}, of "
+            f"{advice.peaks}; a fifth is margin), and the node uses {_used(node)}."
+        )
+    else:
+        evidence.append(f"A {one} takes {show_bytes(advice.memory)}: its largest peak, and a fifth as margin.")
+    lines = _lines(seen, (largest,), "peak")
+    steps = []
+    if fits is not None and advice.num_cpus > 1:
+        steps.append(f"Run no more than fit: `@ray.remote(num_cpus={advice.num_cpus:g})` on {advice.name}.")
+    steps.append(f"Or `@ray.remote(memory={advice.memory:_})`, which Ray holds against the memory of each node.")
+    steps += [f"But {text}" for text in advice.warnings if text.startswith("memory= alone")]
+    steps.append("Or start fewer: wait for one with `ray.wait` before the next is started, once so many are under way.")
+    if lines:
+        steps.append(f"Or make a {one} smaller: at its peak it holds {seen.held(lines[0])}")
+    fitting = f"{fits} fit" if fits != 1 else "one fits"
+    return Finding(
+        severity="critical" if killed else "warning",
+        illness="too_parallel",
+        title=f"Too many {what} of {advice.name} run at once: {at_once} on {where}"
+        + (f", where {fitting}." if fits is not None else "."),
+        name=advice.name,
+        node_id=node_id,
+        evidence=tuple(evidence),
+        next_steps=tuple(steps),
+        kills=killed,
+        lines=lines,
+        calls=Calls([largest] if largest else []),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """An actor's process that grows."""
+
+    name: str
+    calls: tuple[Call, ...]
+    """Those of its methods, by their end."""
+    first: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        return self.last - self.first
+
+    @property
+    def seconds(self) -> float:
+        return max((_end(self.calls[-1]) - _end(self.calls[0])).total_seconds(), 1e-3)
+
+    @property
+    def method(self) -> str:
+        """The method in which it grows most."""
+        grown: dict[str, int] = {}
+        for before, call in itertools.pairwise(self.calls):
+            grown[call.name] = grown.get(call.name, 0) + (call.memory_after or 0) - (before.memory_after or 0)
+        return max(grown, key=lambda name: grown[name])
+
+
+def leaking_actors(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+    """Actors whose memory grows from call to call, and does not fall again."""
+    growing: dict[str, list[_Growth]] = {}
+    for growth in _growths(seen.calls):
+        growing.setdefault(growth.name, []).append(growth)
+    for name, found in growing.items():
+        killed = next((group for group in groups if group.is_actor and group.name == name), None)
+        yield _leaking(seen, max(found, key=lambda growth: growth.size), len(found), killed)
+
+
+def _growths(calls: Iterable[Call]) -> Iterator[_Growth]:
+    lives: dict[object, list[Call]] = {}
+    for call in calls:
+        if call.kind == "method" and call.memory_after is not None:
+            lives.setdefault((process_of(call), call.actor_id), []).append(call)
+    for life in lives.values():
+        life.sort(key=_end)
+        floors = _floors([call.memory_after or 0 for call in life])
+        if len(life) >= _CALLS and _rises(floors):
+            yield _Growth(actor_class(life[-1].name), tuple(life), floors[0], floors[-1])
+
+
+def _floors(values: list[int]) -> list[int]:
+    """Return the least of each of so many parts: what is freed again now and then does not count."""
+    count = min(_FLOORS, len(values))
+    cuts = [round(number * len(values) / count) for number in range(count + 1)]
+    return [min(values[start:end]) for start, end in itertools.pairwise(cuts)]
+
+
+def _rises(floors: list[int]) -> bool:
+    steps = [later - before for before, later in itertools.pairwise(floors)]
+    growth = floors[-1] - floors[0]
+    middle = floors[len(floors) // 2]
+    return (
+        growth >= _GROWTH
+        and sum(step > 0 for step in steps) >= _RISING * len(steps)
+        and max(steps) <= _JUMP * growth
+        and floors[-1] - middle >= _LATE * growth
+    )
+
+
+def _end(call: Call) -> datetime:
+    return call.started_at + timedelta(seconds=call.duration or 0)
+
+
+def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> Finding:
+    last = growth.calls[-1]
+    node = seen.node(last.node_id)
+    is_alive = node is not None and any(process.pid == last.pid for process in node.processes)
+    lines = tuple(whole.top(_MOST_TOLD, "leaks")) if (whole := seen.heaps.of(last.capture)) is not None else ()
+    per_call = growth.size / (len(growth.calls) - 1)
+    evidence = [
+        f"Over {len(growth.calls)} calls it grew from {show_bytes(growth.first)} to {show_bytes(growth.last)}, "
+        f"{show_bytes(round(per_call))} a call, and did not fall again; most in {growth.method} "
+        f"(pid {last.pid} on {seen.where(last.node_id)})."
+    ]
+    if actors > 1:
+        evidence.append(f"{actors} actors of its class grow.")
+    evidence += _about_lines(seen, lines)
+    left = None
+    if node is not None and is_alive and node.threshold is not None and seen.when - _end(last) < _STILL:
+        free = max(node.threshold - node.used, 0)
+        left = growth.seconds * free / growth.size
+        evidence.append(
+            f"After {round(free / per_call):,} more such calls, {show_seconds(left)} at the pace so far, the node is "
+            f"above the {show_bytes(node.threshold)} at which Ray kills."
+        )
+    if killed is not None:
+        evidence += _about_kills(seen, killed)
+    steps = []
+    if lines:
+        steps.append(f"Let go of what {lines[0].file}:{lines[0].line} keeps, or bound it (deque(maxlen=…), an LRU).")
+    else:
+        steps.append(f"See what stays: @profile_memory on {growth.name}, with heap tracing on, tells the line.")
+    steps.append(f"{_flamegraph(growth.name, True, ' --view leaks')} shows all that its calls left.")
+    steps.append(
+        "Until then start it afresh now and then: `ray.actor.exit_actor()` after so many calls, with "
+        f"`@ray.remote(max_restarts=-1)` on {growth.name}."
+    )
+    return Finding(
+        severity="critical" if killed is not None or (left is not None and left < _SOON) else "warning",
+        illness="leaking_actor",
+        title=f"{growth.name} grows with each call: by {show_bytes(growth.size)} over {len(growth.calls)} calls.",
+        name=growth.name,
+        node_id=last.node_id,
+        evidence=tuple(evidence),
+        next_steps=tuple(steps),
+        kills=len(killed.kills) if killed is not None else 0,
+        lines=lines,
+        calls=Calls([max(growth.calls, key=lambda call: (call.memory_after or 0) - call.memory_before)]),
+    )
+
+
+def head_node(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+    """A head node that runs tasks or actors beside the driver and Ray's own parts, and has too little left for them."""
+    head = next((node for node in seen.nodes if node.is_head), None)
+    if head is None:
+        return
+    limit = head.threshold or head.total
+    drivers = list(users(head, "driver"))
+    own = head.system + sum(process.memory for process in drivers)
+    working = sorted(users(head, "task", "actor", "worker"), key=lambda process: -process.memory)
+    killed = [group for group in groups if head.node_id in group.nodes]
+    others = [node_id for node_id, cpus in seen.cpus.items() if node_id != head.node_id and cpus > 0]
+    is_full, is_own = head.used >= _CROWDED * limit, own >= _OWN * limit
+    runs = seen.cpus.get(head.node_id, 0) > 0 and (bool(working) or bool(killed))
+    # With no other node there is nowhere else to run: it is the head's fault only where its own part is what is large.
+    if not runs or not ((is_full or is_own) if others else (is_full and is_own)):
+        return
+    evidence = [
+        f"It uses {_used(head)}.",
+        f"Drivers take {show_bytes(own - head.system)} of it ({_names(drivers)}), Ray's own parts "
+        f"{show_bytes(head.system)} ({_names(process for process in head.processes if process.role in _HEADS)}).",
+    ]
+    if working:
+        memory = sum(process.memory for process in working)
+        evidence.append(f"Beside them, tasks and actors take {show_bytes(memory)} ({_names(working)}).")
+    for group in killed:
+        evidence += _about_kills(seen, group)
+    steps = [
+        'Keep tasks and actors off it: `ray start --head --num-cpus=0` (in KubeRay rayStartParams: num-cpus: "0").'
+    ]
+    if others:
+        steps.append(
+            f"They then run elsewhere: the cluster has {sum(seen.cpus[one] for one in others):g} CPUs besides."
+        )
+    else:
+        steps.append("It is the only node: add one for the work, `ray start --address=<head>:6379` there.")
+    largest = max(drivers, key=lambda process: process.memory, default=None)
+    if largest is not None and largest.memory > _PLAIN:
+        steps.append(
+            f"Have the driver {largest.name or ''} (pid {largest.pid}) hold less: keep references, not results, "
+            "or run it elsewhere with `ray job submit --entrypoint-num-cpus=1`."
+        )
+    yield Finding(
+        severity="critical" if killed and is_own else "warning",
+        illness="head_node",
+        title=f"The head node {head.address} is crowded: tasks and actors run beside the driver and Ray's own parts.",
+        name=None,
+        node_id=head.node_id,
+        evidence=tuple(evidence),
+        next_steps=tuple(steps),
+        kills=sum(kill.node_id == head.node_id for group in killed for kill in group.kills),
+    )
+
+
+_HEADS = ("gcs", "dashboard", "raylet", "agent")
+
+
+def _names(processes: Iterable[ProcessUsage]) -> str:
+    """Name the largest of some processes, with their sizes."""
+    largest = sorted((one for one in processes if one.memory > _MIB), key=lambda process: -process.memory)
+    told = ", ".join(f"{process.name or process.role} {show_bytes(process.memory)}" for process in largest[:_MOST_TOLD])
+    return f"{told}, …" if len(largest) > _MOST_TOLD else told or "none"
+
+
+def _used(node: NodeUsage) -> str:
+    limit = f"; Ray kills above {show_bytes(node.threshold)}" if node.threshold is not None else ""
+    return f"{show_bytes(node.used)} of {show_bytes(node.total)}{limit}"
+
+
+def low_memory(seen: Seen, crowded: set[str | None]) -> Iterator[Finding]:
+    """Nodes that are about to kill, beside those of which it is told already."""
+    for node in seen.nodes:
+        limit = node.threshold or node.total
+        if node.used < _LOW * limit or node.node_id in crowded:
+            continue
+        largest = sorted(users(node), key=lambda process: -process.memory)
+        steps = []
+        if node.unexplained > max(node.workers, node.object_store):
+            steps.append("Most of it is not this cluster's: see with `ps aux --sort=-rss | head` whose it is.")
+        if largest and largest[0].memory > _PLAIN:
+            name = largest[0].name or largest[0].role
+            known = {name for call in seen.calls for name in (call.name, actor_class(call.name))}
+            profile = "" if name in known else "put @profile_memory on it, then "
+            steps.append(f"Find what {name} holds: {profile}`raymemprof heap --name {shlex.quote(f'*{name}*')}`.")
+        steps.append("Or add a node: tasks with memory=… in @ray.remote then go where there is room.")
+        yield Finding(
+            severity="warning",
+            illness="low_memory",
+            title=f"{seen.where(node.node_id).capitalize()} is about to run out of memory: {node.used / limit:.0%} of "
+            f"what it may use.",
+            name=None,
+            node_id=node.node_id,
+            evidence=(
+                f"It uses {_used(node)}.",
+                f"Tasks, actors and drivers take {show_bytes(node.workers)} ({_names(largest)}), the object store "
+                f"{show_bytes(node.object_store)}, Ray itself {show_bytes(node.system)}, all else "
+                f"{show_bytes(max(node.unexplained, 0))}.",
+            ),
+            next_steps=tuple(steps),
+        )
+
+
+def idle_workers(seen: Seen) -> Iterator[Finding]:
+    """Workers that run nothing and keep memory, which Ray leaves to them: it keeps one for each CPU."""
+    for node in seen.nodes:
+        idle = [process for process in node.processes if process.role == "idle worker" and process.memory > _PLAIN]
+        kept = sum(process.memory - _PLAIN for process in idle)
+        most = max(idle, key=lambda process: process.memory, default=None)
+        if most is None or (most.memory - _PLAIN < _KEPT and kept < max(_KEPT, _PART * node.total)):
+            continue
+        left = _left_by(seen, most)
+        lines = _lines(seen, (left,), "leaks")
+        function = left.name if left is not None else "the function that fills it"
+        count = f"{len(idle)} idle workers keep" if len(idle) > 1 else "An idle worker keeps"
+        total = sum(process.memory for process in idle)
+        evidence = [f"The largest, pid {most.pid}, has {show_bytes(most.memory)}; one that keeps nothing some 50 MiB."]
+        if left is not None:
+            evidence.append(f"{left.name} was the last to run in it, and left {show_bytes(left.memory_after)} behind.")
+        evidence += [f"Of that {seen.held(line)}" for line in lines[:1]]
+        yield Finding(
+            severity="warning",
+            illness="idle_workers",
+            title=f"{count} {show_bytes(total)} on {seen.where(node.node_id)}, for nothing that runs.",
+            name=left.name if left is not None else None,
+            node_id=node.node_id,
+            evidence=tuple(evidence),
+            next_steps=(
+                *(f"Let go of it before the call ends: see {line.file}:{line.line}." for line in lines[:1]),
+                f"End the worker after each call: `@ray.remote(max_calls=1)` on {function}.",
+                "Or have Ray end idle workers after a second, where it keeps one for each CPU: "
+                "`RAY_num_workers_soft_limit=0` in the environment of `ray start`, or of what calls ray.init().",
+                "Ray 2.56 and later kills them first when memory is low, and those that never ran anything above "
+                "`RAY_idle_worker_killing_memory_threshold_bytes` (1 GiB).",
+            ),
+            lines=lines,
+            calls=Calls([left] if left is not None else []),
+        )
+
+
+def _left_by(seen: Seen, idle: ProcessUsage) -> Call | None:
+    """Return the call that a worker ran last, where it is what left the memory."""
+    there = [
+        call
+        for call in seen.calls
+        if call.pid == idle.pid and call.node_id == idle.node_id and call.worker_id in (idle.worker_id, None)
+    ]
+    last = max(there, key=_end, default=None)
+    return last if last is not None and (last.memory_after or 0) >= idle.memory / 2 else None
+
+
+def object_stores(seen: Seen) -> Iterator[Finding]:
+    """Object stores that are full, or have written objects to disk."""
+    for node in seen.nodes:
+        used, capacity, spilled = node.object_store_used, node.object_store_capacity, node.spilled or 0
+        if used is None or not capacity or not (used >= _SPILLS * capacity or spilled):
+            continue
+        is_full = used >= _SPILLS * capacity
+        where = seen.where(node.node_id)
+        evidence = [f"Objects take {show_bytes(used)} of {show_bytes(capacity)}; above {_SPILLS:.0%} Ray spills."]
+        if spilled:
+            evidence.append(f"{show_bytes(spilled)} were written to disk since the node started.")
+        yield Finding(
+            # Spilling once is what the store is made for; more than all of it, or one that is full now, costs time.
+            severity="warning" if is_full or spilled >= capacity else "info",
+            illness="object_store",
+            title=f"The object store of {where} is nearly full."
+            if is_full
+            else f"The object store of {where} spilled.",
+            name=None,
+            node_id=node.node_id,
+            evidence=tuple(evidence),
+            next_steps=(
+                "See who refers to what: `ray memory --stats-only`, then `ray memory`; del what is done with.",
+                "Return less at a time: yield pieces from a generator task, and take them as they come.",
+                f"Or start Ray there with `--object-store-memory={2 * capacity}`, if the node has memory to spare.",
+            ),
+        )
+
+
+def copies(seen: Seen) -> Iterator[Finding]:
+    """Calls that may hold their data twice: two lines hold about as much, and together most of the peak."""
+    largest: dict[str, Call] = {}
+    for call in sorted(seen.calls, key=lambda call: call.peak_memory):
+        if call.capture is not None and not is_ours(call.name):
+            largest[call.name] = call
+    for call in sorted(largest.values(), key=lambda call: -call.peak_memory)[:_LARGEST]:
+        found = seen.heaps.of(call) if call.peak_memory >= _COPIED else None
+        pair = _pair(found) if found is not None else None
+        if found is None or pair is None:
+            continue
+        yield Finding(
+            severity="info",
+            illness="copy",
+            title=f"{call.name} may hold its data twice: two lines hold about as much.",
+            name=call.name,
+            node_id=call.node_id,
+            evidence=(
+                f"Of the {show_bytes(found.peak)} at the peak of its largest call,",
+                *(seen.held(line) for line in pair),
+            ),
+            next_steps=(
+                "If one is made of the other, let go of the first, or go through the data in pieces, with a generator.",
+                f"{_flamegraph(call.name, False)} shows both.",
+            ),
+            lines=pair,
+            calls=Calls([call]),
+        )
+
+
+def _pair(found: Heap) -> tuple[Line, ...] | None:
+    pair = tuple(found.top(2, "peak"))
+    if found.peak < _COPIED or len(pair) < 2:
+        return None
+    first, second = pair
+    alike = second.bytes >= _ALIKE * first.bytes and first.bytes + second.bytes >= _MOST_OF * found.peak
+    return pair if alike else None
+
+
+def _lines(seen: Seen, calls: Iterable[Call | None], view: str) -> tuple[Line, ...]:
+    """Return the lines that held most, of the first call that can be read."""
+    for call in calls:
+        found = seen.heaps.of(call)
+        if found is not None:
+            return tuple(found.top(_MOST_TOLD, view))
+    return ()

@@ -1,0 +1,246 @@
+"""What `doctor()` looks at, collected once, and what several of its questions ask of it."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from .. import cluster
+from ..cluster import MissingNode
+from ..errors import CaptureError
+from ..reading import catalog
+from ..reading.catalog import Call, Calls, folders_of
+from ..reading.heap import Heap, Line, heap
+from ..rows import show_bytes
+from .advise import Advice, Advices, advise
+from .ooms import Kill, Kills, ooms
+from .processes import USERS
+from .retries import OomRetry, oom_retries, oom_retries_here
+from .usage import NodeUsage, ProcessUsage, Usage, usage
+
+__all__ = ["Group", "Heaps", "Seen", "actor_class", "is_ours", "look_around", "process_of", "users"]
+
+_OURS = "raymemprof."
+"""How the names of the tasks begin that ask nodes for us."""
+_MOST_HEAPS = 12
+"""Captures that are read: each takes up to seconds, and who asks the doctor waits."""
+
+
+class Heaps:
+    """Reads captures, each once and not too many, and remembers which could not be read."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, Heap | None] = {}
+        self.failed: list[str] = []
+
+    def of(self, target: Call | Path | None) -> Heap | None:
+        """Return what a call, or a whole capture, allocated; None where that cannot be told."""
+        if target is None or (isinstance(target, Call) and target.capture is None):
+            return None
+        if target not in self._known:
+            if len(self._known) >= _MOST_HEAPS:
+                return None
+            self._known[target] = None
+            try:
+                self._known[target] = heap(target)
+            except (CaptureError, OSError, ValueError) as error:
+                self.failed.append(str(error))
+        return self._known[target]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The kills of one function's tasks, or of one class's actors."""
+
+    name: str
+    is_actor: bool
+    kills: tuple[Kill, ...]
+
+    @property
+    def last(self) -> Kill:
+        """The latest kill."""
+        return self.kills[-1]
+
+    @property
+    def nodes(self) -> set[str]:
+        """The nodes where it was killed."""
+        return {kill.node_id for kill in self.kills if kill.node_id is not None}
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The profiled calls that were killed, the largest first."""
+        return tuple(sorted((kill.call for kill in self.kills if kill.call), key=lambda call: -call.peak_memory))
+
+    @property
+    def memory(self) -> int | None:
+        """The most that one of them used when it was killed."""
+        return max((kill.memory for kill in self.kills if kill.memory is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was recorded, what was killed, and what memory is used for now."""
+
+    when: datetime
+    source: str | None
+    kills: Kills
+    calls: Calls
+    usage: Usage | None
+    advice: Advices
+    retries: tuple[OomRetry, ...]
+    missing: tuple[MissingNode, ...]
+    cpus: Mapping[str, float]
+    """By node id."""
+    heaps: Heaps = field(default_factory=Heaps)
+
+    @property
+    def nodes(self) -> tuple[NodeUsage, ...]:
+        """The nodes of which it is known what their memory is used for."""
+        return tuple(self.usage.nodes) if self.usage is not None else ()
+
+    def node(self, node_id: str | None) -> NodeUsage | None:
+        """Return what is known of a node."""
+        return next((node for node in self.nodes if node.node_id == node_id), None)
+
+    def where(self, node_id: str | None) -> str:
+        """Name a node as people do."""
+        node = self.node(node_id)
+        if node is None:
+            return f"node {node_id[:8]}…" if node_id else "an unknown node"
+        # Several nodes may have one address, on one machine.
+        alike = sum(other.address == node.address for other in self.nodes) > 1
+        return f"{'the head node' if node.is_head else 'node'} {node.address}" + f" ({node_id[:8]}…)" * alike  # type: ignore[index]
+
+    def held(self, line: Line) -> str:
+        """Say what a line of code holds, with its text where the file can be read here and is as it was."""
+        code = ""
+        with contextlib.suppress(OSError):
+            written = datetime.fromtimestamp(os.stat(line.file).st_mtime, timezone.utc)
+            if all(written < call.started_at for call in self.calls):
+                linecache.checkcache(line.file)
+                code = linecache.getline(line.file, line.line).strip()
+        place = f"{line.file}:{line.line} in {line.function}" + (f": `{code}`" if code else "")
+        return f"{show_bytes(line.bytes)} allocated at {place}"
+
+    def groups(self) -> list[Group]:
+        """Return the kills by whom they hit, without the tasks that asked nodes for us."""
+        found: dict[tuple[str, bool], list[Kill]] = {}
+        for kill in self.kills:
+            name, is_actor = kill.name or "a worker", kill.actor_id is not None
+            if not is_ours(kill.name):
+                found.setdefault((actor_class(name) if is_actor else name, is_actor), []).append(kill)
+        return [Group(name, is_actor, tuple(kills)) for (name, is_actor), kills in found.items()]
+
+    def advice_for(self, name: str, is_actor: bool) -> Advice | None:
+        """Return what a function, or an actor class, needs."""
+        kinds = ("actor",) if is_actor else ("task", "block")
+        return next((advice for advice in self.advice if advice.name == name and advice.kind in kinds), None)
+
+    def at_once(self, name: str, is_actor: bool, node_id: str, until: datetime) -> int:
+        """Return how many calls of a function, or actors of a class, there were at most at one time on a node."""
+        changes: list[tuple[datetime, int]] = []
+        for start, end in self._spans(name, is_actor, node_id):
+            if start <= until:
+                changes += [(start, 1), (end, -1)]
+        most = now = 0
+        for _, change in sorted(changes):  # of one moment the ends come first
+            now += change
+            most = max(most, now)
+        return most
+
+    def _spans(self, name: str, is_actor: bool, node_id: str) -> Iterator[tuple[datetime, datetime]]:
+        there = [call for call in self.calls if call.node_id == node_id]
+        deaths = {process_of(kill.call): kill.when for kill in self.kills if kill.call is not None}
+        if is_actor:
+            lives: dict[object, list[Call]] = {}
+            for call in there:
+                if call.kind in ("actor", "method") and actor_class(call.name) == name:
+                    lives.setdefault(process_of(call), []).append(call)
+            alive = {process.pid for node in self.nodes if node.node_id == node_id for process in node.processes}
+            for calls in lives.values():
+                ends = [self.when] if calls[0].pid in alive else [self._end(call, deaths) for call in calls]
+                yield min(call.started_at for call in calls), max(ends)
+            return
+        starts: dict[str | None, list[datetime]] = {}
+        tasks = [call for call in there if call.kind == "task" and call.name == name]
+        for call in tasks:
+            starts.setdefault(call.task_id, []).append(call.started_at)
+        for call in tasks:
+            # The next attempt of a task begins when the one before is over.
+            later = (start for start in starts[call.task_id] if call.task_id and start > call.started_at)
+            yield call.started_at, min([self._end(call, deaths), *later])
+
+    def _end(self, call: Call, deaths: Mapping[object, datetime]) -> datetime:
+        if call.duration is not None:
+            return call.started_at + timedelta(seconds=call.duration)
+        if call.status == "running":
+            return self.when
+        died = deaths.get(process_of(call))
+        if died is None:
+            return call.started_at
+        # Ray's log of events has whole seconds.
+        return max(call.started_at, died + timedelta(seconds=died.microsecond == 0))
+
+
+def look_around(source: str | os.PathLike[str] | None) -> Seen:
+    """Collect what there is to see: of the connected cluster, of a folder, or of the newest session on this machine."""
+    when = datetime.now(timezone.utc)
+    is_connected = source is None and cluster.is_connected()
+    folders: list[Path] = []
+    if not is_connected:
+        folders = folders_of(source, only_recorded=False)
+        if source is None and folders:  # what was recorded and what was killed must be of one session
+            source = folders[0]
+    kills, calls = ooms(source), catalog.calls(source)
+    now = usage() if is_connected else None
+    advice = advise(calls)
+    missing = {node.node_id: node for node in (*kills.missing, *calls.missing, *(now.missing if now else ()))}
+    retries: list[OomRetry] = []
+    if kills and is_connected:
+        answers = cluster.on_each_node(oom_retries_here)
+        told = [retry for found in answers.by_node.values() for retry in found]
+        retries = list({retry.task_id: retry for retry in told}.values())  # nodes may share a folder
+    elif kills:
+        retries = oom_retries(folders)
+    cpus = {}
+    if is_connected:
+        cpus = {
+            node["NodeID"]: node["Resources"].get("CPU", 0.0) for node in sys.modules["ray"].nodes() if node["Alive"]
+        }
+    return Seen(
+        when=when,
+        source=None if is_connected else ", ".join(map(str, folders)) or "this machine",
+        kills=kills,
+        calls=calls,
+        usage=now,
+        advice=advice,
+        retries=tuple(retries),
+        missing=tuple(missing.values()),
+        cpus=cpus,
+    )
+
+
+def is_ours(name: str | None) -> bool:
+    """Whether a task is one of those that ask nodes for us."""
+    return (name or "").startswith(_OURS)
+
+
+def actor_class(name: str) -> str:
+    """Return the class of a method's name."""
+    return name.rpartition(".")[0] or name
+
+
+def process_of(call: Call) -> object:
+    """Return what tells a call's process from all others."""
+    return call.node_id, call.worker_id, call.pid
+
+
+def users(node: NodeUsage, *roles: str) -> Iterable[ProcessUsage]:
+    """Yield the processes of a node that run the user's code, or those of some roles, without ours."""
+    return (process for process in node.processes if process.role in (roles or USERS) and not is_ours(process.name))

@@ -1,0 +1,332 @@
+"""`usage()`: what the cluster's memory is used for now, node by node and process by process."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import psutil
+
+from .. import cluster, host, ray_runtime
+from ..cluster import MissingNode
+from ..rows import Rows, plain, show_bytes
+from .processes import USERS, Entry, Process, find_raylet, of_node, table
+
+if TYPE_CHECKING:
+    import pandas
+    from rich.console import Console, ConsoleOptions
+    from rich.table import Table
+
+__all__ = ["NodeUsage", "Nodes", "ProcessUsage", "Processes", "Usage", "usage"]
+
+_SECONDS = 2.0
+"""How long the raylet, or the GCS, may take to say what it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUsage:
+    """One process of Ray's, or one that a worker started.
+
+    Attributes:
+        pid: the process, as its node sees it.
+        role: "task", "actor", "idle worker", "driver", "subprocess" (a worker started it), "worker" (Ray did not say
+            what it runs), or a part of Ray: "raylet", "gcs", "dashboard", "agent" (the dashboard's on each node),
+            "runtime env agent", "log monitor", "autoscaler", "client server", "io worker" (spills and restores).
+        name: what runs in it: the task's name, `Actor.method`, or the actor's class between two calls; of a driver its
+            script; None for what the role says already.
+        rss: resident bytes.
+        shared: those of them that others may share: the object store above all.
+        memory: rss − shared.
+        task_id: the task that runs, as Ray's own record has it, which lags by up to a second; None where unknown, and
+            where several run at once.
+        actor_id: its actor.
+        job_id: the job it works for.
+        worker_id: its id as a Ray worker.
+        node_id: its node.
+        address: its node's IP address.
+    """
+
+    pid: int
+    role: str
+    name: str | None
+    rss: int
+    shared: int
+    memory: int
+    task_id: str | None = None
+    actor_id: str | None = None
+    job_id: str | None = None
+    worker_id: str | None = None
+    node_id: str = ""
+    address: str = ""
+
+
+class Processes(Rows[ProcessUsage]):
+    """A sequence of `ProcessUsage`, the largest first."""
+
+    title: ClassVar[tuple[str, str]] = ("process", "processes")
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("node", lambda process: f"{process.address} {process.node_id[:6]}…", False),
+        ("role", lambda process: process.role, False),
+        ("name", lambda process: process.name or "", False),
+        ("memory", lambda process: show_bytes(process.memory), True),
+        ("RSS", lambda process: show_bytes(process.rss), True),
+        ("SHR", lambda process: show_bytes(process.shared), True),
+        ("pid", lambda process: str(process.pid), True),
+        ("task", lambda process: f"{process.task_id[:8]}…" if process.task_id else "", False),
+        ("actor", lambda process: f"{process.actor_id[:8]}…" if process.actor_id else "", False),
+    )
+    expendable: ClassVar[tuple[str, ...]] = ("task", "actor", "SHR", "RSS")
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUsage:
+    """One node's memory, in bytes.
+
+    Attributes:
+        node_id: its id.
+        address: its IP address.
+        is_head: whether it is the head.
+        total: what there is, or the limit of the container (memory cgroup) that the raylet runs in.
+        used: what is used of it, as Ray counts: without what the kernel can take back at once.
+        available: total − used.
+        threshold: above so many bytes in use Ray's memory monitor kills, as the raylet itself says where its log is
+            there; None where it never does.
+        object_store_used: bytes of the objects in the object store; None where Ray did not say.
+        object_store_capacity: how many it takes before it spills.
+        object_store_held: bytes of memory that the object store occupies, objects that were freed included: it keeps
+            what it has once used; None where the system does not say.
+        spilled: bytes of objects written to disk since the node started; None where Ray did not say.
+        processes: its processes.
+    """
+
+    node_id: str
+    address: str
+    is_head: bool
+    total: int
+    used: int
+    available: int
+    threshold: int | None
+    object_store_used: int | None
+    object_store_capacity: int | None
+    object_store_held: int | None
+    spilled: int | None
+    processes: Processes
+
+    @property
+    def object_store(self) -> int:
+        """Bytes of memory that the object store stands for in the sum, once for all that map it."""
+        held = self.object_store_used if self.object_store_held is None else self.object_store_held
+        return held or 0
+
+    @property
+    def workers(self) -> int:
+        """RSS − SHR of tasks, actors, idle workers and drivers, summed."""
+        return sum(process.memory for process in self.processes if process.role in USERS)
+
+    @property
+    def system(self) -> int:
+        """RSS − SHR of Ray's own parts, summed."""
+        return sum(process.memory for process in self.processes if process.role not in USERS)
+
+    @property
+    def explained(self) -> int:
+        """The page's sum: object store + RSS − SHR of workers + RSS − SHR of Ray's own parts."""
+        return self.object_store + self.workers + self.system
+
+    @property
+    def unexplained(self) -> int:
+        """What is used besides: by the system, other programs, and other Ray nodes on the same machine."""
+        return self.used - self.explained
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it by name."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        found["processes"] = list(self.processes)
+        for name in ("workers", "system", "explained", "unexplained"):
+            found[name] = getattr(self, name)
+        return found
+
+
+def _of(part: int | None, whole: int | None) -> str:
+    return "" if part is None else f"{show_bytes(part)} of {show_bytes(whole)}"
+
+
+class Nodes(Rows[NodeUsage]):
+    """A sequence of `NodeUsage`, the head first."""
+
+    title: ClassVar[tuple[str, str]] = ("node", "nodes")
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("node", lambda node: f"{node.address} {node.node_id[:6]}…{' head' if node.is_head else ''}", False),
+        ("used", lambda node: _of(node.used, node.total), True),
+        ("Ray kills at", lambda node: "never" if node.threshold is None else show_bytes(node.threshold), True),
+        ("object store", lambda node: show_bytes(node.object_store), True),
+        ("workers", lambda node: show_bytes(node.workers), True),
+        ("Ray itself", lambda node: show_bytes(node.system), True),
+        ("the rest", lambda node: show_bytes(node.unexplained), True),
+        ("objects", lambda node: _of(node.object_store_used, node.object_store_capacity), True),
+        ("spilled", lambda node: show_bytes(node.spilled or None), True),
+    )
+    expendable: ClassVar[tuple[str, ...]] = ("objects", "spilled", "Ray itself", "the rest")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Usage:
+    """The cluster's memory at one moment. Prints as two tables, in a notebook too.
+
+    Attributes:
+        when: when it was asked for, UTC.
+        nodes: the nodes that answered, the head first.
+        missing: those that did not, each with `node_id`, `address`, `reason`.
+    """
+
+    when: datetime
+    nodes: Nodes
+    missing: tuple[MissingNode, ...] = ()
+
+    @property
+    def processes(self) -> Processes:
+        """The processes of all nodes, the largest first."""
+        found = [process for node in self.nodes for process in node.processes]
+        return Processes(sorted(found, key=lambda process: -process.memory))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """Show as tables where rich prints."""
+        for rows in (self.nodes, self.processes):
+            yield from rows.__rich_console__(console, options)
+
+    def __repr__(self) -> str:
+        return f"{self.nodes!r}\n\n{self.processes!r}"
+
+    def _repr_html_(self) -> str:
+        """Return the tables as a notebook shows them."""
+        return self.nodes._repr_html_() + self.processes._repr_html_()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a `pandas.DataFrame` with a row for each process. Needs pandas: `pip install raymemprof[pandas]`."""
+        return self.processes.to_pandas()
+
+    def to_json(self) -> str:
+        """Return a JSON object with `when`, `nodes` and `missing`."""
+        return json.dumps(
+            {"when": plain(self.when), "nodes": plain(list(self.nodes)), "missing": plain(self.missing)}, indent=2
+        )
+
+
+def usage() -> Usage:
+    """Return what memory is used for now: on each node of the connected cluster, and in each process of Ray's there.
+
+    Each node is asked by a task of its own that needs no CPU, and no dashboard is needed. Such a task is in the answer,
+    as "raymemprof.read_node", since the memory of the worker that runs it is used too.
+
+    Returns:
+        A `Usage`: `.nodes`, `.processes`, `.missing`. It prints as tables, and has `to_pandas()` and `to_json()`.
+
+    Raises:
+        ValueError: this process is not connected to a cluster.
+
+    Example:
+        >>> import raymemprof
+        >>> now = raymemprof.usage()  # doctest: +SKIP
+        >>> for node in now.nodes:  # doctest: +SKIP
+        ...     print(node.address, node.used, node.threshold, node.explained)
+        ...     print(max(node.processes, key=lambda process: process.memory))
+    """
+    if not cluster.is_connected():
+        raise ValueError("this process is not connected to a Ray cluster: call ray.init() first.")
+    when = datetime.now(timezone.utc)
+    answers = cluster.on_each_node(_read_node)
+    running: dict[str, list[tuple[str, str]]] = {}
+    for _, found in answers.by_node.values():
+        running.update(found)
+    nodes = [_with_tasks(node, running) for node, _ in answers.by_node.values()]
+    return Usage(when, Nodes(nodes, missing=answers.missing), answers.missing)
+
+
+def _with_tasks(node: NodeUsage, running: dict[str, list[tuple[str, str]]]) -> NodeUsage:
+    """Say which task runs in a worker where there is no doubt: it is the only one, and its name is the process's."""
+    found = []
+    for process in node.processes:
+        tasks = running.get(process.worker_id or "", [])
+        if process.role in ("task", "actor") and len(tasks) == 1 and tasks[0][1] == process.name:
+            process = dataclasses.replace(process, task_id=tasks[0][0])
+        found.append(process)
+    return dataclasses.replace(node, processes=Processes(found))
+
+
+def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
+    """Read the node that this runs on; from the head come the tasks that run in the cluster too."""
+    node_id = cluster.here()
+    if node_id is None:
+        raise ValueError("this process runs on none of the cluster's nodes.")
+    entries = table()
+    raylet = find_raylet(entries, node_id)
+    if raylet is None:
+        raise ValueError("its raylet cannot be seen from its workers, which run in containers of their own.")
+    stats = ray_runtime.node_stats(node_id, _SECONDS)
+    address = raylet.option("node_ip_address") or ""
+    measured = (_measured(process, node_id, address) for process in of_node(entries, raylet, stats))
+    processes = sorted(filter(None, measured), key=lambda process: -process.memory)
+    memory = host.memory(raylet.pid)
+    is_head = "--head" in raylet.command
+    node = NodeUsage(
+        node_id=node_id,
+        address=address,
+        is_head=is_head,
+        total=memory.total,
+        used=memory.used,
+        available=memory.available,
+        threshold=_threshold(raylet, memory.total),
+        object_store_used=stats.object_store_used,
+        object_store_capacity=stats.object_store_capacity,
+        object_store_held=_held(raylet.pid),
+        spilled=stats.spilled,
+        processes=Processes(processes),
+    )
+    return node, ray_runtime.running_tasks(_SECONDS) if is_head else {}
+
+
+def _measured(process: Process, node_id: str, address: str) -> ProcessUsage | None:
+    try:
+        memory = psutil.Process(process.pid).memory_info()
+    except psutil.Error:  # it has ended, or is another user's
+        return None
+    shared = getattr(memory, "shared", 0)  # not counted on macOS
+    return ProcessUsage(
+        pid=process.pid,
+        role=process.role,
+        name=process.name,
+        rss=memory.rss,
+        shared=shared,
+        memory=memory.rss - shared,
+        actor_id=process.actor_id,
+        job_id=process.job_id,
+        worker_id=process.worker_id,
+        node_id=node_id,
+        address=address,
+    )
+
+
+def _threshold(raylet: Entry, total: int) -> int | None:
+    log = raylet.option("stdout_filepath")
+    is_said, threshold = ray_runtime.kill_threshold(Path(log), raylet.pid) if log else (False, None)
+    return threshold if is_said else host.kill_threshold(total)
+
+
+def _held(raylet: int) -> int | None:
+    """Return the bytes of memory that the object store's file takes; it has no name any more but with the raylet."""
+    folder = f"/proc/{raylet}/fd"
+    held: int | None = None
+    with contextlib.suppress(OSError):  # not Linux
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"{folder}/{name}").startswith("/dev/shm/plasma"):
+                    held = (held or 0) + os.stat(f"{folder}/{name}").st_blocks * 512
+    return held
