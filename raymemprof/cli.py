@@ -68,10 +68,15 @@ def _connect_if_asked(context: click.Context, parameter: click.Parameter, addres
 
 
 def _connect(address: str) -> None:
+    place = re.fullmatch(r"(?:ray://)?(\[[^/]+\]|[^/:]+):(\d+)", address)
+    if place is None and address != "auto":
+        raise click.ClickException(
+            f"{address!r} is not the address of a Ray cluster: give HOST:PORT (6379 is Ray's usual port), "
+            "ray://HOST:PORT, or auto for the one that runs here."
+        )
     try:
-        place = re.fullmatch(r"(?:ray://)?([^/:]+):(\d+)", address)
         if place is not None:  # Ray itself would try for minutes
-            socket.create_connection((place[1], int(place[2])), _SECONDS_TO_CONNECT).close()
+            socket.create_connection((place[1].strip("[]"), int(place[2])), _SECONDS_TO_CONNECT).close()
         import ray
 
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]

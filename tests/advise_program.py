@@ -39,12 +39,20 @@ def allocate_memory():
     for _ in range(SIZE // PIECE):
         kept.append(bytearray(b"1") * PIECE)
         time.sleep(0.02)
-    time.sleep(4)
+    time.sleep(6)
     return sum(map(len, kept))
 
 
+def settled() -> bool:
+    """Tell if nobody gives memory back: workers of a Ray that was shut down die on their own, a little later."""
+    before = psutil.virtual_memory().available
+    time.sleep(1)
+    return psutil.virtual_memory().available - before < 50_000_000
+
+
 def set_threshold() -> None:
-    """Have the Ray that is started next kill when so much more is used than now."""
+    """Have the Ray that is started next kill when so much more is used than now, the last one's memory given back."""
+    until(settled)
     memory = psutil.virtual_memory()
     threshold = (memory.total - memory.available + HEADROOM[sys.argv[1]]) / memory.total
     if threshold > 0.93:
