@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from .. import cluster
 from .. import journal as contract
 from ..errors import CaptureError
 from ..progress import progress
+from ..rows import first_few
 from . import serving
 from .analysis import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow, add_answers
 from .catalog import Call, Capture
@@ -148,21 +150,26 @@ def _reading(
     )
 
 
-def places_of(target: Target) -> Iterator[tuple[str | None, Path]]:
-    """Yield where the captures lie that a target names: the node, None for this machine, and the path there."""
-    for item in _items(target):
+def places_of(target: Target, lacking: list[CaptureError | FileNotFoundError]) -> Iterator[tuple[str | None, Path]]:
+    """Yield where the captures lie that a target names: the node, None for this machine, and the path there.
+
+    Why one of them lies nowhere is added to `lacking`.
+    """
+    for item in _items(target, lacking):
         yield item.node_id, item.path
 
 
-def _items(target: object) -> Iterator[_Item]:
-    """Take a target apart into calls and whole captures."""
+def _items(target: object, lacking: list[CaptureError | FileNotFoundError] | None = None) -> Iterator[_Item]:
+    """Take a target apart into calls and whole captures; what cannot be had is raised, or added to `lacking`."""
     if isinstance(target, (str, os.PathLike, Call, Capture)):
-        yield _item(target)
+        yield _item(target, _names_elsewhere([target]))
         return
     if not isinstance(target, Iterable):
         raise TypeError(f"{target!r} is no path, Capture or Call, nor several of them.")
     untraced = 0
     is_empty = True
+    target = list(target)
+    elsewhere = _names_elsewhere(target)
     for one in target:
         if not isinstance(one, (str, os.PathLike, Call, Capture)):
             raise TypeError(f"{one!r} is no path, Capture or Call.")
@@ -170,7 +177,12 @@ def _items(target: object) -> Iterator[_Item]:
             untraced += 1
             continue
         is_empty = False
-        yield _item(one)
+        try:
+            yield _item(one, elsewhere)
+        except (CaptureError, FileNotFoundError) as error:
+            if lacking is None:
+                raise
+            lacking.append(error)
     if is_empty:
         raise ValueError(
             f"none of the {untraced} calls has a capture."
@@ -179,7 +191,7 @@ def _items(target: object) -> Iterator[_Item]:
         )
 
 
-def _item(target: str | os.PathLike[str] | Call | Capture) -> _Item:
+def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.Answers) -> _Item:
     if isinstance(target, Call):
         if target.capture is None or target.place is None:
             why = target.note or "its capture is gone, removed by hand or to keep the disk budget"
@@ -193,7 +205,10 @@ def _item(target: str | os.PathLike[str] | Call | Capture) -> _Item:
     if path.is_dir():
         raise ValueError(f"{path} is a folder; raymemprof.captures() lists the captures in it.")
     if not os.path.exists(path):
-        node_id = _node_that_has(path.name)
+        node_id = next((node_id for node_id, names in elsewhere.by_node.items() if path.name in names), None)
+        if node_id is None and elsewhere.missing and contract.is_capture(path.name):
+            nodes = "; ".join(first_few(elsewhere.missing))
+            raise FileNotFoundError(f"{path} does not exist here or on the nodes that answered; {nodes}.")
         if node_id is None:
             raise FileNotFoundError(f"{path} does not exist; raymemprof.captures() lists the captures there are.")
         return _Item(path, node_id, None)
@@ -207,20 +222,23 @@ def _elsewhere(node_id: str | None) -> str | None:
     return node_id if node_id is not None and cluster.is_connected() and node_id != cluster.here() else None
 
 
-def _node_that_has(name: str) -> str | None:
-    """Return the other node of the cluster that a file of this name lies on."""
-    if not contract.is_capture(name) or not cluster.is_connected():
-        return None
-    answers = cluster.on_each_node(_has, name)
-    return next((node_id for node_id, has in answers.by_node.items() if has), None)
+def _names_elsewhere(targets: list[object]) -> cluster.Answers:
+    """Ask the nodes, all at once, which of the captures they have that are named by a path that is not here."""
+    paths = [Path(one) for one in targets if isinstance(one, (str, os.PathLike)) and not isinstance(one, Capture)]
+    names = {path.name for path in paths if contract.is_capture(path.name) and not os.path.exists(path)}
+    if not names or not cluster.is_connected():
+        return cluster.Answers({}, ())
+    return cluster.on_each_node(_have, names)
 
 
-def _has(name: str) -> bool:
-    try:
-        serving.path_of(name)
-    except CaptureError:
-        return False
-    return True
+def _have(names: set[str]) -> set[str]:
+    """Return those of the names that captures here have."""
+    found = set()
+    for name in names:
+        with contextlib.suppress(CaptureError):
+            serving.path_of(name)
+            found.add(name)
+    return found
 
 
 def _requests(items: list[_Item], views: tuple[str, ...], temporal: bool) -> dict[str | None, list[Request]]:
