@@ -266,9 +266,7 @@ class _Delivery:
             captures[source] = [file.name for file in files]
             for file in files:
                 known = arrivals.get(file.name)
-                if (
-                    known is None or known.file.state.size < file.state.size
-                ):  # of a journal's copies the longest
+                if known is None or known.file.state.size < file.state.size:  # of a journal's copies the longest
                     arrivals[file.name] = _Arrival(file, source, self.folder)
         by_node: dict[str | None, list[_Arrival]] = {}
         for arrival in arrivals.values():
@@ -416,7 +414,9 @@ def _pieces(arrivals: Iterable[_Arrival]) -> Iterator[_Piece]:
 def _copy(arrivals: list[_Arrival], done: Callable[[int], object]) -> None:
     """Bring what lies on this machine."""
     for piece in _pieces(arrivals):
-        parts = [(arrival.source.path.with_name(arrival.file.name), offset, length) for arrival, offset, length in piece]
+        parts = [
+            (arrival.source.path.with_name(arrival.file.name), offset, length) for arrival, offset, length in piece
+        ]
         data, answers = _read(_open_here, parts)
         _take(piece, memoryview(data), answers)
         done(len(data))
