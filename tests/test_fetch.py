@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ MIB = 2**20
 BIG = "raymemprof-big-local-0-1-1.bin"
 BIG_SIZE = 300 * 10**6
 NAMES = ("one", "two", "three")
+COMMAND = Path(sys.executable).with_name("raymemprof")
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +122,14 @@ def test_what_is_there_is_not_brought_again(
     nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, asked: list[str]
 ) -> None:
     first = raymemprof.fetch(calls, tmp_path)
-    assert asked.count("_piece") > 0
+    assert asked.count("_give") > 0
     asked.clear()
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
     assert raymemprof.fetch(calls, tmp_path) == first
     captures = {capture.path.name for capture in raymemprof.captures(name="load")}
     assert {path.name for path in first} == captures
     assert before == {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
-    assert asked.count("_piece") <= 2  # the journals of two nodes, whose processes live
+    assert asked.count("_give") == 0  # the journals neither, though their processes live: nothing was added
     first[-1].write_bytes(b"x" * first[-1].stat().st_size)  # same size, another time of change
     raymemprof.fetch(calls, tmp_path)
     there = {path.name: path for node in nodes.nodes for path in node.logs.glob("raymemprof-*.bin")}
@@ -199,18 +201,19 @@ raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
 def test_a_transfer_that_goes_wrong(
     how: str, nodes: Nodes, big: Path, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = fetching._piece
+    whole = fetching._give
 
-    def damaged(name: str, offset: int, length: int) -> tuple[bytes, Any]:  # on the node: what it reads goes wrong
-        data, digest = whole(name, offset, length)
-        if offset != 2 * length and length > 4096:
-            return data, digest
+    def damaged(parts: list[Any]) -> tuple[Any, int, list[Any]]:  # on the node: what it reads goes wrong
+        data, checksum, states = whole(parts)
+        piece = bytes(data)
+        if parts[0][1] != 2 * len(piece):
+            return piece, checksum, states
         if how == "short":
-            return data[:-1], hashlib.sha256(data[:-1]).digest()
-        return bytes([data[0] ^ 1]) + data[1:], digest
+            return piece[:-1], zlib.crc32(piece[:-1]), states
+        return bytes([piece[0] ^ 1]) + piece[1:], checksum, states
 
     with monkeypatch.context() as during:
-        during.setattr(fetching, "_piece", damaged)
+        during.setattr(fetching, "_give", damaged)
         with pytest.raises(CaptureError, match="what arrived is not what was sent") as caught:
             raymemprof.fetch(BIG, tmp_path)
     assert Path(caught.value.path).name == BIG
@@ -222,22 +225,23 @@ def test_a_transfer_that_goes_wrong(
 def test_a_file_that_changes_meanwhile(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = fetching._states
-    looked = 0
+    take = fetching._Arrival.take
+    fetched = 0
 
-    def touch_and_look(sources: Any) -> Any:
-        nonlocal looked
-        looked += 1
-        if looked in changes:
+    def change_and_take(arrival: Any, offset: int, *rest: Any) -> None:
+        nonlocal fetched
+        fetched += offset == 0
+        if offset == 0 and fetched in changes:  # while it is brought: not all of its pieces have been read
             with big.open("r+b") as file:
-                file.write(looked.to_bytes(8, "big"))
-        return states(sources)
+                file.write(fetched.to_bytes(8, "big"))
+        take(arrival, offset, *rest)
 
-    monkeypatch.setattr(fetching, "_states", touch_and_look)
-    changes: Any = [2]  # while it is brought for the first time
+    monkeypatch.setattr(fetching._Arrival, "take", change_and_take)
+    changes: Any = [1]
     raymemprof.fetch(BIG, tmp_path)
+    assert fetched == 2
     assert checksum(tmp_path / BIG) == checksum(big)
-    looked, changes = 0, range(2, 100)
+    fetched, changes = 0, range(1, 100)
     (tmp_path / BIG).unlink()
     with pytest.raises(CaptureError, match="it changed each of the 3 times"):
         raymemprof.fetch(BIG, tmp_path)
@@ -292,6 +296,106 @@ def test_a_capture_that_is_gone(nodes: Nodes, calls: raymemprof.Calls, tmp_path:
     finally:
         (tmp_path / "away").rename(path)
     assert files_in(tmp_path / "to") == []
+
+
+def test_what_cannot_be_had_keeps_nothing_else_away(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
+    (call,) = [call for call in calls if call.node_id == nodes["two"].node_id][-1:]
+    path = nodes["two"].seen(call.capture)
+    link = nodes["three"].logs / "raymemprof-link-local-0-1-1.bin"
+    path.rename(tmp_path / "away")
+    link.symlink_to("../secret")
+    target = [*calls, link.name, "raymemprof-never-local-0-1-1.bin", "notes.txt"]
+    asked = ["--to", tmp_path / "by command", calls[0].capture.name, call.capture.name]
+    try:
+        fetched = raymemprof.fetch(target, tmp_path / "to")
+        command = [COMMAND, "fetch", "--address", nodes.address, *asked]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/")
+    finally:
+        (tmp_path / "away").rename(path)
+        link.unlink()
+    others = dict.fromkeys(one.capture.name for one in calls if one.capture != call.capture)
+    assert [one.name for one in fetched] == list(others)
+    gone, *rest = sorted(fetched.missing, key=lambda text: "it is gone" not in text)
+    assert str(call.capture) in gone
+    assert len(rest) == 3
+    assert all(any(name in text for text in rest) for name in target[-3:])
+    for text in fetched.missing:
+        assert text in repr(fetched)
+    arrived = raymemprof.calls(tmp_path / "to", name="load")  # each with its journal
+    assert {one.capture.name for one in arrived if one.capture} == set(others)
+    assert (done.returncode, done.stdout) == (1, f"Fetched {tmp_path / 'by command' / calls[0].capture.name}\n")
+    (line,) = done.stderr.splitlines()
+    assert path.name in line
+
+
+def test_two_of_one_name(tmp_path: Path) -> None:
+    for folder in ("one", "two", "same"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / BIG).write_text(folder)
+    state = (tmp_path / "one" / BIG).stat()
+    (tmp_path / "same" / BIG).write_text("one")
+    os.utime(tmp_path / "same" / BIG, ns=(state.st_mtime_ns, state.st_mtime_ns))
+    os.utime(tmp_path / "two" / BIG, (1, 1))
+    fetched = raymemprof.fetch([tmp_path / folder / BIG for folder in ("one", "two", "same")], tmp_path / "to")
+    assert fetched == [tmp_path / "to" / BIG]
+    assert fetched[0].read_text() == "one"
+    (sentence,) = fetched.missing
+    assert sentence.startswith(f"{tmp_path / 'two' / BIG}: ")
+    assert str(tmp_path / "one" / BIG) in sentence
+
+
+def test_many_small_files_are_few_questions(nodes: Nodes, tmp_path: Path, asked: list[str]) -> None:
+    logs = nodes["two"].logs
+    names = [f"raymemprof-small-local-0-{number}-1.bin" for number in range(1000)]
+    for name in names:
+        (logs / name).write_bytes(name.encode())
+    try:
+        fetched = raymemprof.fetch(names, tmp_path)
+        assert [path.read_text() for path in fetched] == names
+        assert len(asked) < 12
+        asked.clear()
+        assert raymemprof.fetch(names, tmp_path) == fetched
+        assert "_give" not in asked
+    finally:
+        for name in names:
+            (logs / name).unlink()
+
+
+def test_what_was_running_when_it_was_fetched(nodes: Nodes, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    import ray
+
+    @ray.remote(num_cpus=1, max_retries=0)
+    @profile_memory
+    def wait(path: str, size: int) -> None:
+        kept = bytearray(size)
+        while kept and not os.path.exists(path):
+            time.sleep(0.05)
+
+    def elsewhere(folder: Path) -> Any:  # as another machine has it
+        code = (
+            f"import json, raymemprof; c = raymemprof.calls({str(folder)!r}); k = raymemprof.captures({str(folder)!r})"
+        )
+        code += "; print(json.dumps([[[x.status, x.error, x.note] for x in c], [x.status for x in k]]))"
+        command = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh", sys.executable, "-c", code]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+
+    if subprocess.run(["unshare", "--uts", "hostname", "elsewhere"], capture_output=True).returncode:
+        pytest.skip("this user may not rename a machine")
+    task = wait.options(resources={"two": 0.1}).remote("/nowhere", MIB)
+    (call,) = wait_for(lambda: [*raymemprof.calls(name="wait", status="running")])
+    raymemprof.fetch(call, tmp_path / "to")
+    ((status, error, note),), captures = elsewhere(tmp_path / "to")
+    assert (status, error, captures) == ("running", None, ["open"])
+    assert note.startswith("as of 20")
+    os.kill(call.pid, signal.SIGKILL)
+    with pytest.raises(ray.exceptions.RayError):
+        ray.get(task)
+    (call,) = wait_for(lambda: [*raymemprof.calls(name="wait", status="killed")])
+    raymemprof.fetch(call, tmp_path / "to")
+    ((status, error, _),), captures = elsewhere(tmp_path / "to")
+    assert (status, captures) == ("killed", ["killed"])
+    assert error == call.error
+    assert error is not None
 
 
 def test_folders_that_cannot_be_written_to(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:

@@ -94,7 +94,14 @@ def _traps(nodes: Nodes) -> Iterator[None]:
         path.symlink_to("../secret")
     (logs / REFUSED["folder"]).mkdir()
     os.mkfifo(logs / REFUSED["fifo"])
+    os.mkfifo(logs / "raymemprof-fifo.jsonl")
+    (logs / "raymemprof-folder.jsonl").mkdir()
+    nameless = {"event": "begin", "call": 0, "time": 1.0, "kind": "task", "memory": 1, "task_id": None, "attempt": 0}
+    nameless |= {"actor_id": None, "job_id": None, "name": None}
+    (logs / "raymemprof-nameless.jsonl").write_text(json.dumps(nameless) + "\n")
+    made += [logs / "raymemprof-fifo.jsonl", logs / "raymemprof-nameless.jsonl"]
     yield
+    (logs / "raymemprof-folder.jsonl").rmdir()
     for path in (*made, logs / REFUSED["fifo"], logs / "raymemprof-secret.txt", secret):
         path.unlink()
     (logs / REFUSED["folder"]).rmdir()
@@ -142,20 +149,20 @@ def test_a_node_refuses_what_is_not_ours(key: str, nodes: Nodes) -> None:
     import ray
 
     name, two = REFUSED[key], nodes["two"].node_id
-    answers = cluster.on_nodes(fetching._states_there, {two: ([name],)})
+    answers = cluster.on_nodes(fetching._look_there, {two: ([name],)})
     assert answers.missing == ()
     (state,) = answers.by_node[two]
     assert isinstance(state, CaptureError)
     assert "\n" not in state.reason
     assert state.reason.endswith(".")
-    data, error = ray.get(cluster.ask(two, fetching._piece, name, 0, 4096, returns=2), timeout=60)
-    assert data == b""
+    data, _, (error,) = ray.get(cluster.ask(two, fetching._give, [(name, 0, 4096)]), timeout=60)
+    assert bytes(data) == bytes(4096)
     assert isinstance(error, CaptureError)
     answer = cluster.on_nodes(targets._read_there, {two: ([Request(name)],)}).by_node[two]
     assert answer.sum is None
     (failure,) = answer.failures
     assert SECRET not in failure.reason
-    assert cluster.on_nodes(targets._has, {two: (name,)}).by_node[two] is False
+    assert cluster.on_nodes(targets._have, {two: ({name},)}).by_node[two] == set()
 
 
 @pytest.mark.versions
@@ -191,6 +198,10 @@ def test_traps_do_not_spoil_a_listing(nodes: Nodes, calls: dict[str, raymemprof.
     assert (len(listed), listed.missing) == (len(NAMES), ())
     captures = raymemprof.captures()
     assert captures.missing == ()
+    for listing in (listed, captures, raymemprof.calls(name="nobody")):
+        shown = " ".join(repr(listing).split())
+        for name in ("raymemprof-fifo.jsonl", "raymemprof-folder.jsonl", REFUSED["symlink of a journal"]):
+            assert f"{name} cannot be read: It is no plain file" in shown
     assert {call.capture for call in listed} <= {capture.path for capture in captures}
 
 

@@ -363,7 +363,8 @@ def _look(paths: list[Path]) -> list[list[_File] | CaptureError]:
     for path in paths:
         # A forked child's capture is told of by the journal of its parent.
         owner = owners.get(path) or owners.get(path.with_suffix(""))
-        journal, is_open = owner if owner is not None else (None, False)
+        journal = owner[0] if owner is not None else None
+        is_open = owner is not None and owner[1]
         try:
             capture = _File(path.name, _state_of(path), is_open)
             if journal is not None and journal.path not in files:
