@@ -355,9 +355,9 @@ def _look(paths: list[Path]) -> list[list[_File] | CaptureError]:
     owners: dict[Path, tuple[Journal, bool]] = {}
     for folder in {path.parent for path in paths}:
         with contextlib.suppress(OSError):  # then its captures are not there either, which is said of each
-            for journal in journals(Place(None, (folder,)), []):
-                for name, is_open in journal.opened().items():
-                    owners[folder / name] = (journal, is_open)
+            for teller in journals(Place(None, (folder,)), []):
+                for name, is_open in teller.opened().items():
+                    owners[folder / name] = (teller, is_open)
     found: list[list[_File] | CaptureError] = []
     files: dict[Path, _File] = {}
     for path in paths:
