@@ -203,8 +203,8 @@ def test_a_transfer_that_goes_wrong(
 ) -> None:
     whole = fetching._give
 
-    def damaged(parts: list[Any]) -> tuple[Any, int, list[Any]]:  # on the node: what it reads goes wrong
-        data, checksum, states = whole(parts)
+    def damaged(parts: list[Any], *rest: Any) -> tuple[Any, int, list[Any]]:  # on the node: what it reads goes wrong
+        data, checksum, states = whole(parts, *rest)
         piece = bytes(data)
         if parts[0][1] != 2 * len(piece):
             return piece, checksum, states
