@@ -171,7 +171,7 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
             folders = [str(folder) for source in asked for folder in catalog.folders_of(source)]
             where = ", ".join(folders) or ("the cluster" if cluster.is_connected() else "any folder")
             raise ValueError(f"no call in {where} fits {wanted}; `raymemprof calls` lists those there are.")
-        return found[0] if len(found) == 1 else found
+        return fitting[0] if len(fitting) == 1 else fitting
     if not captures:
         raise ValueError(
             "name a capture, or calls with --name, --task-id, --actor-id or --status; `raymemprof calls` lists them."

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from .. import cluster, ray_runtime
 from .. import journal as contract
 from ..errors import CaptureError
-from ..rows import Rows, show_bytes, show_seconds
+from ..rows import Rows, printable, show_bytes, show_seconds
 from . import deaths, serving
 
 __all__ = [
@@ -389,7 +389,7 @@ def _list_captures(place: Place, filters: Filters) -> list[Capture]:
 def _some(names: set[str]) -> str:
     """Name what was recorded where nothing fits."""
     shown = sorted(names)[:_MOST_NAMES]
-    return "calls of " + ", ".join(shown) + (", …" if len(names) > len(shown) else "")
+    return "calls of " + printable(", ".join(shown)) + (", …" if len(names) > len(shown) else "")
 
 
 def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:

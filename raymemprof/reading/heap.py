@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..rows import Rows, first_few, show_bytes
+from ..rows import Rows, first_few, printable, show_bytes
 from .analysis import Stack
 from .targets import PerName, Reading, Target, read_target
 
@@ -114,7 +114,7 @@ class Heap:
                 f"{show_bytes(one.mean)} a call"
                 for one in self.by_name
             ]
-        return "\n".join([*lines, *first_few(self.missing)])
+        return "\n".join(map(printable, (*lines, *first_few(self.missing))))
 
     def __repr__(self) -> str:
         return f"{self.summary()}\n{self.top()!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,9 +16,9 @@ from .. import journal as contract
 from ..errors import CaptureError
 from ..progress import progress
 from . import serving
-from .analysis import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow, add_answers
+from .analysis import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow, Total
 from .catalog import Call, Capture
-from .processes import MOST_ON_A_NODE, read
+from .processes import read
 
 __all__ = ["PerName", "Reading", "Target", "places_of", "read_target"]
 
@@ -92,7 +93,7 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
         TypeError: `target` is none of the things it may be.
         ValueError: it names nothing, or more than one capture for a temporal report.
     """
-    items = list(dict.fromkeys(_items(target)))
+    items, untraced = _items(target)
     requests = _requests(items, views, temporal)
     if temporal and (len(items) > 1):
         raise ValueError("a temporal report is of one call or one capture: give a single one.")
@@ -110,7 +111,11 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
         elif reason is not None and not {str(item.path)} & (failed | lost):
             reasons.append((str(item.path), reason))
     unlisted = [node for node in getattr(target, "missing", ()) if isinstance(node, cluster.MissingNode)]
-    sentences = [*dict.fromkeys(map(str, (*unlisted, *missing))), *(f"{path}: {reason}" for path, reason in reasons)]
+    sentences = [
+        *dict.fromkeys(map(str, (*unlisted, *missing))),
+        *untraced,
+        *(f"{path}: {reason}" for path, reason in reasons),
+    ]
     if not read or answer.sum is None:
         if reasons:
             raise CaptureError(*reasons[0])
@@ -150,40 +155,46 @@ def _reading(
 
 def places_of(target: Target) -> Iterator[tuple[str | None, Path]]:
     """Yield where the captures lie that a target names: the node, None for this machine, and the path there."""
-    for item in _items(target):
+    for item in _items(target)[0]:
         yield item.node_id, item.path
 
 
-def _items(target: object) -> Iterator[_Item]:
-    """Take a target apart into calls and whole captures."""
+def _items(target: object) -> tuple[list[_Item], list[str]]:
+    """Take a target apart into calls and whole captures, each once, and sentences on the calls that have no capture."""
     if isinstance(target, (str, os.PathLike, Call, Capture)):
-        yield _item(target)
-        return
+        return [_item(target)], []
     if not isinstance(target, Iterable):
         raise TypeError(f"{target!r} is no path, Capture or Call, nor several of them.")
-    untraced = 0
-    is_empty = True
+    untraced: Counter[tuple[str, str]] = Counter()
+    items: dict[tuple[str | None, Path, tuple[int, int] | None], _Item] = {}
     for one in target:
         if not isinstance(one, (str, os.PathLike, Call, Capture)):
             raise TypeError(f"{one!r} is no path, Capture or Call.")
         if isinstance(one, Call) and one.capture is None:
-            untraced += 1
+            untraced[one.name, _why_untraced(one)] += 1
             continue
-        is_empty = False
-        yield _item(one)
-    if is_empty:
-        raise ValueError(
-            f"none of the {untraced} calls has a capture."
-            if untraced
-            else "there is nothing to read: no call, no capture."
-        )
+        item = _item(one)
+        # A call that was listed while it ran and again when it was over is one call, and the later word counts.
+        items[item.node_id, item.path, item.call.place if item.call else None] = item
+    if not items and untraced:
+        (_, why), _ = untraced.most_common(1)[0]
+        raise ValueError(f"none of the {untraced.total()} calls has a capture: {why}.")
+    if not items:
+        raise ValueError("there is nothing to read: no call, no capture.")
+    return list(items.values()), [
+        f"{count} call{'s' * (count != 1)} of {name} {'have' if count != 1 else 'has'} no capture: {why}."
+        for (name, why), count in untraced.items()
+    ]
+
+
+def _why_untraced(call: Call) -> str:
+    return call.note or "it is gone, removed by hand or to keep the disk budget"
 
 
 def _item(target: str | os.PathLike[str] | Call | Capture) -> _Item:
     if isinstance(target, Call):
         if target.capture is None or target.place is None:
-            why = target.note or "its capture is gone, removed by hand or to keep the disk budget"
-            raise CaptureError(target.name, f"this call has no capture to read: {why}.")
+            raise CaptureError(target.name, f"this call has no capture to read: {_why_untraced(target)}.")
         return _Item(target.capture, _elsewhere(target.lies_on), target)
     if isinstance(target, Capture):
         return _Item(target.path, _elsewhere(target.lies_on), None)
@@ -235,23 +246,26 @@ def _requests(items: list[_Item], views: tuple[str, ...], temporal: bool) -> dic
         places = None if is_whole else tuple(call.place for call in calls if call.place is not None)
         complete = frozenset(call.place for call in calls if call.place is not None and _has_ended(call))
         window = _window(calls[0]) if temporal and calls else None
-        requests.setdefault(node_id, []).append(Request(str(path), places, complete, views, temporal, window))
+        request = Request(str(path), places, complete, views, len(wanted) == 1, temporal, window)
+        requests.setdefault(node_id, []).append(request)
     return requests
 
 
 def _answer(requests: dict[str | None, list[Request]]) -> tuple[Answer, tuple[cluster.MissingNode, ...]]:
     """Have each node read what lies there, all of them at once, and sum the sums."""
     away = {node_id: (asked,) for node_id, asked in requests.items() if node_id is not None}
-    answers: list[Answer] = []
+    total = Total()
     with progress("reading", sum(map(len, requests.values()))) as done:
         reply = cluster.on_nodes(
             _read_there,
             away,
             longest=math.inf,  # how long a capture may take is the reader's business
-            meanwhile=lambda: answers.append(read(requests.get(None, []), done=done)),
+            meanwhile=lambda: total.add(read(requests.get(None, []), done=done)),
             answered=lambda node_id: done(len(requests[node_id])),
         )
-    return add_answers([*answers, *reply.by_node.values()]), reply.missing
+    for answer in reply.by_node.values():
+        total.add(answer)
+    return total.answer(), reply.missing
 
 
 def _read_there(requests: list[Request]) -> Answer:
@@ -267,7 +281,7 @@ def _read_there(requests: list[Request]) -> Answer:
         else:
             asked_as[path] = request.path
             here.append(replace(request, path=path))
-    answer = read(here, MOST_ON_A_NODE)
+    answer = read(here)
     failures += [replace(failure, path=asked_as[failure.path]) for failure in answer.failures]
     if answer.sum is None:
         return Answer(None, tuple(failures))
