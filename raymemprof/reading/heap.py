@@ -72,7 +72,7 @@ class Heap:
         at_peak: every line, by what it held at the peak.
         at_end: every line, by what was left of it at the end.
         by_name: the calls by name, each with `name`, `calls`, `peak` (the sum of each one's own) and `mean`.
-        missing: a sentence for each capture or node that could not be read, and is not in this.
+        missing: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
     """
 
     title: str

@@ -39,7 +39,7 @@ class Report:
         path: the file.
         kind: "flamegraph", "table" or "speedscope".
         title: what it is of.
-        missing: a sentence for each capture or node that could not be read, and is not in this.
+        missing: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
     """
 
     path: Path

@@ -53,7 +53,7 @@ class Reading:
     paths: tuple[Path, ...]
     """The captures, as far as they lie here."""
     missing: tuple[str, ...]
-    """A sentence for each capture or node that could not be read."""
+    """Sentences on what is not in this: captures and nodes that could not be read, calls without a capture."""
     names: tuple[PerName, ...]
     """The calls by name; none where whole captures were named."""
     count: int
@@ -160,7 +160,7 @@ def places_of(target: Target) -> Iterator[tuple[str | None, Path]]:
 
 
 def _items(target: object) -> tuple[list[_Item], list[str]]:
-    """Take a target apart into calls and whole captures, each once, and sentences on the calls that have no capture."""
+    """Take a target apart into calls and whole captures, each once, and sentences on the calls without a capture."""
     if isinstance(target, (str, os.PathLike, Call, Capture)):
         return [_item(target)], []
     if not isinstance(target, Iterable):
