@@ -373,7 +373,7 @@ class _Account:
 
     A place is a list: bytes and allocations now, the same at the peak numbered last, bytes and allocations that were
     temporary. What is numbered lower than the latest peak has not changed since, so what it has now it had then too.
-    A new peak is numbered when it is over, which a removal shows.
+    A new peak is numbered when it is over, which a removal shows. What is added is added in `_Ledger.follow`.
     """
 
     __slots__ = ("_places", "allocations", "closed", "current", "peak", "peak_id")
@@ -391,15 +391,6 @@ class _Account:
         if place is None:
             place = self._places[key] = [0, 0, 0, 0, self.peak_id, 0, 0]
         return place
-
-    def add(self, place: list[int], size: int) -> None:
-        peak_id = self.peak_id
-        if place[4] != peak_id:
-            place[2], place[3], place[4] = place[0], place[1], peak_id
-        place[0] += size
-        place[1] += 1
-        self.allocations += 1
-        self.current += size
 
     def remove(self, place: list[int], size: int, count: int = 1) -> None:
         if self.closed:
@@ -492,19 +483,31 @@ class _Ledger:
         temporary = "temporary" in self._request.views
         stacks, native = self._stacks, self._native
         known = self._known_shares
+        # Of millions of records each takes as long as this: what `_Account.remove` does is written out.
         for record in records:
             allocator = record.allocator
-            address = record.address
             if allocator in frees:
+                address = record.address
                 entry = live.pop(address, None)
                 if entry is not None:
                     size, shares = entry
                     for account, place in shares:
-                        account.remove(place, size)
+                        if account.closed:
+                            continue
+                        current = account.current
+                        if current > account.peak:
+                            account.peak = current
+                            account.peak_id += 1
+                        peak_id = account.peak_id
+                        if place[4] != peak_id:
+                            place[2], place[3], place[4] = place[0], place[1], peak_id
+                        place[0] -= size
+                        place[1] -= 1
+                        account.current = current - size
                     if temporary:
                         _note_temporary(recent.get(record.tid), address)
                 continue
-            size = record.size
+            size, address = record.size, record.address
             if allocator == munmap:
                 _unmap(maps, address, size)
                 continue
@@ -530,7 +533,13 @@ class _Ledger:
                 _drop(table, address)
             if found:
                 for account, place in found:
-                    account.add(place, size)
+                    peak_id = account.peak_id
+                    if place[4] != peak_id:
+                        place[2], place[3], place[4] = place[0], place[1], peak_id
+                    place[0] += size
+                    place[1] += 1
+                    account.allocations += 1
+                    account.current += size
                 entry = table[address] = (size, found)
                 if temporary:
                     recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
@@ -656,7 +665,9 @@ class _Ledger:
         return None
 
 
+@lru_cache(maxsize=10_000)
 def _inspect(stack: Stack) -> _StackInfo:
+    """Sort a stack; captures that are read one after the other have many in common."""
     marker, marked_slot = None, -1
     for name, file, _ in stack[:_MARK_DEPTH]:
         if file in (contract.BEGIN_FILE, contract.BEGIN_BLOCK_FILE, contract.END_FILE):
