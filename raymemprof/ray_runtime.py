@@ -27,6 +27,7 @@ __all__ = [
     "is_intended_exit",
     "is_running",
     "kill_threshold",
+    "living_jobs",
     "logs_directory",
     "node_stats",
     "original_actor_class",
@@ -191,6 +192,8 @@ class NodeStats:
     is_complete: bool = False
     """Whether the raylet said so itself; else `processes` has actors and drivers only."""
     object_store_used: int | None = None
+    object_store_primary: int | None = None
+    """Without copies of objects of other nodes, and what else can be dropped to make room."""
     object_store_capacity: int | None = None
     spilled: int | None = None
 
@@ -235,6 +238,7 @@ def _ask_raylet(node_id: str, limit: float) -> NodeStats | None:
             ),
             is_complete=True,
             object_store_used=store.object_store_bytes_used,
+            object_store_primary=store.object_store_bytes_primary_copy,
             object_store_capacity=store.object_store_bytes_avail,
             spilled=store.spilled_bytes_total,
         )
@@ -273,6 +277,14 @@ def _ask_gcs(node_id: str) -> NodeStats:
         object_store_used=used,
         object_store_capacity=None if capacity is None else int(capacity),
     )
+
+
+def living_jobs() -> frozenset[str] | None:
+    """Return the ids of the jobs whose drivers have not ended; None where Ray does not say, as through Ray Client."""
+    with contextlib.suppress(Exception):  # the public way round, the State API, needs a dashboard
+        jobs = sys.modules["ray"]._private.state.jobs()
+        return frozenset(job["JobID"] for job in jobs if not job["IsDead"])
+    return None
 
 
 def running_tasks(limit: float) -> dict[str, list[tuple[str, str]]]:
