@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from . import ray_runtime
 
 __all__ = [
+    "KILLED",
     "LIMIT",
     "Answers",
     "MissingNode",
@@ -35,6 +36,8 @@ __all__ = [
 
 LIMIT = 30.0
 """Seconds for which a node may be silent. To start a worker takes it one or two."""
+KILLED = "Ray's memory monitor killed the task that read there"
+"""Why a node is missing that has no memory left even to be looked at."""
 _LIMIT_AFTER_SILENCE = 5.0
 """The same for a node that was silent when it was asked last."""
 _SECONDS_TO_CONNECT = 5.0
@@ -318,7 +321,7 @@ def reason(error: BaseException) -> str:
     if kinds & {"NodeDiedError", "TaskUnschedulableError", "ActorUnschedulableError"}:
         return "it died"
     if "OutOfMemoryError" in kinds:
-        return "Ray's memory monitor killed the task that read there"
+        return KILLED
     if "WorkerCrashedError" in kinds:
         return "the worker that read there died, or the whole node did"
     if "GetTimeoutError" in kinds:

@@ -12,6 +12,7 @@ from .. import cluster, ray_runtime
 from ..cluster import MissingNode
 from ..reading.catalog import Call, Evidence, Filters, Place, folders_of, list_calls, place_here
 from ..reading.deaths import Death
+from ..reading.messages import Process
 from ..rows import Rows, show_bytes, show_seconds
 
 __all__ = ["Kill", "Kills", "Retry", "ooms"]
@@ -44,6 +45,7 @@ class Kill:
         memory: what it used when it was killed, in bytes, as Ray or the kernel printed it.
         cause: "ray_memory_monitor" or "kernel_oom".
         call: the profiled call that ran in it, if there is one; `raymemprof.heap(kill.call)` is what it held.
+        top_processes: what used most memory on the node then, by pid, memory and command, as Ray printed it.
     """
 
     when: datetime
@@ -57,6 +59,7 @@ class Kill:
     memory: int | None
     cause: str
     call: Call | None
+    top_processes: tuple[Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,7 @@ def _kill(death: Death, call: Call | None, node_id: str | None) -> Kill:
         memory=death.memory,
         cause=death.cause,
         call=call,
+        top_processes=death.message.top_processes if death.message else (),
     )
 
 

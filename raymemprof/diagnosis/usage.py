@@ -100,8 +100,8 @@ class NodeUsage:
         threshold: above so many bytes in use Ray's memory monitor kills, as the raylet itself says where its log is
             there; None where it never does.
         object_store_used: bytes of the objects in the object store; None where Ray did not say.
-        object_store_primary: those of them that it must keep, or spill: the rest are copies of other nodes' objects, which
-            it drops when it needs the room; None where Ray did not say.
+        object_store_primary: those of them that it must keep, or spill: the rest are copies of other nodes' objects,
+            which it drops when it needs the room; None where Ray did not say.
         object_store_capacity: how many it takes before it spills.
         object_store_held: bytes of memory that the object store occupies, objects that were freed included: it keeps
             what it has once used; None where the system does not say.
@@ -125,7 +125,7 @@ class NodeUsage:
 
     @property
     def limit(self) -> int:
-        """Bytes in use above which processes are killed: by Ray, or by the kernel where a container's limit is lower."""
+        """Bytes in use above which processes are killed: by Ray, or where a container's limit is lower, the kernel."""
         return self.total if self.threshold is None else min(self.threshold, self.total)
 
     @property
