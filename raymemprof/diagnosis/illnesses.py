@@ -19,6 +19,7 @@ from ..reading.heap import Heap, Line
 from ..rows import show_bytes, show_seconds
 from .advise import MARGIN, Advice, advise_seen
 from .findings import Finding
+from .ooms import Kill
 from .seen import Group, Seen, actor_class, crowd_then, is_ours, process_of, users
 from .usage import NodeUsage, ProcessUsage
 
@@ -190,7 +191,16 @@ def _is_bystander(seen: Seen, group: Group) -> bool:
     """Whether what was killed was not what filled the node, not even all of its name together."""
     node = seen.node(group.last.node_id)
     limit = node.limit if node is not None else 0
-    return group.memory is not None and seen.together(group) < max(_LITTLE * limit, _PLAIN)
+    if group.memory is None or any(_filling(kill, group) for kill in group.kills):
+        return False
+    return seen.together(group) < max(_LITTLE * limit, _PLAIN)
+
+
+def _filling(kill: Kill, group: Group) -> dict[tuple[str, int], int]:
+    """Return the sizes of several processes of its name that were most of what Ray printed when it killed one."""
+    then = crowd_then(kill, group.name, group.is_actor)
+    printed = sum(process.memory for process in kill.top_processes)
+    return then if len(then) > 1 and sum(then.values()) >= _MOST * printed else {}
 
 
 def _bystander(seen: Seen, group: Group) -> Finding:
@@ -305,22 +315,22 @@ def _profiled_too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]
             fits = advice.fits.get(node_id) if seen.usage is not None else None
             if at_once < 2 or (fits is None and not killed) or (fits is not None and not 1 <= fits < at_once):
                 continue
-            yield _too_parallel(seen, advice, node_id, len(killed), at_once, fits)
+            yield _too_parallel(seen, advice, node_id, len(killed), str(at_once), fits)
             break  # one node says it: that with most kills
 
 
 def _seen_too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
     """The same of what nobody profiled, where many processes of one name fill a node, or filled it at a kill."""
     crowds: dict[tuple[str, bool], list[tuple[int, str, dict[tuple[str, int], int]]]] = {}
+    full = set()  # where all that Ray printed was of one name, there may have been more than it prints
     for group in groups:
         for node_id in sorted(group.nodes):
             killed = [kill for kill in group.kills if kill.node_id == node_id]
-            largest: dict[tuple[str, int], int] = {}
-            for kill in killed:
-                then = crowd_then(kill, group.name, group.is_actor)
-                if sum(then.values()) >= _MOST * sum(process.memory for process in kill.top_processes):
-                    largest = max(largest, then, key=lambda sizes: sum(sizes.values()))
-            crowds.setdefault((group.name, group.is_actor), []).append((len(killed), node_id, largest))
+            kill = max(killed, key=lambda kill: sum(_filling(kill, group).values()))
+            then = _filling(kill, group)
+            crowds.setdefault((group.name, group.is_actor), []).append((len(killed), node_id, then))
+            if then and len(then) == len(kill.top_processes):
+                full.add((group.name, group.is_actor, node_id))
     for node in seen.nodes:
         if node.used < _LOW * node.limit:
             continue
@@ -336,8 +346,10 @@ def _seen_too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
             continue
         advice = advise_seen(name, "actor" if is_actor else "task", sizes, seen.usage)
         fits = advice.fits.get(node_id) if seen.usage is not None else None
-        if fits is None or 1 <= fits < len(sizes):
-            yield _too_parallel(seen, advice, node_id, kills, len(sizes), fits)
+        if (name, is_actor, node_id) in full and fits:
+            yield _too_parallel(seen, advice, node_id, kills, f"{len(sizes)} or more", fits)
+        elif fits is None or 1 <= fits < len(sizes):
+            yield _too_parallel(seen, advice, node_id, kills, str(len(sizes)), fits)
 
 
 def _running(seen: Seen) -> Counter[tuple[str, bool, str | None]]:
@@ -354,7 +366,7 @@ def _running(seen: Seen) -> Counter[tuple[str, bool, str | None]]:
     return found
 
 
-def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once: int, fits: int | None) -> Finding:
+def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once: str, fits: int | None) -> Finding:
     what, one = ("actors", "actor") if advice.kind == "actor" else ("calls", "call")
     where, node = seen.where(node_id), seen.node(node_id)
     theirs = [call for call in seen.calls if call.name == advice.name or actor_class(call.name) == advice.name]
