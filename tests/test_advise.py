@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import psutil
@@ -22,6 +23,7 @@ import raymemprof
 from raymemprof import Call, profile_memory
 from raymemprof.diagnosis.advise import Advice, Advices, advise
 
+COMMAND = str(Path(sys.executable).with_name("raymemprof"))
 PROGRAM = Path(__file__).with_name("advise_program.py")
 MIB = 2**20
 MARGIN = 1.2
@@ -312,6 +314,61 @@ def test_it_shows_itself(finished: Call) -> None:
     assert list(advices.to_pandas()["memory"]) == [advices[0].memory]
     assert "<table>" in advices._repr_html_()
     assert isinstance(advices[:1], Advices)
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    """`usage`, `advise` and `doctor` of the whole cluster, as tables, as JSON, and as a page."""
+
+    @ray.remote
+    @profile_memory
+    def commanded():
+        return fill(40 * MIB)
+
+    ray.get([commanded.remote(), commanded.remote()])
+    (tmp_path / "there.html").write_text("mine")
+    address = ("--address", str(ray.get_runtime_context().gcs_address))
+    commands = {
+        "usage": ("usage", *address),
+        "usage as JSON": ("usage", "--json", *address),
+        "advise": ("advise", "--name", "*commanded", *address),
+        "advise as JSON": ("advise", "--name", "*commanded", "--json", *address),
+        "doctor": ("doctor", "-o", "there.html", *address),
+        "doctor as JSON": ("doctor", "--json", "-o", "page.html", *address),
+        "no address": ("usage", "--address", "nowhere"),
+        "no view": ("usage", "--live", "--json"),
+    }
+    started = {
+        name: subprocess.Popen(
+            [COMMAND, *words], stdout=PIPE, stderr=PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+        )
+        for name, words in commands.items()
+    }
+    said = {name: process.communicate(timeout=120) for name, process in started.items()}
+    status = {name: process.returncode for name, process in started.items()}
+    refused = {"doctor", "no address", "no view"}
+    assert {name for name in status if status[name] == 2} == refused, said
+    assert {status[name] for name in status.keys() - refused} == {0}, said
+    for name in refused:
+        (line,) = said[name][1].splitlines()
+        assert line.startswith("raymemprof: ")
+    (node,) = ray.nodes()
+    (read,) = json.loads(said["usage as JSON"][0])["nodes"]
+    assert read["node_id"] == node["NodeID"]
+    assert os.getpid() in {process["pid"] for process in read["processes"] if process["role"] == "driver"}
+    assert f"{read['address']} {read['node_id'][:6]}… head" in said["usage"][0]
+    assert re.search(r"^ *driver .* \d+ *$", said["usage"][0], re.MULTILINE)
+    (advice,) = json.loads(said["advise as JSON"][0])
+    (mine,) = advised("commanded")
+    assert (advice["name"], advice["p95"], advice["memory"]) == (mine.name, mine.p95, mine.memory)
+    assert f"{mine.memory:_}" in said["advise"][0]
+    diagnosis = json.loads(said["doctor as JSON"][0])
+    assert len(diagnosis["checks"]) == 8
+    assert mine.name in {call["name"] for call in diagnosis["calls"]}
+    assert said["doctor as JSON"][1] == f"Wrote {Path('page.html').absolute()}\n"
+    assert diagnosis["summary"].split("`")[0] in Path("page.html").read_text()
+    assert said["doctor"][0].startswith(diagnosis["summary"].split(" ")[0])
+    assert "there.html exists already" in said["doctor"][1]
+    assert Path("there.html").read_text() == "mine"
 
 
 def test_what_is_no_calls() -> None:

@@ -261,6 +261,11 @@ class TestTooMany:
         assert (found[0].illness, found[0].severity) == ("too_parallel", "critical")
         assert "10 or more calls of it ran at once" in text_of(found[0])
         assert len(found) == 1
+        dead = call("shard", size * GIB, status="killed", duration=None)  # the only one that was profiled
+        (found,) = doctor(
+            [node(total=256 * GIB, used=20 * GIB)], [kill("shard", size * GIB, TOP + listed, call=dead)], [dead]
+        ).findings
+        assert "though it used only" not in found.title
 
     def test_that_run_now(self) -> None:
         tasks = [process("task", 3 * GIB, "shard") for _ in range(9)]

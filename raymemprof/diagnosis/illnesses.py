@@ -283,7 +283,8 @@ def _ask_for_memory(seen: Seen, group: Group) -> Iterator[str]:
         return
     ask = f"Say what it needs, so that no more start than fit: `@ray.remote(memory={memory:_})` on {group.name}."
     yield ask + _mind(advice)
-    yield "Where that does not fit, give it a larger node."
+    if advice is None or any(advice.fits.values()):
+        yield "Where that does not fit, give it a larger node."
 
 
 def _mind(advice: Advice | None) -> str:
