@@ -111,6 +111,7 @@ def endless_retries(seen: Seen, groups: list[Group], crowded: set[str | None]) -
                 *_about_kills(seen, group),
                 *_about_lines(seen, lines),
                 *_about_fit(seen, group),
+                *_mind(seen.advice_for(group.name, group.is_actor)),
             ),
             next_steps=(
                 "Have it fail instead: `RAY_task_oom_retries=3` in the environment of the driver (and of "
@@ -162,6 +163,7 @@ def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
                 *_about_parallel(seen, group),
                 *_about_lines(seen, lines),
                 *_about_fit(seen, group),
+                *_mind(seen.advice_for(group.name, group.is_actor)),
             ),
             next_steps=(*_make_smaller(group, lines), *_ask_for_memory(seen, group)),
             kills=len(group.kills),
@@ -281,15 +283,15 @@ def _ask_for_memory(seen: Seen, group: Group) -> Iterator[str]:
     else:
         yield f"Say what {group.name} needs: memory=… or more num_cpus in @ray.remote."
         return
-    ask = f"Say what it needs, so that no more start than fit: `@ray.remote(memory={memory:_})` on {group.name}."
-    yield ask + _mind(advice)
+    yield f"Say what it needs, so that no more start than fit: `@ray.remote(memory={memory:_})` on {group.name}."
     if advice is None or any(advice.fits.values()):
         yield "Where that does not fit, give it a larger node."
 
 
-def _mind(advice: Advice | None) -> str:
+def _mind(advice: Advice | None) -> Iterator[str]:
     """What `advise()` says to know before relying on its figures."""
-    return "".join(f" Mind: {text}" for text in advice.warnings) if advice is not None else ""
+    if advice is not None:
+        yield from (f"Mind: {text}" for text in advice.warnings)
 
 
 def too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
@@ -378,14 +380,16 @@ def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once
     if killed:
         count = f"{killed} {what}" if killed > 1 else f"One {one}"
         evidence.append(f"{count} of it {'were' if killed > 1 else 'was'} killed for memory there.")
+    fitting = f"{fits} fit" if fits != 1 else "one fits"
     measured = "its largest peak" if advice.calls else f"the largest of {advice.peaks} that were seen"
     if fits is not None and node is not None:
         evidence.append(
-            f"{fits} fit: a {one} takes {show_bytes(advice.needs)} ({measured} is {show_bytes(advice.max)}"
+            f"{fitting.capitalize()}: a {one} takes {show_bytes(advice.needs)} ({measured} is {show_bytes(advice.max)}"
             f"{f', of {advice.peaks}' if advice.calls else ''}; a fifth is margin), and the node uses {_used(node)}."
         )
     else:
         evidence.append(f"A {one} takes {show_bytes(advice.needs)}: {measured}, and a fifth as margin.")
+    evidence += _mind(advice)
     lines = _lines(seen, (largest,), "peak")
     steps = []
     if fits is not None and (advice.num_cpus > 1 or advice.kind == "actor"):
@@ -393,11 +397,10 @@ def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once
         steps.append(f"Run no more than fit: `@ray.remote(num_cpus={advice.num_cpus:g})` on {advice.name}{by_default}.")
     ask = f"@ray.remote(memory={advice.memory:_})"
     if steps:
-        steps.append(f"Or `{ask}`, which Ray holds against the memory of each node.{_mind(advice)}")
+        steps.append(f"Or `{ask}`, which Ray holds against the memory of each node.")
     else:
         steps.append(
             f"Say what a {one} needs, which Ray holds against the memory of each node: `{ask}` on {advice.name}."
-            f"{_mind(advice)}"
         )
     if advice.kind == "actor":
         steps.append("Or start fewer of them, and have each do more.")
@@ -407,7 +410,6 @@ def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once
         steps.append(f"Or make a {one} smaller: at its peak it holds {seen.held(lines[0])}")
     elif not advice.calls:
         steps.append(f"Or make a {one} smaller: @profile_memory on {advice.name} tells the lines that hold most.")
-    fitting = f"{fits} fit" if fits != 1 else "one fits"
     return Finding(
         severity="critical" if killed else "warning",
         illness="too_parallel",
