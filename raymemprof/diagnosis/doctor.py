@@ -10,6 +10,7 @@ from ..rows import show_bytes
 from . import illnesses
 from .findings import Check, Diagnosis, Finding, gap
 from .seen import Group, Seen, look_around, users
+from .usage import NodeUsage
 
 __all__ = ["diagnose", "doctor"]
 
@@ -114,7 +115,8 @@ def _checks(seen: Seen, groups: list[Group], findings: list[Finding]) -> Iterato
     together = show_bytes(sum(process.memory for process in idle))
     kept = f"No: {len(idle)} idle worker{'s' * (len(idle) != 1)}, {together} in all." if idle else "No."
     yield _check(seen, findings, "Do idle workers keep memory?", ("idle_workers",), kept, needs_usage=True)
-    used = [f"{show_bytes(node.object_store_used)} of {show_bytes(node.object_store_capacity)}" for node in seen.nodes]
+    kept_of = [(_must_keep(node), node.object_store_capacity) for node in seen.nodes]
+    used = [f"{show_bytes(must)} of {show_bytes(capacity)}" for must, capacity in kept_of]
     more = ", …" if len(used) > _MOST_NAMED else ""
     stores = f"No: {', '.join(used[:_MOST_NAMED])}{more}."
     yield _check(seen, findings, "Is the object store full?", ("object_store",), stores, needs_usage=True)
@@ -131,15 +133,20 @@ def _check(
 ) -> Check:
     found = [finding for finding in findings if finding.illness in illness]
     if found:
-        return Check(question, "ill", " ".join(finding.title for finding in found[:_MOST_NAMED]))
+        verdict = "ill" if any(finding.severity != "info" for finding in found) else "well"
+        return Check(question, verdict, " ".join(finding.title for finding in found[:_MOST_NAMED]))
     if needs_usage and seen.usage is None:
         return Check(question, "unknown", "Cannot be told without a connection to the cluster.")
     if seen.silent:
-        rest = "Not on the others." if seen.nodes else "No other did."
+        rest = "Not on the others." if seen.nodes else "Nor did any other."
         return Check(question, "unknown", f"Cannot be told: {gap(seen.silent)}. {rest}")
     if needs_calls and not seen.calls:
         return Check(question, "unknown", "Cannot be told: no call was profiled.")
     return Check(question, "well", no)
+
+
+def _must_keep(node: NodeUsage) -> int | None:
+    return node.object_store_used if node.object_store_primary is None else node.object_store_primary
 
 
 def _largest(seen: Seen) -> Check:
