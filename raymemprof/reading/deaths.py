@@ -80,8 +80,10 @@ def raylet_deaths(logs: Path) -> Iterator[Death]:
 def _from_events(events: Path) -> Iterator[Death]:
     for line in _lines(events, "event_RAYLET*.log*"):
         label = line.find(b'"label":"') + 9
-        if line.startswith((b"RAY_WORKER_FAILURE", b"Out of Memory"), label):
-            yield from _event(line)
+        if line.startswith(b"Out of Memory", label):
+            yield from _kills(line)
+        elif line.startswith(b"RAY_WORKER_FAILURE", label):
+            yield from _kills(line) if b"NODE_OUT_OF_MEMORY" in line else _failure(line)
 
 
 def _from_log(logs: Path) -> Iterator[Death]:
@@ -137,32 +139,36 @@ def _rotation(path: Path) -> tuple[int, str]:
     return (-int(number[1]) if number else 1, path.name)
 
 
-def _event(line: bytes) -> Iterator[Death]:
-    """The deaths in a line of the event log. Only what is wanted is read of it: a session may have 200,000 of them."""
+# Only what is wanted is read of a line of the event log: a session may have 200,000 of them.
+
+
+def _when(line: bytes) -> datetime | None:
     stamp = _STAMP.match(line, line.rfind(b'"timestamp":'))
-    if stamp is None:
-        return
-    when = datetime.fromtimestamp(int(stamp[1]), timezone.utc)
-    died = None
-    if b'"label":"RAY_WORKER_FAILURE"' in line:
-        died = _DIED.match(line, line.find(b"Worker ID: "))
-    if died and b"NODE_OUT_OF_MEMORY" not in line:
+    return datetime.fromtimestamp(int(stamp[1]), timezone.utc) if stamp else None
+
+
+def _failure(line: bytes) -> Iterator[Death]:
+    when, died = _when(line), _DIED.match(line, line.find(b"Worker ID: "))
+    if when and died:
+        worker_id, node_id, node_ip = died[1].decode(), _word(died[2]), _word(died[3])
         detail = _word(line[died.end() : line.find(b'","', died.end())][:_LONGEST_DETAIL])
-        yield Death(
-            when, "unknown", int(died[4]), None, died[1].decode(), None, None, _word(died[2]), _word(died[3]), detail
-        )
+        yield Death(when, "unknown", int(died[4]), None, worker_id, None, None, node_id, node_ip, detail)
+
+
+def _kills(line: bytes) -> Iterator[Death]:
+    when = _when(line)
+    if when is None:
         return
-    text = line.decode(errors="replace")
-    found = list(killed(text))
-    node_ip, node_id = node_of(text)
+    text = line.partition(b"Top 10 memory users")[0].decode(errors="replace")
+    found, (node_ip, node_id) = list(killed(text)), node_of(text)
     if not found or any("\\" in (victim.name or "") for victim in found):  # what JSON escapes
         try:
             message = parse(json.loads(line)["message"])
-        except (ValueError, KeyError, TypeError):
-            return
-        if message.cause != "ray_memory_monitor":
+        except (ValueError, KeyError, TypeError, AttributeError):
             return
         found, node_ip, node_id = list(message.victims), message.node_ip, message.node_id
+        if message.cause != "ray_memory_monitor":
+            return
     yield from _victims(when, found, node_ip, node_id)
 
 
