@@ -21,7 +21,7 @@ from .diagnosis import live
 from .diagnosis import ooms as kills
 from .diagnosis import usage as memory
 from .errors import CaptureError
-from .reading import catalog, cleaning, fetching, reports
+from .reading import catalog, cleaning, fetching, messages, reports
 from .reading import heap as heaps
 from .rows import Rows, plain
 
@@ -363,10 +363,12 @@ def _text(words: tuple[str, ...]) -> str:
         if sys.stdin.isatty():
             raise ValueError("give the error's text, a file that holds it, or pipe it in.")
         return sys.stdin.buffer.read().decode(errors="replace")
-    if len(words) == 1 and re.fullmatch(r"\S+(/\S+|\.(txt|log|err|out))", words[0]) and not os.path.exists(words[0]):
+    if len(words) == 1 and os.path.isdir(words[0]):  # unlike Path's, takes a text that is no path at all
+        raise IsADirectoryError(errno.EISDIR, "is a folder; give a file that holds the error's text", words[0])
+    if len(words) == 1 and os.path.exists(words[0]):  # a pipe, too
+        return Path(words[0]).read_bytes().decode(errors="replace")
+    if len(words) == 1 and re.fullmatch(r"\S+", words[0]) and messages.parse(words[0]).cause == "unknown":
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
-    if len(words) == 1 and os.path.isfile(words[0]):  # unlike Path's, takes a text that is no path at all
-        return Path(words[0]).read_text(errors="replace")
     return " ".join(words)
 
 

@@ -14,8 +14,7 @@ from raymemprof.cluster import KILLED, MissingNode
 from raymemprof.diagnosis.advise import _memory, _Node, advise_of
 from raymemprof.diagnosis.doctor import diagnose
 from raymemprof.diagnosis.findings import Diagnosis, Finding
-from raymemprof.diagnosis.ooms import Kill, Kills
-from raymemprof.diagnosis.retries import OomRetry
+from raymemprof.diagnosis.ooms import Kill, Kills, Retry
 from raymemprof.diagnosis.seen import Seen
 from raymemprof.diagnosis.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.reading.catalog import Calls
@@ -118,6 +117,7 @@ def doctor(
     calls: Iterable[Call] = (),
     silent: Iterable[MissingNode] = (),
     gone: Iterable[MissingNode] = (),
+    retries: Iterable[Retry] = (),
     **more: Any,
 ) -> Diagnosis:
     nodes, silent, gone = tuple(nodes), tuple(silent), tuple(gone)
@@ -125,11 +125,12 @@ def doctor(
     now = Usage(NOW, Nodes(nodes, missing=missing), missing)
     figures: dict[str, Any] = {
         "advice": advise_of(calls, now),
-        "retries": (),
         "cpus": dict.fromkeys([one.node_id for one in (*nodes, *silent)], 8.0),
         "jobs": frozenset([JOB]),
     }
-    return diagnose(Seen(NOW, None, Kills(kills), Calls(calls), now, missing=missing, **{**figures, **more}))
+    return diagnose(
+        Seen(NOW, None, Kills(kills, retries=retries), Calls(calls), now, missing=missing, **{**figures, **more})
+    )
 
 
 def named(found: Diagnosis) -> list[tuple[str, str, str | None]]:
@@ -318,7 +319,7 @@ def test_a_task_beside_a_driver_that_fills_the_head() -> None:
     found = doctor(
         [node(process("driver", 28 * GIB, "job.py"), process("task", 50 * MIB, "small"), used=30 * GIB)],
         kills,
-        retries=(OomRetry(one, "small", 5, None, 16.0),),
+        retries=[Retry("small", one, 5, NOW - timedelta(minutes=4), 16.0)],
     )
     assert [one[:2] for one in named(found)] == [("head_node", "critical"), ("endless_retries", "warning")]
 
@@ -350,7 +351,7 @@ class TestKillsThatAreOver:
 
     def test_of_a_folder_all_count(self) -> None:
         kills = Kills([kill("hog", 9 * GIB, when=NOW - timedelta(days=9))])
-        found = diagnose(Seen(NOW, "logs", kills, Calls(()), None, advise_of((), None), (), (), {}))
+        found = diagnose(Seen(NOW, "logs", kills, Calls(()), None, advise_of((), None), (), {}))
         assert named(found) == [("out_of_memory", "critical", "hog")]
         assert "on 2026-02-21" in text_of(found.findings[0])
 

@@ -37,8 +37,6 @@ __all__ = [
 ]
 
 _MIB = 2**20
-_AGAIN = 3
-"""Kills of one task from which on retries do not help: the second might have met a better moment, the third did not."""
 _CALLS = 4
 """Calls of an actor below which growth says nothing."""
 _SURE = 10
@@ -91,23 +89,27 @@ _MOST_TOLD = 3
 
 def endless_retries(seen: Seen, groups: list[Group], crowded: set[str | None]) -> Iterator[Finding]:
     """Tasks that Ray kills for memory and retries again and again, so that the job seems to hang."""
-    hit = dict(_endless(seen))
     for group in groups:
-        if group.is_actor or group.name not in hit:
+        retries = [retry for retry in seen.kills.retries if retry.name == group.name and not group.is_actor]
+        if not retries:
             continue
-        kills, pause = hit[group.name]
+        retry = max(retries, key=lambda retry: (not retry.is_over, retry.kills))
         lines = _lines(seen, group.calls[:1], "leaks")
-        waits = f", after a pause that doubles each time up to a minute (now {show_seconds(pause)})" if pause else ""
+        waits = f", after a pause that doubles each time up to a minute (now {show_seconds(retry.pause)})"
+        does = (
+            "retried it each time, until its job ended" if retry.is_over else f"retries it{waits * bool(retry.pause)}"
+        )
         is_victim = group.last.node_id in crowded and _is_bystander(seen, group)
         yield Finding(
             severity="warning" if is_victim else "critical",
             illness="endless_retries",
-            title=f"{group.name} is killed for memory and retried without end; its job seems to hang.",
+            title=f"{group.name} was killed for memory and retried without end, until its job ended."
+            if retry.is_over
+            else f"{group.name} is killed for memory and retried without end; its job seems to hang.",
             name=group.name,
             node_id=group.last.node_id,
             evidence=(
-                f"One task of it was killed {kills} times since {group.kills[0].when:%H:%M:%S} UTC, and Ray retries "
-                f"it{waits}.",
+                f"One task of it was killed {retry.kills} times since {retry.since:%H:%M:%S} UTC, and Ray {does}.",
                 *_about_kills(seen, group),
                 *_about_lines(seen, lines),
                 *_about_fit(seen, group),
@@ -123,25 +125,6 @@ def endless_retries(seen: Seen, groups: list[Group], crowded: set[str | None]) -
             lines=lines,
             calls=Calls(group.calls[:1]),
         )
-
-
-def _endless(seen: Seen) -> Iterator[tuple[str | None, tuple[int, float | None]]]:
-    """Yield the name, the kills and the pause of tasks that are retried without end."""
-    for retry in seen.kills.retries:
-        by = "name" if retry.task_id is None else "task_id"
-        owners = [owner for owner in seen.retries if getattr(owner, by) == getattr(retry, by)]
-        without_end = [owner for owner in owners if owner.left is None]
-        if (owners and not without_end) or _succeeded(seen, retry.task_id):
-            continue
-        kills = retry.kills  # which the owner hears of a second later
-        if retry.task_id is None and len(owners) > 1:  # these are kills of several tasks
-            kills = max(owner.kills for owner in without_end)
-        if kills >= _AGAIN:
-            yield retry.name, (kills, retry.pause)
-
-
-def _succeeded(seen: Seen, task_id: str | None) -> bool:
-    return task_id is not None and any(call.task_id == task_id and call.status == "finished" for call in seen.calls)
 
 
 def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:

@@ -21,7 +21,6 @@ from ..rows import show_bytes
 from .advise import Advice, Advices, advise_of
 from .ooms import Kill, Kills, ooms
 from .processes import USERS
-from .retries import OomRetry, oom_retries, oom_retries_here
 from .usage import NodeUsage, ProcessUsage, Usage, usage
 
 __all__ = ["Group", "Heaps", "Seen", "actor_class", "crowd_then", "is_ours", "look_around", "process_of", "users"]
@@ -100,7 +99,6 @@ class Seen:
     calls: Calls
     usage: Usage | None
     advice: Advices
-    retries: tuple[OomRetry, ...]
     missing: tuple[MissingNode, ...]
     cpus: Mapping[str, float]
     """By node id, of those that are alive."""
@@ -259,13 +257,6 @@ def look_around(source: str | os.PathLike[str] | None) -> Seen:
     now = usage() if is_connected else None
     advice = advise_of(calls, now)
     missing = {node.node_id: node for node in (*kills.missing, *calls.missing, *(now.missing if now else ()))}
-    retries: list[OomRetry] = []
-    if kills and is_connected:
-        answers = cluster.on_each_node(oom_retries_here)
-        told = [retry for found in answers.by_node.values() for retry in found]
-        retries = list({retry.task_id: retry for retry in told}.values())  # nodes may share a folder
-    elif kills:
-        retries = oom_retries(folders)
     cpus = {}
     if is_connected:
         cpus = {
@@ -278,7 +269,6 @@ def look_around(source: str | os.PathLike[str] | None) -> Seen:
         calls=calls,
         usage=now,
         advice=advice,
-        retries=tuple(retries),
         missing=tuple(missing.values()),
         cpus=cpus,
         jobs=ray_runtime.living_jobs() if is_connected else None,
