@@ -118,7 +118,7 @@ class Rows(Sequence[T], Generic[T]):
 
     def __getitem__(self, index: int | slice) -> T | Rows[T]:
         if isinstance(index, slice):
-            return type(self)(self._rows[index], self._caption, self.missing)
+            return self._with(self._rows[index])
         return self._rows[index]
 
     def __len__(self) -> int:
@@ -129,7 +129,11 @@ class Rows(Sequence[T], Generic[T]):
 
     def sorted(self, key: Callable[[T], Any]) -> Self:
         """Return the same records in another order."""
-        return type(self)(sorted(self._rows, key=key), self._caption, self.missing)
+        return self._with(sorted(self._rows, key=key))
+
+    def _with(self, rows: list[T]) -> Self:
+        """Return a sequence of other rows of which the same is to be said."""
+        return type(self)(rows, self._caption, self.missing)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Rows):
