@@ -26,6 +26,8 @@ HEADROOM = 2.5 * GIB
 ENOUGH = 1 * GIB
 """Where Ray kills a task that holds less, others took the memory, and the scene is played again."""
 SECONDS = 60
+DASHBOARD = ("aiohttp", "aiohttp_cors", "opencensus", "prometheus_client", "pydantic")
+"""What Ray's dashboard needs."""
 
 if {"monitor", "several", "endless"} & set(sys.argv):
     memory = psutil.virtual_memory()
@@ -208,8 +210,8 @@ def monitor() -> dict[str, Any]:
 def asked(task_id: str) -> dict[str, Any]:
     """What Ray says of a task that was killed: the GCS, and the State API where the GCS does not answer."""
     found = {}
-    for source, needs in ("gcs", "grpc"), ("state api", "aiohttp"):
-        if not importlib.util.find_spec(needs):
+    for source, needs in ("gcs", ["grpc"]), ("state api", DASHBOARD):
+        if not all(map(importlib.util.find_spec, needs)):
             continue
         if source == "state api":
             ray_runtime._events_in_gcs = None
@@ -341,7 +343,7 @@ if __name__ == "__main__":
     # Ray's own word on tasks is asked for in one scene; the others show that no dashboard is needed.
     ray.init(
         num_cpus=3,
-        include_dashboard="monitor" in sys.argv and bool(importlib.util.find_spec("aiohttp")),
+        include_dashboard="monitor" in sys.argv and all(map(importlib.util.find_spec, DASHBOARD)),
         logging_level="ERROR",
         log_to_driver=False,
         object_store_memory=10**8,

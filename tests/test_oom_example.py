@@ -97,7 +97,7 @@ def test_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page_file = tmp_path / "notebook.html"
     exporter = nbconvert.HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="")
     page_file.write_text(exporter.from_notebook_node(notebook)[0])
-    with browser(tmp_path / "browser") as running:
+    with browser(tmp_path) as running:
         page = running.open(page_file)
         shown = page.evaluate("document.querySelector('.jp-OutputArea-output ol').parentElement.innerText")
         happened, _, steps = shown.partition("What to do:")
