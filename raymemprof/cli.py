@@ -311,13 +311,18 @@ def speedscope(captures: tuple[str, ...], output: str | None, force: bool, view:
 @main.command()
 @_target
 @click.option("--to", type=click.Path(), default=".", show_default=True, help="Folder to bring them to.")
-def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> None:
+def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
     """Bring captures from the nodes they lie on, with the journals that tell of them.
 
-    CAPTURES are names or paths, as `raymemprof captures --address auto` lists them.
+    CAPTURES are names or paths, as `raymemprof captures --address auto` lists them. What can be had is brought; the
+    exit status is 1 where that is not all.
     """
-    for path in fetching.fetch(_chosen(captures, **filters), to):
+    fetched = fetching.fetch(_chosen(captures, **filters), to)
+    for path in fetched:
         click.echo(f"Fetched {path}")
+    for text in fetched.missing:
+        click.echo(f"raymemprof: {text}", err=True)
+    return 1 if fetched.missing else 0
 
 
 @main.command()

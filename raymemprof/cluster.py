@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 from . import ray_runtime
@@ -28,6 +29,7 @@ __all__ = [
     "connect",
     "here",
     "is_connected",
+    "missing",
     "nodes",
     "on_each_node",
     "on_nodes",
@@ -269,22 +271,37 @@ class _Round:
             cancel(reference)
 
 
-def ask(node_id: str, function: Callable[..., Any], *arguments: Any, returns: int = 1) -> Any:
-    """Run a function of this package on a node; return the reference to what it returns, or one for each of several."""
-    import ray
+def missing(node_id: str, why: str) -> MissingNode:
+    """Say of a node that it does not answer."""
+    addresses = {node.node_id: node.address for node in nodes()}
+    return MissingNode(node_id, addresses.get(node_id, "of unknown address"), why)
+
+
+def ask(node_id: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run a function of this package on a node; return the reference to what it returns."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from . import __version__
 
     # Retriable, so that where memory is short Ray's monitor kills this before it kills what the user runs.
-    task = ray.remote(_run).options(
+    task = _remote_run().options(
         name=f"raymemprof.{function.__name__.strip('_')}",
         num_cpus=0,
-        num_returns=returns,
         max_retries=1,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
     )
     return task.remote(__version__, function, *arguments)
+
+
+@cache
+def _remote_run() -> Any:
+    """The one function that nodes are sent: each new one would stay in the cluster's tables for as long as it runs.
+
+    Ray itself sends it anew where this process has connected anew.
+    """
+    import ray
+
+    return ray.remote(_run)
 
 
 def _run(version: str, function: Callable[..., Any], *arguments: Any) -> Any:

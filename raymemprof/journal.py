@@ -13,6 +13,8 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 - `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, and `note` if tracing stopped before
 - `close`: `capture`, `time`
+- `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
+  ended: what had become of the process by then
 
 A traced call runs in a frame whose file is `FRAME_FILE` and whose name ends in `[slot N]`. Slots are numbered from 0,
 taken by a call while it runs and used again after it, so a capture of ten thousand calls has no more call stacks than
@@ -28,6 +30,7 @@ import json
 import os
 import re
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -52,11 +55,13 @@ __all__ = [
     "local_directory",
     "marked_turn",
     "marker_size",
+    "open_plain",
     "read_lines",
     "slot_of",
 ]
 
 VERSION = 1
+_NOT_PLAIN = "It is no plain file"
 _BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
 """Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
@@ -159,9 +164,32 @@ class Journal:
         os.close(self._file)
 
 
+def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:
+    """Open a plain file to read, and return its descriptor.
+
+    Raises `OSError` for anything else: a pipe would keep its reader waiting, and a link, unless it is to be followed,
+    may lead anywhere.
+    """
+    no_link = 0 if follow else os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | no_link)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise OSError(errno.EINVAL, _NOT_PLAIN, os.fspath(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, _NOT_PLAIN, os.fspath(path))
+    return descriptor
+
+
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a journal that are whole; a torn or damaged line is passed over."""
-    data = path.read_bytes()
+    """Yield the lines of a journal that are whole; a torn or damaged line is passed over.
+
+    Raises `OSError` where it is no plain file, or cannot be read.
+    """
+    with open(open_plain(path), "rb") as file:
+        data = file.read()
     for text in data.split(b"\n"):
         if text:
             try:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,14 +121,14 @@ def test_what_is_there_is_not_brought_again(
     nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, asked: list[str]
 ) -> None:
     first = raymemprof.fetch(calls, tmp_path)
-    assert asked.count("_piece") > 0
+    assert asked.count("_give") > 0
     asked.clear()
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
     assert raymemprof.fetch(calls, tmp_path) == first
     captures = {capture.path.name for capture in raymemprof.captures(name="load")}
     assert {path.name for path in first} == captures
     assert before == {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
-    assert asked.count("_piece") <= 2  # the journals of two nodes, whose processes live
+    assert asked.count("_give") == 0
     first[-1].write_bytes(b"x" * first[-1].stat().st_size)  # same size, another time of change
     raymemprof.fetch(calls, tmp_path)
     there = {path.name: path for node in nodes.nodes for path in node.logs.glob("raymemprof-*.bin")}
@@ -199,18 +200,19 @@ raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
 def test_a_transfer_that_goes_wrong(
     how: str, nodes: Nodes, big: Path, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = fetching._piece
+    whole, piece = fetching._give, fetching._PIECE
 
-    def damaged(name: str, offset: int, length: int) -> tuple[bytes, Any]:  # on the node: what it reads goes wrong
-        data, digest = whole(name, offset, length)
-        if offset != 2 * length and length > 4096:
-            return data, digest
+    def damaged(parts: list[tuple[str, int, int]]) -> tuple[Any, int, Any]:  # on the node: what it reads goes wrong
+        data, checksum, answers = whole(parts)
+        if parts[0][1] != 2 * piece:
+            return data, checksum, answers
+        read = bytes(data)
         if how == "short":
-            return data[:-1], hashlib.sha256(data[:-1]).digest()
-        return bytes([data[0] ^ 1]) + data[1:], digest
+            return read[:-1], zlib.crc32(read[:-1]), answers
+        return bytes([read[0] ^ 1]) + read[1:], checksum, answers
 
     with monkeypatch.context() as during:
-        during.setattr(fetching, "_piece", damaged)
+        during.setattr(fetching, "_give", damaged)
         with pytest.raises(CaptureError, match="what arrived is not what was sent") as caught:
             raymemprof.fetch(BIG, tmp_path)
     assert Path(caught.value.path).name == BIG
@@ -222,26 +224,30 @@ def test_a_transfer_that_goes_wrong(
 def test_a_file_that_changes_meanwhile(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = fetching._states
-    looked = 0
+    whole, piece = fetching._give, fetching._PIECE
+    changes = tmp_path / "changes"  # one byte for each change that is still to come
+    to = tmp_path / "to"
 
-    def touch_and_look(sources: Any) -> Any:
-        nonlocal looked
-        looked += 1
-        if looked in changes:
-            with big.open("r+b") as file:
-                file.write(looked.to_bytes(8, "big"))
-        return states(sources)
+    def change_and_give(parts: list[tuple[str, int, int]]) -> Any:  # on the node
+        from raymemprof.reading import serving
 
-    monkeypatch.setattr(fetching, "_states", touch_and_look)
-    changes: Any = [2]  # while it is brought for the first time
-    raymemprof.fetch(BIG, tmp_path)
-    assert checksum(tmp_path / BIG) == checksum(big)
-    looked, changes = 0, range(2, 100)
-    (tmp_path / BIG).unlink()
+        if parts[0][1] == 2 * piece and changes.stat().st_size:
+            os.truncate(changes, changes.stat().st_size - 1)
+            with serving.path_of(parts[0][0]).open("r+b") as file:
+                file.write(os.urandom(8))
+        return whole(parts)
+
+    monkeypatch.setattr(fetching, "_give", change_and_give)
+    changes.write_bytes(b"1")
+    raymemprof.fetch(BIG, to)
+    assert changes.stat().st_size == 0
+    assert checksum(to / BIG) == checksum(big)
+    (to / BIG).unlink()
+    changes.write_bytes(b"1" * 100)
     with pytest.raises(CaptureError, match="it changed each of the 3 times"):
-        raymemprof.fetch(BIG, tmp_path)
-    assert files_in(tmp_path) == []
+        raymemprof.fetch(BIG, to)
+    assert changes.stat().st_size == 97
+    assert files_in(to) == []
 
 
 def test_a_capture_that_is_open(nodes: Nodes, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
@@ -277,6 +283,91 @@ def test_a_capture_that_is_open(nodes: Nodes, tmp_path: Path, wait_for: Callable
     assert checksum(closed) == checksum(nodes["three"].seen(capture.path))
     assert raymemprof.captures(tmp_path)[0].status == "closed"
     assert 12 * MIB <= raymemprof.heap(path).peak < 12.5 * MIB
+
+
+def test_on_another_machine_a_running_call_is_not_called_killed(nodes: Nodes, tmp_path: Path, wait_for: Any) -> None:
+    """Nobody there can look for its process."""
+    import ray
+
+    @ray.remote(num_cpus=0, resources={"three": 1})
+    @profile_memory
+    def waits(started: str, go: str) -> None:
+        kept = bytearray(3 * MIB)
+        Path(started).touch()
+        while kept and not Path(go).exists():
+            time.sleep(0.01)
+
+    task = waits.remote(str(tmp_path / "started"), str(tmp_path / "go"))
+    try:
+        wait_for((tmp_path / "started").exists, 60)
+        fetched = raymemprof.fetch(raymemprof.captures(name="*waits"), tmp_path / "to")
+        code = f"import raymemprof; print(raymemprof.calls({str(tmp_path / 'to')!r}).to_json())"
+        elsewhere = f"hostname elsewhere && exec {sys.executable} -c '{code.replace(chr(39), chr(34))}'"
+        done = subprocess.run(["unshare", "--uts", "sh", "-c", elsewhere], capture_output=True, text=True, cwd="/")
+        if "Operation not permitted" in done.stderr:
+            pytest.skip("a host name of its own cannot be had")
+        (call,) = json.loads(done.stdout)
+    finally:
+        (tmp_path / "go").touch()
+        ray.get(task)
+    assert (call["status"], call["error"]) == ("running", None)
+    assert "when it was fetched" in call["note"]
+    assert len(fetched) == 1
+
+
+def test_what_can_be_brought_is(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
+    """Where one capture is gone and a name is nobody's, the others arrive with their journals, and those are named."""
+    gone = next(call for call in calls if call.node_id == nodes["two"].node_id)
+    path = nodes["two"].seen(gone.capture)
+    path.rename(tmp_path / "away")
+    try:
+        fetched = raymemprof.fetch([*calls, "raymemprof-nobody-local-0-1-1.bin"], tmp_path / "to")
+    finally:
+        (tmp_path / "away").rename(path)
+    others = {call.capture.name for call in calls} - {gone.capture.name}
+    assert {path.name for path in fetched} == others
+    assert sorted("gone" in text for text in fetched.missing) == [False, True]
+    assert any("raymemprof-nobody-local-0-1-1.bin" in text for text in fetched.missing)
+    arrived = [call for call in raymemprof.calls(tmp_path / "to", name="load") if call.capture]
+    assert {call.task_id for call in arrived} == {call.task_id for call in calls} - {gone.task_id}
+
+
+def test_many_small_captures(nodes: Nodes, tmp_path: Path, asked: list[str]) -> None:
+    """They come many at a time: what is asked of the node does not grow with them."""
+    import ray
+
+    @ray.remote(num_cpus=0, resources={"three": 1})
+    def record(captures: int) -> None:
+        from raymemprof.recording.tracker import tracker
+
+        for number in range(captures):
+            with profile_memory("small", linger=0):
+                bytearray(10_000 + number)
+            tracker.close("one is done")
+
+    ray.get(record.remote(300))
+    captures = raymemprof.captures(name="small")
+    asked.clear()
+    start = time.monotonic()
+    fetched = raymemprof.fetch(captures, tmp_path)
+    first = time.monotonic() - start
+    assert len(fetched) == 300
+    assert len(asked) <= 10
+    start = time.monotonic()
+    assert raymemprof.fetch(captures, tmp_path) == fetched
+    print(f"300 small captures took {first:.2f} s, and again {time.monotonic() - start:.2f} s")
+    assert len([call for call in raymemprof.calls(tmp_path, name="small") if call.capture]) == 300
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    """Neither takes the place of the other unsaid."""
+    for folder, size in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "raymemprof-x-local-0-1-1.bin").write_bytes(b"x" * size)
+    one, other = (tmp_path / folder / "raymemprof-x-local-0-1-1.bin" for folder in "ab")
+    fetched = raymemprof.fetch([one, other], tmp_path / "to")
+    assert [path.read_bytes() for path in fetched] == [b"x"]
+    assert [str(other) in text and "same name" in text for text in fetched.missing] == [True]
 
 
 def test_a_capture_that_is_gone(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def _told(place: Place, *, is_running: bool | None = None) -> _Told:
     kernel: dict[int, Death] = {}
     for folder in place.folders:
         evidence = Evidence(folder)
-        calls = list_calls(replace(place, folders=(folder,)), Filters())[0]
+        calls = list_calls(replace(place, folders=(folder,)), Filters()).calls
         kills += _kills(evidence, calls, place.node_id)
         finished.update(call.task_id for call in calls if call.task_id and call.attempt and call.status == "finished")
         kernel = kernel or evidence.kernel or {}

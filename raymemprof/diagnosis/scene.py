@@ -222,7 +222,7 @@ class _Scene:
 
     def calls(self, status: str) -> Iterator[tuple[Call, Evidence]]:
         for place, evidence in self.evidence.items():
-            for call in list_calls(place, Filters(status=status))[0]:
+            for call in list_calls(place, Filters(status=status)).calls:
                 if self._is_there(call.node_id, None):
                     yield call, evidence
 

@@ -13,12 +13,12 @@ from datetime import datetime, timezone
 from functools import cache, cached_property
 from pathlib import Path
 from types import NoneType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from .. import cluster, ray_runtime
 from .. import journal as contract
 from ..errors import CaptureError
-from ..rows import Rows, printable, show_bytes, show_seconds
+from ..rows import Rows, first_few, printable, show_bytes, show_seconds
 from . import deaths, serving
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Evidence",
     "Filters",
     "Journal",
+    "Listing",
     "Place",
     "Source",
     "calls",
@@ -47,7 +48,36 @@ _MOST_NAMES = 10
 _RECENTLY = 3600.0
 """Seconds for which a process may have written nothing although it is there."""
 KINDS = ("task", "actor", "method", "block")
-_TEXTS = ("name", "kind", "task_id", "actor_id", "job_id")
+_TEXT = (str, NoneType)
+_NUMBER = (int, float)
+_LINES: dict[str, dict[str, Any]] = {
+    "process": {},
+    "open": {"capture": str, "time": _NUMBER},
+    "begin": {
+        "call": int,
+        "time": _NUMBER,
+        "name": str,
+        "kind": str,
+        "task_id": _TEXT,
+        "attempt": (int, NoneType),
+        "actor_id": _TEXT,
+        "job_id": _TEXT,
+        "memory": int,
+    },
+    "peak": {"calls": list, "memory": int},
+    "end": {"call": int, "duration": _NUMBER, "status": str, "error": _TEXT, "memory": int, "peak": int},
+    "close": {"capture": str, "time": _NUMBER},
+    "fetched": {"time": _NUMBER, "status": str, "error": _TEXT},
+}
+"""What a journal's lines must hold, and of which types; one that does not was damaged."""
+_OPTIONAL: dict[str, Any] = {
+    "note": _TEXT,
+    "slot": (int, NoneType),
+    "turn": (int, NoneType),
+    "pid": (int, NoneType),
+    "node_id": _TEXT,
+    "worker_id": _TEXT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +136,7 @@ class Call:
         peak_memory: the most memory while it ran.
         memory_after: memory when it ended.
         capture: the capture file that holds its allocations; None where it was only sampled, or the file is gone.
-        note: why it was not traced.
+        note: why it was not traced; or since when it is not known whether it still runs, on another machine.
     """
 
     name: str
@@ -224,16 +254,16 @@ def calls(
         folders = folders_of(source)
         listings = [list_calls(Place(source, tuple(folders)), filters)]
         caption, missing = _caption(folders), ()
-    found = [call for listing, _ in listings for call in listing]
+    found = [call for listing in listings for call in listing.calls]
     if len(listings) > 1:  # what a node recorded that is gone is told by each that shares its folder
         found = list(
             {(call.worker_id, call.pid, call.started_at, call.name, call.place): call for call in found}.values()
         )
     found.sort(key=lambda call: call.started_at)
     if not found:
-        names = {name for _, names in listings for name in names}
+        names = {name for listing in listings for name in listing.names}
         caption = f"{caption}: {_some(names)}" if names else caption
-    return Calls(found, caption, missing)
+    return Calls(found, _with_skipped(caption, [text for listing in listings for text in listing.skipped]), missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +307,16 @@ class Place:
         return recorded_on not in self.others or recorded_on == self.node_id
 
 
+class Listing(NamedTuple):
+    """What was found in a place."""
+
+    calls: list[Call]
+    names: set[str]
+    """Of all calls there are, also those that were not asked for."""
+    skipped: list[str]
+    """A few words on each journal that cannot be read."""
+
+
 def _ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers:
     """Have each node list what was recorded on it."""
     living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
@@ -288,11 +328,11 @@ def place_here(living: frozenset[str]) -> Place:
     return Place(None, tuple(serving.folders()), cluster.here(), living)
 
 
-def _calls_there(filters: Filters, living: frozenset[str]) -> tuple[list[Call], set[str]]:
+def _calls_there(filters: Filters, living: frozenset[str]) -> Listing:
     return list_calls(place_here(living), filters)
 
 
-def _captures_there(filters: Filters, living: frozenset[str]) -> list[Capture]:
+def _captures_there(filters: Filters, living: frozenset[str]) -> tuple[list[Capture], list[str]]:
     return _list_captures(place_here(living), filters)
 
 
@@ -303,18 +343,19 @@ def _caption_of(answers: cluster.Answers) -> str:
     return f"on {len(answers.by_node)} nodes"
 
 
-def list_calls(place: Place, filters: Filters) -> tuple[list[Call], set[str]]:
-    """Return the calls that fit, and the names of all there are."""
+def list_calls(place: Place, filters: Filters) -> Listing:
+    """Return the calls that fit."""
     found: list[Call] = []
     names: set[str] = set()
-    for journal in journals(place):
+    skipped: list[str] = []
+    for journal in journals(place, skipped):
         there = list(journal.calls())
         names.update(call.name for call in there)
         found.extend(call for call in there if filters.fit(call))
     only = _only_capture(place.source)
     if only is not None:
         found = [call for call in found if call.capture == only]
-    return found, names
+    return Listing(found, names, skipped)
 
 
 def captures(
@@ -348,24 +389,25 @@ def captures(
     filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
     if source is None and cluster.is_connected():
         answers = _ask_nodes(_captures_there, filters)
-        found = {capture.path.name: capture for listing in answers.by_node.values() for capture in listing}
-        kept = list(found.values())
+        found = {capture.path.name: capture for there, _ in answers.by_node.values() for capture in there}
+        kept, skipped = list(found.values()), [text for _, texts in answers.by_node.values() for text in texts]
         caption, missing = _caption_of(answers), answers.missing
     else:
         folders = folders_of(source)
-        kept = _list_captures(Place(source, tuple(folders)), filters)
+        kept, skipped = _list_captures(Place(source, tuple(folders)), filters)
         caption, missing = _caption(folders), ()
     kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
-    return Captures(kept, caption, missing)
+    return Captures(kept, _with_skipped(caption, skipped), missing)
 
 
-def _list_captures(place: Place, filters: Filters) -> list[Capture]:
+def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[str]]:
     wanted = None
     if filters != Filters():
-        wanted = {call.capture for call in list_calls(place, filters)[0]}
+        wanted = {call.capture for call in list_calls(place, filters).calls}
+    skipped: list[str] = []
     known: dict[Path, Capture] = {}
     elsewhere: set[Path] = set()
-    for journal in journals(replace(place, others=frozenset())):
+    for journal in journals(replace(place, others=frozenset()), skipped):
         there = {capture.path: capture for capture in journal.captures()}
         if place.is_told_here(journal.node_id):
             known.update(there)
@@ -375,7 +417,7 @@ def _list_captures(place: Place, filters: Filters) -> list[Capture]:
         for name in os.listdir(folder):
             path = folder / name
             parent = path.with_suffix("") if path.suffix != ".bin" else path
-            if contract.is_capture(name) and path not in known and not {path, parent} & elsewhere:
+            if contract.is_capture(name) and path not in known and not {path, parent} & elsewhere and path.is_file():
                 with contextlib.suppress(FileNotFoundError):  # removed since the folder was listed
                     known[path] = _unknown(path, known, place.node_id)
     only = _only_capture(place.source)
@@ -383,7 +425,12 @@ def _list_captures(place: Place, filters: Filters) -> list[Capture]:
         capture
         for path, capture in known.items()
         if (wanted is None or path in wanted) and (only is None or path == only)
-    ]
+    ], skipped
+
+
+def _with_skipped(caption: str, skipped: list[str]) -> str:
+    """Say below a table what is not in it because its journal cannot be read."""
+    return "; ".join([caption, *first_few(skipped)])
 
 
 def _some(names: set[str]) -> str:
@@ -474,9 +521,13 @@ def _only_capture(source: Source) -> Path | None:
     return path if path.is_file() and not contract.is_journal(path.name) else None
 
 
-def journals(place: Place) -> Iterator[Journal]:
-    """Yield the journals of the folders, or the one journal that the source names."""
-    if place.source is not None and contract.is_journal(Path(place.source).name):
+def journals(place: Place, skipped: list[str]) -> Iterator[Journal]:
+    """Yield the journals of the folders, or the one journal that the source names.
+
+    A few words are added to `skipped` for each that cannot be read; of the one that the source names it is raised.
+    """
+    is_named = place.source is not None and contract.is_journal(Path(place.source).name)
+    if place.source is not None and is_named:
         paths: Iterable[Path] = [Path(place.source).absolute()]
     else:
         paths = (
@@ -492,7 +543,10 @@ def journals(place: Place) -> Iterator[Journal]:
         except FileNotFoundError:
             continue  # removed since the folder was listed
         except OSError as error:
-            raise CaptureError(path, f"it cannot be read: {error.strerror}.") from None
+            if is_named:
+                raise CaptureError(path, f"it cannot be read: {error.strerror}.") from None
+            skipped.append(f"{path.name} cannot be read: {error.strerror}")
+            continue
         if place.is_told_here(journal.node_id):
             yield journal
 
@@ -510,24 +564,28 @@ class Journal:
         self._peaks: dict[int, int] = {}
         self._opens: dict[str, dict[str, Any]] = {}
         self._closes: dict[str, float] = {}
+        self._fetched: dict[str, Any] | None = None
         for line in contract.read_lines(path):
             try:
                 self._take(line)
-            except (KeyError, TypeError, AttributeError):
+            except (KeyError, TypeError):
                 continue  # a line that was damaged into other words
         logs = self._process.get("logs")
         self._evidence = evidence(Path(logs) if isinstance(logs, str) else self._folder)
-        self._fate: tuple[str, str | None] | None = None
+        self._fate: tuple[str, str | None, str | None] | None = None
         self._exists: dict[str, Path | None] = {}
 
     def _take(self, line: dict[str, Any]) -> None:
         event = line["event"]
+        for key, kind in _LINES.get(event, {}).items():
+            if not isinstance(line[key], kind):
+                raise TypeError
+        if not all(isinstance(line[key], _OPTIONAL[key]) for key in _OPTIONAL.keys() & line.keys()):
+            raise TypeError
         capture = line.get("capture")
         if capture is not None and not (contract.is_ours(capture) and contract.is_capture(capture)):
             raise TypeError  # a name that would lead out of the folder
         if event == "begin":
-            if not all(isinstance(line[key], (str, NoneType)) for key in _TEXTS):
-                raise TypeError
             self._begins[line["call"]] = line
         elif event == "end":
             self._ends[line["call"]] = line
@@ -540,14 +598,32 @@ class Journal:
             self._closes[line["capture"]] = line["time"]
         elif event == "process":
             self._process = line
+        elif event == "fetched":
+            self._fetched = line
 
     @property
     def may_be_running(self) -> bool:
         """Whether its process may still write; of another machine's that shares the folder nobody here can tell."""
-        if self._process.get("host") in (None, socket.gethostname()):
+        if not self._is_of_another_machine:
             return contract.is_alive(self._process)
         written = [self.path, *(self._folder / name for name in self._opens if name not in self._closes)]
         return any(path.exists() and time.time() - path.stat().st_mtime < _RECENTLY for path in written)
+
+    @property
+    def _is_of_another_machine(self) -> bool:
+        return self._process.get("host") not in (None, socket.gethostname())
+
+    def opened(self) -> dict[str, bool]:
+        """Return the names of the captures that it tells of, and whether each may still be written to."""
+        return {name: name not in self._closes and self.may_be_running for name in self._opens}
+
+    def last_word(self) -> dict[str, Any] | None:
+        """Return the line to end a copy on another machine with; None where nothing is left to be said."""
+        is_told = self._ends.keys() >= self._begins.keys() and self._closes.keys() >= self._opens.keys()
+        if is_told or (self._fetched is not None and self._is_of_another_machine):
+            return None
+        status, error, _ = self._unfinished()
+        return {"event": "fetched", "time": time.time(), "status": status, "error": error}
 
     @property
     def node_id(self) -> str | None:
@@ -562,10 +638,10 @@ class Journal:
             try:
                 end = self._ends.get(number)
                 if end is not None:
-                    status, error = end["status"], end["error"]
+                    status, error, note = end["status"], end["error"], end.get("note")
                     duration, after, peak = end["duration"], end["memory"], end["peak"]
                 else:
-                    status, error = self._unfinished()
+                    status, error, note = self._unfinished()
                     duration, after = None, None
                     peak = max(self._peaks.get(number, 0), begin["memory"])
                 slot = begin.get("slot")
@@ -587,7 +663,7 @@ class Journal:
                     peak,
                     after,
                     self._capture(begin.get("capture")),
-                    begin.get("note") or (end or {}).get("note"),
+                    begin.get("note") or note,
                     None if slot is None else (slot, begin["turn"]),
                     self._lies_on,
                 )
@@ -635,16 +711,28 @@ class Journal:
             lies_on=self._lies_on,
         )
 
-    def _unfinished(self) -> tuple[str, str | None]:
-        """What became of a call whose end was not written: its status, and what ended the process."""
+    def _unfinished(self) -> tuple[str, str | None, str | None]:
+        """What became of a call whose end was not written: its status, what ended the process, and a note."""
         if self._fate is None:
-            if contract.is_alive(self._process):
-                self._fate = ("running", None)
+            # Where the cluster is asked, a living node tells of its own processes: this one's node is gone.
+            if self._is_of_another_machine and self._lies_on is None:
+                self._fate = self._as_of_the_fetch()
+            elif contract.is_alive(self._process):
+                self._fate = ("running", None, None)
             else:
                 _, reason, _ = self._evidence.of(self._process)
                 cancelled = reason is not None and "force ray.cancel" in reason
-                self._fate = ("cancelled" if cancelled else "killed", reason)
+                self._fate = ("cancelled" if cancelled else "killed", reason, None)
         return self._fate
+
+    def _as_of_the_fetch(self) -> tuple[str, str | None, str | None]:
+        """What is known of a process on another machine, which nobody here can look for."""
+        host = self._process["host"]
+        if self._fetched is None:
+            return "running", None, f"it ran on {host}: whether it still does cannot be told here"
+        status, error = self._fetched["status"], self._fetched["error"]
+        when = datetime.fromtimestamp(self._fetched["time"], timezone.utc)
+        return status, error, f"as of {when:%Y-%m-%d %H:%M} UTC, when it was fetched" if status == "running" else None
 
 
 class Evidence:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ import psutil
 
 from .. import cluster
 from .. import journal as contract
-from ..rows import Rows, show_bytes
+from ..rows import Rows, first_few, show_bytes
 from .catalog import Capture, Journal, Place, Source, folders_of, journals, names, place_here
 
 __all__ = ["Removed", "RemovedFile", "clean"]
@@ -96,11 +97,15 @@ def clean(
         found, missing = list(answers.by_node.values()), answers.missing
     else:
         found, missing = [_clean(Place(source, tuple(folders_of(source))), wanted)], ()
-    removed = [file for files, _ in found for file in files]
-    left = sum(count for _, count in found)
-    sizes = f"{show_bytes(sum(file.size for file in removed))} in all" if removed else ""
-    kept = f"{left} left: still written to, or also of other calls" if left else ""
-    return Removed(removed, "; ".join(text for text in (sizes, kept) if text), missing)
+    removed = [file for done in found for file in done.removed]
+    left = sum(done.left for done in found)
+    refused = [text for done in found for text in done.refused]
+    said = [
+        f"{show_bytes(sum(file.size for file in removed))} in all" if removed else "",
+        f"{left} left: still written to, or also of other calls" if left else "",
+        f"{len(refused)} could not be removed: {'; '.join(first_few(refused))}" if refused else "",
+    ]
+    return Removed(removed, "; ".join(text for text in said if text), missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,33 +130,53 @@ class _Wanted:
         return self.before is None or path.stat().st_mtime <= self.before
 
 
-def _clean_there(wanted: _Wanted, living: frozenset[str]) -> tuple[list[RemovedFile], int]:
+@dataclass(slots=True)
+class _Account:
+    """What was removed on a node, and what was left of that which was asked for."""
+
+    removed: list[RemovedFile] = field(default_factory=list)
+    left: int = 0
+    """How many captures may not go yet, or not for these calls."""
+    refused: list[str] = field(default_factory=list)
+    """A few words on each file that could not be removed."""
+
+    def remove(self, path: Path, node_id: str | None) -> None:
+        """Remove a file, or note why that cannot be done."""
+        try:
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "It is a folder")
+            path.unlink()
+        except FileNotFoundError:
+            return  # the budget, or another node that shares the folder, was faster
+        except OSError as error:
+            self.refused.append(f"{path.name} ({error.strerror})")
+        else:
+            self.removed.append(RemovedFile(path, status.st_size, node_id))
+
+
+def _clean_there(wanted: _Wanted, living: frozenset[str]) -> _Account:
     return _clean(place_here(living), wanted)
 
 
-def _clean(place: Place, wanted: _Wanted) -> tuple[list[RemovedFile], int]:
-    """Remove what is to go; returns it, and how many captures of the calls that were asked for are left."""
-    removed: list[RemovedFile] = []
-    left = 0
+def _clean(place: Place, wanted: _Wanted) -> _Account:
+    """Remove what is to go."""
+    account = _Account()
     told: set[str] = set()
-    for journal in journals(Place(place.source, place.folders)):
+    for journal in journals(Place(place.source, place.folders), account.refused):
         captures = list(journal.captures())
         told.update(capture.path.name for capture in captures)
         if place.is_told_here(journal.node_id):
-            gone, more = _of_journal(journal, captures, wanted)
-            removed += gone
-            left += more
+            _of_journal(journal, captures, wanted, account)
     if not wanted.is_by_call:
-        removed += _orphans(place, told, wanted)
-    return removed, left
+        _orphans(place, told, wanted, account)
+    return account
 
 
-def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted) -> tuple[list[RemovedFile], int]:
+def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted, account: _Account) -> None:
     by_capture: dict[Path | None, list[bool]] = {}
     for call in journal.calls():
         by_capture.setdefault(call.capture, []).append(wanted.fits(call.name, call.job_id))
-    removed = []
-    left = 0
     may_be_running = journal.may_be_running
     for capture in captures:
         fits = by_capture.get(capture.path, [not wanted.is_by_call])
@@ -159,14 +184,14 @@ def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted) -> t
             if not any(fits) or not wanted.is_old(capture.path):
                 continue
             if (may_be_running and capture.status != "closed") or not all(fits):
-                left += 1
+                account.left += 1
                 continue
-            removed += _remove([capture.path, *_of_forks(capture.path)], capture.node_id)
+            for path in (capture.path, *_of_forks(capture.path)):
+                account.remove(path, capture.node_id)
     is_all = all(fit for fits in by_capture.values() for fit in fits) and not (wanted.is_by_call and not by_capture)
     with contextlib.suppress(FileNotFoundError):
         if is_all and not may_be_running and wanted.is_old(journal.path) and not any(journal.captures()):
-            removed += _remove([journal.path], journal.node_id)
-    return removed, left
+            account.remove(journal.path, journal.node_id)
 
 
 def _of_forks(capture: Path) -> list[Path]:
@@ -187,24 +212,12 @@ def _is_just_begun(name: str) -> bool:
     return began is not None and abs(time.time() - int(began[1]) / 1e9) < _JUST_BEGUN
 
 
-def _orphans(place: Place, told: set[str], wanted: _Wanted) -> list[RemovedFile]:
+def _orphans(place: Place, told: set[str], wanted: _Wanted, account: _Account) -> None:
     """Remove the captures that no journal tells of."""
-    removed = []
     for folder in place.folders:
         for name in os.listdir(folder):
             path = folder / name
             if contract.is_capture(name) and name not in told and path.stem not in told:
                 with contextlib.suppress(FileNotFoundError):  # another node that shares the folder was faster
                     if wanted.is_old(path) and not _is_just_begun(name) and not _is_forks(name):
-                        removed += _remove([path], place.node_id)
-    return removed
-
-
-def _remove(paths: Iterable[Path], node_id: str | None) -> list[RemovedFile]:
-    removed = []
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            size = path.lstat().st_size
-            path.unlink()
-            removed.append(RemovedFile(path, size, node_id))
-    return removed
+                        account.remove(path, place.node_id)

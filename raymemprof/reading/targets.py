@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias, Union
+from typing import NamedTuple, TypeAlias, Union
 
 from .. import cluster
 from .. import journal as contract
 from ..errors import CaptureError
 from ..progress import progress
+from ..rows import first_few
 from . import serving
 from .analysis import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow, Total
 from .catalog import Call, Capture
 from .processes import read
 
-__all__ = ["PerName", "Reading", "Target", "places_of", "read_target"]
+__all__ = ["PerName", "Places", "Reading", "Target", "places_of", "read_target"]
 
 Target: TypeAlias = Union[
     str, "os.PathLike[str]", Capture, Call, Iterable[Union[str, "os.PathLike[str]", Capture, Call]]
@@ -93,7 +95,7 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
         TypeError: `target` is none of the things it may be.
         ValueError: it names nothing, or more than one capture for a temporal report.
     """
-    items, untraced = _items(target)
+    items, untraced, lacking = _named(target)
     requests = _requests(items, views, temporal)
     if temporal and (len(items) > 1):
         raise ValueError("a temporal report is of one call or one capture: give a single one.")
@@ -114,6 +116,7 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
     sentences = [
         *dict.fromkeys(map(str, (*unlisted, *missing))),
         *untraced,
+        *map(str, lacking),
         *(f"{path}: {reason}" for path, reason in reasons),
     ]
     if not read or answer.sum is None:
@@ -153,45 +156,74 @@ def _reading(
     )
 
 
-def places_of(target: Target) -> Iterator[tuple[str | None, Path]]:
-    """Yield where the captures lie that a target names: the node, None for this machine, and the path there."""
-    for item in _items(target)[0]:
-        yield item.node_id, item.path
+class Places(NamedTuple):
+    """Where the captures lie that a target names, and what it names that cannot be had."""
+
+    captures: list[tuple[str | None, Path]]
+    """The node, None for this machine, and the path there."""
+    untraced: list[str]
+    """Sentences on the calls without a capture."""
+    lacking: list[CaptureError | FileNotFoundError]
+    """Why of what is named by a path, or a call, there is no file."""
 
 
-def _items(target: object) -> tuple[list[_Item], list[str]]:
-    """Take a target apart into calls and whole captures, each once, and sentences on the calls without a capture."""
+def places_of(target: Target) -> Places:
+    """Return where the captures lie that a target names; each once."""
+    named = _named(target)
+    return Places(list(dict.fromkeys((one.node_id, one.path) for one in named.items)), named.untraced, named.lacking)
+
+
+class _Named(NamedTuple):
+    """What a target names."""
+
+    items: list[_Item]
+    untraced: list[str]
+    lacking: list[CaptureError | FileNotFoundError]
+
+
+def _named(target: object) -> _Named:
+    """Take a target apart into calls and whole captures, each once."""
     if isinstance(target, (str, os.PathLike, Call, Capture)):
-        return [_item(target)], []
+        return _Named([_item(target, _names_elsewhere([target]))], [], [])
     if not isinstance(target, Iterable):
         raise TypeError(f"{target!r} is no path, Capture or Call, nor several of them.")
     untraced: Counter[tuple[str, str]] = Counter()
     items: dict[tuple[str | None, Path, tuple[int, int] | None], _Item] = {}
+    lacking: list[CaptureError | FileNotFoundError] = []
+    target = list(target)
+    elsewhere = _names_elsewhere(target)
     for one in target:
         if not isinstance(one, (str, os.PathLike, Call, Capture)):
             raise TypeError(f"{one!r} is no path, Capture or Call.")
         if isinstance(one, Call) and one.capture is None:
             untraced[one.name, _why_untraced(one)] += 1
             continue
-        item = _item(one)
-        # A call that was listed while it ran and again when it was over is one call, and the later word counts.
-        items[item.node_id, item.path, item.call.place if item.call else None] = item
+        try:
+            item = _item(one, elsewhere)
+        except (CaptureError, FileNotFoundError) as error:
+            lacking.append(error)
+        else:
+            # A call that was listed while it ran and again when it was over is one call; the later word counts.
+            items[item.node_id, item.path, item.call.place if item.call else None] = item
+    if not items and lacking:
+        raise lacking[0]
     if not items and untraced:
         (_, why), _ = untraced.most_common(1)[0]
         raise ValueError(f"none of the {untraced.total()} calls has a capture: {why}.")
     if not items:
         raise ValueError("there is nothing to read: no call, no capture.")
-    return list(items.values()), [
+    sentences = [
         f"{count} call{'s' * (count != 1)} of {name} {'have' if count != 1 else 'has'} no capture: {why}."
         for (name, why), count in untraced.items()
     ]
+    return _Named(list(items.values()), sentences, lacking)
 
 
 def _why_untraced(call: Call) -> str:
     return call.note or "it is gone, removed by hand or to keep the disk budget"
 
 
-def _item(target: str | os.PathLike[str] | Call | Capture) -> _Item:
+def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.Answers) -> _Item:
     if isinstance(target, Call):
         if target.capture is None or target.place is None:
             raise CaptureError(target.name, f"this call has no capture to read: {_why_untraced(target)}.")
@@ -204,7 +236,10 @@ def _item(target: str | os.PathLike[str] | Call | Capture) -> _Item:
     if path.is_dir():
         raise ValueError(f"{path} is a folder; raymemprof.captures() lists the captures in it.")
     if not os.path.exists(path):
-        node_id = _node_that_has(path.name)
+        node_id = next((node_id for node_id, names in elsewhere.by_node.items() if path.name in names), None)
+        if node_id is None and elsewhere.missing and contract.is_capture(path.name):
+            nodes = "; ".join(first_few(elsewhere.missing))
+            raise FileNotFoundError(f"{path} does not exist here or on the nodes that answered; {nodes}.")
         if node_id is None:
             raise FileNotFoundError(f"{path} does not exist; raymemprof.captures() lists the captures there are.")
         return _Item(path, node_id, None)
@@ -218,20 +253,23 @@ def _elsewhere(node_id: str | None) -> str | None:
     return node_id if node_id is not None and cluster.is_connected() and node_id != cluster.here() else None
 
 
-def _node_that_has(name: str) -> str | None:
-    """Return the other node of the cluster that a file of this name lies on."""
-    if not contract.is_capture(name) or not cluster.is_connected():
-        return None
-    answers = cluster.on_each_node(_has, name)
-    return next((node_id for node_id, has in answers.by_node.items() if has), None)
+def _names_elsewhere(targets: list[object]) -> cluster.Answers:
+    """Ask the nodes, all at once, which of the captures they have that are named by a path that is not here."""
+    paths = [Path(one) for one in targets if isinstance(one, (str, os.PathLike)) and not isinstance(one, Capture)]
+    names = {path.name for path in paths if contract.is_capture(path.name) and not os.path.exists(path)}
+    if not names or not cluster.is_connected():
+        return cluster.Answers({}, ())
+    return cluster.on_each_node(_have, names)
 
 
-def _has(name: str) -> bool:
-    try:
-        serving.path_of(name)
-    except CaptureError:
-        return False
-    return True
+def _have(names: set[str]) -> set[str]:
+    """Return those of the names that captures here have."""
+    found = set()
+    for name in names:
+        with contextlib.suppress(CaptureError):
+            serving.path_of(name)
+            found.add(name)
+    return found
 
 
 def _requests(items: list[_Item], views: tuple[str, ...], temporal: bool) -> dict[str | None, list[Request]]:
