@@ -41,7 +41,7 @@ class Explanation:
         threshold: use above which Ray kills.
         victims: who was killed, each with `name`, `task_id`, `actor_id`, `worker_id`, `pid`, `memory`.
         top_processes: who used most memory on the node, each with `pid`, `memory`, `command`.
-        calls: the profiled calls that were killed.
+        calls: the profiled calls that were killed; of an actor that ran none then, the last that it ran.
         lines: the lines that held most when the first of them died.
         advice: what to do, in sentences, first things first.
         summary: what happened, in sentences.
@@ -114,7 +114,8 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
     message = _with_attributes(parse(text), errors)
     if source is not None:
         folders_of(source)  # raises where there is no such folder, whatever the error is
-    finding, missing = Finding(message), tuple[MissingNode, ...]()
+    finding = Finding(message, tells_of_death=_A_WORKER_DIED.search(text) is not None)
+    missing: tuple[MissingNode, ...] = ()
     if message.victims or (message.cause == "unknown" and _A_WORKER_DIED.search(text)):
         finding, missing = look(message, source, next(filter(None, map(_task_of, errors)), None))
     message = finding.message
@@ -259,7 +260,9 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
         return (
             f"What ended {who}{where} cannot be told from this."
             if message.victims
-            else ("This does not say what ended the worker, or whether memory was the reason.")
+            else "This does not say what ended the worker, or whether memory was the reason."
+            if finding.tells_of_death
+            else "This does not say that a worker died, or that memory was short."
         )
     return {
         "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}.",
@@ -299,6 +302,10 @@ def _advice(finding: Finding) -> Iterator[str]:
     if message.cause in ("ray_memory_monitor", "kernel_oom"):
         yield from _memory_advice(finding)
         return
+    if message.cause == "unknown" and not (finding.tells_of_death or message.victims or message.crashed is not None):
+        yield "Read the traceback: an error that the code itself raised reached ray.get, as far as can be told."
+        yield "For what memory is used for, ask `raymemprof doctor`, or `raymemprof.doctor()`."
+        return
     if finding.suspects:
         yield "Give `raymemprof explain` what the raylet says of the death: the text has its worker's ID and pid."
     if message.cause == "sigkill":
@@ -325,6 +332,8 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     if lines:
         call, place = _largest_call(finding), f"{Path(lines[0].file).name}:{lines[0].line}"
         shown = f"raymemprof flamegraph --name {shlex.quote(call.name)} --status killed"
+        if call.actor_id is not None and call.capture is not None:  # what all its calls left
+            shown = f"raymemprof flamegraph --view leaks {shlex.quote(str(call.capture))}"
         if finding.is_on_cluster:
             shown += " --address auto"
         yield f"Change what {place} keeps; `{shown}` shows all that is held."
@@ -341,7 +350,11 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         option = "RAY_idle_worker_killing_memory_threshold_bytes"
         yield f"Idle workers kept {show_bytes(message.idle_memory)}: have them end sooner with {option}."
     yield _fewer_at_once(message, name, held)
-    yield "Keep tasks off the head node, which has the driver and Ray's own processes: `ray start --head --num-cpus=0`."
+    if not (finding.is_on_cluster and sum(node.is_alive for node in cluster.nodes()) == 1):
+        yield (
+            "Keep tasks off the head node, which has the driver and Ray's own processes: "
+            "`ray start --head --num-cpus=0`."
+        )
     if message.cause == "ray_memory_monitor":
         yield "Or give the node more memory; RAY_memory_usage_threshold moves the limit (0.95 by default)."
     else:
@@ -361,7 +374,7 @@ def _fewer_at_once(message: Message, name: str, held: int | None) -> str:
         )
     return (
         f"Run fewer at once: @ray.remote(memory={wanted:_}) asks for a fifth more than {name} had when it was killed, "
-        "and it may need more yet; or raise its num_cpus."
+        "and it may need more yet; or raise its num_cpus. `raymemprof advise` says what holds on your nodes."
     )
 
 

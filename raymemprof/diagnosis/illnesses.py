@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from ..cluster import KILLED
 from ..reading.catalog import Call, Calls
@@ -94,7 +95,7 @@ def endless_retries(seen: Seen, groups: list[Group], crowded: set[str | None]) -
         if not retries:
             continue
         retry = max(retries, key=lambda retry: (not retry.is_over, retry.kills))
-        lines = _lines(seen, group.calls[:1], "leaks")
+        lines = _lines(seen, group.holders[:1], "leaks")
         waits = f", after a pause that doubles each time up to a minute (now {show_seconds(retry.pause)})"
         does = (
             "retried it each time, until its job ended" if retry.is_over else f"retries it{waits * bool(retry.pause)}"
@@ -133,7 +134,7 @@ def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
         if _is_bystander(seen, group):
             yield _bystander(seen, group)
             continue
-        lines = _lines(seen, group.calls[:1], "leaks")
+        lines = _lines(seen, group.holders[:1], "leaks")
         size = f" with {show_bytes(group.memory)}" if group.memory else ""
         yield Finding(
             severity="critical",
@@ -166,7 +167,7 @@ def past_kills(seen: Seen) -> Iterator[Finding]:
             name=group.name,
             node_id=group.last.node_id,
             evidence=tuple(_about_kills(seen, group)),
-            next_steps=tuple(_make_smaller(group, _lines(seen, group.calls[:1], "leaks"))),
+            next_steps=tuple(_make_smaller(group, _lines(seen, group.holders[:1], "leaks"))),
             kills=len(group.kills),
             calls=Calls(group.calls[:1]),
         )
@@ -199,12 +200,20 @@ def _bystander(seen: Seen, group: Group) -> Finding:
         evidence=tuple(_about_kills(seen, group)),
         next_steps=(
             "Look for what filled the node: the other findings, or `raymemprof usage --address auto` while it runs.",
-            "Have Ray kill it last: what can be retried goes first, and of that the newest, so "
-            f"`@ray.remote(max_retries=0)` on {group.name} if it must not die.",
+            *_have_it_killed_last(group),
         ),
         kills=len(group.kills),
         calls=Calls(group.calls[:1]),
     )
+
+
+def _have_it_killed_last(group: Group) -> Iterator[str]:
+    if group.is_named:
+        option = "max_restarts=0, max_task_retries=0" if group.is_actor else "max_retries=0"
+        yield (
+            "Have Ray kill it last: what can be retried goes first, and of that the newest, so "
+            f"`@ray.remote({option})` on {group.name} if it must not die."
+        )
 
 
 def _about_kills(seen: Seen, group: Group) -> Iterator[str]:
@@ -243,7 +252,9 @@ def _about_fit(seen: Seen, group: Group) -> Iterator[str]:
 
 
 def _make_smaller(group: Group, lines: tuple[Line, ...]) -> Iterator[str]:
-    if lines:
+    if not group.is_named:
+        yield "Find out what ran there: with @profile_memory on the job's tasks and actors the next kill has a name."
+    elif lines:
         yield f"Change what {lines[0].file}:{lines[0].line} keeps; {_flamegraph(group.name, group.is_actor)} shows all."
     elif group.calls:
         why = group.calls[0].note or "its capture is gone or cannot be read"
@@ -258,6 +269,8 @@ def _flamegraph(name: str, is_actor: bool, view: str = "") -> str:
 
 
 def _ask_for_memory(seen: Seen, group: Group) -> Iterator[str]:
+    if not group.is_named:
+        return
     advice = seen.advice_for(group.name, group.is_actor)
     if advice is not None:
         memory = advice.memory
@@ -515,7 +528,8 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
         f"`@ray.remote(max_restarts=-1, max_task_retries=-1)` on {growth.name}; what it keeps is lost."
     )
     severity = "critical" if killed is not None or (left is not None and left < _SOON) else "warning"
-    if len(growth.calls) < _SURE or (killed is None and not is_alive and seen.is_past(last.job_id, _end(last))):
+    is_sure = len(growth.calls) >= _SURE or (killed is not None and growth.size > (killed.memory or 0) / 2)
+    if not is_sure or (killed is None and not is_alive and seen.is_past(last.job_id, _end(last))):
         severity = "info"
     return Finding(
         severity=severity,
@@ -774,8 +788,8 @@ def _pair(found: Heap) -> tuple[Line, ...] | None:
     return pair if alike else None
 
 
-def _lines(seen: Seen, calls: Iterable[Call | None], view: str) -> tuple[Line, ...]:
-    """Return the lines that held most, of the first call that can be read."""
+def _lines(seen: Seen, calls: Iterable[Call | Path | None], view: str) -> tuple[Line, ...]:
+    """Return the lines that held most, of the first call, or whole capture, that can be read."""
     for call in calls:
         found = seen.heaps.of(call)
         if found is not None:

@@ -42,7 +42,8 @@ class Kill:
         pid: the process.
         memory: what it used when it was killed, in bytes, as Ray or the kernel printed it.
         cause: "ray_memory_monitor" or "kernel_oom".
-        call: the profiled call that ran in it, if there is one; `raymemprof.heap(kill.call)` is what it held.
+        call: the profiled call that ran in it, or ran last in an actor that was idle, if there is one.
+            `raymemprof.heap(kill.call)` is what it held, `raymemprof.heap(kill.call.capture)` what the whole actor did.
         top_processes: what used most memory on the node then, by pid, memory and command, as Ray printed it.
     """
 
@@ -237,11 +238,13 @@ def _uncounted(place: Place, named: int) -> str | None:
 
 def _kills(evidence: Evidence, calls: list[Call], node_id: str | None) -> list[Kill]:
     found: list[Kill] = []
-    recorded = _by_process(calls)
+    recorded = _by_process(call for call in calls if call.status in ("killed", "running"))
+    idle = _by_process(call for call in calls if call.actor_id is not None)
     kernel = evidence.kernel or {}
     for death in evidence.raylet.values():
         if death.cause == "ray_memory_monitor":
-            found.append(_kill(death, recorded.get((death.pid, death.worker_id)), node_id))
+            process = death.pid, death.worker_id
+            found.append(_kill(death, recorded.get(process) or idle.get(process), node_id))
         elif death.pid in kernel and (death.pid, death.worker_id) not in recorded:  # nobody profiled it
             word = kernel[death.pid]
             if fits(word, death.when, death):
@@ -253,9 +256,9 @@ def _kills(evidence: Evidence, calls: list[Call], node_id: str | None) -> list[K
     return found
 
 
-def _by_process(recorded: list[Call]) -> dict[tuple[int, str | None], Call]:
-    """The call that ran in each process that was killed: the last to begin, the innermost of those within another."""
-    return {(call.pid, call.worker_id): call for call in recorded if call.status in ("killed", "running")}
+def _by_process(recorded: Iterable[Call]) -> dict[tuple[int, str | None], Call]:
+    """The call of each process that was the last to begin, the innermost of those within another."""
+    return {(call.pid, call.worker_id): call for call in recorded}
 
 
 def _kill(death: Death, call: Call | None, node_id: str | None) -> Kill:
@@ -263,8 +266,8 @@ def _kill(death: Death, call: Call | None, node_id: str | None) -> Kill:
         when=death.when,
         node_id=death.node_id or (call.node_id if call else node_id),
         name=call.name if call else death.name,
-        task_id=call.task_id if call else None,
-        attempt=call.attempt if call else None,
+        task_id=call.task_id if call and call.duration is None else None,
+        attempt=call.attempt if call and call.duration is None else None,
         actor_id=death.actor_id or (call.actor_id if call else None),
         worker_id=death.worker_id or (call.worker_id if call else None),
         pid=death.pid,

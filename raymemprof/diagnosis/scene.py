@@ -10,6 +10,8 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
+import psutil
+
 from .. import cluster, ray_runtime
 from ..cluster import MissingNode
 from ..errors import CaptureError
@@ -54,7 +56,7 @@ class Finding:
     message: Message
     """What the error says, with what they know of it."""
     calls: tuple[Call, ...] = ()
-    """The profiled calls that were killed."""
+    """The profiled calls that were killed, and the last ones of actors that were idle then."""
     lines: tuple[Line, ...] = ()
     """The lines that held most when the largest of them died."""
     code: str = ""
@@ -71,6 +73,8 @@ class Finding:
     """How many there are."""
     is_on_cluster: bool = False
     """Whether it is the cluster that was asked, and not a folder."""
+    tells_of_death: bool = True
+    """Whether the error speaks of a worker that died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +268,8 @@ def _testify(question: _Question, place: Place) -> _Testimony:
     killed: dict[tuple[int, str | None], tuple[list[Call], Evidence]] = {}
     for call, evidence in scene.calls("killed"):
         killed.setdefault((call.pid, call.worker_id), ([], evidence))[0].append(call)
+    if question.message.victims:
+        _add_idle_actors(scene, killed)
     named = [
         _suspect(calls[-1].worker_id, calls[-1].pid, evidence, calls)
         for calls, evidence in killed.values()
@@ -280,6 +286,31 @@ def _testify(question: _Question, place: Place) -> _Testimony:
     if not named and question.names_nobody and question.message.cause == "unknown" and question.worker_id is None:
         _add_fitting(testimony, scene, killed)
     return testimony
+
+
+def _add_idle_actors(scene: _Scene, killed: dict[tuple[int, str | None], tuple[list[Call], Evidence]]) -> None:
+    """Add the last call of each actor that is named and ran none when it was killed: it held what its calls left."""
+    last: dict[tuple[int, str | None], tuple[Call, Evidence]] = {}
+    for call, evidence in scene.calls("finished"):
+        if call.actor_id is not None and scene.is_meant(call):
+            last[call.pid, call.worker_id] = call, evidence
+    running = {(call.pid, call.worker_id) for call, _ in scene.calls("running")}
+    for process, (call, evidence) in last.items():
+        if process not in killed and process not in running and _ends(call):
+            killed[process] = [call], evidence
+
+
+def _ends(call: Call) -> bool:
+    """Whether a call's process is gone, or goes now: Ray raises before it kills."""
+    try:
+        process = psutil.Process(call.pid)
+        if process.create_time() <= call.started_at.timestamp():
+            process.wait(_SECONDS_TO_DIE)
+    except psutil.TimeoutExpired:
+        return False
+    except psutil.NoSuchProcess:
+        pass  # as it should be
+    return True
 
 
 def _unprofiled(scene: _Scene, profiled: Container[tuple[int, str | None]]) -> list[tuple[Death, Evidence]]:
@@ -389,8 +420,11 @@ def _held(calls: Iterable[Call]) -> tuple[tuple[Line, ...], str]:
     """The lines that held most when the call died, and the text of the first, which its node may have alone."""
     for call in calls:
         if call.capture is not None:
+            # What an actor held is of all its calls. What was told to end has let go of it before it did.
+            is_at_end = call.duration is None or call.actor_id is not None
             try:
-                lines = tuple(heap(call).top(_MOST_LINES, view="leaks"))
+                held = heap(call if call.actor_id is None else call.capture)
+                lines = tuple(held.top(_MOST_LINES, view="leaks" if is_at_end else "peak"))
             except CaptureError:
                 continue  # the next one may be whole; `raymemprof.heap(call)` gives the reason
             code = ""

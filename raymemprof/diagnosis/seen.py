@@ -32,6 +32,8 @@ _LONG_AGO = timedelta(days=1)
 _AT_ONCE = timedelta(seconds=2)
 _OURS = "raymemprof."
 """How the names of the tasks begin that ask nodes for us."""
+_NOBODY = "a worker"
+"""Stands for the name of what was killed where nobody said what ran in it."""
 _JOB = 8
 """Characters of a job's id, which the ids of its tasks and actors end with."""
 _MOST_HEAPS = 12
@@ -69,6 +71,11 @@ class Group:
     kills: tuple[Kill, ...]
 
     @property
+    def is_named(self) -> bool:
+        """Whether it is known what ran in them."""
+        return self.name != _NOBODY
+
+    @property
     def last(self) -> Kill:
         """The latest kill."""
         return self.kills[-1]
@@ -82,6 +89,13 @@ class Group:
     def calls(self) -> tuple[Call, ...]:
         """The profiled calls that were killed, the largest first."""
         return tuple(sorted((kill.call for kill in self.kills if kill.call), key=lambda call: -call.peak_memory))
+
+    @property
+    def holders(self) -> tuple[Call | Path, ...]:
+        """What held the memory when they were killed: a call, of an actor its whole life."""
+        if not self.is_actor:
+            return self.calls
+        return tuple(call.capture for call in self.calls if call.capture is not None)
 
     @property
     def memory(self) -> int | None:
@@ -166,7 +180,7 @@ class Seen:
         """Return the kills by whom they hit, without the tasks that asked nodes for us: the late ones, or the past."""
         found: dict[tuple[str, bool], list[Kill]] = {}
         for kill in self.kills:
-            name, is_actor = kill.name or "a worker", kill.actor_id is not None
+            name, is_actor = kill.name or _NOBODY, kill.actor_id is not None
             if not is_ours(kill.name) and self.is_past(_job(kill), kill.when, kill.name) is past:
                 found.setdefault((actor_class(name) if is_actor else name, is_actor), []).append(kill)
         return [Group(name, is_actor, tuple(kills)) for (name, is_actor), kills in found.items()]

@@ -196,7 +196,7 @@ def _guilty(stack: Stack) -> tuple[str, str, int]:
 
 @lru_cache(maxsize=10_000)
 def _is_users(file: str) -> bool:
-    if not file or file.startswith("<frozen") or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
+    if not file or file.startswith(("<frozen", "<unknown")) or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
         return False
     parts = Path(file).parts
     if "site-packages" in parts or "dist-packages" in parts:
