@@ -202,8 +202,9 @@ def test_a_transfer_that_goes_wrong(
 ) -> None:
     whole, piece = fetching._give, fetching._PIECE
 
-    def damaged(parts: list[tuple[str, int, int]]) -> tuple[Any, int, Any]:  # on the node: what it reads goes wrong
-        data, checksum, answers = whole(parts)
+    def damaged(parts: list[tuple[str, int, int]], to_client: bool = False) -> tuple[Any, int, Any]:
+        """On the node: what it reads goes wrong."""
+        data, checksum, answers = whole(parts, to_client)
         if parts[0][1] != 2 * piece:
             return data, checksum, answers
         read = bytes(data)
@@ -228,14 +229,14 @@ def test_a_file_that_changes_meanwhile(
     changes = tmp_path / "changes"  # one byte for each change that is still to come
     to = tmp_path / "to"
 
-    def change_and_give(parts: list[tuple[str, int, int]]) -> Any:  # on the node
+    def change_and_give(parts: list[tuple[str, int, int]], to_client: bool = False) -> Any:  # on the node
         from raymemprof.reading import serving
 
         if parts[0][1] == 2 * piece and changes.stat().st_size:
             os.truncate(changes, changes.stat().st_size - 1)
             with serving.path_of(parts[0][0]).open("r+b") as file:
                 file.write(os.urandom(8))
-        return whole(parts)
+        return whole(parts, to_client)
 
     monkeypatch.setattr(fetching, "_give", change_and_give)
     changes.write_bytes(b"1")

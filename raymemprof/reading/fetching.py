@@ -443,6 +443,7 @@ def _take(piece: _Piece, data: memoryview, answers: list[_State | CaptureError])
 def _receive(by_node: dict[str, list[_Arrival]], done: Callable[[int], object]) -> dict[str, cluster.MissingNode]:
     """Bring files from nodes, a few pieces under way at a time; returns the nodes that were lost meanwhile."""
     ray = sys.modules["ray"]
+    is_client = cluster.here() is None
     queues = {node_id: _pieces(arrivals) for node_id, arrivals in by_node.items()}
     turns = deque(by_node)
     under_way: dict[Any, tuple[str, _Piece, int]] = {}
@@ -476,7 +477,7 @@ def _receive(by_node: dict[str, list[_Arrival]], done: Callable[[int], object]) 
                     continue
                 parts = [(arrival.file.name, offset, length) for arrival, offset, length in piece]
                 size = sum(length for _, _, length in parts)
-                under_way[cluster.ask(node_id, _give, parts)] = (node_id, piece, size)
+                under_way[cluster.ask(node_id, _give, parts, is_client)] = (node_id, piece, size)
                 if at_work == 0:
                     heard[node_id] = time.monotonic()
             if not under_way:
@@ -508,14 +509,14 @@ def _receive(by_node: dict[str, list[_Arrival]], done: Callable[[int], object]) 
     return lost
 
 
-def _give(parts: list[tuple[str, int, int]]) -> tuple[Any, int, list[_State | CaptureError]]:
+def _give(parts: list[tuple[str, int, int]], to_client: bool = False) -> tuple[Any, int, list[_State | CaptureError]]:
     """Read parts of files that may be had: names, offsets and lengths.
 
     Returns them one after the other, their checksum, and what each file was like after that.
     """
     data, answers = _read(serving.open_file, parts)
-    # As a buffer it goes to the object store and from there to a file without a copy.
-    return pickle.PickleBuffer(data), zlib.crc32(data), answers
+    # As a buffer it goes to the object store and from there to a file without a copy; Ray Client's server takes none.
+    return bytes(data) if to_client else pickle.PickleBuffer(data), zlib.crc32(data), answers
 
 
 def _read(
