@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +21,12 @@ from .diagnosis import live
 from .diagnosis import ooms as kills
 from .diagnosis import usage as memory
 from .errors import CaptureError
-from .reading import catalog, cleaning, fetching, reports
+from .reading import catalog, cleaning, fetching, messages, reports
 from .reading import heap as heaps
 from .rows import Rows, plain
 
 __all__ = ["main"]
 
-_SECONDS_TO_CONNECT = 5.0
 _SECONDS_IN = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,27 +62,7 @@ class _Commands(click.Group):
 def _connect_if_asked(context: click.Context, parameter: click.Parameter, address: str | None) -> None:
     """Connect to the cluster whose address is given, so that the command is of all its nodes."""
     if address is not None:
-        _connect(address)
-
-
-def _connect(address: str) -> None:
-    place = re.fullmatch(r"(?:ray://)?(\[[^/]+\]|[^/:]+):(\d+)", address)
-    if place is None and address != "auto":
-        raise click.ClickException(
-            f"{address!r} is not the address of a Ray cluster: give HOST:PORT (6379 is Ray's usual port), "
-            "ray://HOST:PORT, or auto for the one that runs here."
-        )
-    try:
-        if place is not None:  # Ray itself would try for minutes
-            socket.create_connection((place[1].strip("[]"), int(place[2])), _SECONDS_TO_CONNECT).close()
-        import ray
-
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]
-    except OSError as error:
-        raise click.ClickException(f"there is no Ray cluster to be reached at {address!r}: {error}.") from None
-    except (RuntimeError, ValueError, AssertionError, ImportError) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise click.ClickException(f"the Ray cluster at {address!r} cannot be connected to: {why}") from None
+        cluster.connect(address)
 
 
 def _address(function: F) -> F:
@@ -171,7 +149,7 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
             folders = [str(folder) for source in asked for folder in catalog.folders_of(source)]
             where = ", ".join(folders) or ("the cluster" if cluster.is_connected() else "any folder")
             raise ValueError(f"no call in {where} fits {wanted}; `raymemprof calls` lists those there are.")
-        return found[0] if len(found) == 1 else found
+        return fitting[0] if len(fitting) == 1 else fitting
     if not captures:
         raise ValueError(
             "name a capture, or calls with --name, --task-id, --actor-id or --status; `raymemprof calls` lists them."
@@ -390,10 +368,12 @@ def _text(words: tuple[str, ...]) -> str:
         if sys.stdin.isatty():
             raise ValueError("give the error's text, a file that holds it, or pipe it in.")
         return sys.stdin.buffer.read().decode(errors="replace")
-    if len(words) == 1 and re.fullmatch(r"\S+(/\S+|\.(txt|log|err|out))", words[0]) and not os.path.exists(words[0]):
+    if len(words) == 1 and os.path.isdir(words[0]):  # unlike Path's, takes a text that is no path at all
+        raise IsADirectoryError(errno.EISDIR, "is a folder; give a file that holds the error's text", words[0])
+    if len(words) == 1 and os.path.exists(words[0]):  # a pipe, too
+        return Path(words[0]).read_bytes().decode(errors="replace")
+    if len(words) == 1 and re.fullmatch(r"\S+", words[0]) and messages.parse(words[0]).cause == "unknown":
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
-    if len(words) == 1 and os.path.isfile(words[0]):  # unlike Path's, takes a text that is no path at all
-        return Path(words[0]).read_text(errors="replace")
     return " ".join(words)
 
 
@@ -427,7 +407,7 @@ def usage(address: str, is_live: bool, as_json: bool) -> None:
         raise click.UsageError("--live shows a terminal view; leave it out for --json.")
     if is_live:
         raise SystemExit(live.run(address))
-    _connect(address)
+    cluster.connect(address)
     now = memory.usage()
     if as_json:
         click.echo(now.to_json())

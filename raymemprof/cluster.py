@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +19,14 @@ from typing import Any, NamedTuple
 from . import ray_runtime
 
 __all__ = [
+    "KILLED",
     "LIMIT",
     "Answers",
     "MissingNode",
     "Node",
     "ask",
     "cancel",
+    "connect",
     "here",
     "is_connected",
     "missing",
@@ -35,8 +38,11 @@ __all__ = [
 
 LIMIT = 30.0
 """Seconds for which a node may be silent. To start a worker takes it one or two."""
+KILLED = "Ray's memory monitor killed the task that read there"
+"""Why a node is missing that has no memory left even to be looked at."""
 _LIMIT_AFTER_SILENCE = 5.0
 """The same for a node that was silent when it was asked last."""
+_SECONDS_TO_CONNECT = 5.0
 _LOOK = 0.5
 """Seconds between looks at who has answered."""
 _SHIP = (
@@ -84,6 +90,33 @@ def is_connected() -> bool:
     """Whether this process is connected to a cluster: as driver, worker, or through Ray Client."""
     ray = sys.modules.get("ray")
     return bool(ray is not None and getattr(ray, "is_initialized", bool)())
+
+
+def connect(address: str) -> tuple[str, int] | None:
+    """Connect this process to the cluster at an address, and return host and port; None for "auto".
+
+    Raises:
+        ValueError: that is no address, or there is no cluster to be reached.
+    """
+    found = re.fullmatch(r"(?:ray://)?(\[[^/]+\]|[^/:]+):(\d+)", address)
+    if found is None and address != "auto":
+        raise ValueError(
+            f"{address!r} is not the address of a Ray cluster: give HOST:PORT (6379 is Ray's usual port), "
+            "ray://HOST:PORT, or auto for the one that runs here."
+        )
+    place = (found[1].strip("[]"), int(found[2])) if found else None
+    try:
+        if place is not None:  # Ray itself would try for minutes
+            socket.create_connection(place, _SECONDS_TO_CONNECT).close()
+        import ray
+
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]
+    except OSError as error:
+        raise ValueError(f"there is no Ray cluster to be reached at {address!r}: {error}.") from None
+    except (RuntimeError, ValueError, AssertionError, ImportError, OverflowError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"the Ray cluster at {address!r} cannot be connected to: {why}") from None
+    return place
 
 
 def here() -> str | None:
@@ -305,7 +338,7 @@ def reason(error: BaseException) -> str:
     if kinds & {"NodeDiedError", "TaskUnschedulableError", "ActorUnschedulableError"}:
         return "it died"
     if "OutOfMemoryError" in kinds:
-        return "Ray's memory monitor killed the task that read there"
+        return KILLED
     if "WorkerCrashedError" in kinds:
         return "the worker that read there died, or the whole node did"
     if "GetTimeoutError" in kinds:

@@ -12,21 +12,23 @@ import re
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 __all__ = [
-    "KilledTask",
     "NodeStats",
     "ProcessIdentity",
     "RegisteredProcess",
+    "TaskAttempt",
     "TaskIdentity",
+    "attempts",
     "gcs_address",
     "is_intended_exit",
     "is_running",
     "kill_threshold",
+    "living_jobs",
     "logs_directory",
     "node_stats",
     "original_actor_class",
@@ -37,6 +39,7 @@ __all__ = [
     "running_tasks",
     "session_roots",
     "task_identity",
+    "task_of",
     "tasks_killed_for_memory",
 ]
 
@@ -191,6 +194,8 @@ class NodeStats:
     is_complete: bool = False
     """Whether the raylet said so itself; else `processes` has actors and drivers only."""
     object_store_used: int | None = None
+    object_store_primary: int | None = None
+    """Without copies of objects of other nodes, and what else can be dropped to make room."""
     object_store_capacity: int | None = None
     spilled: int | None = None
 
@@ -201,8 +206,8 @@ _THRESHOLD = re.compile(
 )
 _LOG_HEAD = 256 * 1024
 """Bytes from the beginning of its log in which a raylet says how it is set up."""
-_MOST_RUNNING = 10_000
-"""Running tasks that the GCS is asked for."""
+_MOST_TASKS = 10_000
+"""Tasks that the GCS is asked for."""
 
 
 def node_stats(node_id: str, limit: float) -> NodeStats:
@@ -235,6 +240,7 @@ def _ask_raylet(node_id: str, limit: float) -> NodeStats | None:
             ),
             is_complete=True,
             object_store_used=store.object_store_bytes_used,
+            object_store_primary=store.object_store_bytes_primary_copy,
             object_store_capacity=store.object_store_bytes_avail,
             spilled=store.spilled_bytes_total,
         )
@@ -275,66 +281,138 @@ def _ask_gcs(node_id: str) -> NodeStats:
     )
 
 
+def living_jobs() -> frozenset[str] | None:
+    """Return the ids of the jobs whose drivers have not ended; None where Ray does not say, as through Ray Client."""
+    with contextlib.suppress(Exception):  # the public way round, the State API, needs a dashboard
+        jobs = sys.modules["ray"]._private.state.jobs()
+        return frozenset(job["JobID"] for job in jobs if not job["IsDead"])
+    return None
+
+
 def running_tasks(limit: float) -> dict[str, list[tuple[str, str]]]:
     """Return id and name of the tasks that run in each worker, by worker id, as the GCS heard up to a second ago."""
     found: dict[str, list[tuple[str, str]]] = {}
     with contextlib.suppress(Exception):  # there is no public way that needs no dashboard
-        request = _generated("gcs_service_pb2").GetTaskEventsRequest(limit=_MOST_RUNNING)
-        request.filters.exclude_driver = True
-        wanted = request.filters.state_filters.add()
-        wanted.predicate, wanted.state = 0, "RUNNING"
-        with _channel(gcs_address()) as channel:
-            stub = _generated("gcs_service_pb2_grpc").TaskInfoGcsServiceStub(channel)
-            reply = stub.GetTaskEvents(request, timeout=limit)
-        for task in reply.events_by_task:
+        for task in _events_in_gcs(_in_state("RUNNING"), limit):
             worker_id = task.state_updates.worker_id.hex()
             found.setdefault(worker_id, []).append((task.task_id.hex(), task.task_info.name))
     return found
 
 
-class KilledTask(NamedTuple):
-    """A task's attempt that was killed for memory."""
+class TaskAttempt(NamedTuple):
+    """An attempt to run a task, and the worker it ran in, where Ray recorded one."""
 
     task_id: str
     attempt: int
     name: str
+    worker_id: str | None
+    state: str | None
+    """"FINISHED" or "FAILED"; None for one that has not ended."""
 
 
-def tasks_killed_for_memory(limit: float) -> dict[str, KilledTask]:
+_ENDS = {11: "FINISHED", 12: "FAILED"}
+
+
+def tasks_killed_for_memory(limit: float) -> dict[str, TaskAttempt]:
     """Return what Ray recorded of the attempts that were killed for memory, by the ids of the workers they ran in.
 
     The GCS is asked, which needs gRPC for Python, else the State API, which needs a dashboard; empty without either.
     """
+    if _worker() is None:
+        return {}
     with contextlib.suppress(Exception):
-        request = _generated("gcs_service_pb2").GetTaskEventsRequest(limit=_MOST_RUNNING)
-        request.filters.exclude_driver = True
-        wanted = request.filters.state_filters.add()
-        wanted.predicate, wanted.state = 0, "FAILED"
-        with _channel(gcs_address()) as channel:
-            stub = _generated("gcs_service_pb2_grpc").TaskInfoGcsServiceStub(channel)
-            reply = stub.GetTaskEvents(request, timeout=limit)
         memory = _generated("common_pb2").OUT_OF_MEMORY
-        return {
-            task.state_updates.worker_id.hex(): KilledTask(task.task_id.hex(), task.attempt_number, task.task_info.name)
-            for task in reply.events_by_task
+        return _by_worker(
+            _attempt(task)
+            for task in _events_in_gcs(_in_state("FAILED"), limit)
             if task.state_updates.error_info.error_type == memory
-        }
+        )
     with contextlib.suppress(Exception):
-        if _worker() is not None and _worker().node.webui_url:
-            tasks = importlib.import_module("ray.util.state").list_tasks(
-                address=gcs_address(),
-                filters=[("error_type", "=", "OUT_OF_MEMORY")],
-                detail=True,
-                limit=_MOST_RUNNING,
-                timeout=max(int(limit), 1),
-                raise_on_missing_output=False,
-            )
-            return {
-                task.worker_id: KilledTask(task.task_id, task.attempt_number, task.name)
-                for task in tasks
-                if task.worker_id
-            }
+        return _by_worker(_listed("error_type", "OUT_OF_MEMORY", limit))
     return {}
+
+
+def attempts(task_id: str, limit: float) -> list[TaskAttempt] | None:
+    """Return what Ray recorded of the attempts to run a task, first to last, up to a second ago.
+
+    From the GCS, else from the State API; None where neither can be asked.
+    """
+    if _worker() is None:
+        return None
+    with contextlib.suppress(Exception):
+        filters = _generated("gcs_service_pb2").GetTaskEventsRequest.Filters()
+        wanted = filters.task_filters.add()
+        wanted.predicate, wanted.task_id = 0, bytes.fromhex(task_id)
+        return sorted(map(_attempt, _events_in_gcs(filters, limit)), key=lambda attempt: attempt.attempt)
+    with contextlib.suppress(Exception):
+        return sorted(_listed("task_id", task_id, limit), key=lambda attempt: attempt.attempt)
+    return None
+
+
+def _by_worker(found: Iterable[TaskAttempt]) -> dict[str, TaskAttempt]:
+    return {attempt.worker_id: attempt for attempt in found if attempt.worker_id}
+
+
+def _in_state(state: str) -> Any:
+    filters = _generated("gcs_service_pb2").GetTaskEventsRequest.Filters(exclude_driver=True)
+    wanted = filters.state_filters.add()
+    wanted.predicate, wanted.state = 0, state
+    return filters
+
+
+def _events_in_gcs(filters: Any, limit: float) -> Any:
+    request = _generated("gcs_service_pb2").GetTaskEventsRequest(limit=_MOST_TASKS, filters=filters)
+    with _channel(gcs_address()) as channel:
+        stub = _generated("gcs_service_pb2_grpc").TaskInfoGcsServiceStub(channel)
+        return stub.GetTaskEvents(request, timeout=limit).events_by_task
+
+
+def _attempt(task: Any) -> TaskAttempt:
+    said = task.state_updates
+    state = next((name for number, name in _ENDS.items() if number in said.state_ts_ns), None)
+    return TaskAttempt(
+        task.task_id.hex(), task.attempt_number, task.task_info.name, _hex(said.worker_id) or None, state
+    )
+
+
+def _listed(key: str, value: str, limit: float) -> list[TaskAttempt]:
+    """What the State API lists; raises where there is no dashboard."""
+    if not _worker().node.webui_url:
+        raise LookupError("no dashboard")
+    tasks = importlib.import_module("ray.util.state").list_tasks(
+        address=gcs_address(),
+        filters=[(key, "=", value)],
+        detail=True,
+        limit=_MOST_TASKS,
+        timeout=max(int(limit), 1),
+        raise_on_missing_output=False,
+    )
+    return [
+        TaskAttempt(
+            task_id=task.task_id,
+            attempt=int(task.attempt_number),
+            name=task.name,
+            worker_id=task.worker_id,
+            state=task.state if task.state in _ENDS.values() else None,
+        )
+        for task in tasks
+    ]
+
+
+def task_of(error: BaseException) -> str | None:
+    """Return the task whose result `ray.get` raised this error in place of; None where nobody can tell any more.
+
+    A `WorkerCrashedError` does not say; the frame that raised it still holds what was asked for, and what came.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        names = trace.tb_frame.f_locals if trace.tb_frame.f_code.co_name in ("get", "get_objects") else {}
+        with contextlib.suppress(Exception):
+            for reference, value in zip(names["object_refs"], names["values"], strict=True):
+                if value is error:
+                    return str(reference.task_id().hex())
+        trace = trace.tb_next
+    return None
 
 
 def gcs_address() -> str | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .cluster import MissingNode
 
-__all__ = ["Rows", "first_few", "plain", "show_bytes", "show_seconds"]
+__all__ = ["Rows", "first_few", "plain", "printable", "show_bytes", "show_seconds"]
 
 T = TypeVar("T")
 
@@ -63,6 +63,11 @@ def first_few(missing: Sequence[object]) -> list[str]:
     """Say what is missing, each with a sentence; of many the first, and how many more."""
     more = len(missing) - _MOST_MISSING
     return [*map(str, missing[:_MOST_MISSING]), *([f"… and {more} more are missing here"] if more > 0 else [])]
+
+
+def printable(text: str) -> str:
+    """Return a text that names come into without their line breaks and control characters, which a terminal obeys."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def plain(value: Any) -> Any:
@@ -113,7 +118,7 @@ class Rows(Sequence[T], Generic[T]):
 
     def __getitem__(self, index: int | slice) -> T | Rows[T]:
         if isinstance(index, slice):
-            return type(self)(self._rows[index], self._caption, self.missing)
+            return self._with(self._rows[index])
         return self._rows[index]
 
     def __len__(self) -> int:
@@ -124,7 +129,11 @@ class Rows(Sequence[T], Generic[T]):
 
     def sorted(self, key: Callable[[T], Any]) -> Self:
         """Return the same records in another order."""
-        return type(self)(sorted(self._rows, key=key), self._caption, self.missing)
+        return self._with(sorted(self._rows, key=key))
+
+    def _with(self, rows: list[T]) -> Self:
+        """Return a sequence of other rows of which the same is to be said."""
+        return type(self)(rows, self._caption, self.missing)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Rows):
@@ -140,7 +149,7 @@ class Rows(Sequence[T], Generic[T]):
     def _fitting(self, width: int) -> list[tuple[str, list[str], bool]]:
         """The columns that say something and fit: heading, cells, whether it is of numbers."""
         shown = [
-            (heading, [_printable(write(row)) for row in self._shown()], is_number)
+            (heading, [printable(write(row)) for row in self._shown()], is_number)
             for heading, write, is_number in self.columns
         ]
         shown = [
@@ -159,7 +168,7 @@ class Rows(Sequence[T], Generic[T]):
         from rich.table import Table
         from rich.text import Text
 
-        caption = "\n".join(self._notes())
+        caption = "\n".join(map(printable, self._notes()))
         table = Table(
             title=self._heading(),
             caption=Text(caption) if caption else None,
@@ -189,8 +198,8 @@ class Rows(Sequence[T], Generic[T]):
         return f"… and {hidden} {where}" if hidden > 0 else ""
 
     def _notes(self) -> list[str]:
-        """What is to be said below a table."""
-        return [text for text in (self._more(), self._caption, *first_few(self.missing)) if text]
+        """The lines that are to be said below a table."""
+        return [text for text in (self._more(), *self._caption.split("\n"), *first_few(self.missing)) if text]
 
     def __repr__(self) -> str:
         from rich.console import Console
@@ -215,7 +224,7 @@ class Rows(Sequence[T], Generic[T]):
             + "</tr>"
             for texts in zip(*(cells for _, cells, _ in columns), strict=True)
         )
-        notes = "".join(f"<div>{html.escape(text)}</div>" for text in self._notes())
+        notes = "".join(f"<div>{html.escape(printable(text))}</div>" for text in self._notes())
         return (
             f"<div>{html.escape(self._heading())}</div>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
@@ -244,8 +253,3 @@ def _fields(row: Any) -> dict[str, Any]:
             else {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
         ).items()
     }
-
-
-def _printable(text: str) -> str:
-    """Keep a name's line breaks and control characters from breaking the table."""
-    return "".join(character if character.isprintable() else "�" for character in text)

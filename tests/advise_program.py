@@ -33,13 +33,13 @@ from raymemprof.diagnosis.advise import advise
 from raymemprof.rows import plain
 
 
-def allocate_memory():
+def allocate_memory(seconds):
     """Take the memory in pieces, and hold it until the others have theirs."""
     kept = []
     for _ in range(SIZE // PIECE):
         kept.append(bytearray(b"1") * PIECE)
         time.sleep(0.02)
-    time.sleep(6)
+    time.sleep(seconds)
     return sum(map(len, kept))
 
 
@@ -112,51 +112,43 @@ def nodes() -> dict[str, Any]:
         cluster.shutdown()
 
 
-def job(**options) -> dict[str, Any]:
+def job(seconds: float, **options) -> dict[str, Any]:
     """Run the job: as many tasks as there are CPUs, as many of them at once as their options let."""
+    kills = len(raymemprof.ooms())
     task = ray.remote(max_retries=0, **options)(profile_memory(allocate_memory))
-    references = [task.remote() for _ in range(CPUS)]
+    references = [task.remote(seconds) for _ in range(CPUS)]
     killed, held = 0, []
     for reference in references:
         try:
             held.append(ray.get(reference, timeout=120))
         except ray.exceptions.OutOfMemoryError:
             killed += 1
-    return {"killed": killed, "held": held, "kills": len(raymemprof.ooms()), "options": options}
-
-
-def again(node_memory: int | None = None, killed: bool = False, **options) -> dict[str, Any]:
-    """Run the job in a cluster like the first, or started with `--memory`, until it goes as it must, or three times."""
-    for _ in range(TRIES):
-        start(num_cpus=CPUS, _memory=node_memory)
-        try:
-            found = job(**options)
-        finally:
-            ray.shutdown()
-        if bool(found["killed"]) == killed:
-            break
-    return found
+    return {"killed": killed, "held": held, "kills": len(raymemprof.ooms()) - kills}
 
 
 def oom() -> dict[str, Any]:
-    """A job that Ray kills, what is advised, and the job as advised."""
+    """A job that Ray kills, what is advised, and the same job in the same cluster as advised."""
+    records: dict[str, Any] = {}
     for _ in range(TRIES):
         start(num_cpus=CPUS)
-        first = job()
+        first = job(4)
+        until(settled)
         advices = advise()
-        ray.shutdown()
-        if first["killed"]:
+        (advice,) = advices
+        (node,) = ray.nodes()
+        records = {
+            "first": first,
+            "advice": plain(advice),
+            "shown": repr(advices),
+            "address": node["NodeManagerAddress"],
+            "resource": node["Resources"]["memory"],
+            "by_memory": job(1.5, memory=advice.memory),
+            "by_cpus": job(1.5, num_cpus=advice.num_cpus),
+        }
+        if first["killed"] and not records["by_memory"]["killed"] and not records["by_cpus"]["killed"]:
             break
-    (advice,) = advices
-    (fits,) = advice.fits.values()
-    return {
-        "first": first,
-        "advice": plain(advice),
-        "shown": repr(advices),
-        "by_cpus": again(num_cpus=advice.num_cpus),
-        "by_memory": again(fits * advice.memory, memory=advice.memory),
-        "unlimited": again(killed=True, memory=advice.memory),
-    }
+        ray.shutdown()
+    return records
 
 
 def until(condition) -> None:

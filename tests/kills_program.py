@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import json
 import os
 import re
@@ -25,6 +26,8 @@ HEADROOM = 2.5 * GIB
 ENOUGH = 1 * GIB
 """Where Ray kills a task that holds less, others took the memory, and the scene is played again."""
 SECONDS = 60
+DASHBOARD = ("aiohttp", "aiohttp_cors", "opencensus", "prometheus_client", "pydantic")
+"""What Ray's dashboard needs."""
 
 if {"monitor", "several", "endless"} & set(sys.argv):
     memory = psutil.virtual_memory()
@@ -42,7 +45,8 @@ if "several" in sys.argv:
 import ray
 
 import raymemprof
-from raymemprof import profile_memory
+from raymemprof import profile_memory, ray_runtime
+from raymemprof.diagnosis.retries import oom_retries
 from raymemprof.rows import plain
 
 
@@ -60,6 +64,20 @@ def allocate(diary: str, limit: int = 10 * GIB) -> None:
 
 def hog(diary):
     allocate(diary)
+
+
+def zebra(diary):
+    allocate(diary)
+
+
+def alpha(diary):
+    allocate(diary)
+
+
+def recovers(diary):
+    """Be killed three times, and then have learned."""
+    if len(read(diary) if os.path.exists(diary) else []) < 3:
+        allocate(diary)
 
 
 class Hog:
@@ -80,6 +98,14 @@ def waits(diary, how=None):
         ctypes.string_at(0)
     if how == "raise":
         raise MemoryError("no more of it")
+    if how == "exit":
+        sys.exit(3)
+    if how == "term":
+        os.kill(os.getpid(), signal.SIGTERM)
+    if how == "_exit":
+        os._exit(0)
+    if how == "exit_actor":
+        ray.actor.exit_actor()
     deadline = time.monotonic() + 2 * SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.01)
@@ -125,10 +151,14 @@ def told(error: BaseException, task_id: str | None, diary: str) -> dict[str, Any
     }
 
 
+errors: dict[str, BaseException] = {}
+
+
 def fails(reference, diary: str) -> dict[str, Any]:
     try:
         ray.get(reference, timeout=SECONDS)
     except (ray.exceptions.RayError, MemoryError) as error:
+        errors[diary] = error
         return told(error, reference.task_id().hex(), diary)
     raise AssertionError(f"{diary}: nobody was killed")
 
@@ -173,16 +203,36 @@ def monitor() -> dict[str, Any]:
     end(other)
     records["bare"] = killed_for_memory("bare", bare.options(name="a task, with a name").remote)
     records["actor"] = killed_for_memory("actor", lambda diary: actor.remote().grow.remote(diary))
+    records["asked"] = asked(records["bare"]["task_id"])
     return records
+
+
+def asked(task_id: str) -> dict[str, Any]:
+    """What Ray says of a task that was killed: the GCS, and the State API where the GCS does not answer."""
+    found = {}
+    for source, needs in ("gcs", ["grpc"]), ("state api", DASHBOARD):
+        if not all(map(importlib.util.find_spec, needs)):
+            continue
+        if source == "state api":
+            ray_runtime._events_in_gcs = None
+        until(lambda: task_id in [task.task_id for task in ray_runtime.tasks_killed_for_memory(SECONDS).values()])
+        killed = {worker: task._asdict() for worker, task in ray_runtime.tasks_killed_for_memory(SECONDS).items()}
+        found[source] = {
+            "killed": killed,
+            "attempts": [one._asdict() for one in ray_runtime.attempts(task_id, SECONDS)],
+        }
+    return found
 
 
 def several() -> dict[str, Any]:
     """Three tasks, of which Ray kills more than one at once: it wants to free more than any of them holds."""
-    task = traced(hog, max_retries=0)
+    tasks = [traced(function, max_retries=0) for function in (zebra, alpha, hog)]
     for attempt in range(3):
-        diaries = [f"several-{attempt}-{number}" for number in range(3)]
-        references = [task.remote(diary) for diary in diaries]
+        diaries = [f"several-{attempt}-{task}" for task in ("zebra", "alpha", "hog")]
+        references = [task.remote(diary) for task, diary in zip(tasks, diaries, strict=True)]
         records = [fails(reference, diary) for reference, diary in zip(references, diaries, strict=True)]
+        for name, record in zip(("zebra", "alpha", "hog"), records, strict=True):
+            record["name"] = name
         if any(len(record["explained"]["victims"]) > 1 for record in records):
             break
     return {"several": records}
@@ -192,22 +242,36 @@ def endless() -> dict[str, Any]:
     """A task that Ray retries without end, until it has been killed three times."""
     diary = os.path.abspath("endless")
     other, reference = companion(), traced(hog).remote(diary)
-    until(lambda: len(raymemprof.ooms()) >= 3)
-    kills = raymemprof.ooms()
     pauses = lambda: re.findall(r"Will resubmit task after a (\d+)ms delay", driver_log())  # noqa: E731
-    until(lambda: len(pauses()) >= len(kills))
+
+    def listed() -> Any:
+        kills = raymemprof.ooms()
+        return kills if kills.retries and kills.retries[0].pause is not None else None
+
+    until(listed)
+    kills = listed() or listed() or raymemprof.ooms()
+    waited = [int(pause) / 1e3 for pause in pauses()]
     end(reference)
+    until(lambda: not [retry for retry in raymemprof.ooms().retries if not retry.is_over])
     end(other)
-    return {
-        "endless": {
-            "task_id": reference.task_id().hex(),
-            "processes": read(diary),
-            "retries": plain(kills.retries),
-            "kills": plain(list(kills)),
-            "pauses": [int(pause) / 1e3 for pause in pauses()],
-            "shown": repr(kills),
-        }
+    record = {
+        "task_id": reference.task_id().hex(),
+        "processes": read(diary),
+        "retries": plain(kills.retries),
+        "of two": plain(kills[-2:].retries),
+        "sorted": plain(kills.sorted(key=lambda kill: kill.pid).retries),
+        "kills": plain(list(kills)),
+        "pauses": waited,
+        "shown": repr(kills),
     }
+    other = companion()
+    ray.get(ray.remote(recovers).remote(os.path.abspath("recovers")), timeout=2 * SECONDS)
+    end(other)
+    until(lambda: len([kill for kill in raymemprof.ooms() if kill.name == "recovers"]) >= 3)
+    until(lambda: "recovers" not in [retry.name for retry in raymemprof.ooms().retries])
+    owners = oom_retries([Path(logs())], is_running=True)
+    record["owners"] = plain(owners)
+    return {"endless": record}
 
 
 def driver_log() -> str:
@@ -231,11 +295,25 @@ def others() -> dict[str, Any]:
             )
             method = actor.remote().wait.remote(f"actor {name}", how)
             records[f"actor {name}"] = fails(method, f"actor {name}")
+    for name in ("exit", "term", "_exit"):
+        bare = ray.remote(max_retries=0)(waits)
+        records[f"bare {name}"] = fails(bare.remote(f"bare {name}", name), f"bare {name}")
+    plain_actor = ray.remote(Waits)
+    records["exit_actor"] = fails(plain_actor.remote().wait.remote("exit_actor", "exit_actor"), "exit_actor")
     handle = actor.remote()
     reference = handle.wait.remote("ray_kill")
     until(lambda: os.path.exists("ray_kill") and raymemprof.calls(name="Waits.wait", status="running"))
     ray.kill(handle)
     records["ray_kill"] = fails(reference, "ray_kill")
+    for name, error in errors.items():  # when all is over
+        for how, what in ("error", error), ("text", str(error)):
+            found = raymemprof.explain(what)
+            records[name][f"later by {how}"] = {"shown": str(found)} | plain(found)
+    for line in Path(logs(), "events", "event_RAYLET.log").read_text().splitlines():
+        event = json.loads(line)
+        for name in errors:
+            if f"Worker PID: {records[name]['processes'][-1]['pid']} " in event["message"]:
+                records[name]["raylet's"] = plain(raymemprof.explain(event["message"]))
     return records
 
 
@@ -262,13 +340,18 @@ def cgroup() -> dict[str, Any]:
 SCENES = {"monitor": monitor, "several": several, "endless": endless, "others": others, "cgroup": cgroup}
 
 if __name__ == "__main__":
-    ray.init(num_cpus=3, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
+    # Ray's own word on tasks is asked for in one scene; the others show that no dashboard is needed.
+    ray.init(
+        num_cpus=3,
+        include_dashboard="monitor" in sys.argv and all(map(importlib.util.find_spec, DASHBOARD)),
+        logging_level="ERROR",
+        log_to_driver=False,
+        object_store_memory=10**8,
+    )
     try:
         records: dict[str, Any] = {}
         for scene in sys.argv[1:]:
-            records |= {"monitor": monitor, "several": several, "endless": endless, "others": others, "cgroup": cgroup}[
-                scene
-            ]()
+            records |= SCENES[scene]()
         kills = raymemprof.ooms()
         records["ooms"] = plain(list(kills))
         records["table"] = repr(kills)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -26,28 +27,12 @@ PATIENCE = 1.0
 """Seconds for which the folder may hold more, while those that were closed at once are looked through."""
 
 
-def closed(folder: Path) -> dict[str, int]:
-    """The captures that are closed, or whose process was killed, and their sizes."""
-    still_open: set[str] = set()
-    for path in folder.glob("*.jsonl"):
-        process: dict[str, Any] = {}
-        unclosed: set[str] = set()
-        for line in journal.read_lines(path):
-            if line["event"] == "process":
-                process = line
-            elif line["event"] == "open":
-                unclosed.add(line["capture"])
-            elif line["event"] == "close":
-                unclosed.discard(line["capture"])
-        if unclosed and journal.is_alive(process):
-            still_open |= unclosed
+def sizes(folder: Path) -> dict[str, int]:
+    """The captures, those that are still written too, and their sizes."""
     found = {}
     for path in folder.glob("*.bin"):
-        try:
-            if path.name not in still_open:
-                found[path.name] = path.stat().st_size
-        except FileNotFoundError:
-            continue
+        with contextlib.suppress(FileNotFoundError):
+            found[path.name] = path.stat().st_size
     return found
 
 
@@ -65,7 +50,7 @@ class Watch(threading.Thread):
         since: float | None = None
         while not self.done.wait(0.05):
             now = time.monotonic()
-            size = sum(closed(self.folder).values())
+            size = sum(sizes(self.folder).values())
             self.most = max(self.most, size)
             if size <= MOST:
                 since = None
@@ -128,15 +113,15 @@ def test_many_workers_finish_bursts_together(cluster: Path, tmp_path: Path, wait
                 for number, worker in enumerate(workers)
             ]
             names += [name for reference in asked for name in ray.get(reference, timeout=200)]
-            wait_for(lambda: sum(closed(recorded).values()) <= BUDGET, 30)
+            wait_for(lambda: sum(sizes(recorded).values()) <= BUDGET, 30)
         assert len(set(names)) == 2 * WORKERS
     finally:
         watch.done.set()
         watch.join()
         for worker in workers:
             ray.kill(worker)
-    print(f"at most {watch.most / MB:.0f} MB of closed captures, over {MOST / MB:.0f} MB for {watch.longest:.2f} s")
-    left = closed(recorded)
+    print(f"at most {watch.most / MB:.0f} MB of captures, over {MOST / MB:.0f} MB for {watch.longest:.2f} s")
+    left = sizes(recorded)
     assert sum(left.values()) <= BUDGET
     assert watch.most > BUDGET / 2, "the captures are too small to show anything"
     assert watch.longest <= PATIENCE
@@ -179,7 +164,8 @@ def test_what_is_closed_while_another_looks_is_seen_to(tmp_path: Path, monkeypat
     assert 1 <= len(list(tmp_path.iterdir())) <= 8
 
 
-def test_what_is_still_written_drives_nothing_out(tmp_path: Path) -> None:
+def journal_of(folder: Path, number: int, *lines: dict[str, Any]) -> None:
+    """The journal of a process like this one."""
     import psutil
 
     process = {
@@ -188,12 +174,69 @@ def test_what_is_still_written_drives_nothing_out(tmp_path: Path) -> None:
         "created": psutil.Process().create_time(),
         "host": socket.gethostname(),
     }
+    path = folder / f"raymemprof-x-local-0-1-{number}.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in (process, *lines)))
+
+
+def test_what_is_still_written_drives_out_what_tells_little(tmp_path: Path) -> None:
     mine = capture(tmp_path, 100, 5000)
-    lines = [process, {"event": "open", "capture": mine.name, "time": 1.0}]
-    (tmp_path / "raymemprof-x-local-0-1-1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    for number in range(5):
-        capture(tmp_path, number, 100)
-    assert budget.enforce(tmp_path, 500, 1) == []
-    last = capture(tmp_path, 5, 100)
-    assert len(budget.enforce(tmp_path, 500, 1)) == 2
-    assert {mine, last} < set(tmp_path.iterdir())
+    journal_of(tmp_path, 1, {"event": "open", "capture": mine.name, "time": 1.0})
+    kept = {}
+    for number, peak in enumerate((10, 70, 30)):
+        path = kept[peak] = capture(tmp_path, number, 100)
+        begin = {"event": "begin", "call": number, "capture": path.name, "name": "work"}
+        end = {"event": "end", "call": number, "status": "finished", "peak": peak}
+        opened = {"event": "open", "capture": path.name, "time": 1.0}
+        journal_of(tmp_path, number + 10, opened, begin, end, {**opened, "event": "close"})
+    assert set(budget.enforce(tmp_path, 500, 1)) == {kept[10], kept[30]}
+    assert {mine, kept[70]} < set(tmp_path.iterdir())
+    assert budget.has_to_end(mine, 500)
+    assert not budget.has_to_end(mine, 6000)
+
+
+@pytest.mark.versions
+def test_a_capture_that_grows_without_end_is_ended(tmp_path: Path) -> None:
+    """As an actor's, which is open for its life: it is closed, the call in it says so, and the next has a new one."""
+    most = 2 * MB
+    largest = 0
+    with profile_memory("long", directory=tmp_path, max_bytes=most, linger=60):
+        deadline = time.monotonic() + 60
+        while not any(path.name in told(tmp_path) for path in tmp_path.glob("*.bin")):
+            assert time.monotonic() < deadline
+            [bytes(size) for size in range(600, 4_000)]
+            largest = max(largest, sum(sizes(tmp_path).values()))
+    with profile_memory("next", directory=tmp_path, max_bytes=most, linger=0):
+        kept = bytearray(MB)
+    long, later = raymemprof.calls(tmp_path)
+    assert most / 2 < largest < 20 * most
+    assert "disk budget" in long.note
+    assert long.status == "finished"
+    assert later.capture not in (None, long.capture)
+    assert len(kept) <= raymemprof.heap(later).peak < 1.2 * MB
+
+
+def told(folder: Path) -> set[str]:
+    """The captures that were closed, as journals tell."""
+    lines = [line for path in folder.glob("*.jsonl") for line in journal.read_lines(path)]
+    return {line["capture"] for line in lines if line["event"] == "close"}
+
+
+def test_what_killed_processes_left_is_counted_when_the_next_begins(
+    tmp_path: Path, run_script: Callable[..., str]
+) -> None:
+    code = f"""
+import os, signal, sys
+from raymemprof import profile_memory
+for number in range(8):
+    if os.fork() == 0:
+        with profile_memory("dies", directory={str(tmp_path / "here")!r}, max_bytes={2 * MB}):
+            for _ in range(40):
+                [bytes(size) for size in range(600, 4_000)]
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.wait()
+"""
+    run_script(code)
+    left = sizes(tmp_path / "here")
+    assert max(left.values()) > MB / 4, "the captures are too small to show anything"
+    assert 1 <= len(left) < 8
+    assert sum(left.values()) <= 2 * MB + 2 * max(left.values()), "the last may not have looked before it was killed"

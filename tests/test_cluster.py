@@ -12,6 +12,7 @@ import threading
 import time
 import venv
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from several_nodes import Node, Nodes
 
 import raymemprof
 from raymemprof import cluster, host, profile_memory
-from raymemprof.reading.processes import MOST_ON_A_NODE
+from raymemprof.reading import processes
 
 MIB = 2**20
 COMMAND = Path(sys.executable).with_name("raymemprof")
@@ -483,13 +484,37 @@ class Watch(threading.Thread):
             self.most_at_once = max(self.most_at_once, readers)
 
 
+def define_many_places() -> Any:
+    import ray
+
+    @ray.remote(num_cpus=0)
+    def many_places(captures: int, places: int) -> None:
+        """Captures in which each allocation is made at a place of its own, in a file of the capture's own."""
+        from raymemprof import profile_memory
+        from raymemprof.recording.tracker import tracker
+
+        names: dict[str, Any] = {}
+        for number in range(captures):
+            code = "\n".join(f"def f{n}(): return bytearray({1000 + n})" for n in range(places))
+            exec(compile(code, f"many{number}.py", "exec"), names)
+            with profile_memory("many", linger=0):
+                kept = [names[f"f{n}"]() for n in range(places)]
+            assert len(kept) == places
+            tracker.close("one is done")
+
+    return many_places
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_reading_on_a_node_is_bounded(nodes: Nodes, recorded: Recorded) -> None:
+    """Of captures that have little in common, also where two ask at once."""
+    import ray
+
     two = nodes["two"]
-    one = two.seen(largest("two", nodes).capture)
-    copies = [two.logs / f"raymemprof-copy-local-0-1-{number}.bin" for number in range(240)]
-    for copy in copies:
-        os.link(one, copy)
+    ray.get(define_many_places().options(resources={"two": 1}).remote(24, 2_000))
+    captures = raymemprof.captures(name="many")
+    assert {capture.node_id for capture in captures} == {two.node_id}
+    assert len(captures) == 24
     for process in two.workers():  # those that wait for another question; they were given what was free before
         with contextlib.suppress(psutil.Error):
             if "raymemprof.reading.worker" in " ".join(process.cmdline()):
@@ -497,22 +522,22 @@ def test_reading_on_a_node_is_bounded(nodes: Nodes, recorded: Recorded) -> None:
     watch = Watch(two)
     watch.start()
     try:
-        captures = [capture for capture in raymemprof.captures() if "-copy-" in capture.path.name]
-        assert len(captures) == len(copies)
-        assert {capture.node_id for capture in captures} == {two.node_id}
-        heap = raymemprof.heap(captures)
+        with ThreadPoolExecutor(2) as threads:
+            heaps = list(threads.map(raymemprof.heap, [captures] * 2))
     finally:
         watch.done.set()
         watch.join()
-        for copy in copies:
-            copy.unlink()
-    assert heap.calls == len(copies)
+    for heap in heaps:
+        assert heap.calls == 24
+        assert heap.missing == ()
+        assert sum(line.bytes for line in heap.at_peak) == heap.peak
+        assert len(heap.at_peak) >= 24 * 2_000
     shown = {kind: f"{size / MIB:.0f} MiB" for kind, size in watch.memory.items()}
     limits = [f"{limit / MIB:.0f} MiB" for limit in watch.limits.values()]
-    print(f"merging {len(copies)} captures on a node took, RSS - SHR: {shown}; readers' limits: {limits}")
-    assert 1 <= watch.most_at_once <= MOST_ON_A_NODE == 2
+    print(f"merging 24 captures twice on a node took, RSS - SHR: {shown}; readers' limits: {limits}")
+    assert 1 <= watch.most_at_once <= 2 * processes._MOST_ON_A_NODE, "those that are done wait for another question"
     assert watch.limits
-    assert min(watch.free) / 10 < sum(watch.limits.values()) <= max(watch.free) / 2
+    assert max(watch.limits.values()) * processes._MOST_ON_A_NODE <= max(watch.free) / 2
     assert watch.memory["reader"] < 300 * MIB
     assert watch.memory["task"] < 300 * MIB
 

@@ -29,7 +29,6 @@ MIB = 2**20
 BIG = "raymemprof-big-local-0-1-1.bin"
 BIG_SIZE = 300 * 10**6
 NAMES = ("one", "two", "three")
-COMMAND = Path(sys.executable).with_name("raymemprof")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +128,7 @@ def test_what_is_there_is_not_brought_again(
     captures = {capture.path.name for capture in raymemprof.captures(name="load")}
     assert {path.name for path in first} == captures
     assert before == {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
-    assert asked.count("_give") == 0  # the journals neither, though their processes live: nothing was added
+    assert asked.count("_give") == 0
     first[-1].write_bytes(b"x" * first[-1].stat().st_size)  # same size, another time of change
     raymemprof.fetch(calls, tmp_path)
     there = {path.name: path for node in nodes.nodes for path in node.logs.glob("raymemprof-*.bin")}
@@ -201,16 +200,17 @@ raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
 def test_a_transfer_that_goes_wrong(
     how: str, nodes: Nodes, big: Path, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = fetching._give
+    whole, piece = fetching._give, fetching._PIECE
 
-    def damaged(parts: list[Any], *rest: Any) -> tuple[Any, int, list[Any]]:  # on the node: what it reads goes wrong
-        data, checksum, states = whole(parts, *rest)
-        piece = bytes(data)
-        if parts[0][1] != 2 * len(piece):
-            return piece, checksum, states
+    def damaged(parts: list[tuple[str, int, int]], to_client: bool = False) -> tuple[Any, int, Any]:
+        """On the node: what it reads goes wrong."""
+        data, checksum, answers = whole(parts, to_client)
+        if parts[0][1] != 2 * piece:
+            return data, checksum, answers
+        read = bytes(data)
         if how == "short":
-            return piece[:-1], zlib.crc32(piece[:-1]), states
-        return bytes([piece[0] ^ 1]) + piece[1:], checksum, states
+            return read[:-1], zlib.crc32(read[:-1]), answers
+        return bytes([read[0] ^ 1]) + read[1:], checksum, answers
 
     with monkeypatch.context() as during:
         during.setattr(fetching, "_give", damaged)
@@ -225,27 +225,30 @@ def test_a_transfer_that_goes_wrong(
 def test_a_file_that_changes_meanwhile(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = fetching._Arrival.take
-    fetched = 0
+    whole, piece = fetching._give, fetching._PIECE
+    changes = tmp_path / "changes"  # one byte for each change that is still to come
+    to = tmp_path / "to"
 
-    def change_and_take(arrival: Any, offset: int, *rest: Any) -> None:
-        nonlocal fetched
-        fetched += offset == 0
-        if offset == 0 and fetched in changes:  # while it is brought: not all of its pieces have been read
-            with big.open("r+b") as file:
-                file.write(fetched.to_bytes(8, "big"))
-        take(arrival, offset, *rest)
+    def change_and_give(parts: list[tuple[str, int, int]], to_client: bool = False) -> Any:  # on the node
+        from raymemprof.reading import serving
 
-    monkeypatch.setattr(fetching._Arrival, "take", change_and_take)
-    changes: Any = [1]
-    raymemprof.fetch(BIG, tmp_path)
-    assert fetched == 2
-    assert checksum(tmp_path / BIG) == checksum(big)
-    fetched, changes = 0, range(1, 100)
-    (tmp_path / BIG).unlink()
+        if parts[0][1] == 2 * piece and changes.stat().st_size:
+            os.truncate(changes, changes.stat().st_size - 1)
+            with serving.path_of(parts[0][0]).open("r+b") as file:
+                file.write(os.urandom(8))
+        return whole(parts, to_client)
+
+    monkeypatch.setattr(fetching, "_give", change_and_give)
+    changes.write_bytes(b"1")
+    raymemprof.fetch(BIG, to)
+    assert changes.stat().st_size == 0
+    assert checksum(to / BIG) == checksum(big)
+    (to / BIG).unlink()
+    changes.write_bytes(b"1" * 100)
     with pytest.raises(CaptureError, match="it changed each of the 3 times"):
-        raymemprof.fetch(BIG, tmp_path)
-    assert files_in(tmp_path) == []
+        raymemprof.fetch(BIG, to)
+    assert changes.stat().st_size == 97
+    assert files_in(to) == []
 
 
 def test_a_capture_that_is_open(nodes: Nodes, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
@@ -283,6 +286,91 @@ def test_a_capture_that_is_open(nodes: Nodes, tmp_path: Path, wait_for: Callable
     assert 12 * MIB <= raymemprof.heap(path).peak < 12.5 * MIB
 
 
+def test_on_another_machine_a_running_call_is_not_called_killed(nodes: Nodes, tmp_path: Path, wait_for: Any) -> None:
+    """Nobody there can look for its process."""
+    import ray
+
+    @ray.remote(num_cpus=0, resources={"three": 1})
+    @profile_memory
+    def waits(started: str, go: str) -> None:
+        kept = bytearray(3 * MIB)
+        Path(started).touch()
+        while kept and not Path(go).exists():
+            time.sleep(0.01)
+
+    task = waits.remote(str(tmp_path / "started"), str(tmp_path / "go"))
+    try:
+        wait_for((tmp_path / "started").exists, 60)
+        fetched = raymemprof.fetch(raymemprof.captures(name="*waits"), tmp_path / "to")
+        code = f"import raymemprof; print(raymemprof.calls({str(tmp_path / 'to')!r}).to_json())"
+        elsewhere = f"hostname elsewhere && exec {sys.executable} -c '{code.replace(chr(39), chr(34))}'"
+        done = subprocess.run(["unshare", "--uts", "sh", "-c", elsewhere], capture_output=True, text=True, cwd="/")
+        if "Operation not permitted" in done.stderr:
+            pytest.skip("a host name of its own cannot be had")
+        (call,) = json.loads(done.stdout)
+    finally:
+        (tmp_path / "go").touch()
+        ray.get(task)
+    assert (call["status"], call["error"]) == ("running", None)
+    assert "when it was fetched" in call["note"]
+    assert len(fetched) == 1
+
+
+def test_what_can_be_brought_is(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
+    """Where one capture is gone and a name is nobody's, the others arrive with their journals, and those are named."""
+    gone = next(call for call in calls if call.node_id == nodes["two"].node_id)
+    path = nodes["two"].seen(gone.capture)
+    path.rename(tmp_path / "away")
+    try:
+        fetched = raymemprof.fetch([*calls, "raymemprof-nobody-local-0-1-1.bin"], tmp_path / "to")
+    finally:
+        (tmp_path / "away").rename(path)
+    others = {call.capture.name for call in calls} - {gone.capture.name}
+    assert {path.name for path in fetched} == others
+    assert sorted("gone" in text for text in fetched.missing) == [False, True]
+    assert any("raymemprof-nobody-local-0-1-1.bin" in text for text in fetched.missing)
+    arrived = [call for call in raymemprof.calls(tmp_path / "to", name="load") if call.capture]
+    assert {call.task_id for call in arrived} == {call.task_id for call in calls} - {gone.task_id}
+
+
+def test_many_small_captures(nodes: Nodes, tmp_path: Path, asked: list[str]) -> None:
+    """They come many at a time: what is asked of the node does not grow with them."""
+    import ray
+
+    @ray.remote(num_cpus=0, resources={"three": 1})
+    def record(captures: int) -> None:
+        from raymemprof.recording.tracker import tracker
+
+        for number in range(captures):
+            with profile_memory("small", linger=0):
+                bytearray(10_000 + number)
+            tracker.close("one is done")
+
+    ray.get(record.remote(300))
+    captures = raymemprof.captures(name="small")
+    asked.clear()
+    start = time.monotonic()
+    fetched = raymemprof.fetch(captures, tmp_path)
+    first = time.monotonic() - start
+    assert len(fetched) == 300
+    assert len(asked) <= 10
+    start = time.monotonic()
+    assert raymemprof.fetch(captures, tmp_path) == fetched
+    print(f"300 small captures took {first:.2f} s, and again {time.monotonic() - start:.2f} s")
+    assert len([call for call in raymemprof.calls(tmp_path, name="small") if call.capture]) == 300
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    """Neither takes the place of the other unsaid."""
+    for folder, size in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "raymemprof-x-local-0-1-1.bin").write_bytes(b"x" * size)
+    one, other = (tmp_path / folder / "raymemprof-x-local-0-1-1.bin" for folder in "ab")
+    fetched = raymemprof.fetch([one, other], tmp_path / "to")
+    assert [path.read_bytes() for path in fetched] == [b"x"]
+    assert [str(other) in text and "same name" in text for text in fetched.missing] == [True]
+
+
 def test_a_capture_that_is_gone(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
     (call,) = [call for call in calls if call.node_id == nodes["two"].node_id][-1:]
     path = nodes["two"].seen(call.capture)
@@ -296,106 +384,6 @@ def test_a_capture_that_is_gone(nodes: Nodes, calls: raymemprof.Calls, tmp_path:
     finally:
         (tmp_path / "away").rename(path)
     assert files_in(tmp_path / "to") == []
-
-
-def test_what_cannot_be_had_keeps_nothing_else_away(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
-    (call,) = [call for call in calls if call.node_id == nodes["two"].node_id][-1:]
-    path = nodes["two"].seen(call.capture)
-    link = nodes["three"].logs / "raymemprof-link-local-0-1-1.bin"
-    path.rename(tmp_path / "away")
-    link.symlink_to("../secret")
-    target = [*calls, link.name, "raymemprof-never-local-0-1-1.bin", "notes.txt"]
-    asked = ["--to", tmp_path / "by command", calls[0].capture.name, call.capture.name]
-    try:
-        fetched = raymemprof.fetch(target, tmp_path / "to")
-        command = [COMMAND, "fetch", "--address", nodes.address, *asked]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/")
-    finally:
-        (tmp_path / "away").rename(path)
-        link.unlink()
-    others = dict.fromkeys(one.capture.name for one in calls if one.capture != call.capture)
-    assert [one.name for one in fetched] == list(others)
-    gone, *rest = sorted(fetched.missing, key=lambda text: "it is gone" not in text)
-    assert str(call.capture) in gone
-    assert len(rest) == 3
-    assert all(any(name in text for text in rest) for name in target[-3:])
-    for text in fetched.missing:
-        assert text in repr(fetched)
-    arrived = raymemprof.calls(tmp_path / "to", name="load")  # each with its journal
-    assert {one.capture.name for one in arrived if one.capture} == set(others)
-    assert (done.returncode, done.stdout) == (1, f"Fetched {tmp_path / 'by command' / calls[0].capture.name}\n")
-    (line,) = done.stderr.splitlines()
-    assert path.name in line
-
-
-def test_two_of_one_name(tmp_path: Path) -> None:
-    for folder in ("one", "two", "same"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / BIG).write_text(folder)
-    state = (tmp_path / "one" / BIG).stat()
-    (tmp_path / "same" / BIG).write_text("one")
-    os.utime(tmp_path / "same" / BIG, ns=(state.st_mtime_ns, state.st_mtime_ns))
-    os.utime(tmp_path / "two" / BIG, (1, 1))
-    fetched = raymemprof.fetch([tmp_path / folder / BIG for folder in ("one", "two", "same")], tmp_path / "to")
-    assert fetched == [tmp_path / "to" / BIG]
-    assert fetched[0].read_text() == "one"
-    (sentence,) = fetched.missing
-    assert sentence.startswith(f"{tmp_path / 'two' / BIG}: ")
-    assert str(tmp_path / "one" / BIG) in sentence
-
-
-def test_many_small_files_are_few_questions(nodes: Nodes, tmp_path: Path, asked: list[str]) -> None:
-    logs = nodes["two"].logs
-    names = [f"raymemprof-small-local-0-{number}-1.bin" for number in range(1000)]
-    for name in names:
-        (logs / name).write_bytes(name.encode())
-    try:
-        fetched = raymemprof.fetch(names, tmp_path)
-        assert [path.read_text() for path in fetched] == names
-        assert len(asked) < 12
-        asked.clear()
-        assert raymemprof.fetch(names, tmp_path) == fetched
-        assert "_give" not in asked
-    finally:
-        for name in names:
-            (logs / name).unlink()
-
-
-def test_what_was_running_when_it_was_fetched(nodes: Nodes, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
-    import ray
-
-    @ray.remote(num_cpus=1, max_retries=0)
-    @profile_memory
-    def wait(path: str, size: int) -> None:
-        kept = bytearray(size)
-        while kept and not os.path.exists(path):
-            time.sleep(0.05)
-
-    def elsewhere(folder: Path) -> Any:  # as another machine has it
-        code = (
-            f"import json, raymemprof; c = raymemprof.calls({str(folder)!r}); k = raymemprof.captures({str(folder)!r})"
-        )
-        code += "; print(json.dumps([[[x.status, x.error, x.note] for x in c], [x.status for x in k]]))"
-        command = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh", sys.executable, "-c", code]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
-
-    if subprocess.run(["unshare", "--uts", "hostname", "elsewhere"], capture_output=True).returncode:
-        pytest.skip("this user may not rename a machine")
-    task = wait.options(resources={"two": 0.1}).remote("/nowhere", MIB)
-    (call,) = wait_for(lambda: [*raymemprof.calls(name="wait", status="running")])
-    raymemprof.fetch(call, tmp_path / "to")
-    ((status, error, note),), captures = elsewhere(tmp_path / "to")
-    assert (status, error, captures) == ("running", None, ["open"])
-    assert note.startswith("as of 20")
-    os.kill(call.pid, signal.SIGKILL)
-    with pytest.raises(ray.exceptions.RayError):
-        ray.get(task)
-    (call,) = wait_for(lambda: [*raymemprof.calls(name="wait", status="killed")])
-    raymemprof.fetch(call, tmp_path / "to")
-    ((status, error, _),), captures = elsewhere(tmp_path / "to")
-    assert (status, captures) == ("killed", ["killed"])
-    assert error == call.error
-    assert error is not None
 
 
 def test_folders_that_cannot_be_written_to(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import math
 import random
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from ray import exceptions
 
-from raymemprof import Explanation, explain
+from raymemprof import Explanation, explain, ooms
 from raymemprof.reading.messages import Message, Victim, parse
 
 DATA = Path(__file__).with_name("data")
@@ -432,6 +434,303 @@ def test_an_error_that_caused_another(tmp_path: Path) -> None:
     assert (explanation.cause, [victim.pid for victim in explanation.victims]) == ("ray_memory_monitor", [12989])
 
 
+KERNEL = (
+    "[Mon Nov 23 02:53:25 2026] {}: Killed process 4242 (ray::hog) total-vm:9000kB, anon-rss:2097152kB, file-rss:4kB"
+)
+
+
+@pytest.mark.parametrize("why", ["Out of memory", "Memory cgroup out of memory"])
+def test_the_kernels_log(why: str, tmp_path: Path) -> None:
+    explanation = explain("Subject: why?\n" + KERNEL.format(why), tmp_path)
+    assert explanation.cause == "kernel_oom"
+    assert [(one.name, one.pid, one.memory) for one in explanation.victims] == [("ray::hog", 4242, 2**31)]
+
+
+@pytest.mark.parametrize("text", ["", "Task was killed due to…"])
+def test_an_out_of_memory_error_that_says_little(text: str, tmp_path: Path) -> None:
+    for told in (exceptions.OutOfMemoryError(text), f"ray.exceptions.OutOfMemoryError: {text}"):
+        explanation = explain(told, tmp_path)
+        assert (explanation.cause, explanation.victims) == ("ray_memory_monitor", ())
+
+
+@pytest.mark.parametrize("text", ["exit_type: NODE_OUT_OF_MEMORY", "    error_type: OUT_OF_MEMORY"])
+def test_the_state_api_in_a_terminal(text: str) -> None:
+    assert parse(text).cause == "ray_memory_monitor"
+
+
+@pytest.mark.parametrize(("version", "pids"), [("2.49", {12346, 12345}), ("2.60", {13083, 12989, 12988})])
+def test_the_state_api(version: str, pids: set[int]) -> None:
+    """As `ray list tasks --format json --detail` has it; those that ended of something else are no victims."""
+    text = (DATA / f"ray-{version}" / "states.json").read_text()
+    message = parse(text)
+    states = json.loads(text)
+    assert (message.cause, message.killed) == ("ray_memory_monitor", len(pids))
+    assert message.node_id == (NODE_49 if version == "2.49" else NODE_60)
+    assert {one.pid for one in message.victims} == pids
+    known = {(task["worker_id"], task["task_id"], task["name"]) for task in states["tasks"]}
+    assert {(one.worker_id, one.task_id, one.name) for one in message.victims} <= known
+    (grows,) = (one for one in message.victims if one.name == "Hog.grow")
+    assert grows.actor_id in text
+    workers = parse(json.dumps(states["workers"]))
+    assert {one.pid for one in workers.victims} == pids
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"The node with node id: {NODE_PAGE} and address: 10.0.62.231 and node name: 10.0.62.231 has been marked dead "
+        "because the detector has missed too many heartbeats from it.",
+        "The actor died because its node has died.",
+    ],
+)
+def test_a_node_that_died(text: str, tmp_path: Path) -> None:
+    explanation = explain(text, tmp_path)
+    assert explanation.cause == "node_died"
+    if NODE_PAGE in text:
+        assert (explanation.node_id, explanation.node_ip) == (NODE_PAGE, "10.0.62.231")
+
+
+def test_what_is_no_node_of_a_cluster(tmp_path: Path) -> None:
+    assert explain("ValueError: node 3 of the tree has died", tmp_path).cause == "unknown"
+
+
+def test_exits_that_ray_explains(tmp_path: Path) -> None:
+    for detail in (
+        "Worker exits by an user request. Worker exits with an exit code 0. exit_actor() is called.",
+        "Worker exits unexpectedly. Worker exits with an exit code 3.",
+        "Worker exits unexpectedly. Worker exits with an exit code 1. The process receives a SIGTERM.",
+    ):
+        kind = "INTENDED_USER_EXIT" if "user request" in detail else "SYSTEM_ERROR"
+        explanation = explain(f"Worker exit type: {kind} Worker exit detail: {detail}", tmp_path)
+        assert (explanation.cause, explanation.victims) == ("exit", ())
+        assert f"Ray says: {detail}" in str(explanation)
+        assert "SIGKILL" not in str(explanation)
+
+
+@pytest.mark.parametrize("name", ["MapWorker(Map(my fn))", "Hog", "A(B) c: d"])
+def test_names_of_actor_classes(name: str) -> None:
+    text = TEXTS["ray-2.60/actor-sigkill.txt"].replace("class_name: Hog", f"class_name: {name}")
+    assert [(one.name, one.pid) for one in parse(text).victims] == [(name, 13110)]
+
+
+def test_several_events_in_one_text(tmp_path: Path) -> None:
+    """As in the log of a node: all who were killed, and no figure of one event for all."""
+    for version, killed in ("2.49", 3), ("2.60", 4):
+        text = (DATA / f"ray-{version}" / "logs" / "raylet.out").read_text()
+        message = parse(text)
+        rows = ooms(DATA / f"ray-{version}" / "logs")
+        assert {one.pid for one in message.victims} == {row.pid for row in rows}
+        assert (len(message.victims), message.killed, message.nodes) == (killed, killed, 1)
+        assert message.node_id == rows[0].node_id
+        assert message.used is None
+        assert message.limit is not None
+
+
+def test_errors_of_two_nodes(tmp_path: Path) -> None:
+    text = TEXTS["ray-2.49/task-oom.txt"] + TEXTS["page/task-oom.txt"]
+    explanation = explain(text, tmp_path)
+    assert [one.pid for one in explanation.victims] == [12345, 11362]
+    assert (explanation.node_id, explanation.node_ip, explanation.used) == (None, None, None)
+    assert "on 2 nodes" in explanation.summary[0]
+    twice = explain(TEXTS["ray-2.49/task-oom.txt"] * 2, tmp_path)
+    assert twice.summary == explain(TEXTS["ray-2.49/task-oom.txt"], tmp_path).summary
+    dead = TEXTS["ray-2.49/actor-sigkill.txt"] + TEXTS["ray-2.60/actor-sigkill.txt"].replace("192.0.2.2", "192.0.2.3")
+    assert [one.pid for one in parse(dead).victims] == [12482, 13110]
+    assert (parse(dead).node_ip, parse(dead).nodes) == (None, 2)
+
+
+def test_the_advice_is_for_the_largest(tmp_path: Path) -> None:
+    text = TEXTS["ray-2.60/two-tasks-oom.txt"]
+    for pid, name, used in (5940, "zebra", "0.20"), (5941, "alpha", "2.00"):
+        text = re.sub(
+            rf"task name=[^,]*(, required resources=[^}}]*}}, pid={pid}, actual memory used=)[\d.]+GB",
+            rf"task name={name}\g<1>{used}GB",
+            text,
+        )
+    explanation = explain(text, tmp_path)
+    assert "killed zebra (pid 5940) and alpha (pid 5941)" in explanation.summary[0]
+    assert "204.8 MiB (zebra) and 2.0 GiB (alpha)" in str(explanation)
+    assert f"memory={int(gib('2.00') * 1.2):_}) asks for a fifth more than alpha had" in str(explanation)
+    idle = str(explain(TEXTS["ray-2.60/idle-worker-oom.txt"], tmp_path))
+    assert f"memory={int(gib('1.26') * 1.2):_}) asks for a fifth more than hog had" in idle
+
+
+def test_no_advice_that_is_never_scheduled(tmp_path: Path) -> None:
+    text = TEXTS["page/task-oom.txt"].replace("memory used=1.25GB", "memory used=25.00GB")
+    advice = " ".join(explain(text, tmp_path).advice)
+    assert "not one that needs 30.0 GiB fits this node, where tasks can have 27.4 GiB" in advice
+    assert "@ray.remote(memory" not in advice
+
+
+def test_an_actor_is_named_by_what_it_ran(tmp_path: Path) -> None:
+    """Ray names what its worker was leased for, which is over; the process's own title has the method."""
+    shown = str(explain(TEXTS["ray-2.60/actor-oom.txt"], tmp_path))
+    assert "killed Hog.grow (pid 13083)" in shown
+    assert "Find what Hog.grow holds" in shown
+    assert "__init__" not in shown
+
+
+# A session of which the text may, or may not, be.
+
+CRASHED = "ray.exceptions.WorkerCrashedError\nThe worker died unexpectedly while executing this task."
+HOLD = """
+import os, signal, sys, time
+from raymemprof import profile_memory
+
+def hold(how):
+    kept = bytearray(50_000_000)
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("held", flush=True)
+    time.sleep(60)
+
+profile_memory(hold, directory=sys.argv[1])(sys.argv[2])
+"""
+
+
+def session(folder: Path, lines: slice = slice(None)) -> Path:
+    """A real session's log of events, or some lines of it: one kill for memory, and the deaths of 13110 and 13138."""
+    events = (DATA / "ray-2.60" / "event_RAYLET.log").read_text().splitlines(keepends=True)
+    (folder / "events").mkdir(parents=True)
+    (folder / "events" / "event_RAYLET.log").write_text("".join(events[lines]))
+    return folder
+
+
+def holding(folder: Path, how: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", HOLD, str(folder), how], stdout=subprocess.PIPE, text=True)
+
+
+def died_as(folder: Path, **identity: str) -> int:
+    """Have a real profiled call killed, write down that it was somebody's, and return its pid."""
+    process = holding(folder, "die")
+    process.communicate(timeout=60)
+    (path,) = folder.glob(f"*-{process.pid}-*.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line.update({key: value for key, value in identity.items() if key in line})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return process.pid
+
+
+def dead_actor(pid: int, actor_id: str, ip: str = "192.0.2.2") -> str:
+    text = (
+        TEXTS["ray-2.60/actor-sigkill.txt"].replace("pid: 13110", f"pid: {pid}").replace("ip: 192.0.2.2", f"ip: {ip}")
+    )
+    return re.sub("actor_id: [0-9a-f]+", f"actor_id: {actor_id}", text)
+
+
+@pytest.mark.parametrize("text", [CRASHED, TEXTS["page/worker-exit-unexpected.txt"]], ids=["crashed", "page"])
+def test_two_deaths_fit(text: str, tmp_path: Path) -> None:
+    explanation = explain(text, session(tmp_path / "logs"))
+    assert (explanation.cause, explanation.victims) == ("unknown", ())
+    assert "2 deaths fit" in explanation.summary[0]
+    assert {13110, 13138} == {int(pid) for pid in re.findall(r"It may be a worker \(pid (\d+)\)", str(explanation))}
+
+
+def test_one_death_fits(tmp_path: Path) -> None:
+    explanation = explain(CRASHED, session(tmp_path / "logs", slice(2, 3)))
+    assert explanation.cause == "sigkill"
+    assert [one.pid for one in explanation.victims] == [13138]
+    assert "The error names nobody" in explanation.summary[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXTS["page/worker-exit-system-error.txt"],
+        "Worker exit type: INTENDED_USER_EXIT Worker exit detail: Worker exits by an user request. Worker exits with "
+        "an exit code 0. exit_actor() is called.",
+        TEXTS["page/periodic.txt"] + CRASHED,
+    ],
+)
+def test_a_death_of_another_kind_does_not_fit(text: str, tmp_path: Path) -> None:
+    explanation = explain(text, session(tmp_path / "logs", slice(2, 3)))
+    assert (explanation.victims, explanation.calls) == ((), [])
+    assert "13138" not in str(explanation)
+
+
+def test_a_number_is_no_identity(tmp_path: Path) -> None:
+    """Of the process that an error names there may be another, of another actor or node."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    ours, theirs, worker = "c" * 32, "d" * 32, "e" * 56
+    pid = died_as(logs, actor_id=ours, worker_id=worker, node_id=NODE_60)
+    found = explain(dead_actor(pid, ours), logs)
+    assert ([call.pid for call in found.calls], found.cause) == ([pid], "sigkill")
+    assert found.lines[0].bytes >= 50_000_000
+    assert len(explain(dead_actor(pid, theirs), logs).calls) == 0
+    killed = TEXTS["ray-2.49/task-oom.txt"].replace("12345", str(pid))
+    assert len(explain(killed, logs).calls) == 0, "another worker, on another node"
+    killed = re.sub("Ray killed this worker .ID: [0-9a-f]+", f"Ray killed this worker (ID: {worker}", killed)
+    assert len(explain(killed, logs).calls) == 0, "on another node"
+    assert [call.pid for call in explain(killed.replace(NODE_49, NODE_60), logs).calls] == [pid]
+
+
+def test_who_lives_was_not_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raymemprof.diagnosis.scene._SECONDS_TO_DIE", 0.5)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    with holding(logs, "live") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            text = f"class_name: Hog\n\tactor_id: {'c' * 32}\n\tpid: {process.pid}\n\tnamespace: x\n\tip: 192.0.2.2\n"
+            started = time.monotonic()
+            found = explain("The actor died unexpectedly before finishing this task.\n" + text, logs)
+            assert time.monotonic() - started < 0.5, "nobody is waited for who is not meant"
+            assert (len(found.calls), found.cause) == (0, "unknown")
+            named = "A worker died. " + re.sub(r"Worker PID: \d+", f"Worker PID: {process.pid}", FAILED)
+            (path,) = logs.glob("*.jsonl")
+            path.write_text(path.read_text().replace('"worker_id": null', f'"worker_id": "{"f" * 56}"'))
+            path.write_text(path.read_text().replace('"worker_id":null', f'"worker_id":"{"f" * 56}"'))
+            path.write_text(path.read_text().replace('"node_id":null', f'"node_id":"{NODE_60}"'))
+            found = explain(re.sub(r"Worker ID: \w+", f"Worker ID: {'f' * 56}", named), logs)
+            assert (len(found.calls), found.cause) == (0, "unknown")
+        finally:
+            process.kill()
+
+
+FAILED = json.loads((DATA / "ray-2.60" / "event_RAYLET.log").read_text().splitlines()[1])["message"]
+
+
+def assert_only_the_named(text: str, logs: Path) -> None:
+    """Who is said to have died stands in the text; nobody else of the session does."""
+    found = explain(text, logs)
+    for one in found.victims:
+        for value in (one.pid, one.worker_id, one.actor_id):
+            assert value is None or str(value) in text, (one, text)
+    assert all(str(call.pid) in text for call in found.calls)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session in which three died that no text names, one of them in a profiled call."""
+    logs = session(tmp_path_factory.mktemp("session") / "logs", slice(1, 3))
+    events = logs / "events" / "event_RAYLET.log"
+    lines = events.read_text().replace("13110", "4191101").replace("13138", "4191102")
+    events.write_text(re.sub("Worker ID: [0-9a-f]{8}", "Worker ID: 00000000", lines))
+    died_as(logs, worker_id="1" * 56, node_id=NODE_60)
+    return logs
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_damage_finds_no_other_victim(name: str, others: Path) -> None:
+    """In a session in which others died."""
+    text, choice = TEXTS[name], random.Random(1)
+    for length in range(0, len(text), max(len(text) // 20, 1)):
+        assert_only_the_named(text[:length], others)
+        assert_only_the_named(text[length:], others)
+    lines = text.splitlines()
+    for _ in range(15):
+        choice.shuffle(lines)
+        assert_only_the_named("\n".join(lines), others)
+    for _ in range(30):
+        start = choice.randrange(len(text) + 1)
+        end = min(len(text), start + choice.choice([0, 1, 20]))
+        edit = "".join(choice.choices("0123456789abcdef ():,.\n", k=choice.choice([0, 1, 3])))
+        assert_only_the_named(text[:start] + edit + text[end:], others)
+
+
 def test_an_actor_whose_node_died(tmp_path: Path) -> None:
     text = f"The actor died because its node has died. Node Id: {NODE_PAGE}\n\tclass_name: Hog\n\tactor_id: {'b' * 32}"
     explanation = explain(text, tmp_path)
@@ -503,9 +802,32 @@ def test_random_edits(name: str) -> None:
         assert len(parse(edited).victims) <= most
 
 
+@pytest.mark.parametrize("digits", ["9" * 5000, "9" * 40_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Top 10 memory users:\n{} 1.5 x\n1 {} x",
+        "Selected to kill: (Task: job ID=01, lease ID=01, task name=f, required resources={{CPU: 1}}, pid={}, actual "
+        "memory used={}GB, worker ID=" + "a" * 56 + ")",
+        "{} worker(s) were killed due to the node running low on memory. Memory usage {}B exceeded threshold of {}B",
+        "{} Workers (tasks / actors) killed due to memory pressure (OOM), {} Workers crashed due to other reasons",
+        "Task f failed due to oom. There are {} oom retries remaining",
+        "class_name: A\n\tactor_id: " + "b" * 32 + "\n\tpid: {}\n",
+        "Out of memory: Killed process {} (f) total-vm:1kB, anon-rss:{}kB",
+        "{}",
+    ],
+)
+def test_figures_that_are_none(text: str, digits: str) -> None:
+    started = time.process_time()
+    message = parse(text.format(*[digits] * text.count("{}")))
+    assert all(victim.pid is None and victim.memory is None for victim in message.victims)
+    assert time.process_time() - started < 5
+
+
 def test_a_long_text_takes_no_time() -> None:
     """What somebody pastes may be a whole log."""
-    for part in ("(task ID: ", "Selected to kill: (Task: ", "1 ", "Worker exit type: ", "a" * 50, "node "):
+    parts = ["(task ID: ", "Selected to kill: (Task: ", "1 ", "Worker exit type: ", "a" * 50, "node ", "(f pid=1"]
+    for part in [*parts, "\\", "9", "\x1b[0"]:
         started = time.process_time()
         parse(part * 20_000)
         assert time.process_time() - started < 5, part

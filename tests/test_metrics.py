@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +25,13 @@ JOB = textwrap.dedent(
     import ray
     from raymemprof import profile_memory
 
+    @profile_memory(heap=False)
+    def here():
+        return "ray.util.metrics" in sys.modules
+
+    os.environ["RAYMEMPROF_METRICS"] = "1"
+    assert not here() and not here(), "nothing is sent outside Ray"
+    del os.environ["RAYMEMPROF_METRICS"]
     ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", object_store_memory=10**8)
 
     @ray.remote(max_retries=0)
@@ -45,23 +52,66 @@ JOB = textwrap.dedent(
         def keep(self):
             return os.getpid()
 
-    keeper = Keeper.options(num_cpus=0).remote()
-    held = ray.get([hold.remote(size) for size in (20_000_000, 200_000_000, 200_000_000)])
+    @ray.remote
+    @profile_memory(heap=False)
+    def who():
+        return os.getpid()
+
+    @ray.remote
+    def loaded():
+        return os.getpid(), "ray.util.metrics" in sys.modules
+
+    def trouble(code):
+        \"\"\"Calls in a worker where metrics are broken, and in a child of it; what was noted.\"\"\"
+        import io
+        from raymemprof import calls
+        sys.stderr = io.StringIO()
+        exec(code)
+
+        @profile_memory(heap=False)
+        def counted():
+            return 1
+
+        assert [counted() for _ in range(5)] == [1] * 5
+        name = counted.__qualname__
+        found = [call.status for call in calls(os.environ["RAY_LOGS"], name=name) if call.pid == os.getpid()]
+        assert found == ["finished"] * 5, found
+        child = os.fork()
+        if child == 0:  # a lock of Ray's may be held by a thread that is not here
+            os._exit(counted() - 1)
+        assert os.waitpid(child, 0)[1] == 0
+        return sys.stderr.getvalue()
+
+    def sending(value, **more):
+        return {"runtime_env": {"env_vars": {"RAYMEMPROF_METRICS": value, **more}}}
+
+    keeper = Keeper.options(num_cpus=0, **sending("1")).remote()
+    held = ray.get([hold.options(**sending("1")).remote(size) for size in (20_000_000, 200_000_000, 200_000_000)])
     ray.get(keeper.keep.remote())
     try:
-        ray.get(fails.remote())
+        ray.get(fails.options(**sending("1")).remote())
     except KeyError as error:
         raised = str(error.cause)
+    found = {}
+    for value in json.loads(sys.argv[1]):
+        pid = ray.get(who.options(**sending(value)).remote())
+        same, found[value] = ray.get(loaded.options(**sending(value)).remote())
+        assert same == pid, "asked of another worker"
+    logs = ray._private.worker.global_worker.node.get_logs_dir_path()
+    broken = ray.remote(max_calls=1, **sending("1", RAY_LOGS=logs))(trouble)
+    noted = [ray.get(broken.remote(code)) for code in json.loads(sys.argv[2])]
     (node,) = ray.nodes()
     print(json.dumps({
         "held": held,
         "raised": raised,
         "endpoint": f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics",
-        "has_port": node["MetricsExportPort"] > 0,
-        "loaded": ray.get(ray.remote(lambda: "ray.util.metrics" in sys.modules).remote()),
+        "loaded": found,
+        "noted": noted,
     }), flush=True)
     sys.stdin.read()  # the endpoint is there until we are told to end
     ray.shutdown()
+    os.environ["RAYMEMPROF_METRICS"] = "1"
+    here()
     """
 )
 
@@ -69,9 +119,9 @@ JOB = textwrap.dedent(
 class Job:
     """A driver that has run its calls and waits, so that its cluster's metrics can be read."""
 
-    def __init__(self, **env: str) -> None:
+    def __init__(self, values: Sequence[str] = (), troubles: Sequence[str] = (), **env: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", JOB],
+            [sys.executable, "-c", JOB, json.dumps(values), json.dumps(troubles)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -116,7 +166,7 @@ def samples(endpoint: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], floa
 )
 @pytest.mark.versions
 def test_prometheus_has_each_call(wait_for: Callable[..., Any]) -> None:
-    with Job(RAYMEMPROF_METRICS="1") as record:
+    with Job() as record:
         assert_unharmed(record)
 
         def calls(name: str, status: str = "finished") -> float:
@@ -147,64 +197,22 @@ def calls_of(found: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> dic
 
 @pytest.mark.versions
 def test_without_an_agent_calls_are_unharmed() -> None:
-    """Metrics are asked for, and nobody is there who would export them: also where ray[default] is installed."""
-    with Job(RAYMEMPROF_METRICS="1", RAY_enable_metrics_collection="0") as record:
-        assert_unharmed(record)
-        assert record["loaded"]
+    """Metrics are asked for, and nobody is there who would export them: also where ray[default] is installed.
 
-
-def test_unset_or_off_nothing_is_imported() -> None:
-    for value in ("", "0"):
-        with Job(RAYMEMPROF_METRICS=value) as record:
-            assert_unharmed(record)
-            assert not record["loaded"]
-
-
-def test_a_value_that_makes_no_sense_is_noted_once() -> None:
-    job = Job(RAYMEMPROF_METRICS="perhaps")
+    Where they are not asked for nothing is imported, and what is no answer, or goes wrong, is noted once.
+    """
+    troubles = {
+        "": "",
+        "sys.modules['ray.util.metrics'] = None": "calls are not sent to Ray's metrics: ModuleNotFoundError",
+        "import ray.util.metrics as metrics; del metrics.Counter.inc": (
+            "a call was not sent to Ray's metrics: AttributeError"
+        ),
+    }
+    job = Job(("1", "", "0", "perhaps"), list(troubles), RAY_enable_metrics_collection="0")
     with job as record:
         assert_unharmed(record)
-        assert not record["loaded"]
-    assert "RAYMEMPROF_METRICS='perhaps' was passed over: it must be true or false" in job.errors
-
-
-BROKEN = """
-import os, sys
-import ray
-from raymemprof import profile_memory, calls
-
-@profile_memory(heap=False)
-def counted():
-    return 1
-
-assert counted() == 1 and "ray.util.metrics" not in sys.modules, "nothing is sent outside Ray"
-ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
-{trouble}
-for _ in range(5):
-    assert counted() == 1
-assert [call.status for call in calls(name="counted")] == ["finished"] * 5
-child = os.fork()
-if child == 0:  # a lock of Ray's may be held by a thread that is not here
-    os._exit(counted() - 1)
-assert os.waitpid(child, 0)[1] == 0
-ray.shutdown()
-assert counted() == 1
-"""
-
-
-@pytest.mark.parametrize(
-    ("trouble", "note"),
-    [
-        ("", ""),
-        ("sys.modules['ray.util.metrics'] = None", "calls are not sent to Ray's metrics: ModuleNotFoundError"),
-        (
-            "import ray.util.metrics as metrics; del metrics.Counter.inc",
-            "a call was not sent to Ray's metrics: AttributeError",
-        ),
-    ],
-)
-def test_what_goes_wrong_is_noted_once(run_script: Callable[..., str], trouble: str, note: str) -> None:
-    code = "import sys; sys.stderr = sys.stdout\n" + BROKEN.format(trouble=trouble)
-    printed = run_script(code, RAYMEMPROF_METRICS="1")
-    assert printed.count("to Ray's metrics") == bool(note)
-    assert note in printed
+        assert record["loaded"] == {"1": True, "": False, "0": False, "perhaps": False}
+        for printed, note in zip(record["noted"], troubles.values(), strict=True):
+            assert printed.count("to Ray's metrics") == bool(note), printed
+            assert note in printed
+    assert job.errors.count("RAYMEMPROF_METRICS='perhaps' was passed over: it must be true or false") == 1

@@ -54,6 +54,21 @@ def test_explain_a_file_a_text_and_standard_input(tmp_path: Path) -> None:
     assert answer("explain", "-", *source, input=TEXT.read_text()).strip() == expected
 
 
+def test_explain_a_pipe(tmp_path: Path) -> None:
+    """As a shell has it for `raymemprof explain <(cat error.txt)`."""
+    command = f"exec {COMMAND} explain <(cat {TEXT}) --source {tmp_path}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == str(raymemprof.explain(TEXT.read_text(), tmp_path))
+
+
+def test_explain_a_folder_or_nothing_that_is_there(tmp_path: Path) -> None:
+    assert str(tmp_path) in complaint("explain", tmp_path)
+    assert "is a folder" in complaint("explain", tmp_path)
+    assert "errr" in complaint("explain", "errr")
+    assert "raised MemoryError" in answer("explain", "MemoryError")
+
+
 def test_explain_words_without_quotes(tmp_path: Path) -> None:
     words = "Task train failed due to oom. There are infinite oom retries remaining, so the task will be retried."
     assert "train" in answer("explain", *words.split(), "--source", tmp_path)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,12 @@ import pytest
 import ray
 
 import raymemprof
+from raymemprof.diagnosis.retries import oom_retries
+from raymemprof.reading import deaths
+from raymemprof.reading.catalog import Place
 
+oom_kills = sys.modules["raymemprof.diagnosis.ooms"]
+NOW = datetime(2026, 11, 24, tzinfo=timezone.utc)
 PROGRAM = Path(__file__).with_name("kills_program.py")
 DATA = Path(__file__).with_name("data")
 MIB, GIB = 2**20, 2**30
@@ -25,6 +34,10 @@ HOGS_LINE, WAITS_LINE = (
 )
 VERSION = tuple(map(int, ray.__version__.split(".")[:2]))
 
+needs_grpc = pytest.mark.skipif(
+    importlib.util.find_spec("grpc") is None,
+    reason="without it Ray says in no way where a task failed",
+)
 Record = dict[str, Any]
 
 
@@ -66,6 +79,10 @@ def printed(text: str) -> dict[int, int]:
 def victim_of(record: Record) -> Record:
     (victim,) = record["explained"]["victims"]
     return victim
+
+
+def processes_of(record: Any) -> list[Record]:
+    return record.get("processes", []) if isinstance(record, dict) else []
 
 
 def rows_of(records: Record, record: Record) -> list[Record]:
@@ -158,6 +175,18 @@ class TestMemoryMonitor:
         (row,) = rows_of(monitor, record)
         assert (row["name"], row["call"]) == ("a task, with a name", None)
 
+    @pytest.mark.parametrize("source", ["gcs", "state api"])
+    def test_what_ray_recorded(self, monitor: Record, source: str) -> None:
+        """Which task was killed in which worker: by the GCS, or by the State API where that does not answer."""
+        if source not in monitor["asked"]:
+            pytest.skip("gRPC, or what a dashboard needs, is not installed")
+        said, record = monitor["asked"][source], monitor["bare"]
+        (worker,) = (worker for worker, task in said["killed"].items() if task["task_id"] == record["task_id"])
+        assert worker == victim_of(record)["worker_id"]
+        (attempt,) = said["attempts"]
+        assert attempt == said["killed"][worker]
+        assert (attempt["attempt"], attempt["name"], attempt["state"]) == (0, "a task, with a name", "FAILED")
+
     def test_nobody_else_was_killed(self, monitor: Record) -> None:
         ours = [process["pid"] for name in ("task", "bare", "actor") for process in monitor[name]["processes"]]
         assert {row["pid"] for row in monitor["ooms"]} >= set(ours)
@@ -170,6 +199,7 @@ class TestMemoryMonitor:
         assert "killed hog" in lines[0]
         assert "What to do:" in lines[:6]
         assert "--name hog" in record["shown"]
+        assert "--name hog --status killed --address auto`" in record["shown"]
         asked = int(re.search(r"memory=([\d_]+)\)", record["shown"])[1].replace("_", ""))
         assert victim_of(record)["memory"] < asked < 1.5 * victim_of(record)["memory"]
         assert record["html"].startswith("<div><b>Ray&#x27;s memory monitor killed hog")
@@ -183,14 +213,20 @@ def test_two_workers_killed_in_one_event(play: Callable[..., Record]) -> None:
     if not told:
         pytest.skip("in three tries Ray killed them one after the other")
     tasks = {process["pid"]: record["task_id"] for record in records["several"] for process in record["processes"]}
+    names = {process["pid"]: record["name"] for record in records["several"] for process in record["processes"]}
     for record in told:
         explained = record["explained"]
         victims = {victim["pid"]: victim for victim in explained["victims"]}
         assert record["processes"][0]["pid"] in victims
         assert set(victims) <= set(tasks)
         assert f"{len(victims)} worker(s) were killed" in record["text"]
+        assert len({names[pid] for pid in victims}) == len(victims)
         for pid, victim in victims.items():
             assert victim["memory"] == printed(record["text"])[pid]
+            assert victim["name"] == names[pid]
+            assert f"{names[pid]} (pid {pid})" in record["shown"].splitlines()[0]
+        largest = max(victims.values(), key=lambda victim: victim["memory"])
+        assert f"than {largest['name']} had when it was killed" in record["shown"]
         assert explained["cause"] == "ray_memory_monitor"
         assert {call["pid"]: call["task_id"] for call in explained["calls"]} == {pid: tasks[pid] for pid in victims}
         for heap in record["heaps"]:
@@ -209,9 +245,29 @@ def test_endless_retries(play: Callable[..., Record]) -> None:
     assert retry["kills"] == len(record["kills"]) >= 3
     assert retry["since"] == record["kills"][0]["when"]
     assert retry["pause"] == record["pauses"][retry["kills"] - 1], "what Ray's driver wrote that it waits"
+    assert retry["is_over"] is False
+    assert record["of two"] == record["sorted"] == record["retries"]
     assert [row["attempt"] for row in record["kills"]] == list(range(retry["kills"]))
     assert f"hog was killed for memory {retry['kills']} times since" in record["shown"]
     assert "RAY_task_oom_retries" in record["shown"]
+
+
+@pytest.mark.versions
+def test_a_task_that_was_retried_and_then_finished(play: Callable[..., Record]) -> None:
+    """Nobody profiled it: its owner's log tells of the retries, and Ray that it has ended."""
+    records = play("endless")
+    (owner,) = (owner for owner in records["endless"]["owners"] if owner["name"] == "recovers")
+    assert (owner["kills"], owner["left"], owner["is_over"]) == (3, None, False)
+    assert "recovers was killed" not in records["table"]
+
+
+@pytest.mark.versions
+def test_retries_of_a_session_that_is_over(play: Callable[..., Record]) -> None:
+    records = play("endless")
+    kills = raymemprof.ooms(records["folder"])
+    assert [(retry.name, retry.is_over) for retry in kills.retries] == [("hog", True)]
+    assert "and Ray retried it each time, until its job ended" in " ".join(repr(kills).split())
+    assert "retries it without end" not in repr(kills)
 
 
 @pytest.mark.versions
@@ -234,14 +290,55 @@ class TestOtherDeaths:
         assert_line(record, WAITS_LINE)
         assert "memory monitor" not in record["shown"]
 
+    @needs_grpc
     @pytest.mark.parametrize("name", ["sigkill", "crash"])
     def test_undecorated(self, others: Record, name: str) -> None:
-        """Ray's `WorkerCrashedError` names nobody; its log of events does."""
+        """Ray's `WorkerCrashedError` names nobody; where it was raised, and Ray's record of the task, do."""
         record = others[f"bare {name}"]
         assert record["error"] == "WorkerCrashedError"
         assert record["explained"]["cause"] == name
-        assert victim_of(record)["pid"] == record["processes"][-1]["pid"]
+        victim = victim_of(record)
+        assert (victim["pid"], victim["name"]) == (record["processes"][-1]["pid"], "waits")
         assert record["explained"]["calls"] == []
+
+    @needs_grpc
+    @pytest.mark.parametrize("name", ["sigkill", "bare sigkill", "crash", "bare crash", "bare exit", "bare _exit"])
+    def test_told_later_it_is_the_same(self, others: Record, name: str) -> None:
+        """Also when others have died since."""
+        record = others[name]
+        assert record["later by error"]["cause"] == record["explained"]["cause"]
+        assert [one["pid"] for one in record["later by error"]["victims"]] == [record["processes"][-1]["pid"]]
+
+    @pytest.mark.parametrize("name", ["sigkill", "bare sigkill", "crash", "bare crash"])
+    def test_a_text_that_names_nobody(self, others: Record, name: str) -> None:
+        """Several deaths fit: none is claimed, and the latest are named as what it may be."""
+        found = others[name]["later by text"]
+        assert (found["cause"], found["victims"], found["calls"]) == ("unknown", [], [])
+        assert "cannot be told" in found["summary"][0]
+        pids = [process["pid"] for record in others.values() for process in processes_of(record)]
+        candidates = [int(pid) for pid in re.findall(r"It may be .* \(pid (\d+)\), which died at", found["shown"])]
+        assert len(candidates) == 3
+        assert set(candidates) <= set(pids)
+
+    @pytest.mark.parametrize("name", ["bare sigkill", "bare crash", "actor sigkill", "bare _exit"])
+    def test_the_raylets_word_names_the_process(self, others: Record, name: str) -> None:
+        record = others[name]
+        assert record["raylet's"]["cause"] == ("crash" if "crash" in name else "sigkill")
+        assert [one["pid"] for one in record["raylet's"]["victims"]] == [record["processes"][-1]["pid"]]
+
+    def test_os_exit_is_told_as_what_it_may_be(self, others: Record) -> None:
+        found = others["bare _exit"]["raylet's"]
+        assert "SIGKILL or os._exit; no log says which" in found["summary"][0]
+
+    @pytest.mark.parametrize(
+        ("name", "word"), [("exit", "exit code 3"), ("term", "SIGTERM"), ("actor", "exit_actor() is called")]
+    )
+    def test_what_ray_says_itself(self, others: Record, name: str, word: str) -> None:
+        record = others["exit_actor" if name == "actor" else f"bare {name}"]
+        found = record["later by text"] if name == "actor" else record["raylet's"]
+        assert found["cause"] == "exit"
+        assert [one["pid"] for one in found["victims"]] == [record["processes"][-1]["pid"]]
+        assert word in " ".join(found["summary"])
 
     def test_none_is_called_out_of_memory(self, others: Record) -> None:
         names = [f"{who}{how}" for how in ("sigkill", "crash") for who in ("", "bare ", "actor ")] + ["ray_kill"]
@@ -347,6 +444,114 @@ def test_rotated_logs(logs: Path, event_log: Path) -> None:
     assert [pid for pid in pids(logs) if pid in (1001, 1002, 1003)] == [1001, 1002, 1003]
 
 
+def test_a_rotation_while_it_is_read(logs: Path, event_log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log moves between two looks at its folder, and again while it is read: each kill is listed, once."""
+    event_log.write_text(kill(1001) + kill(1002, 1))
+    listed = deaths.oldest_first
+    moves = iter(range(1, 3))
+
+    def rotate(folder: Path, pattern: str) -> list[Path]:
+        found = listed(folder, pattern)
+        if pattern.startswith("event") and (number := next(moves, None)):
+            event_log.rename(event_log.with_name(f"event_RAYLET.{3 - number}.log"))
+            event_log.write_text(kill(1002 + number, 1 + number))
+        return found
+
+    monkeypatch.setattr(deaths, "oldest_first", rotate)
+    assert pids(logs) == [1001, 1002, 1003, 1004]
+    monkeypatch.undo()
+    lines = deaths._lines(event_log.parent, "event_RAYLET*.log*")
+    first = next(lines)
+    event_log.rename(event_log.with_name("event_RAYLET.0.log"))
+    event_log.write_text(kill(1005))
+    assert [first, *lines][-1].startswith(kill(1004, 3).encode()[:50])
+
+
+def test_one_name_is_not_one_task(event_log: Path, logs: Path) -> None:
+    """Six workers of one name, each killed once; nobody wrote that one was retried."""
+    event_log.write_text("".join(kill(1000 + number, number) for number in range(6)))
+    kills = raymemprof.ooms(logs)
+    assert len({row.name for row in kills}) == 1
+    assert kills.retries == ()
+    assert "without end" not in repr(kills)
+
+
+def test_the_same_number_on_two_nodes() -> None:
+    """In one second; and one kill that nodes tell which share a folder."""
+    (row,) = raymemprof.ooms(DATA / "ray-2.60" / "logs")[:1]
+    other = dataclasses.replace(row, node_id="f" * 56, worker_id="e" * 56)
+    assert oom_kills._once([row, other, row]) == [row, other]
+
+
+OWNER = (
+    "[2026-11-24 21:49:{0:02d},559 I 3 4] task_manager.cc:1557: task {task} retries left: 3, oom retries left: {left}, "
+    "task failed due to oom: 1\n"
+    "[2026-11-24 21:49:{0:02d},559 I 3 4] core_worker.cc:5147: Will resubmit task after a {pause}ms delay: "
+    "Type=NORMAL_TASK, task_id={task}, task_name=a, with commas, job_id=01000000\n"
+)
+ENDED = (
+    "[2026-11-24 21:50:00,559 I 3 4] task_manager.cc:1649: Task failed: Socket closed: Type=NORMAL_TASK, "
+    "task_id={task}, task_name=a, with commas, job_id=01000000\n"
+)
+GONE = "[2026-11-24 21:50:01,559 I 3 4] core_worker.cc:585: Disconnected from the local raylet.\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "is_running", "is_over"),
+    [("", True, False), ("", False, True), (ENDED, True, True), (GONE, True, True)],
+    ids=["goes on", "session over", "given up", "owner gone"],
+)
+def test_what_an_owner_wrote(logs: Path, end: str, is_running: bool, is_over: bool) -> None:
+    task = "16310a0f0a45af5cffffffffffffffffffffffff01000000"
+    log = logs / f"python-core-driver-01_{os.getpid()}.log"
+    text = "".join(OWNER.format(n, task=task, left=-1, pause=100 * 2**n) for n in range(4))
+    half = text.index("\n", len(text) // 2) + 1
+    log.with_name(log.name.replace(".log", ".1.log")).write_text(text[:half])
+    log.write_text(text[half:] + end.format(task=task))
+    (retry,) = oom_retries([logs], is_running=is_running)
+    assert (retry.task_id, retry.name, retry.kills, retry.left) == (task, "a, with commas", 4, None)
+    assert (retry.pause, retry.is_over) == (0.8, is_over)
+    assert retry.since.second == 0
+    assert raymemprof.ooms(logs).retries == (), "nothing runs here, and nobody was profiled: it may have finished"
+
+
+def test_the_kernels_word_of_another_time() -> None:
+    """Numbers are used again: what the kernel said an hour after the raylet saw the death is of somebody else."""
+    began = NOW - timedelta(hours=2)
+    raylet = {(7, "a" * 56): deaths.Death(NOW, "unknown", 7, worker_id="a" * 56)}
+    for late, cause in (timedelta(seconds=5), "kernel_oom"), (timedelta(hours=1), "sigkill"):
+        for when in NOW + late, NOW - late:
+            kernel = {7: deaths.Death(when, "kernel_oom", 7, "f", memory=GIB)}
+            assert deaths.how_it_ended(DATA, "a" * 56, 7, began, raylet, kernel)[0] == cause
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "count"),
+    [
+        ("0::/a/b\n", {"a/memory.events": "oom 9\noom_kill 3\n", "a/b/memory.events": "oom_kill 1\n"}, 3),
+        ("3:cpu:/x\n4:memory:/a\n", {"memory/a/memory.oom_control": "under_oom 0\noom_kill 2\n"}, 2),
+        ("0::/a\n", {}, None),
+    ],
+    ids=["v2", "v1", "none"],
+)
+def test_the_kernels_counters(
+    cgroup: str, files: dict[str, str], count: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel writes them; of a container that has killed more than its log names, the table says so."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "own").write_text(cgroup)
+    monkeypatch.setattr(deaths, "CGROUPS", tmp_path)
+    monkeypatch.setattr(deaths, "OWN_CGROUPS", tmp_path / "own")
+    assert deaths.cgroup_oom_kills() == count
+    place = Place(None, ())
+    if count:
+        assert f"has killed {count} processes" in (oom_kills._uncounted(place, count - 1) or "")
+    assert oom_kills._uncounted(place, count or 0) is None
+    assert oom_kills._uncounted(Place(tmp_path, ()), 0) is None, "the logs may be of another machine"
+
+
 def test_damaged_lines_are_passed_over(logs: Path, event_log: Path) -> None:
     line = kill(1001)
     damaged = [line[:200], "{}", "[]", "null", '{"label":"Out of Memory"}', '"Out of Memory"', "Out of Memory \x00\xff"]
@@ -394,7 +599,7 @@ def test_while_another_process_writes(logs: Path, event_log: Path, tmp_path: Pat
     assert writer.returncode == 0
     kills = raymemprof.ooms(logs)
     assert [row.pid for row in kills] == [1000 + number for number in range(1500)]
-    assert kills.retries[0].pause == 60, "Ray waits no longer"
+    assert kills.retries == (), "many kills of one name are no retries"
 
 
 READ = """
@@ -410,7 +615,7 @@ print(len(kills), time.process_time() - started, resource.getrusage(resource.RUS
 def test_a_log_of_200_000_events(
     logs: Path, event_log: Path, tmp_path: Path, run_python: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Read in a breath, and not into memory."""
+    """Read, and not into memory. The benchmark has how long it takes."""
     with event_log.open("w") as log:
         for number in range(200_000):
             if number % 1000 == 0:
@@ -426,7 +631,6 @@ def test_a_log_of_200_000_events(
     with capsys.disabled():
         print(f" [{size / MIB:.0f} MiB: {float(seconds):.2f} s, {int(kilobytes) / 1024:.0f} MiB more memory]", end="")
     assert int(count) == 200
-    assert float(seconds) < 6
     assert int(kilobytes) * 1024 < size / 3
 
 

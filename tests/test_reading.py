@@ -403,10 +403,40 @@ def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
     assert all(text in several.summary() for text in several.missing)
     report = raymemprof.flamegraph([*loads, tmp_path / "text.bin"])
     assert len(report.missing) == 1
-    assert "not in it: 1" in report.title
+    assert report.title.endswith("(not complete)")
     assert html.escape(report.missing[0]) in report._repr_html_()
     with pytest.raises(raymemprof.CaptureError, match=r"text\.bin|empty\.bin"):
         raymemprof.heap([tmp_path / "text.bin", tmp_path / "empty.bin"])
+
+
+def test_of_many_what_was_not_traced_is_named(folder: Path) -> None:
+    calls = raymemprof.calls(folder, kind="task", status="finished")
+    several = raymemprof.heap(calls)
+    assert several.calls == 2
+    assert several.missing == ("1 call of sampled has no capture: heap tracing is off (heap=False).",)
+    with pytest.raises(ValueError, match="none of the 1 calls has a capture: heap tracing is off"):
+        raymemprof.heap(raymemprof.calls(folder, name="sampled"))
+
+
+def test_a_call_that_was_listed_twice_counts_once(big: raymemprof.Call) -> None:
+    """As where it ran yet when it was listed first."""
+    before = dataclasses.replace(big, status="running", duration=None, memory_after=None)
+    once, twice = raymemprof.heap(big), raymemprof.heap([before, big, big])
+    assert (twice.calls, twice.peak, twice.top(1)) == (1, once.peak, once.top(1))
+
+
+def test_names_that_a_terminal_obeys_are_shown_and_not_obeyed(tmp_path: Path) -> None:
+    name = "x\x1b]0;owned\x07\nload: peak 1 B, 2 B alive at the end"
+    with profile_memory(name, directory=tmp_path):
+        kept = bytearray(MIB)
+    calls = raymemprof.calls(tmp_path)
+    assert calls[0].name == name
+    assert len(kept) == MIB
+    heap = raymemprof.heap(calls)
+    shown = [repr(heap), repr(calls), repr(raymemprof.calls(tmp_path, name="other")), str(raymemprof.advise(calls))]
+    assert all("owned" in text for text in shown)
+    assert not any(character in text for text in shown for character in "\x1b\x07")
+    assert len(heap.summary().splitlines()) == 1
 
 
 def test_a_capture_that_is_gone(folder: Path, tmp_path: Path) -> None:

@@ -94,14 +94,7 @@ def _traps(nodes: Nodes) -> Iterator[None]:
         path.symlink_to("../secret")
     (logs / REFUSED["folder"]).mkdir()
     os.mkfifo(logs / REFUSED["fifo"])
-    os.mkfifo(logs / "raymemprof-fifo.jsonl")
-    (logs / "raymemprof-folder.jsonl").mkdir()
-    nameless = {"event": "begin", "call": 0, "time": 1.0, "kind": "task", "memory": 1, "task_id": None, "attempt": 0}
-    nameless |= {"actor_id": None, "job_id": None, "name": None}
-    (logs / "raymemprof-nameless.jsonl").write_text(json.dumps(nameless) + "\n")
-    made += [logs / "raymemprof-fifo.jsonl", logs / "raymemprof-nameless.jsonl"]
     yield
-    (logs / "raymemprof-folder.jsonl").rmdir()
     for path in (*made, logs / REFUSED["fifo"], logs / "raymemprof-secret.txt", secret):
         path.unlink()
     (logs / REFUSED["folder"]).rmdir()
@@ -122,7 +115,7 @@ def test_a_function_may_have_any_name(
     heap = raymemprof.heap(call)
     assert 3 * MIB <= heap.peak < 3.2 * MIB
     for shown in (row, heap, heap.top(), raymemprof.captures(name=call.name)):
-        assert not any(c in repr(shown) for c in "\r\0\x1b") or isinstance(shown, raymemprof.Heap)
+        assert not any(c in repr(shown) for c in "\r\0\x1b")
         page = shown._repr_html_()
         assert "<script" not in page
         assert "<img" not in page
@@ -151,12 +144,12 @@ def test_a_node_refuses_what_is_not_ours(key: str, nodes: Nodes) -> None:
     name, two = REFUSED[key], nodes["two"].node_id
     answers = cluster.on_nodes(fetching._look_there, {two: ([name],)})
     assert answers.missing == ()
-    (state,) = answers.by_node[two]
-    assert isinstance(state, CaptureError)
-    assert "\n" not in state.reason
-    assert state.reason.endswith(".")
+    (answer,) = answers.by_node[two]
+    assert isinstance(answer, CaptureError)
+    assert "\n" not in answer.reason
+    assert answer.reason.endswith(".")
     data, _, (error,) = ray.get(cluster.ask(two, fetching._give, [(name, 0, 4096)]), timeout=60)
-    assert bytes(data) == bytes(4096)
+    assert not any(bytes(data))
     assert isinstance(error, CaptureError)
     answer = cluster.on_nodes(targets._read_there, {two: ([Request(name)],)}).by_node[two]
     assert answer.sum is None
@@ -198,29 +191,7 @@ def test_traps_do_not_spoil_a_listing(nodes: Nodes, calls: dict[str, raymemprof.
     assert (len(listed), listed.missing) == (len(NAMES), ())
     captures = raymemprof.captures()
     assert captures.missing == ()
-    for listing in (listed, captures, raymemprof.calls(name="nobody")):
-        shown = " ".join(repr(listing).split())
-        for name in ("raymemprof-fifo.jsonl", "raymemprof-folder.jsonl", REFUSED["symlink of a journal"]):
-            assert f"{name} cannot be read: It is no plain file" in shown
     assert {call.capture for call in listed} <= {capture.path for capture in captures}
-
-
-def test_questions_leave_nothing_behind(nodes: Nodes, run_script: Any) -> None:
-    code = f"""
-import ray, raymemprof
-from ray.experimental.internal_kv import _internal_kv_list
-for address in ({nodes.address!r}, "ray://127.0.0.1:{nodes.client_port}", {nodes.address!r}):
-    ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-    functions = lambda: len(_internal_kv_list(b"RemoteFunction", namespace=b"fun"))
-    assert len(raymemprof.captures().missing) == 0
-    if "ray://" not in address:
-        before = functions()
-        for _ in range(5):
-            raymemprof.calls()
-        assert functions() == before > 0, (functions(), before)
-    ray.shutdown()
-"""
-    run_script(code)
 
 
 def test_a_journal_that_names_files_elsewhere(nodes: Nodes, calls: dict[str, raymemprof.Call], tmp_path: Path) -> None:

@@ -221,6 +221,7 @@ def test_an_object_that_many_map_counts_once(nodes: Any, wait_for: Callable[...,
         assert all(process.shared > SIZE for process in mapping)
         assert sum(process.memory for process in mapping) < READERS * 150 * MIB
         assert after.object_store_used - before.object_store_used == pytest.approx(SIZE, rel=0.01)
+        assert after.object_store_primary - before.object_store_primary == pytest.approx(SIZE, rel=0.01)
         assert after.object_store_capacity == 1_400_000_000
         assert SIZE <= after.object_store <= 1.02 * max(SIZE, after.object_store_capacity)
         assert after.explained == after.object_store + after.workers + after.system
@@ -232,6 +233,23 @@ def test_an_object_that_many_map_counts_once(nodes: Any, wait_for: Callable[...,
     # What is freed stays with the store, and in the sum.
     freed = wait_for(lambda: (found := node_of(usage(), "one", nodes)).object_store_used < SIZE / 2 and found, 60)
     assert freed.object_store >= SIZE
+
+
+@pytest.mark.versions
+def test_copies_of_other_nodes_objects_are_told_apart(nodes: Any) -> None:
+    """They are used until the room is needed, and are no reason to spill."""
+    import numpy
+
+    before = node_of(usage(), "two", nodes)
+    shared = ray.put(numpy.ones(40_000_000, dtype=numpy.uint8))  # on this process's node
+    keeper = Keeper.options(**on("two")).remote()
+    try:
+        ray.get(keeper.read.remote(shared))
+        after = node_of(usage(), "two", nodes)
+        assert after.object_store_used - before.object_store_used >= 40_000_000
+        assert after.object_store_primary - before.object_store_primary < 4_000_000
+    finally:
+        ray.kill(keeper)
 
 
 @LINUX
@@ -276,6 +294,7 @@ def test_a_worker_that_is_stopped_silences_nobody(nodes: Any) -> None:
         node = node_of(found, "two", nodes)
         assert node.object_store_capacity == 80_000_000
         assert node.object_store_used is not None
+        assert node.object_store_primary is None
         assert node.spilled is None
         assert {process.role for process in node.processes} >= {"raylet", "agent", "task", "log monitor"}
     finally:
@@ -405,30 +424,27 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
         assert inside == pytest.approx(node["used"], rel=0.35)
         seen_by_ray = limit if is_container else psutil.virtual_memory().total
         assert node["threshold"] == pytest.approx(0.95 * seen_by_ray, rel=0.001)
+        assert node["limit"] == min(node["threshold"], limit)
     finally:
         found.stop()
 
 
 @LINUX
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({"RAY_memory_usage_threshold": "0.7"}, lambda total: 0.7 * total),
-        ({"RAY_min_memory_free_bytes": str(100 * MIB)}, lambda total: total - 100 * MIB),
-        ({"RAY_memory_monitor_refresh_ms": "0"}, lambda total: None),
-    ],
-    ids=["a part", "what is to stay free", "never"],
-)
-def test_the_threshold_is_what_the_raylet_has(variables: dict[str, str], expected: Callable[[int], Any]) -> None:
+def test_the_threshold_is_what_the_raylet_has() -> None:
+    total = psutil.virtual_memory().total
     found = usage_nodes.Nodes()
+    options = ("--num-cpus=1", "--object-store-memory=80000000")
     try:
-        found.start("only", "--num-cpus=1", "--object-store-memory=80000000", **variables)
+        found.start("part", *options, RAY_memory_usage_threshold="0.7")
+        found.start("free", *options, RAY_min_memory_free_bytes=str(100 * MIB))
+        found.start("never", *options, RAY_memory_monitor_refresh_ms="0")
         done = subprocess.run(
             [sys.executable, str(PROGRAM), "json", found.address], capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stderr
-        (node,) = json.loads(done.stdout)["nodes"]
-        wanted = expected(psutil.virtual_memory().total)
-        assert node["threshold"] == (wanted if wanted is None else pytest.approx(wanted, rel=0.001))
+        nodes = json.loads(done.stdout)["nodes"]
+        thresholds = sorted((node["threshold"] for node in nodes), key=lambda threshold: threshold or 0)
+        assert thresholds == [None, pytest.approx(0.7 * total, rel=1e-3), pytest.approx(total - 100 * MIB, rel=1e-3)]
+        assert sorted(node["limit"] for node in nodes) == sorted(threshold or total for threshold in thresholds)
     finally:
         found.stop()

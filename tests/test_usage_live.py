@@ -195,6 +195,11 @@ def test_sorts_filters_follows_the_window_and_quits(
     shown.resize(160, 45)
     wait_for(lambda: "SHR" in shown.headings() and len(shown.rows()) >= len(rows) - 1)
 
+    shown.press("C-\\", "C-z")  # either would leave the other screen on
+    shown.press("n")
+    wait_for(lambda: "by name" in shown.lines()[0])
+    assert shown.has_ended() is None
+
     shown.press("q")
     assert wait_for(shown.has_ended, 30) == "0"
     wait_for(lambda: not left_behind(nodes, feed), 30)

@@ -19,6 +19,14 @@ import psutil
 RAY = [sys.executable, "-c", "import sys; from ray.scripts.scripts import main; sys.exit(main())"]
 
 
+QUICK_TO_BURY = {  # as soon as it does not answer any more; one that is slow has the usual time
+    "RAY_health_check_initial_delay_ms": "500",
+    "RAY_health_check_period_ms": "300",
+    "RAY_health_check_timeout_ms": "20000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
 class Nodes:
     """The nodes of one cluster; the first that is started is its head."""
 
@@ -52,7 +60,7 @@ class Nodes:
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env={**os.environ, **QUICK_TO_BURY, **environment},
             start_new_session=True,
             preexec_fn=before,
             cwd=folder,

@@ -21,16 +21,16 @@ from ..cluster import MissingNode
 from ..reading import catalog
 from ..reading.catalog import Call
 from ..rows import Rows, show_bytes
-from .usage import NodeUsage, usage
+from .usage import NodeUsage, Usage, usage
 
-__all__ = ["Advice", "Advices", "advise"]
+__all__ = ["Advice", "Advices", "advise", "advise_of", "advise_seen"]
 
 MARGIN = 1.2
-"""What `memory` is above the 95th percentile, for three things that peaks do not show: a killed process has noted its
+"""What `needs` is above the 95th percentile, for three things that peaks do not show: a killed process has noted its
 peak in steps of a tenth, a peak that is not the process's highest can lie between two samples, and a worker that runs
 many calls grows by what its allocator cannot give back. The same as in `explain()`."""
 _GRAIN = 1_000_000
-"""`memory` is a multiple of this, so that it can be read."""
+"""`needs` and `memory` are multiples of this, so that they can be read."""
 _VARIES = 3
 """Times the median from which on the 95th percentile says that one figure does not fit all calls."""
 _FEW = 10
@@ -53,7 +53,8 @@ class Advice:
         p50: the median peak.
         p95: the peak that 95 % of them do not exceed.
         max: the largest.
-        memory: the `memory=` to ask for: p95, or what a killed call had if that is more, and a fifth.
+        needs: what one is taken to use: p95, or what a killed call had if that is more, and a fifth.
+        memory: the `memory=` to ask for: `needs`, or more where Ray would otherwise run more at once than fit.
         num_cpus: the `num_cpus=` that has the same effect on the node with the least memory for each CPU: no node then
             runs more at once than fit it.
         fits: by node id, how many fit the node below its kill threshold, beside what else uses its memory now.
@@ -69,6 +70,7 @@ class Advice:
     p50: int
     p95: int
     max: int
+    needs: int
     memory: int
     num_cpus: float
     fits: Mapping[str, int]
@@ -112,14 +114,17 @@ def advise(calls: Iterable[Call] | None = None) -> Advices:
     A call's size is the peak of its whole process while it ran. An actor's is that of its process's whole life, so
     calls that overlap in it share it. What ran within another recorded call, as a `with profile_memory(…)` block in a
     task, is part of that. A call that did not finish might have needed more: its peak counts where it is above the
-    median of those that did, and `memory` is never below what a killed call had.
+    median of those that did, and `needs` is never below what a killed call had.
 
-    How many fit a node is what is left below the threshold above which Ray kills there, divided by `memory`. All that
-    is used there now counts as used, Ray's own parts and the objects in the object store too, but not what idle workers
-    and those that run these very calls hold, which is theirs to use. So ask while the rest is as it will be.
+    How many fit a node is what is left there below the limit above which processes are killed, divided by `needs`. All
+    that is used there now counts as used, Ray's own parts and the objects in the object store too, but not what idle
+    workers and those that run these very calls hold, which is theirs to use. So ask while the rest is as it will be.
 
-    `num_cpus` holds whatever Ray takes the node's memory to be. `memory` does where Ray's own figure, the `memory` that
-    `ray.nodes()` shows, is not above what really is left; where it is, a warning says what to start Ray with.
+    `num_cpus` holds whatever Ray takes the node's memory to be. `memory` Ray holds against its own figure, the `memory`
+    that `ray.nodes()` shows, which knows nothing of the limit, nor of what drivers, Ray and other programs use. Where
+    that would admit more at once than fit, `memory` is raised until it does not, and a warning says so. What other
+    tasks and actors hold at the moment does not raise it: they come and go, while `memory=` stays in the code, and Ray
+    counts what they ask for themselves. Where too little is left beside them now, another warning says that.
 
     Args:
         calls: what `raymemprof.calls()` returned, or any calls; None for all there are.
@@ -148,11 +153,23 @@ def advise(calls: Iterable[Call] | None = None) -> Advices:
     for call in recorded:
         if not isinstance(call, Call):
             raise TypeError(f"advise takes calls as raymemprof.calls() returns them, not {call!r}.")
-    nodes, silent = _nodes()
-    missing: dict[str, MissingNode] = {node.node_id: node for node in (*getattr(calls, "missing", ()), *silent)}
+    now = usage() if cluster.is_connected() else None
+    return advise_of(recorded, now, getattr(calls, "missing", ()))
+
+
+def advise_of(recorded: Iterable[Call], now: Usage | None, missing: Iterable[MissingNode] = ()) -> Advices:
+    """Return the same for what is known already: these calls, and what memory is used for now."""
+    recorded, nodes = list(recorded), _nodes(now)
+    named = {node.node_id: node for node in (*missing, *(now.missing if now else ()))}
     found = [_advice(group, nodes) for group in _groups(recorded)]
     found.sort(key=lambda advice: (-advice.p95, advice.name))
-    return Advices(found, _caption(nodes), missing.values())
+    return Advices(found, _caption(nodes), named.values())
+
+
+def advise_seen(name: str, kind: str, sizes: Mapping[tuple[str, int], int], now: Usage | None) -> Advice:
+    """Return advice for what nobody profiled: of processes that were seen, their sizes by node id and pid."""
+    theirs = frozenset(sizes)
+    return _sized(_Group(name, kind), sorted(sizes.values()), max(sizes.values()), _nodes(now), theirs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +178,7 @@ class _Node:
 
     node_id: str
     address: str
-    threshold: int
+    limit: int
     used: int
     cpus: float
     resource: int | None
@@ -169,23 +186,28 @@ class _Node:
     idle: tuple[int, ...] = ()
     """What each of its idle workers holds."""
     workers: Mapping[int, int] = field(default_factory=dict)
-    """What each of the others holds, by pid."""
+    """What each of the others that run tasks or actors holds, by pid."""
 
     @property
     def left(self) -> int:
         """What calls can have in all."""
-        return max(self.threshold - self.used + sum(self.idle), 0)
+        return max(self.limit - self.used + sum(self.idle), 0)
+
+    @property
+    def alone(self) -> int:
+        """What calls could have in all if no other task or actor ran."""
+        return max(self.left + sum(self.workers.values()), 0)
 
 
-def _nodes() -> tuple[list[_Node], tuple[MissingNode, ...]]:
-    if not cluster.is_connected():
+def _nodes(now: Usage | None) -> list[_Node]:
+    if now is None:
         memory = host.memory()
-        threshold = host.kill_threshold(memory.total)
         name = socket.gethostname()
-        return [_Node(name, name, threshold, memory.used, float(os.cpu_count() or 1), None)], ()
-    now = usage()
-    resources = {node["NodeID"]: node["Resources"] for node in sys.modules["ray"].nodes()}
-    return [_node(node, resources.get(node.node_id, {})) for node in now.nodes], now.missing
+        return [_Node(name, name, host.kill_threshold(memory.total), memory.used, float(os.cpu_count() or 1), None)]
+    resources = {}
+    if cluster.is_connected():
+        resources = {node["NodeID"]: node["Resources"] for node in sys.modules["ray"].nodes()}
+    return [_node(node, resources.get(node.node_id, {})) for node in now.nodes]
 
 
 def _node(node: NodeUsage, resources: Mapping[str, float]) -> _Node:
@@ -194,12 +216,12 @@ def _node(node: NodeUsage, resources: Mapping[str, float]) -> _Node:
         # The worker that reads the node's memory for us is idle again when we are done.
         if process.role == "idle worker" or (process.role == "task" and (process.name or "").startswith("raymemprof.")):
             idle.append(process.memory)
-        else:
+        elif process.role in ("task", "actor", "worker"):
             workers[process.pid] = process.memory
     return _Node(
         node.node_id,
         node.address,
-        node.total if node.threshold is None else node.threshold,
+        node.limit,
         node.used,
         resources.get("CPU", 0.0),
         int(resources["memory"]) if "memory" in resources else None,
@@ -260,29 +282,52 @@ def _advice(group: _Group, nodes: list[_Node]) -> Advice:
     if finished:
         median = _percentile(finished, 0.5)
         bounds = [peak for peak in bounds if peak > median]
-    peaks = sorted(finished + bounds)
     killed = max((call.peak_memory for call in group.calls if call.status == "killed"), default=0)
+    theirs = frozenset(
+        (call.node_id or "", call.pid) for call in group.calls if group.kind == "actor" or call.status == "running"
+    )
+    return _sized(group, sorted(finished + bounds), killed, nodes, theirs)
+
+
+def _sized(
+    group: _Group, peaks: list[int], killed: int, nodes: list[_Node], theirs: frozenset[tuple[str, int]]
+) -> Advice:
+    """Return what follows of the peaks, in order, and of the processes that these calls run in now."""
     p50, p95 = _percentile(peaks, 0.5), _percentile(peaks, 0.95)
-    memory = math.ceil(max(p95, killed) * MARGIN / _GRAIN) * _GRAIN
-    fits = {node.node_id: _fitting(node, memory, _held(group, node)) for node in nodes}
-    num_cpus = _num_cpus([(node.cpus, _at_once(node, memory, fits[node.node_id])) for node in nodes])
+    needs = math.ceil(max(p95, killed) * MARGIN / _GRAIN) * _GRAIN
+    fits = {node.node_id: _fitting(node, needs, _held(theirs, node)) for node in nodes}
+    memory = _memory(needs, nodes, group.kind)
+    num_cpus = _num_cpus([(node.cpus, _at_once(node, needs, fits[node.node_id])) for node in nodes])
     return Advice(
         name=group.name,
         kind=group.kind,
         calls=len(group.calls),
-        peaks=len(processes),
+        peaks=len(group.processes) or len(peaks),
         p50=p50,
         p95=p95,
         max=peaks[-1],
+        needs=needs,
         memory=memory,
         num_cpus=num_cpus,
         fits=fits,
         admits={node.node_id: None if group.kind == "actor" and node.cpus else int(node.cpus) for node in nodes},
         warnings=(
-            *_about_peaks(group, processes, p50, p95),
-            *_about_nodes(memory, num_cpus, fits, nodes, group.kind),
+            *_about_peaks(group, p50, p95),
+            *_about_nodes(needs, memory, num_cpus, fits, nodes, group.kind),
         ),
     )
+
+
+def _memory(needs: int, nodes: list[_Node], kind: str) -> int:
+    """Return what to ask for: what is needed, or the least above it with which Ray runs no more at once than fit."""
+    memory = needs
+    for node in nodes:
+        room = node.alone // needs
+        if room and _by_memory(node, needs, kind) > room:
+            assert node.resource is not None
+            # Of so much Ray's figure holds less than one more; it is no more than the figure, so it can be had there.
+            memory = max(memory, min((node.resource // (room + 1) // _GRAIN + 1) * _GRAIN, node.resource))
+    return memory
 
 
 def _peak(calls: list[Call]) -> int:
@@ -301,19 +346,15 @@ def _percentile(ordered: list[int], part: float) -> int:
     return ordered[max(math.ceil(part * len(ordered)) - 1, 0)]
 
 
-def _held(group: _Group, node: _Node) -> list[int]:
+def _held(theirs: frozenset[tuple[str, int]], node: _Node) -> list[int]:
     """What the workers that these calls run in, or would, hold already: an idle one is used before a new one starts."""
-    theirs = {
-        call.pid
-        for call in group.calls
-        if call.node_id == node.node_id and (group.kind == "actor" or call.status == "running")
-    }
-    return sorted([*node.idle, *(memory for pid, memory in node.workers.items() if pid in theirs)], reverse=True)
+    running = (memory for pid, memory in node.workers.items() if (node.node_id, pid) in theirs)
+    return sorted([*node.idle, *running], reverse=True)
 
 
 def _fitting(node: _Node, memory: int, held: list[int]) -> int:
     """Return how many processes of a size a node has room for, those that are there growing to it first."""
-    free = node.threshold - node.used
+    free = node.limit - node.used
     for count, already in enumerate(held):
         free -= memory - already
         if free < 0:
@@ -345,11 +386,12 @@ def _num_cpus(nodes: list[tuple[float, int]]) -> float:
     return int(number) if number == int(number) else number
 
 
-def _about_peaks(group: _Group, processes: list[list[Call]], p50: int, p95: int) -> Iterator[str]:
+def _about_peaks(group: _Group, p50: int, p95: int) -> Iterator[str]:
+    processes = list(group.processes.values())
     what, few = ("process", "processes") if group.kind == "actor" else ("call", "calls")
     if len(processes) == 1:
         yield f"only one {what} was seen: others may need more."
-    elif len(processes) < _FEW:
+    elif processes and len(processes) < _FEW:
         yield f"only {len(processes)} {few} were seen: others may need more."
     if p95 > _VARIES * p50:
         yield (
@@ -365,27 +407,43 @@ def _about_peaks(group: _Group, processes: list[list[Call]], p50: int, p95: int)
         yield f"{running} of {len(processes)} {few} still run: their peaks may rise."
 
 
-def _about_nodes(memory: int, num_cpus: float, fits: Mapping[str, int], nodes: list[_Node], kind: str) -> Iterator[str]:
-    size = show_bytes(memory)
+def _about_nodes(
+    needs: int, memory: int, num_cpus: float, fits: Mapping[str, int], nodes: list[_Node], kind: str
+) -> Iterator[str]:
+    size = show_bytes(needs)
     for_calls = [node for node in nodes if node.cpus >= 1] or nodes
     crowded = [node for node in for_calls if fits[node.node_id] == 0]
     if nodes and len(crowded) == len(for_calls):
         most = max(for_calls, key=lambda node: node.left)
         yield (
-            f"not a single one fits any node: it takes {size}, and the most that is left below a kill threshold is "
+            f"not a single one fits any node: it takes {size}, and the most that is left below a node's limit is "
             f"{show_bytes(most.left)}, on node {most.address}. Make it need less, or add a larger node."
         )
         return
     for node in crowded[:_MOST_NODES]:
         yield (
-            f"not a single one fits node {node.address}, where {show_bytes(node.left)} are left below the kill "
-            f"threshold: keep it off there."
+            f"not a single one fits node {node.address}, where {show_bytes(node.left)} are left below the limit: keep "
+            "it off there."
         )
-    lacking = [node for node in for_calls if node.resource is not None and node.resource < memory]
+    lacking = [node for node in for_calls if node.resource is not None and node.resource < needs]
     if lacking and len(lacking) == len(for_calls):
         yield (
             f"with memory={memory:_} it would wait for ever, since Ray takes no node to have as much: use num_cpus, or "
-            f"start Ray with --memory={max(fits.values()) * memory}."
+            f"start Ray with --memory={max(fits.values()) * needs}."
+        )
+    raised = [node for node in for_calls if memory > needs and 0 < node.alone // needs < _by_memory(node, needs, kind)]
+    for node in raised[:_MOST_NODES]:
+        room = node.alone // needs
+        yield (
+            f"memory= is more than it uses, {size}: with less Ray would run {_by_memory(node, needs, kind)} at once on "
+            f"node {node.address}, where {room} fit, since it takes the node to have {show_bytes(node.resource)}; `ray "
+            f"start --memory={room * needs}` there would let you ask for {needs:_}."
+        )
+    shut = [node for node in for_calls if node.resource is not None and needs <= node.resource < memory]
+    for node in shut[:_MOST_NODES]:
+        yield (
+            f"with memory={memory:_} none would run on node {node.address}, which Ray takes to have "
+            f"{show_bytes(node.resource)}: use num_cpus={num_cpus:g} to have it run there too."
         )
     deceived = [node for node in for_calls if fits[node.node_id] < _by_memory(node, memory, kind)]
     for node in deceived[:_MOST_NODES]:
@@ -393,8 +451,8 @@ def _about_nodes(memory: int, num_cpus: float, fits: Mapping[str, int], nodes: l
         if fitting:
             yield (
                 f"memory= alone would let {_by_memory(node, memory, kind)} run on node {node.address}, where {fitting} "
-                f"fit: Ray takes it to have {show_bytes(node.resource)}, and {show_bytes(node.left)} are left below "
-                f"its kill threshold. Use num_cpus={num_cpus:g}, or start Ray there with --memory={fitting * memory}."
+                f"fit beside what runs there now: Ray takes it to have {show_bytes(node.resource)}, and "
+                f"{show_bytes(node.left)} are left below the limit. Use num_cpus={num_cpus:g} as long as that runs."
             )
 
 
@@ -408,8 +466,8 @@ def _by_memory(node: _Node, memory: int, kind: str) -> int:
 
 def _caption(nodes: list[_Node]) -> str:
     lines = [
-        f"node {node.address}: {show_bytes(node.left)} left of the {show_bytes(node.threshold)} above which Ray kills, "
-        f"{node.cpus:g} CPUs"
+        f"node {node.address}: {show_bytes(node.left)} left of the {show_bytes(node.limit)} above which processes are "
+        f"killed, {node.cpus:g} CPUs"
         for node in nodes[:_MOST_NODES]
     ]
     if len(nodes) > _MOST_NODES:

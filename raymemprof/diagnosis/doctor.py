@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..rows import show_bytes
 from . import illnesses
-from .findings import Check, Diagnosis, Finding
+from .findings import Check, Diagnosis, Finding, gap
 from .seen import Group, Seen, look_around, users
+from .usage import NodeUsage
 
-__all__ = ["doctor"]
+__all__ = ["diagnose", "doctor"]
 
 _MOST_NAMED = 3
 
@@ -42,7 +44,11 @@ def doctor(source: str | os.PathLike[str] | None = None) -> Diagnosis:
         >>> raymemprof.doctor("/tmp/raymemprof-example").healthy
         True
     """
-    seen = look_around(source)
+    return diagnose(look_around(source))
+
+
+def diagnose(seen: Seen) -> Diagnosis:
+    """Say the same of what is known already."""
     groups = seen.groups()
     findings = sorted(_findings(seen, groups), key=Finding.rank)
     return Diagnosis(
@@ -56,20 +62,23 @@ def doctor(source: str | os.PathLike[str] | None = None) -> Diagnosis:
         usage=seen.usage,
         advice=seen.advice,
         missing=seen.missing,
+        silent=seen.silent,
     )
 
 
 def _findings(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
     head = list(illnesses.head_node(seen, groups))
+    endless = list(illnesses.endless_retries(seen, groups, {one.node_id for one in head if one.severity == "critical"}))
     causes = [
-        *illnesses.endless_retries(seen, groups),
+        *endless,
         *illnesses.leaking_actors(seen, groups),
         *illnesses.too_parallel(seen, groups),
     ]
     yield from head
     yield from causes
-    explained = {finding.name for finding in causes if finding.severity == "critical"}
+    explained = {finding.name for finding in causes if finding.severity == "critical" or finding in endless}
     yield from illnesses.out_of_memory(seen, [group for group in groups if group.name not in explained])
+    yield from illnesses.past_kills(seen)
     yield from illnesses.low_memory(seen, {finding.node_id for finding in head})
     yield from illnesses.idle_workers(seen)
     yield from illnesses.object_stores(seen)
@@ -81,12 +90,17 @@ def _checks(seen: Seen, groups: list[Group], findings: list[Finding]) -> Iterato
     kills = sum(len(group.kills) for group in groups)
     names = ", ".join(group.name for group in groups[:_MOST_NAMED]) + (", …" if len(groups) > _MOST_NAMED else "")
     low = [finding for finding in findings if finding.illness == "low_memory"]
-    told = " ".join(["No.", *(finding.title for finding in low)])
+    past = sum(len(group.kills) for group in seen.groups(past=True))
+    no = f"Not lately: {past} process{'es' * (past != 1)} before." if past else "No."
     if kills:
-        told = f"Yes, {kills} process{'es' * (kills != 1)}: {names}."
-    yield Check("Was anything killed for memory?", "ill" if kills or low else "well", told)
+        yield Check("Was anything killed for memory?", "ill", f"Yes, {kills} process{'es' * (kills != 1)}: {names}.")
+    elif low:
+        told = " ".join([no, *(finding.title for finding in low)])
+        yield Check("Was anything killed for memory?", "ill", told)
+    else:
+        yield _check(seen, findings, "Was anything killed for memory?", (), no)
     yield _largest(seen)
-    yield _check(seen, findings, "Is it the head node?", ("head_node",), _about_head(seen), needs_usage=True)
+    yield _about_head(seen, findings)
     yield _check(seen, findings, "Do too many run at once?", ("too_parallel",), "No.", needs_calls=True)
     yield _check(
         seen,
@@ -101,7 +115,8 @@ def _checks(seen: Seen, groups: list[Group], findings: list[Finding]) -> Iterato
     together = show_bytes(sum(process.memory for process in idle))
     kept = f"No: {len(idle)} idle worker{'s' * (len(idle) != 1)}, {together} in all." if idle else "No."
     yield _check(seen, findings, "Do idle workers keep memory?", ("idle_workers",), kept, needs_usage=True)
-    used = [f"{show_bytes(node.object_store_used)} of {show_bytes(node.object_store_capacity)}" for node in seen.nodes]
+    kept_of = [(_must_keep(node), node.object_store_capacity) for node in seen.nodes]
+    used = [f"{show_bytes(must)} of {show_bytes(capacity)}" for must, capacity in kept_of]
     more = ", …" if len(used) > _MOST_NAMED else ""
     stores = f"No: {', '.join(used[:_MOST_NAMED])}{more}."
     yield _check(seen, findings, "Is the object store full?", ("object_store",), stores, needs_usage=True)
@@ -118,33 +133,46 @@ def _check(
 ) -> Check:
     found = [finding for finding in findings if finding.illness in illness]
     if found:
-        return Check(question, "ill", " ".join(finding.title for finding in found[:_MOST_NAMED]))
+        verdict = "ill" if any(finding.severity != "info" for finding in found) else "well"
+        return Check(question, verdict, " ".join(finding.title for finding in found[:_MOST_NAMED]))
     if needs_usage and seen.usage is None:
         return Check(question, "unknown", "Cannot be told without a connection to the cluster.")
+    if seen.silent:
+        rest = "Not on the others." if seen.nodes else "Nor did any other."
+        return Check(question, "unknown", f"Cannot be told: {gap(seen.silent)}. {rest}")
     if needs_calls and not seen.calls:
         return Check(question, "unknown", "Cannot be told: no call was profiled.")
     return Check(question, "well", no)
 
 
+def _must_keep(node: NodeUsage) -> int | None:
+    return node.object_store_used if node.object_store_primary is None else node.object_store_primary
+
+
 def _largest(seen: Seen) -> Check:
     """Say which tasks and actors use most: those that were profiled by their peaks, else by what they use now."""
     question = "Which tasks and actors use most?"
+    but = f"; but {gap(seen.silent)}" if seen.silent else ""
     if seen.advice:
         largest = [f"{advice.name} {show_bytes(advice.max)} at its peak" for advice in seen.advice[:_MOST_NAMED]]
-        return Check(question, "well", f"{', '.join(largest)}.")
+        return Check(question, "unknown" if seen.silent else "well", f"{', '.join(largest)}{but}.")
     if seen.usage is None:
         return Check(question, "unknown", "Cannot be told: no call was profiled.")
     running = [process for node in seen.nodes for process in users(node, "task", "actor", "worker")]
     running.sort(key=lambda process: -process.memory)
     largest = [f"{process.name or process.role} {show_bytes(process.memory)} now" for process in running[:_MOST_NAMED]]
-    return Check(question, "well", f"{', '.join(largest)}." if largest else "None runs now, and none was profiled.")
+    told = ", ".join(largest) if largest else "None runs now, and none was profiled"
+    return Check(question, "unknown" if seen.silent else "well", f"{told}{but}.")
 
 
-def _about_head(seen: Seen) -> str:
+def _about_head(seen: Seen, findings: list[Finding]) -> Check:
+    """Say whether it is the head: where that has answered, it does not matter who else has not."""
+    question = "Is it the head node?"
     head = next((node for node in seen.nodes if node.is_head), None)
-    if head is None:
-        return "No."
-    return f"No: it uses {show_bytes(head.used)} of {show_bytes(head.threshold or head.total)}."
+    if head is None and seen.usage is not None:
+        return Check(question, "unknown", f"Cannot be told: {gap(seen.silent) if seen.silent else 'no node answered'}.")
+    used = f"No: it uses {show_bytes(head.used)} of {show_bytes(head.limit)}." if head is not None else "No."
+    return _check(replace(seen, missing=()), findings, question, ("head_node",), used, needs_usage=True)
 
 
 def _unchecked(seen: Seen) -> Iterator[str]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import html
 import os
 import re
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .. import cluster, ray_runtime
 from ..cluster import MissingNode
 from ..reading.catalog import Call, Calls, folders_of
 from ..reading.heap import Line
 from ..reading.messages import Message, Process, Victim, parse
 from ..rows import first_few, plain, show_bytes
-from .scene import Finding, look
+from .scene import Finding, Suspect, look
 
 __all__ = ["Explanation", "explain"]
 
@@ -28,8 +31,9 @@ class Explanation:
     """What an error says, put together with what was recorded. Sizes in bytes; what nobody said is None.
 
     Attributes:
-        cause: "ray_memory_monitor", "kernel_oom", "sigkill" (nobody said who sent it), "crash", "ray_kill",
-            "node_died", "object_store_full", "disk_full", "memory_error" or "unknown".
+        cause: "ray_memory_monitor", "kernel_oom", "sigkill" (or os._exit: it ended, and no log says why), "crash",
+            "exit" (it ended by itself, or was asked to: `exit_actor()`, `sys.exit`, SIGTERM), "ray_kill", "node_died",
+            "object_store_full", "disk_full", "memory_error" or "unknown".
         node_id: the node where it happened.
         node_ip: its address.
         used: memory used on the node.
@@ -37,7 +41,7 @@ class Explanation:
         threshold: use above which Ray kills.
         victims: who was killed, each with `name`, `task_id`, `actor_id`, `worker_id`, `pid`, `memory`.
         top_processes: who used most memory on the node, each with `pid`, `memory`, `command`.
-        calls: the profiled calls that were killed.
+        calls: the profiled calls that were killed; of an actor that ran none then, the last that it ran.
         lines: the lines that held most when the first of them died.
         advice: what to do, in sentences, first things first.
         summary: what happened, in sentences.
@@ -87,7 +91,8 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
 
     Returns:
         An `Explanation`, which prints as a few lines and shows itself in a notebook. What the text does not say, and no
-        log on this node either, is None; a SIGKILL is called out of memory only where the kernel says so.
+        log either, is None; a SIGKILL is called out of memory only where the kernel says so, and where an error names
+        nobody, a death is told of only if it is the only one that fits.
 
     Raises:
         TypeError: `error_or_text` is neither.
@@ -106,29 +111,45 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
         errors, text = [], error_or_text
     else:
         raise TypeError(f"explain takes an exception or a text, not {error_or_text!r}.")
-    message = parse(text)
-    if message.cause == "unknown" and any(isinstance(error, MemoryError) for error in errors):
-        message = replace(message, cause="memory_error")
+    message = _with_attributes(parse(text), errors)
     if source is not None:
         folders_of(source)  # raises where there is no such folder, whatever the error is
-    finding, missing = Finding(message), tuple[MissingNode, ...]()
-    if message.victims or _A_WORKER_DIED.search(text):
-        finding, missing = look(message, source)
-    message, found, lines = finding.message, finding.calls, finding.lines
+    finding = Finding(message, tells_of_death=_A_WORKER_DIED.search(text) is not None)
+    missing: tuple[MissingNode, ...] = ()
+    if message.victims or (message.cause == "unknown" and _A_WORKER_DIED.search(text)):
+        finding, missing = look(message, source, next(filter(None, map(_task_of, errors)), None))
+    message = finding.message
     return Explanation(
         cause=message.cause,
-        node_id=message.node_id or (found[0].node_id if found else None),
+        node_id=message.node_id,
         node_ip=message.node_ip,
         used=message.used,
         limit=message.limit,
         threshold=message.threshold,
         victims=message.victims,
         top_processes=message.top_processes,
-        calls=Calls(found),
-        lines=lines,
+        calls=Calls(finding.calls),
+        lines=finding.lines,
         advice=tuple(_advice(finding)),
         summary=(*_summary(finding), *first_few(missing)),
     )
+
+
+def _with_attributes(message: Message, errors: list[BaseException]) -> Message:
+    """Add what only the exceptions themselves say."""
+    if message.cause == "unknown" and any(isinstance(error, MemoryError) for error in errors):
+        message = replace(message, cause="memory_error")
+    if not message.victims and message.cause in ("unknown", "exit", "ray_kill"):
+        actors = {str(actor) for error in errors if (actor := getattr(error, "actor_id", None))}
+        actors = {actor for actor in actors if re.fullmatch("[0-9a-f]{32}", actor)}
+        victims = tuple(Victim(None, None, actor, None, None, None) for actor in actors if len(actors) == 1)
+        message = replace(message, victims=victims)
+    return message
+
+
+def _task_of(error: BaseException) -> str | None:
+    """The task that died, of a `WorkerCrashedError` that `ray.get` raised here; its text names nobody."""
+    return ray_runtime.task_of(error) if type(error).__name__ == "WorkerCrashedError" else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -144,54 +165,110 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _type_names(error: BaseException) -> str:
-    return " ".join(kind.__name__ for kind in type(error).__mro__ if kind.__module__.startswith("ray"))
+    kinds = [kind for kind in type(error).__mro__ if kind.__module__.startswith("ray")]
+    return " ".join(f"{kind.__module__}.{kind.__name__}" for kind in kinds)
 
 
 _A_WORKER_DIED = re.compile(
     r"worker died unexpectedly|WorkerCrashedError|Worker exit type|actor died unexpectedly|worker.{0,9}has died"
 )
+_ROOT_CAUSES = re.compile(r"There are some potential root causes|Some common causes include|RPC [Ee]rror")
 
 
-def _who(message: Message, found: tuple[Call, ...]) -> str:
-    names = [call.name for call in found[:1]] or [victim.name for victim in message.victims if victim.name]
-    pids = [victim.pid for victim in message.victims if victim.pid is not None]
-    who = ", ".join(dict.fromkeys(name for name in names if name)) or "a worker"
-    return f"{who} (pid {', '.join(map(str, pids))})" if pids else who
+def _name_of(victim: Victim, finding: Finding) -> str | None:
+    """What ran in a process: by its profiled call, else by its title; what Ray leased it for may be long over."""
+    calls = [call for call in finding.calls if call.pid == victim.pid and call.worker_id == victim.worker_id]
+    if calls:
+        return calls[-1].name
+    if victim.actor_id is not None:
+        titles = {process.pid: process.command for process in finding.message.top_processes}
+        title = re.fullmatch(r"ray::(\w+\.\w+)", titles.get(victim.pid or 0, ""))
+        if title:
+            return title[1]
+    return victim.name
+
+
+def _named(victim: Victim, finding: Finding) -> str:
+    pid = "" if victim.pid is None else f" (pid {victim.pid})"
+    return f"{_name_of(victim, finding) or 'a worker'}{pid}"
+
+
+def _list(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _summary(finding: Finding) -> Iterator[str]:
-    message, found, lines = finding.message, finding.calls, finding.lines
-    node = message.node_ip or (f"{found[0].node_id[:8]}…" if found and found[0].node_id else None)
-    yield _what_happened(message, _who(message, found), f" on node {node}" if node else "")
+    message, lines = finding.message, finding.lines
+    place = message.node_ip or (f"{message.node_id[:8]}…" if message.node_id else None)
+    where = f" on node {place}" if place else f" on {message.nodes} nodes" if message.nodes > 1 else ""
+    yield _what_happened(finding, _list([_named(victim, finding) for victim in message.victims]) or "a worker", where)
+    if finding.is_inferred:
+        yield "The error names nobody; this is the only death that the session's logs tell of."
+    yield from map(_suspected, finding.suspects)
+    said = finding.said or message.exit_detail
+    if said and (short := _ROOT_CAUSES.split(said)[0].strip()):
+        yield f"The logs say: {short}" if finding.said else f"Ray says: {short}"
     if message.used is not None and message.limit is not None:
         above = f"; Ray kills above {show_bytes(message.threshold)}" if message.threshold else ""
         yield f"The node used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
-    held = [victim.memory for victim in message.victims if victim.memory is not None]
-    if held:
-        yield f"What was killed used {' and '.join(map(show_bytes, held))}."
+    held = [(victim, victim.memory) for victim in message.victims if victim.memory is not None]
+    if len(held) == 1:
+        yield f"What was killed used {show_bytes(held[0][1])}."
+    elif held:
+        used = _list([f"{show_bytes(size)} ({_name_of(victim, finding) or 'a worker'})" for victim, size in held])
+        yield f"What was killed used {used}."
     if lines:
         line = lines[0]
-        place = f"{line.file}:{line.line} in {line.function}"
-        yield f"It held {show_bytes(line.bytes)} allocated at {place}" + (f": {finding.code}" if finding.code else "")
+        whose = _largest_call(finding).name if len(finding.calls) > 1 else "It"
+        spot = f"{line.file}:{line.line} in {line.function}"
+        yield f"{whose} held {show_bytes(line.bytes)} allocated at {spot}" + (f": {finding.code}" * bool(finding.code))
     if message.retries == float("inf"):
         yield "Ray retries the task without end, so the job will look as if it hangs."
 
 
-def _what_happened(message: Message, who: str, where: str) -> str:
+def _largest_call(finding: Finding) -> Call:
+    """The call that `finding.lines` are of."""
+    traced = [call for call in finding.calls if call.capture is not None] or list(finding.calls)
+    return max(traced, key=lambda call: call.peak_memory)
+
+
+def _suspected(suspect: Suspect) -> str:
+    victim = suspect.victim
+    of = {
+        "sigkill": "SIGKILL or os._exit",
+        "crash": "a crash",
+        "kernel_oom": "the kernel's out-of-memory killer",
+        "exit": suspect.said or "an exit",
+    }.get(suspect.cause, suspect.said or "nobody knows what")
+    who = f"{victim.name or 'a worker'} (pid {victim.pid})"
+    return f"It may be {who}, which died at {suspect.when:%H:%M:%S} UTC of {of}."
+
+
+def _what_happened(finding: Finding, who: str, where: str) -> str:
+    message = finding.message
     if message.cause == "ray_memory_monitor":
         many = message.killed or len(message.victims)
         whom = who if message.victims else f"{many} workers" if many else "workers"
-        return f"Ray's memory monitor killed {whom}{where}, because the node ran low on memory."
+        ran = "the nodes" if message.nodes > 1 else "the node"
+        return f"Ray's memory monitor killed {whom}{where}, because {ran} ran low on memory."
     if message.cause == "unknown":
+        if message.crashed is not None:
+            return f"{message.crashed} workers crashed{where}, and none was killed for memory, as far as Ray knows."
+        if finding.fitting:
+            fit = f"{finding.fitting} deaths fit" if finding.fitting > 1 else "one of several deaths fits"
+            return f"This names nobody, and {fit}; whose it was cannot be told."
         return (
             f"What ended {who}{where} cannot be told from this."
             if message.victims
-            else ("This does not say what ended the worker, or whether memory was the reason.")
+            else "This does not say what ended the worker, or whether memory was the reason."
+            if finding.tells_of_death
+            else "This does not say that a worker died, or that memory was short."
         )
     return {
         "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}.",
-        "sigkill": f"{who} ended without a word{where}: killed with SIGKILL, and no log says by whom.",
+        "sigkill": f"{who} ended without a word{where}, as of SIGKILL or os._exit; no log says which, or by whom.",
         "crash": f"{who} crashed{where}: a fault in native code, not a lack of memory.",
+        "exit": f"{who} ended by itself, or because it was asked to{where}; memory is not the reason.",
         "ray_kill": f"{who} was ended by `ray.kill`{where}, on purpose.",
         "node_died": f"The node{where.removeprefix(' on node')} died or cannot be reached.",
         "object_store_full": "The object store is full of objects that are still referred to.",
@@ -202,6 +279,7 @@ def _what_happened(message: Message, who: str, where: str) -> str:
 
 _ADVICE = {
     "crash": ("Read the worker's log for the stack: the `.err` file of its pid in the session's logs, or `ray logs`.",),
+    "exit": ("Look for `sys.exit`, `exit_actor()`, or who sends SIGTERM: a batch system, or a container's stop.",),
     "ray_kill": ("Look for `ray.kill` in the code that holds the actor's handle; memory is not the reason.",),
     "node_died": ("See whether the machine is up, and its kernel's log: a raylet killed for memory ends the node.",),
     "object_store_full": (
@@ -222,8 +300,14 @@ def _advice(finding: Finding) -> Iterator[str]:
     """The page's advice, in its order, with the user's names and numbers."""
     message, found = finding.message, finding.calls
     if message.cause in ("ray_memory_monitor", "kernel_oom"):
-        yield from _memory_advice(message, found, finding.lines)
+        yield from _memory_advice(finding)
         return
+    if message.cause == "unknown" and not (finding.tells_of_death or message.victims or message.crashed is not None):
+        yield "Read the traceback: an error that the code itself raised reached ray.get, as far as can be told."
+        yield "For what memory is used for, ask `raymemprof doctor`, or `raymemprof.doctor()`."
+        return
+    if finding.suspects:
+        yield "Give `raymemprof explain` what the raylet says of the death: the text has its worker's ID and pid."
     if message.cause == "sigkill":
         count = finding.kernel_kills
         counted = f" (it has killed {count} times in this container)" if count else ""
@@ -235,15 +319,28 @@ def _advice(finding: Finding) -> Iterator[str]:
         yield "Put @profile_memory on what runs there: the next death will come with the line that held most."
 
 
-def _memory_advice(message: Message, found: tuple[Call, ...], lines: tuple[Line, ...]) -> Iterator[str]:
-    names = [call.name for call in found] or [victim.name for victim in message.victims if victim.name]
-    name = names[0] if names else "the task"
-    held = next((victim.memory for victim in message.victims if victim.memory), None)
+def _memory_advice(finding: Finding) -> Iterator[str]:
+    message, lines = finding.message, finding.lines
+    # What to make smaller is the largest of those that ran something: an idle worker is only in the way.
+    largest = max(
+        (victim for victim in message.victims if _name_of(victim, finding)),
+        key=lambda victim: victim.memory or 0,
+        default=None,
+    )
+    name = (_name_of(largest, finding) if largest else None) or "the task"
+    held = largest.memory if largest else None
     if lines:
-        place = f"{Path(lines[0].file).name}:{lines[0].line}"
-        yield f"Change what {place} keeps; `raymemprof flamegraph --name {name}` shows all that is held."
-    elif not found:
+        call, place = _largest_call(finding), f"{Path(lines[0].file).name}:{lines[0].line}"
+        shown = f"raymemprof flamegraph --name {shlex.quote(call.name)} --status killed"
+        if call.actor_id is not None and call.capture is not None:  # what all its calls left
+            shown = f"raymemprof flamegraph --view leaks {shlex.quote(str(call.capture))}"
+        if finding.is_on_cluster:
+            shown += " --address auto"
+        yield f"Change what {place} keeps; `{shown}` shows all that is held."
+    elif not finding.calls:
         yield f"Find what {name} holds: put @profile_memory on it, and the next kill comes with the line."
+    if not message.victims:
+        yield "List who was killed, with what each held: `raymemprof ooms`."
     dead = {victim.pid for victim in message.victims}
     others = [process for process in message.top_processes if process.pid not in dead]
     if others and held and others[0].memory > held:
@@ -252,15 +349,40 @@ def _memory_advice(message: Message, found: tuple[Call, ...], lines: tuple[Line,
     if message.idle_memory and message.idle_memory > _MUCH_IDLE:
         option = "RAY_idle_worker_killing_memory_threshold_bytes"
         yield f"Idle workers kept {show_bytes(message.idle_memory)}: have them end sooner with {option}."
-    if held:
-        ask = f"@ray.remote(memory={int(held * _MARGIN):_})"
-        yield f"Run fewer at once: {ask} asks for what {name} needs, or raise its num_cpus."
-    else:
-        yield f"Run fewer at once: give {name} memory=… or more num_cpus in @ray.remote."
-    yield "Keep tasks off the head node, which has the driver and Ray's own processes: `ray start --head --num-cpus=0`."
+    yield _fewer_at_once(message, name, held)
+    if not (finding.is_on_cluster and sum(node.is_alive for node in cluster.nodes()) == 1):
+        yield (
+            "Keep tasks off the head node, which has the driver and Ray's own processes: "
+            "`ray start --head --num-cpus=0`."
+        )
     if message.cause == "ray_memory_monitor":
         yield "Or give the node more memory; RAY_memory_usage_threshold moves the limit (0.95 by default)."
     else:
         yield "Or give the node, or its container, more memory."
     if message.retries == float("inf"):
         yield "End the retries, which go on without end: RAY_task_oom_retries=3 in the environment of the driver."
+
+
+def _fewer_at_once(message: Message, name: str, held: int | None) -> str:
+    if not held:
+        return f"Run fewer at once: give {name} memory=… or more num_cpus in @ray.remote."
+    wanted, most = int(held * _MARGIN), _most_that_fits(message)
+    if most is not None and wanted > most:
+        return (
+            f"Have {name} take less at a time: not one that needs {show_bytes(wanted)} fits this node, where tasks can "
+            f"have {show_bytes(most)}, and Ray would never start one with such a memory=."
+        )
+    return (
+        f"Run fewer at once: @ray.remote(memory={wanted:_}) asks for a fifth more than {name} had when it was killed, "
+        "and it may need more yet; or raise its num_cpus. `raymemprof advise` says what holds on your nodes."
+    )
+
+
+def _most_that_fits(message: Message) -> int | None:
+    """The most that a task may ask for on the node: what Ray counts as its memory, else what it may use of it."""
+    known = [size for size in (message.threshold, message.limit) if size is not None]
+    if message.node_id is not None and cluster.is_connected():
+        for node in sys.modules["ray"].nodes():
+            if node["NodeID"] == message.node_id and "memory" in node["Resources"]:
+                known.append(int(node["Resources"]["memory"]))
+    return min(known, default=None)

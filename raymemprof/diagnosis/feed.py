@@ -6,21 +6,19 @@ Ray ends a process whose cluster is gone, and writes to its terminal: the one th
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import re
 import signal
 import socket
 import sys
 import threading
 import time
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
+from .. import cluster, ray_runtime
 from ..reading.worker import send
 
 __all__ = ["End", "main"]
 
-_SECONDS_TO_CONNECT = 5.0
 _SECONDS_GONE = 4.0
 """How long nobody may answer at the cluster's address before it counts as gone."""
 _SECONDS_TO_LEAVE = 5.0
@@ -42,7 +40,7 @@ class _Samples:
         with self._lock:
             send(self._stream, message)
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str) -> NoReturn:
         """Say why, and end the process as it stands: Ray may not answer any more."""
         with contextlib.suppress(OSError):
             self.put(End(reason))
@@ -70,24 +68,14 @@ def main(address: str, interval: float) -> None:
 
 def _connect(address: str, samples: _Samples) -> tuple[str, int] | None:
     """Connect, and return where it can be seen whether the cluster is there."""
-    place = _place(address)
     try:
-        if place is not None:  # Ray itself would try for minutes
-            socket.create_connection(place, _SECONDS_TO_CONNECT).close()
-        import ray
-
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (OSError, RuntimeError, ValueError, AssertionError, ImportError) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        samples.end(f"there is no Ray cluster to be reached at {address!r}: {first.rstrip('.')}.")
-    from .. import ray_runtime
-
-    return place or _place(ray_runtime.gcs_address() or "")
-
-
-def _place(address: str) -> tuple[str, int] | None:
-    found = re.fullmatch(r"(?:ray://)?\[?([^/\]]+)\]?:(\d+)", address)
-    return (found[1], int(found[2])) if found else None
+        place = cluster.connect(address)
+    except ValueError as error:
+        samples.end(str(error))
+    if place is None:
+        host, _, port = (ray_runtime.gcs_address() or "").rpartition(":")
+        place = (host.strip("[]"), int(port)) if port else None
+    return place
 
 
 def _watch(place: tuple[str, int] | None, address: str, samples: _Samples) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-__all__ = ["ILLNESSES", "SEVERITIES", "Check", "Diagnosis", "Finding"]
+__all__ = ["ILLNESSES", "SEVERITIES", "Check", "Diagnosis", "Finding", "gap"]
 
 SEVERITIES = ("critical", "warning", "info")
 ILLNESSES = (  # of two that are alike in the rest the first matters more: a cause before what it leads to
@@ -38,6 +38,7 @@ ILLNESSES = (  # of two that are alike in the rest the first matters more: a cau
     "object_store",
     "copy",
 )
+_MOST_NAMED = 3
 _STYLES = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
 
 
@@ -81,6 +82,14 @@ class Finding:
         return {**found, "calls": list(self.calls)}
 
 
+def gap(silent: tuple[MissingNode, ...]) -> str:
+    """Name the nodes that did not answer."""
+    if len(silent) == 1:
+        return f"node {silent[0].address} ({silent[0].node_id[:8]}…) did not answer: {silent[0].reason}"
+    named = ", ".join(node.address for node in silent[:_MOST_NAMED]) + (", …" if len(silent) > _MOST_NAMED else "")
+    return f"{len(silent)} nodes did not answer ({named})"
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One of the questions of Ray's page, and the answer.
@@ -111,6 +120,7 @@ class Diagnosis:
         usage: what memory is used for now; None without a connection.
         advice: what each function and actor class needs.
         missing: the nodes that did not answer.
+        silent: those of them that are alive: what ails them is not known.
     """
 
     when: datetime
@@ -123,22 +133,28 @@ class Diagnosis:
     usage: Usage | None
     advice: Advices
     missing: tuple[MissingNode, ...]
+    silent: tuple[MissingNode, ...] = ()
 
     @property
-    def healthy(self) -> bool:
-        """Whether nothing was found that is critical or worth a warning."""
-        return all(finding.severity == "info" for finding in self.findings)
+    def healthy(self) -> bool | None:
+        """Whether nothing was found that is critical or worth a warning; None where a node did not say how it is."""
+        if any(finding.severity != "info" for finding in self.findings):
+            return False
+        return None if self.silent else True
 
     @property
     def summary(self) -> str:
         """What was found, in a sentence."""
-        if not self.findings:
-            return "Nothing wrong was found."
         more = len(self.findings) - 1
-        told = f"{more} more finding{'s' * (more != 1)}"
-        if self.healthy:
-            return f"Nothing wrong was found; {len(self.findings)} thing{'s' * bool(more)} to note."
-        return f"{self.findings[0].title} And {told}." if more else self.findings[0].title
+        where = " on the nodes that answered" if self.silent else ""
+        if not self.findings:
+            told = f"Nothing wrong was found{where}."
+        elif self.healthy is not False:
+            told = f"Nothing wrong was found{where}; {len(self.findings)} thing{'s' * bool(more)} to note."
+        else:
+            told = f"{self.findings[0].title} And {more} more finding{'s' * (more != 1)}."
+            told = told if more else self.findings[0].title
+        return f"{told} But {gap(self.silent)}." if self.silent else told
 
     def __str__(self) -> str:
         return "\n".join(line for line, _ in self._lines())

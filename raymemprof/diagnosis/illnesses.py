@@ -12,13 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from ..cluster import KILLED
 from ..reading.catalog import Call, Calls
 from ..reading.heap import Heap, Line
 from ..rows import show_bytes, show_seconds
-from .advise import MARGIN, Advice
+from .advise import MARGIN, Advice, advise_seen
 from .findings import Finding
-from .seen import Group, Seen, actor_class, is_ours, process_of, users
+from .ooms import Kill
+from .seen import Group, Seen, actor_class, crowd_then, is_ours, process_of, users
 from .usage import NodeUsage, ProcessUsage
 
 __all__ = [
@@ -30,14 +33,15 @@ __all__ = [
     "low_memory",
     "object_stores",
     "out_of_memory",
+    "past_kills",
     "too_parallel",
 ]
 
 _MIB = 2**20
-_AGAIN = 3
-"""Kills of one task from which on retries do not help: the second might have met a better moment, the third did not."""
 _CALLS = 4
-"""Calls of an actor below which growth may be chance, or filling what is filled once."""
+"""Calls of an actor below which growth says nothing."""
+_SURE = 10
+"""The same below which it may be loading in parts what is loaded once."""
 _FLOORS = 10
 """Parts that an actor's calls are cut into; what counts is the least that it had in each."""
 _GROWTH = 50 * _MIB
@@ -53,20 +57,24 @@ _SOON = 3600.0
 _STILL = timedelta(minutes=10)
 """An actor that was not called for as long does not grow on."""
 _CROWDED = 0.8
-"""Part of the kill threshold above which a head node is crowded: what `advise()` leaves as a margin is used up."""
+"""Part of the limit above which a head node is crowded: what `advise()` leaves as a margin is used up."""
 _LITTLE = 0.05
-"""Part of the kill threshold below which what was killed is not what filled the node."""
+"""Part of the limit below which those of whom one was killed, together, are not what filled the node."""
+_MOST = 0.5
+"""Part of what was used from which on the processes of one name are what fills a node."""
 _LOW = 0.9
 """The same above which any node is about to kill: a task that allocates 1 GB/s is there within seconds."""
 _OWN = 0.25
-"""Part of the kill threshold that drivers and Ray's own parts may take before they are what crowds the node: with an
+"""Part of the limit that drivers and Ray's own parts may take before they are what crowds the node: with an
 equal node for tasks, a job has room there for a third more."""
 _PLAIN = 150 * _MIB
 """What an idle worker holds that keeps nothing: 40 to 150 MiB, with what it has imported."""
 _KEPT = 256 * _MIB
-"""What idle workers may keep beyond that: about two more plain workers."""
-_PART = 0.01
-"""Where no worker keeps as much by itself, what all of them may keep together, as a part of the node's memory."""
+"""What one of them may keep beyond that, or beyond what most of them have: about two more plain workers."""
+_PART = 0.2
+"""Where no worker keeps as much by itself, all of them together may keep this part of what is left on the node."""
+_MOST_OF_THEM = 3
+"""Idle workers from which on the middle one shows what they have imported."""
 _SPILLS = 0.8
 """Part of the object store's capacity from which on Ray spills (object_spilling_threshold)."""
 _COPIED = 100 * _MIB
@@ -80,27 +88,33 @@ _LARGEST = 3
 _MOST_TOLD = 3
 
 
-def endless_retries(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+def endless_retries(seen: Seen, groups: list[Group], crowded: set[str | None]) -> Iterator[Finding]:
     """Tasks that Ray kills for memory and retries again and again, so that the job seems to hang."""
-    hit = dict(_endless(seen))
     for group in groups:
-        if group.is_actor or group.name not in hit:
+        retries = [retry for retry in seen.kills.retries if retry.name == group.name and not group.is_actor]
+        if not retries:
             continue
-        kills, pause = hit[group.name]
-        lines = _lines(seen, group.calls[:1], "leaks")
-        waits = f", after a pause that doubles each time up to a minute (now {show_seconds(pause)})" if pause else ""
+        retry = max(retries, key=lambda retry: (not retry.is_over, retry.kills))
+        lines = _lines(seen, group.holders[:1], "leaks")
+        waits = f", after a pause that doubles each time up to a minute (now {show_seconds(retry.pause)})"
+        does = (
+            "retried it each time, until its job ended" if retry.is_over else f"retries it{waits * bool(retry.pause)}"
+        )
+        is_victim = group.last.node_id in crowded and _is_bystander(seen, group)
         yield Finding(
-            severity="critical",
+            severity="warning" if is_victim else "critical",
             illness="endless_retries",
-            title=f"{group.name} is killed for memory and retried without end; its job seems to hang.",
+            title=f"{group.name} was killed for memory and retried without end, until its job ended."
+            if retry.is_over
+            else f"{group.name} is killed for memory and retried without end; its job seems to hang.",
             name=group.name,
             node_id=group.last.node_id,
             evidence=(
-                f"One task of it was killed {kills} times since {group.kills[0].when:%H:%M:%S} UTC, and Ray retries "
-                f"it{waits}.",
+                f"One task of it was killed {retry.kills} times since {retry.since:%H:%M:%S} UTC, and Ray {does}.",
                 *_about_kills(seen, group),
                 *_about_lines(seen, lines),
                 *_about_fit(seen, group),
+                *_mind(seen.advice_for(group.name, group.is_actor)),
             ),
             next_steps=(
                 "Have it fail instead: `RAY_task_oom_retries=3` in the environment of the driver (and of "
@@ -114,32 +128,13 @@ def endless_retries(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
         )
 
 
-def _endless(seen: Seen) -> Iterator[tuple[str | None, tuple[int, float | None]]]:
-    """Yield the name, the kills and the pause of tasks that are retried without end."""
-    for retry in seen.kills.retries:
-        by = "name" if retry.task_id is None else "task_id"
-        owners = [owner for owner in seen.retries if getattr(owner, by) == getattr(retry, by)]
-        without_end = [owner for owner in owners if owner.left is None]
-        if (owners and not without_end) or _succeeded(seen, retry.task_id):
-            continue
-        kills = retry.kills  # which the owner hears of a second later
-        if retry.task_id is None and len(owners) > 1:  # these are kills of several tasks
-            kills = max(owner.kills for owner in without_end)
-        if kills >= _AGAIN:
-            yield retry.name, (kills, retry.pause)
-
-
-def _succeeded(seen: Seen, task_id: str | None) -> bool:
-    return task_id is not None and any(call.task_id == task_id and call.status == "finished" for call in seen.calls)
-
-
 def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
     """Tasks and actors that were killed for memory, for no other reason that is known, the largest first."""
     for group in sorted(groups, key=lambda group: -(group.memory or 0)):
         if _is_bystander(seen, group):
             yield _bystander(seen, group)
             continue
-        lines = _lines(seen, group.calls[:1], "leaks")
+        lines = _lines(seen, group.holders[:1], "leaks")
         size = f" with {show_bytes(group.memory)}" if group.memory else ""
         yield Finding(
             severity="critical",
@@ -152,6 +147,7 @@ def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
                 *_about_parallel(seen, group),
                 *_about_lines(seen, lines),
                 *_about_fit(seen, group),
+                *_mind(seen.advice_for(group.name, group.is_actor)),
             ),
             next_steps=(*_make_smaller(group, lines), *_ask_for_memory(seen, group)),
             kills=len(group.kills),
@@ -160,10 +156,37 @@ def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
         )
 
 
+def past_kills(seen: Seen) -> Iterator[Finding]:
+    """Kills that ail the cluster no more: of jobs that are over, or long ago."""
+    for group in seen.groups(past=True):
+        where = seen.where(group.last.node_id)
+        yield Finding(
+            severity="info",
+            illness="out_of_memory",
+            title=f"{group.name} was killed for memory on {where} at {seen.moment(group.last.when)}, not since.",
+            name=group.name,
+            node_id=group.last.node_id,
+            evidence=tuple(_about_kills(seen, group)),
+            next_steps=tuple(_make_smaller(group, _lines(seen, group.holders[:1], "leaks"))),
+            kills=len(group.kills),
+            calls=Calls(group.calls[:1]),
+        )
+
+
 def _is_bystander(seen: Seen, group: Group) -> bool:
+    """Whether what was killed was not what filled the node, not even all of its name together."""
     node = seen.node(group.last.node_id)
-    limit = (node.threshold or node.total) if node is not None else 0
-    return group.memory is not None and group.memory < max(_LITTLE * limit, _PLAIN)
+    limit = node.limit if node is not None else 0
+    if group.memory is None or any(_filling(kill, group) for kill in group.kills):
+        return False
+    return seen.together(group) < max(_LITTLE * limit, _PLAIN)
+
+
+def _filling(kill: Kill, group: Group) -> dict[tuple[str, int], int]:
+    """Return the sizes of several processes of its name that were most of what Ray printed when it killed one."""
+    then = crowd_then(kill, group.name, group.is_actor)
+    printed = sum(process.memory for process in kill.top_processes)
+    return then if len(then) > 1 and sum(then.values()) >= _MOST * printed else {}
 
 
 def _bystander(seen: Seen, group: Group) -> Finding:
@@ -177,12 +200,20 @@ def _bystander(seen: Seen, group: Group) -> Finding:
         evidence=tuple(_about_kills(seen, group)),
         next_steps=(
             "Look for what filled the node: the other findings, or `raymemprof usage --address auto` while it runs.",
-            "Have Ray kill it last: what can be retried goes first, and of that the newest, so "
-            f"`@ray.remote(max_retries=0)` on {group.name} if it must not die.",
+            *_have_it_killed_last(group),
         ),
         kills=len(group.kills),
         calls=Calls(group.calls[:1]),
     )
+
+
+def _have_it_killed_last(group: Group) -> Iterator[str]:
+    if group.is_named:
+        option = "max_restarts=0, max_task_retries=0" if group.is_actor else "max_retries=0"
+        yield (
+            "Have Ray kill it last: what can be retried goes first, and of that the newest, so "
+            f"`@ray.remote({option})` on {group.name} if it must not die."
+        )
 
 
 def _about_kills(seen: Seen, group: Group) -> Iterator[str]:
@@ -190,7 +221,7 @@ def _about_kills(seen: Seen, group: Group) -> Iterator[str]:
     count = len(group.kills)
     often = f"{count} processes of it, the last" if count > 1 else "it"
     had = f", when it used {show_bytes(group.last.memory)}" if group.last.memory else ""
-    yield f"{who} killed {often} at {group.last.when:%H:%M:%S} UTC on {seen.where(group.last.node_id)}{had}."
+    yield f"{who} killed {often} at {seen.moment(group.last.when)} on {seen.where(group.last.node_id)}{had}."
 
 
 def _about_parallel(seen: Seen, group: Group) -> Iterator[str]:
@@ -208,20 +239,22 @@ def _about_lines(seen: Seen, lines: tuple[Line, ...]) -> Iterator[str]:
 def _about_fit(seen: Seen, group: Group) -> Iterator[str]:
     advice = seen.advice_for(group.name, group.is_actor)
     node = seen.node(group.last.node_id)
-    if node is None or node.threshold is None:
+    if node is None:
         return
     if advice is not None and advice.fits.get(node.node_id) == 0:
-        free = max(node.threshold - node.used, 0)
+        free = max(node.limit - node.used, 0)
         yield (
-            f"Not a single one fits {seen.where(node.node_id)} now: it takes {show_bytes(advice.memory)}, and "
-            f"{show_bytes(free)} are left below the {show_bytes(node.threshold)} above which Ray kills there."
+            f"Not a single one fits {seen.where(node.node_id)} now: it takes {show_bytes(advice.needs)}, and "
+            f"{show_bytes(free)} are left below the {show_bytes(node.limit)} above which {_killer(node)} kills there."
         )
     else:
         yield f"{seen.where(node.node_id).capitalize()} now uses {_used(node)}."
 
 
 def _make_smaller(group: Group, lines: tuple[Line, ...]) -> Iterator[str]:
-    if lines:
+    if not group.is_named:
+        yield "Find out what ran there: with @profile_memory on the job's tasks and actors the next kill has a name."
+    elif lines:
         yield f"Change what {lines[0].file}:{lines[0].line} keeps; {_flamegraph(group.name, group.is_actor)} shows all."
     elif group.calls:
         why = group.calls[0].note or "its capture is gone or cannot be read"
@@ -236,6 +269,8 @@ def _flamegraph(name: str, is_actor: bool, view: str = "") -> str:
 
 
 def _ask_for_memory(seen: Seen, group: Group) -> Iterator[str]:
+    if not group.is_named:
+        return
     advice = seen.advice_for(group.name, group.is_actor)
     if advice is not None:
         memory = advice.memory
@@ -245,19 +280,32 @@ def _ask_for_memory(seen: Seen, group: Group) -> Iterator[str]:
         yield f"Say what {group.name} needs: memory=… or more num_cpus in @ray.remote."
         return
     yield f"Say what it needs, so that no more start than fit: `@ray.remote(memory={memory:_})` on {group.name}."
-    yield "Where that does not fit, give it a larger node."
+    if advice is None or any(advice.fits.values()):
+        yield "Where that does not fit, give it a larger node."
+
+
+def _mind(advice: Advice | None) -> Iterator[str]:
+    """What `advise()` says to know before relying on its figures."""
+    if advice is not None:
+        yield from (f"Mind: {text}" for text in advice.warnings)
 
 
 def too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
     """Functions of which more run at once than a node has memory for, though one alone fits."""
+    yield from _profiled_too_parallel(seen, groups)
+    yield from _seen_too_parallel(seen, groups)
+
+
+def _profiled_too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
     running = _running(seen)
     for advice in seen.advice:
         is_actor = advice.kind == "actor"
         if advice.kind == "block":
             continue
         group = next((one for one in groups if (one.name, one.is_actor) == (advice.name, is_actor)), None)
-        node_ids = sorted((group.nodes if group else set()) | {node.node_id for node in seen.nodes})
-        for node_id in node_ids:
+        node_ids = (group.nodes if group else set()) | {node.node_id for node in seen.nodes}
+        there = Counter(kill.node_id for kill in group.kills) if group else Counter()
+        for node_id in sorted(node_ids, key=lambda node_id: (-there[node_id], node_id)):
             killed = [kill for kill in group.kills if kill.node_id == node_id] if group else []
             if killed:
                 at_once = seen.at_once(advice.name, is_actor, node_id, killed[-1].when + timedelta(seconds=1))
@@ -266,8 +314,41 @@ def too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
             fits = advice.fits.get(node_id) if seen.usage is not None else None
             if at_once < 2 or (fits is None and not killed) or (fits is not None and not 1 <= fits < at_once):
                 continue
-            yield _too_parallel(seen, advice, node_id, len(killed), at_once, fits)
-            break  # one node says it
+            yield _too_parallel(seen, advice, node_id, len(killed), str(at_once), fits)
+            break  # one node says it: that with most kills
+
+
+def _seen_too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+    """The same of what nobody profiled, where many processes of one name fill a node, or filled it at a kill."""
+    crowds: dict[tuple[str, bool], list[tuple[int, str, dict[tuple[str, int], int]]]] = {}
+    full = set()  # where all that Ray printed was of one name, there may have been more than it prints
+    for group in groups:
+        for node_id in sorted(group.nodes):
+            killed = [kill for kill in group.kills if kill.node_id == node_id]
+            kill = max(killed, key=lambda kill: sum(_filling(kill, group).values()))
+            then = _filling(kill, group)
+            crowds.setdefault((group.name, group.is_actor), []).append((len(killed), node_id, then))
+            if then and len(then) == len(kill.top_processes):
+                full.add((group.name, group.is_actor, node_id))
+    for node in seen.nodes:
+        if node.used < _LOW * node.limit:
+            continue
+        names = {(actor_class(one.name), True) for one in users(node, "actor") if one.name}
+        names |= {(one.name, False) for one in users(node, "task") if one.name}
+        for name, is_actor in sorted(names):
+            now = seen.crowd(name, is_actor, node.node_id)
+            if sum(now.values()) >= _MOST * node.used:
+                crowds.setdefault((name, is_actor), []).append((0, node.node_id, now))
+    for (name, is_actor), found in crowds.items():
+        kills, node_id, sizes = max(found, key=lambda crowd: (len(crowd[2]) > 1, crowd[0], len(crowd[2])))
+        if len(sizes) < 2 or seen.advice_for(name, is_actor) is not None:
+            continue
+        advice = advise_seen(name, "actor" if is_actor else "task", sizes, seen.usage)
+        fits = advice.fits.get(node_id) if seen.usage is not None else None
+        if (name, is_actor, node_id) in full and fits:
+            yield _too_parallel(seen, advice, node_id, kills, f"{len(sizes)} or more", fits)
+        elif fits is None or 1 <= fits < len(sizes):
+            yield _too_parallel(seen, advice, node_id, kills, str(len(sizes)), fits)
 
 
 def _running(seen: Seen) -> Counter[tuple[str, bool, str | None]]:
@@ -284,7 +365,7 @@ def _running(seen: Seen) -> Counter[tuple[str, bool, str | None]]:
     return found
 
 
-def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once: int, fits: int | None) -> Finding:
+def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once: str, fits: int | None) -> Finding:
     what, one = ("actors", "actor") if advice.kind == "actor" else ("calls", "call")
     where, node = seen.where(node_id), seen.node(node_id)
     theirs = [call for call in seen.calls if call.name == advice.name or actor_class(call.name) == advice.name]
@@ -295,23 +376,36 @@ def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once
     if killed:
         count = f"{killed} {what}" if killed > 1 else f"One {one}"
         evidence.append(f"{count} of it {'were' if killed > 1 else 'was'} killed for memory there.")
+    fitting = f"{fits} fit" if fits != 1 else "one fits"
+    measured = "its largest peak" if advice.calls else f"the largest of {advice.peaks} that were seen"
     if fits is not None and node is not None:
         evidence.append(
-            f"{fits} fit: a {one} takes {show_bytes(advice.memory)} (its largest peak is {show_bytes(advice.max)}, of "
-            f"{advice.peaks}; a fifth is margin), and the node uses {_used(node)}."
+            f"{fitting.capitalize()}: a {one} takes {show_bytes(advice.needs)} ({measured} is {show_bytes(advice.max)}"
+            f"{f', of {advice.peaks}' if advice.calls else ''}; a fifth is margin), and the node uses {_used(node)}."
         )
     else:
-        evidence.append(f"A {one} takes {show_bytes(advice.memory)}: its largest peak, and a fifth as margin.")
+        evidence.append(f"A {one} takes {show_bytes(advice.needs)}: {measured}, and a fifth as margin.")
+    evidence += _mind(advice)
     lines = _lines(seen, (largest,), "peak")
     steps = []
-    if fits is not None and advice.num_cpus > 1:
-        steps.append(f"Run no more than fit: `@ray.remote(num_cpus={advice.num_cpus:g})` on {advice.name}.")
-    steps.append(f"Or `@ray.remote(memory={advice.memory:_})`, which Ray holds against the memory of each node.")
-    steps += [f"But {text}" for text in advice.warnings if text.startswith("memory= alone")]
-    steps.append("Or start fewer: wait for one with `ray.wait` before the next is started, once so many are under way.")
+    if fits is not None and (advice.num_cpus > 1 or advice.kind == "actor"):
+        by_default = "; by default an actor holds no CPU once it lives" if advice.kind == "actor" else ""
+        steps.append(f"Run no more than fit: `@ray.remote(num_cpus={advice.num_cpus:g})` on {advice.name}{by_default}.")
+    ask = f"@ray.remote(memory={advice.memory:_})"
+    if steps:
+        steps.append(f"Or `{ask}`, which Ray holds against the memory of each node.")
+    else:
+        steps.append(
+            f"Say what a {one} needs, which Ray holds against the memory of each node: `{ask}` on {advice.name}."
+        )
+    if advice.kind == "actor":
+        steps.append("Or start fewer of them, and have each do more.")
+    else:
+        steps.append("Or start fewer: wait for one with `ray.wait` before the next is started, once so many run.")
     if lines:
         steps.append(f"Or make a {one} smaller: at its peak it holds {seen.held(lines[0])}")
-    fitting = f"{fits} fit" if fits != 1 else "one fits"
+    elif not advice.calls:
+        steps.append(f"Or make a {one} smaller: @profile_memory on {advice.name} tells the lines that hold most.")
     return Finding(
         severity="critical" if killed else "warning",
         illness="too_parallel",
@@ -414,12 +508,12 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
         evidence.append(f"{actors} actors of its class grow.")
     evidence += _about_lines(seen, lines)
     left = None
-    if node is not None and is_alive and node.threshold is not None and seen.when - _end(last) < _STILL:
-        free = max(node.threshold - node.used, 0)
+    if node is not None and is_alive and seen.when - _end(last) < _STILL:
+        free = max(node.limit - node.used, 0)
         left = growth.seconds * free / growth.size
         evidence.append(
             f"After {round(free / per_call):,} more such calls, {show_seconds(left)} at the pace so far, the node is "
-            f"above the {show_bytes(node.threshold)} at which Ray kills."
+            f"above the {show_bytes(node.limit)} at which {_killer(node)} kills."
         )
     if killed is not None:
         evidence += _about_kills(seen, killed)
@@ -430,11 +524,15 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
         steps.append(f"See what stays: @profile_memory on {growth.name}, with heap tracing on, tells the line.")
     steps.append(f"{_flamegraph(growth.name, True, ' --view leaks')} shows all that its calls left.")
     steps.append(
-        "Until then start it afresh now and then: `ray.actor.exit_actor()` after so many calls, with "
-        f"`@ray.remote(max_restarts=-1)` on {growth.name}."
+        "Until then have who calls it start it afresh after so many calls: `ray.kill(actor, no_restart=False)`, with "
+        f"`@ray.remote(max_restarts=-1, max_task_retries=-1)` on {growth.name}; what it keeps is lost."
     )
+    severity = "critical" if killed is not None or (left is not None and left < _SOON) else "warning"
+    is_sure = len(growth.calls) >= _SURE or (killed is not None and growth.size > (killed.memory or 0) / 2)
+    if not is_sure or (killed is None and not is_alive and seen.is_past(last.job_id, _end(last))):
+        severity = "info"
     return Finding(
-        severity="critical" if killed is not None or (left is not None and left < _SOON) else "warning",
+        severity=severity,
         illness="leaking_actor",
         title=f"{growth.name} grows with each call: by {show_bytes(growth.size)} over {len(growth.calls)} calls.",
         name=growth.name,
@@ -452,7 +550,7 @@ def head_node(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
     head = next((node for node in seen.nodes if node.is_head), None)
     if head is None:
         return
-    limit = head.threshold or head.total
+    limit = head.limit
     drivers = list(users(head, "driver"))
     own = head.system + sum(process.memory for process in drivers)
     working = sorted(users(head, "task", "actor", "worker"), key=lambda process: -process.memory)
@@ -460,8 +558,9 @@ def head_node(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
     others = [node_id for node_id, cpus in seen.cpus.items() if node_id != head.node_id and cpus > 0]
     is_full, is_own = head.used >= _CROWDED * limit, own >= _OWN * limit
     runs = seen.cpus.get(head.node_id, 0) > 0 and (bool(working) or bool(killed))
-    # With no other node there is nowhere else to run: it is the head's fault only where its own part is what is large.
-    if not runs or not ((is_full or is_own) if others else (is_full and is_own)):
+    # Where there is room for all there is nothing to mend. With no other node there is nowhere else to run: it is the
+    # head's fault only where its own part is what is large.
+    if not runs or not (is_full or killed) or not (is_own or (is_full and others)):
         return
     evidence = [
         f"It uses {_used(head)}.",
@@ -511,14 +610,34 @@ def _names(processes: Iterable[ProcessUsage]) -> str:
 
 
 def _used(node: NodeUsage) -> str:
-    limit = f"; Ray kills above {show_bytes(node.threshold)}" if node.threshold is not None else ""
+    limit = f"; Ray kills above {show_bytes(node.threshold)}" if node.threshold == node.limit else ""
     return f"{show_bytes(node.used)} of {show_bytes(node.total)}{limit}"
+
+
+def _killer(node: NodeUsage) -> str:
+    """Who kills when the node's limit is reached."""
+    return "Ray" if node.threshold == node.limit else "the kernel"
 
 
 def low_memory(seen: Seen, crowded: set[str | None]) -> Iterator[Finding]:
     """Nodes that are about to kill, beside those of which it is told already."""
+    for silent in seen.silent:
+        if silent.reason == KILLED:
+            yield Finding(
+                severity="critical",
+                illness="low_memory",
+                title=f"Node {silent.address} ({silent.node_id[:8]}…) has no memory left, not even to be looked at.",
+                name=None,
+                node_id=silent.node_id,
+                evidence=(f"{silent.reason}: it was above its limit just then.",),
+                next_steps=(
+                    "See on that machine what fills it: `ps aux --sort=-rss | head`, then end what is not needed.",
+                    "Ask again then: `raymemprof doctor --address auto`.",
+                    "Have fewer run there at once: memory=… or more num_cpus in @ray.remote.",
+                ),
+            )
     for node in seen.nodes:
-        limit = node.threshold or node.total
+        limit = node.limit
         if node.used < _LOW * limit or node.node_id in crowded:
             continue
         largest = sorted(users(node), key=lambda process: -process.memory)
@@ -551,10 +670,14 @@ def low_memory(seen: Seen, crowded: set[str | None]) -> Iterator[Finding]:
 def idle_workers(seen: Seen) -> Iterator[Finding]:
     """Workers that run nothing and keep memory, which Ray leaves to them: it keeps one for each CPU."""
     for node in seen.nodes:
+        every = sorted(process.memory for process in node.processes if process.role == "idle worker")
         idle = [process for process in node.processes if process.role == "idle worker" and process.memory > _PLAIN]
         kept = sum(process.memory - _PLAIN for process in idle)
         most = max(idle, key=lambda process: process.memory, default=None)
-        if most is None or (most.memory - _PLAIN < _KEPT and kept < max(_KEPT, _PART * node.total)):
+        # What most of them have alike is what they have imported.
+        plain = max(_PLAIN, every[len(every) // 2]) if len(every) >= _MOST_OF_THEM else _PLAIN
+        left_over = max(node.limit - node.used, 0)
+        if most is None or (most.memory - plain < _KEPT and kept < max(_KEPT, _PART * left_over)):
             continue
         left = _left_by(seen, most)
         lines = _lines(seen, (left,), "leaks")
@@ -599,7 +722,8 @@ def _left_by(seen: Seen, idle: ProcessUsage) -> Call | None:
 def object_stores(seen: Seen) -> Iterator[Finding]:
     """Object stores that are full, or have written objects to disk."""
     for node in seen.nodes:
-        used, capacity, spilled = node.object_store_used, node.object_store_capacity, node.spilled or 0
+        # Not what is used: copies of other nodes' objects fill a store too, and are dropped when it needs the room.
+        used, capacity, spilled = node.object_store_primary, node.object_store_capacity, node.spilled or 0
         if used is None or not capacity or not (used >= _SPILLS * capacity or spilled):
             continue
         is_full = used >= _SPILLS * capacity
@@ -664,8 +788,8 @@ def _pair(found: Heap) -> tuple[Line, ...] | None:
     return pair if alike else None
 
 
-def _lines(seen: Seen, calls: Iterable[Call | None], view: str) -> tuple[Line, ...]:
-    """Return the lines that held most, of the first call that can be read."""
+def _lines(seen: Seen, calls: Iterable[Call | Path | None], view: str) -> tuple[Line, ...]:
+    """Return the lines that held most, of the first call, or whole capture, that can be read."""
     for call in calls:
         found = seen.heaps.of(call)
         if found is not None:

@@ -170,7 +170,8 @@ def _keyboard() -> Iterator[Callable[[], list[str]]]:
     after = termios.tcgetattr(descriptor)
     after[3] &= ~(termios.ICANON | termios.ECHO)
     after[6][termios.VMIN], after[6][termios.VTIME] = 0, 0
-    after[6][termios.VSUSP] = os.fpathconf(descriptor, "PC_VDISABLE").to_bytes(1, "big")  # Ctrl-Z would leave it so
+    for character in (termios.VSUSP, termios.VQUIT):  # Ctrl-Z and Ctrl-\ would leave it so
+        after[6][character] = os.fpathconf(descriptor, "PC_VDISABLE").to_bytes(1, "big")
     handlers = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def keys() -> list[str]:
@@ -355,8 +356,7 @@ def _node_lines(view: _View, usage: Usage, width: int, most: int) -> Iterator[Te
         sorted(usage.nodes, key=lambda node: (-_fill(node), node.node_id)) if len(usage.nodes) > most else usage.nodes
     )
     for node in nodes[: most if len(nodes) <= most else most - 1]:
-        limit = node.total if node.threshold is None else min(node.threshold, node.total)
-        part = node.used / limit if limit else 0.0
+        part = _fill(node)
         line = Text(f"{node.address} {node.node_id[:6]} {'head' if node.is_head else '    '} ")
         line.append(f"[{_bar(part, 2 * _BAR, view.ascii_only)}]", style=_colour(part))
         line.append(f" {show_bytes(node.used)} of {show_bytes(node.total)} ")
@@ -374,7 +374,7 @@ def _node_lines(view: _View, usage: Usage, width: int, most: int) -> Iterator[Te
 
 
 def _fill(node: NodeUsage) -> float:
-    return node.used / (node.threshold or node.total)
+    return node.used / node.limit if node.limit else 0.0
 
 
 def _colour(part: float) -> str:
@@ -402,7 +402,7 @@ class _Column:
 
 def _columns(view: _View, usage: Usage, width: int) -> list[_Column]:
     """The columns that fit; the name has what they leave."""
-    limits = {node.node_id: min(node.threshold or node.total, node.total) for node in usage.nodes}
+    limits = {node.node_id: node.limit for node in usage.nodes}
     node_width = max((len(f"{node.address} {node.node_id[:6]}") for node in usage.nodes), default=0)
     several = len(usage.nodes) > 1
     columns = [

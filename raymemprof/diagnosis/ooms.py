@@ -5,27 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import cluster, ray_runtime
 from ..cluster import MissingNode
 from ..reading.catalog import Call, Evidence, Filters, Place, folders_of, list_calls, place_here
-from ..reading.deaths import Death
+from ..reading.deaths import Death, cgroup_oom_kills, fits
+from ..reading.messages import Process
 from ..rows import Rows, show_bytes, show_seconds
+from .retries import OomRetry, oom_retries
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Kill", "Kills", "Retry", "ooms"]
 
 _MANY = 3
 """Kills of one task from which on it is called out as retried again and again."""
-_PAUSE_VARIABLE = "RAY_task_oom_retry_delay_base_ms"
 _SECONDS = 2.0
 """How long Ray may take to say which tasks were killed."""
-_FIRST_PAUSE = 1.0
-_LATE = timedelta(seconds=60)
-"""How far apart the raylet's and the kernel's word of one death may be."""
-_LONGEST_PAUSE = 60.0
-"""Seconds that Ray waits before it retries a task killed for memory, doubled each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,9 @@ class Kill:
         pid: the process.
         memory: what it used when it was killed, in bytes, as Ray or the kernel printed it.
         cause: "ray_memory_monitor" or "kernel_oom".
-        call: the profiled call that ran in it, if there is one; `raymemprof.heap(kill.call)` is what it held.
+        call: the profiled call that ran in it, or ran last in an actor that was idle, if there is one.
+            `raymemprof.heap(kill.call)` is what it held, `raymemprof.heap(kill.call.capture)` what the whole actor did.
+        top_processes: what used most memory on the node then, by pid, memory and command, as Ray printed it.
     """
 
     when: datetime
@@ -57,32 +58,35 @@ class Kill:
     memory: int | None
     cause: str
     call: Call | None
+    top_processes: tuple[Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A task that is killed for memory again and again while its job seems to hang.
+    """A task that is killed for memory again and again while its job seems to hang: Ray retries it without end.
 
     Attributes:
         name: the task's name.
-        task_id: the task, where profiled calls say it.
+        task_id: the task.
         kills: how often it was killed so far.
-        since: when first.
-        pause: seconds that Ray waits after the latest kill before it runs the task again.
+        since: when first, UTC.
+        pause: seconds that Ray waits after the latest kill before it runs the task again; None until its owner says so.
+        is_over: whether its session or its owner has ended, so that it is not retried any more.
     """
 
     name: str | None
-    task_id: str | None
+    task_id: str
     kills: int
     since: datetime
-    pause: float
+    pause: float | None
+    is_over: bool = False
 
     def __str__(self) -> str:
-        which = "" if self.task_id else " (all tasks of this name)"
-        return (
-            f"{self.name}{which} was killed for memory {self.kills} times since {self.since:%H:%M:%S} UTC, and "
-            f"Ray retries it, without end unless RAY_task_oom_retries is set; next after {show_seconds(self.pause)}."
-        )
+        what = f"{self.name or self.task_id} was killed for memory {self.kills} times since {self.since:%H:%M:%S} UTC"
+        if self.is_over:
+            return f"{what}, and Ray retried it each time, until its job ended; RAY_task_oom_retries sets a limit."
+        after = f"; next after {show_seconds(self.pause)}" if self.pause is not None else ""
+        return f"{what}, and Ray retries it without end, as RAY_task_oom_retries is not set{after}."
 
 
 class Kills(Rows[Kill]):
@@ -105,19 +109,31 @@ class Kills(Rows[Kill]):
 
     expendable: ClassVar[tuple[str, ...]] = ("node", "actor", "task", "attempt")
 
-    def __init__(self, rows: Iterable[Kill], caption: str = "", missing: Iterable[MissingNode] = ()) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Kill],
+        caption: str = "",
+        missing: Iterable[MissingNode] = (),
+        retries: Iterable[Retry] = (),
+        uncounted: Iterable[str] = (),
+    ) -> None:
         super().__init__(rows, caption, missing)
-        self.retries = _retries(self._rows)
+        self.retries = tuple(retries)
+        """The tasks that are killed and retried without end, each a `Retry`."""
+        self._uncounted = tuple(uncounted)
+
+    def _with(self, rows: list[Kill]) -> Self:
+        return type(self)(rows, self._caption, self.missing, self.retries, self._uncounted)
 
     def _notes(self) -> list[str]:
-        return [*map(str, self.retries), *super()._notes()]
+        return [*map(str, self.retries), *self._uncounted, *super()._notes()]
 
 
 def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
     """Return every process that was killed for memory, by Ray's memory monitor or by the kernel, oldest first.
 
     Read from the raylet's and the kernel's log of each node, with the profiled calls that were killed; no dashboard is
-    needed. `Kills.retries` names the tasks that are killed again and again.
+    needed. `Kills.retries` names the tasks that Ray retries without end, by the logs of those who own them.
 
     Args:
         source: a session's log directory; None for all nodes of the cluster that this process is connected to, else the
@@ -136,18 +152,41 @@ def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
     """
     if source is None and cluster.is_connected():
         living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
-        answers = cluster.on_each_node(_kills_there, living)
-        everywhere = [kill for kills in answers.by_node.values() for kill in kills]
-        # Nodes that share a folder tell the same, and the one it happened on tells of the call.
-        told = {(kill.pid, kill.when): kill for kill in sorted(everywhere, key=lambda kill: kill.call is not None)}
-        found, missing = _with_tasks(list(told.values())), answers.missing
+        answers = cluster.on_each_node(_told_there, living)
+        told, missing = list(answers.by_node.values()), answers.missing
         caption = f"on {len(answers.by_node)} node{'s' * (len(answers.by_node) != 1)}"
     else:
         folders = folders_of(source, only_recorded=False)
-        found, missing = _kills(Place(source, tuple(folders))), ()
+        told, missing = [_told(Place(source, tuple(folders)))], ()
         caption = "in " + ", ".join(map(str, folders)) if folders else ""
+    found = _with_tasks(_once(kill for one in told for kill in one.kills))
     found.sort(key=lambda kill: kill.when)
-    return Kills(found, caption, missing)
+    owners = [retry for one in told for retry in one.retries]
+    finished = frozenset(task_id for one in told for task_id in one.finished)
+    uncounted = [one.uncounted for one in told if one.uncounted]
+    return Kills(found, caption, missing, _endless(owners, found, finished), dict.fromkeys(uncounted))
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a node tells."""
+
+    kills: list[Kill]
+    retries: list[OomRetry]
+    finished: frozenset[str]
+    """The profiled tasks that finished in a later attempt."""
+    uncounted: str | None
+    """A sentence on the kills that the kernel only counted."""
+
+
+def _once(kills: Iterable[Kill]) -> list[Kill]:
+    """Nodes that share a folder tell the same, and the one it happened on tells of the call."""
+    found: dict[object, Kill] = {}
+    for kill in kills:
+        key = (kill.node_id, kill.pid, kill.worker_id or kill.when)
+        if key not in found or kill.call is not None:
+            found[key] = kill
+    return list(found.values())
 
 
 def _with_tasks(kills: list[Kill]) -> list[Kill]:
@@ -163,69 +202,108 @@ def _with_tasks(kills: list[Kill]) -> list[Kill]:
     ]
 
 
-def _kills_there(living: frozenset[str]) -> list[Kill]:
-    return _kills(place_here(living))
+def _told_there(living: frozenset[str]) -> _Told:
+    return _told(place_here(living), is_running=True)
 
 
-def _kills(place: Place) -> list[Kill]:
-    found: list[Kill] = []
+def _told(place: Place, *, is_running: bool | None = None) -> _Told:
+    kills: list[Kill] = []
+    finished: set[str] = set()
+    kernel: dict[int, Death] = {}
     for folder in place.folders:
         evidence = Evidence(folder)
-        recorded = _by_process(list_calls(replace(place, folders=(folder,)), Filters())[0])
-        for death in evidence.raylet.values():
-            call = recorded.get((death.pid, death.worker_id))
-            if death.cause == "ray_memory_monitor":
-                found.append(_kill(death, call, place.node_id))
-            elif call is None:  # nobody profiled it: the kernel's word alone counts
-                word = (evidence.kernel or {}).get(death.pid)
-                if word is not None and abs(word.when - death.when) < _LATE:
-                    found.append(_kill(word, None, place.node_id))
-        for call in recorded.values():
-            cause, _, word = evidence.of_call(call)
-            if cause == "kernel_oom" and word is not None:
-                found.append(_kill(word, call, place.node_id))
+        calls = list_calls(replace(place, folders=(folder,)), Filters()).calls
+        kills += _kills(evidence, calls, place.node_id)
+        finished.update(call.task_id for call in calls if call.task_id and call.attempt and call.status == "finished")
+        kernel = kernel or evidence.kernel or {}
+    return _Told(
+        kills=kills,
+        retries=oom_retries(place.folders, is_running=is_running),
+        finished=frozenset(finished),
+        uncounted=_uncounted(place, len(kernel)),
+    )
+
+
+def _uncounted(place: Place, named: int) -> str | None:
+    """Say it where the kernel counts more kills than its log names; the counter is of this node, not of a folder."""
+    counted = cgroup_oom_kills() if place.source is None else None
+    if counted is None or counted <= named:
+        return None
+    where = f"on node {place.node_id[:8]}…" if place.node_id else "here"
+    return (
+        f"The kernel has killed {counted} processes in the container {where} since it began, and its log names {named} "
+        f"of them: those that are not in this table cannot be named."
+    )
+
+
+def _kills(evidence: Evidence, calls: list[Call], node_id: str | None) -> list[Kill]:
+    found: list[Kill] = []
+    recorded = _by_process(call for call in calls if call.status in ("killed", "running"))
+    idle = _by_process(call for call in calls if call.actor_id is not None)
+    kernel = evidence.kernel or {}
+    for death in evidence.raylet.values():
+        if death.cause == "ray_memory_monitor":
+            process = death.pid, death.worker_id
+            found.append(_kill(death, recorded.get(process) or idle.get(process), node_id))
+        elif death.pid in kernel and (death.pid, death.worker_id) not in recorded:  # nobody profiled it
+            word = kernel[death.pid]
+            if fits(word, death.when, death):
+                found.append(_kill(word._replace(worker_id=death.worker_id, node_id=death.node_id), None, node_id))
+    for call in recorded.values():
+        cause, _, said = evidence.of_call(call)
+        if cause == "kernel_oom" and said is not None:
+            found.append(_kill(said, call, node_id))
     return found
 
 
-def _by_process(recorded: list[Call]) -> dict[tuple[int, str | None], Call]:
-    """The call that ran in each process that was killed: the last to begin, the innermost of those within another."""
-    return {(call.pid, call.worker_id): call for call in recorded if call.status in ("killed", "running")}
+def _by_process(recorded: Iterable[Call]) -> dict[tuple[int, str | None], Call]:
+    """The call of each process that was the last to begin, the innermost of those within another."""
+    return {(call.pid, call.worker_id): call for call in recorded}
 
 
 def _kill(death: Death, call: Call | None, node_id: str | None) -> Kill:
-    message = death.message
     return Kill(
         when=death.when,
-        node_id=(message.node_id if message else None) or (call.node_id if call else node_id),
+        node_id=death.node_id or (call.node_id if call else node_id),
         name=call.name if call else death.name,
-        task_id=call.task_id if call else None,
-        attempt=call.attempt if call else None,
+        task_id=call.task_id if call and call.duration is None else None,
+        attempt=call.attempt if call and call.duration is None else None,
         actor_id=death.actor_id or (call.actor_id if call else None),
         worker_id=death.worker_id or (call.worker_id if call else None),
         pid=death.pid,
         memory=death.memory,
         cause=death.cause,
         call=call,
+        top_processes=death.top_processes,
     )
 
 
-def _retries(kills: list[Kill]) -> tuple[Retry, ...]:
-    groups: dict[Any, list[Kill]] = {}
+def _endless(owners: list[OomRetry], kills: list[Kill], finished: frozenset[str]) -> list[Retry]:
+    """The tasks that their owners retry without end, and that have not ended since."""
+    by_task: dict[str, list[Kill]] = {}
     for kill in kills:
-        if kill.actor_id is None and (kill.task_id or kill.name):
-            groups.setdefault(kill.task_id or kill.name, []).append(kill)
-    try:
-        base = float(os.environ.get(_PAUSE_VARIABLE) or "") / 1e3
-    except ValueError:
-        base = _FIRST_PAUSE
-    return tuple(
-        Retry(
-            name=group[0].name,
-            task_id=group[0].task_id,
-            kills=len(group),
-            since=group[0].when,
-            pause=min(base * 2.0 ** min(len(group) - 1, 64), _LONGEST_PAUSE),
+        if kill.task_id is not None:
+            by_task.setdefault(kill.task_id, []).append(kill)
+    found: dict[str, Retry] = {}
+    for owner in owners:
+        listed = by_task.get(owner.task_id, [])
+        count = max(owner.kills, len(listed))  # the owner hears of a kill a second later
+        if owner.left is not None or count < _MANY or owner.task_id in finished or _has_finished(owner):
+            continue
+        if owner.is_over and not any(kill.call for kill in listed):
+            continue  # it may have finished at last, and nobody is left who knows
+        retry = Retry(
+            name=owner.name or (listed[0].name if listed else None),
+            task_id=owner.task_id,
+            kills=count,
+            since=listed[0].when if listed else owner.since,
+            pause=owner.pause if count == owner.kills else None,
+            is_over=owner.is_over,
         )
-        for group in groups.values()
-        if len(group) >= _MANY
-    )
+        if owner.task_id not in found or not retry.is_over:  # only where its owner runs can be seen that it does
+            found[owner.task_id] = retry
+    return list(found.values())
+
+
+def _has_finished(owner: OomRetry) -> bool:
+    return any(attempt.state == "FINISHED" for attempt in ray_runtime.attempts(owner.task_id, _SECONDS) or ())

@@ -312,9 +312,12 @@ def _key() -> str:
 
 
 def _bar(node: NodeUsage) -> str:
-    """Draw what a node's memory is used for, with the mark above which Ray kills."""
+    """Draw what a node's memory is used for, with the mark above which processes are killed."""
     name = f"{node.address} ({node.node_id[:8]}…){', the head' if node.is_head else ''}"
-    kills = f"Ray kills above {show_bytes(node.threshold)}" if node.threshold is not None else "Ray never kills"
+    if node.threshold is None:
+        kills = "Ray never kills"
+    else:
+        kills = f"{'Ray' if node.threshold == node.limit else 'the kernel'} kills above {show_bytes(node.limit)}"
     told = f"{show_bytes(node.used)} of {show_bytes(node.total)} used; {kills}"
     scale = _WIDTH / max(node.total, node.explained, 1)
     x, shapes = 0.0, []
@@ -326,7 +329,7 @@ def _bar(node: NodeUsage) -> str:
         )
         x += width
     if node.threshold is not None:
-        at = node.threshold * scale
+        at = node.limit * scale
         side = "end" if at > _WIDTH / 2 else "start"
         shapes.append(
             f'<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="38" style="stroke:var(--critical);stroke-width:2.5"/>'

@@ -11,23 +11,31 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from .. import cluster
+from .. import cluster, ray_runtime
 from ..cluster import MissingNode
 from ..errors import CaptureError
 from ..reading import catalog
 from ..reading.catalog import Call, Calls, folders_of
 from ..reading.heap import Heap, Line, heap
 from ..rows import show_bytes
-from .advise import Advice, Advices, advise
+from .advise import Advice, Advices, advise_of
 from .ooms import Kill, Kills, ooms
 from .processes import USERS
-from .retries import OomRetry, oom_retries, oom_retries_here
 from .usage import NodeUsage, ProcessUsage, Usage, usage
 
-__all__ = ["Group", "Heaps", "Seen", "actor_class", "is_ours", "look_around", "process_of", "users"]
+__all__ = ["Group", "Heaps", "Seen", "actor_class", "crowd_then", "is_ours", "look_around", "process_of", "users"]
 
+_AFTERWARDS = timedelta(hours=1)
+"""How long what happened in a job that is over is what the doctor was asked about, most likely."""
+_LONG_AGO = timedelta(days=1)
+"""After so long without another kill the cluster has become well, whatever it was."""
+_AT_ONCE = timedelta(seconds=2)
 _OURS = "raymemprof."
 """How the names of the tasks begin that ask nodes for us."""
+_NOBODY = "a worker"
+"""Stands for the name of what was killed where nobody said what ran in it."""
+_JOB = 8
+"""Characters of a job's id, which the ids of its tasks and actors end with."""
 _MOST_HEAPS = 12
 """Captures that are read: each takes up to seconds, and who asks the doctor waits."""
 
@@ -63,6 +71,11 @@ class Group:
     kills: tuple[Kill, ...]
 
     @property
+    def is_named(self) -> bool:
+        """Whether it is known what ran in them."""
+        return self.name != _NOBODY
+
+    @property
     def last(self) -> Kill:
         """The latest kill."""
         return self.kills[-1]
@@ -76,6 +89,13 @@ class Group:
     def calls(self) -> tuple[Call, ...]:
         """The profiled calls that were killed, the largest first."""
         return tuple(sorted((kill.call for kill in self.kills if kill.call), key=lambda call: -call.peak_memory))
+
+    @property
+    def holders(self) -> tuple[Call | Path, ...]:
+        """What held the memory when they were killed: a call, of an actor its whole life."""
+        if not self.is_actor:
+            return self.calls
+        return tuple(call.capture for call in self.calls if call.capture is not None)
 
     @property
     def memory(self) -> int | None:
@@ -93,16 +113,22 @@ class Seen:
     calls: Calls
     usage: Usage | None
     advice: Advices
-    retries: tuple[OomRetry, ...]
     missing: tuple[MissingNode, ...]
     cpus: Mapping[str, float]
-    """By node id."""
+    """By node id, of those that are alive."""
+    jobs: frozenset[str] | None = None
+    """Those whose drivers have not ended; None where that is not known."""
     heaps: Heaps = field(default_factory=Heaps)
 
     @property
     def nodes(self) -> tuple[NodeUsage, ...]:
         """The nodes of which it is known what their memory is used for."""
         return tuple(self.usage.nodes) if self.usage is not None else ()
+
+    @property
+    def silent(self) -> tuple[MissingNode, ...]:
+        """The nodes that are alive and did not answer: what ails them is not known."""
+        return tuple(node for node in self.missing if node.node_id in self.cpus)
 
     def node(self, node_id: str | None) -> NodeUsage | None:
         """Return what is known of a node."""
@@ -128,12 +154,34 @@ class Seen:
         place = f"{line.file}:{line.line} in {line.function}" + (f": `{code}`" if code else "")
         return f"{show_bytes(line.bytes)} allocated at {place}"
 
-    def groups(self) -> list[Group]:
-        """Return the kills by whom they hit, without the tasks that asked nodes for us."""
+    def moment(self, when: datetime) -> str:
+        """Write when something happened: the time, and where it was not today, the date."""
+        return f"{when:%H:%M:%S} UTC" if when.date() == self.when.date() else f"{when:%H:%M:%S} UTC on {when:%Y-%m-%d}"
+
+    def is_past(self, job_id: str | None, when: datetime, name: str | None = None) -> bool:
+        """Whether what happened in a job is history: it does not ail the cluster any more.
+
+        A job that is over is looked into for an hour, or until what it ran has run to its end in a later one. What is
+        older than a day is past in any case. Of a folder all counts: it is what was asked about.
+        """
+        if self.usage is None:
+            return False
+        if self.when - when > _LONG_AGO:
+            return True
+        if self.jobs is None or job_id is None or job_id in self.jobs:
+            return False
+        return self.when - when > _AFTERWARDS or any(
+            call.status == "finished" and call.started_at > when and call.job_id != job_id
+            for call in self.calls
+            if name is not None and call.name == name
+        )
+
+    def groups(self, past: bool = False) -> list[Group]:
+        """Return the kills by whom they hit, without the tasks that asked nodes for us: the late ones, or the past."""
         found: dict[tuple[str, bool], list[Kill]] = {}
         for kill in self.kills:
-            name, is_actor = kill.name or "a worker", kill.actor_id is not None
-            if not is_ours(kill.name):
+            name, is_actor = kill.name or _NOBODY, kill.actor_id is not None
+            if not is_ours(kill.name) and self.is_past(_job(kill), kill.when, kill.name) is past:
                 found.setdefault((actor_class(name) if is_actor else name, is_actor), []).append(kill)
         return [Group(name, is_actor, tuple(kills)) for (name, is_actor), kills in found.items()]
 
@@ -141,6 +189,28 @@ class Seen:
         """Return what a function, or an actor class, needs."""
         kinds = ("actor",) if is_actor else ("task", "block")
         return next((advice for advice in self.advice if advice.name == name and advice.kind in kinds), None)
+
+    def crowd(self, name: str, is_actor: bool, node_id: str | None) -> dict[tuple[str, int], int]:
+        """Return the sizes of the processes that run a function, or actors of a class, on a node now."""
+        node, roles = self.node(node_id), ("actor",) if is_actor else ("task", "worker")
+        if node is None:
+            return {}
+        return {
+            (node.node_id, process.pid): process.memory
+            for process in users(node, *roles)
+            if _runs(process.name, name, is_actor)
+        }
+
+    def together(self, group: Group) -> int:
+        """Return the most memory that those of whom one was killed are known to have had at one time on a node."""
+        sizes = [group.memory or 0]
+        for kill in group.kills:
+            sizes.append(sum(crowd_then(kill, group.name, group.is_actor).values()))
+            # Newer versions of Ray kill several at once, and say so in one second.
+            same = (other for other in group.kills if abs(other.when - kill.when) < _AT_ONCE)
+            sizes.append(sum(other.memory or 0 for other in same if other.node_id == kill.node_id))
+        sizes += [sum(self.crowd(group.name, group.is_actor, node_id).values()) for node_id in group.nodes]
+        return max(sizes)
 
     def at_once(self, name: str, is_actor: bool, node_id: str, until: datetime) -> int:
         """Return how many calls of a function, or actors of a class, there were at most at one time on a node."""
@@ -199,15 +269,8 @@ def look_around(source: str | os.PathLike[str] | None) -> Seen:
             source = folders[0]
     kills, calls = ooms(source), catalog.calls(source)
     now = usage() if is_connected else None
-    advice = advise(calls)
+    advice = advise_of(calls, now)
     missing = {node.node_id: node for node in (*kills.missing, *calls.missing, *(now.missing if now else ()))}
-    retries: list[OomRetry] = []
-    if kills and is_connected:
-        answers = cluster.on_each_node(oom_retries_here)
-        told = [retry for found in answers.by_node.values() for retry in found]
-        retries = list({retry.task_id: retry for retry in told}.values())  # nodes may share a folder
-    elif kills:
-        retries = oom_retries(folders)
     cpus = {}
     if is_connected:
         cpus = {
@@ -220,10 +283,32 @@ def look_around(source: str | os.PathLike[str] | None) -> Seen:
         calls=calls,
         usage=now,
         advice=advice,
-        retries=tuple(retries),
         missing=tuple(missing.values()),
         cpus=cpus,
+        jobs=ray_runtime.living_jobs() if is_connected else None,
     )
+
+
+def crowd_then(kill: Kill, name: str, is_actor: bool) -> dict[tuple[str, int], int]:
+    """Return the same as `Seen.crowd` for when one was killed, as far as Ray printed it."""
+    return {
+        (kill.node_id or "", process.pid): process.memory
+        for process in kill.top_processes
+        if process.command.startswith("ray::") and _runs(process.command[len("ray::") :].strip(), name, is_actor)
+    }
+
+
+def _runs(title: str | None, name: str, is_actor: bool) -> bool:
+    """Whether a process's name is that of a function, or of an actor's class; those within functions are longer."""
+    called = actor_class(title or "") if is_actor else title or ""
+    return called.rpartition(".")[2] == name.rpartition(".")[2]
+
+
+def _job(kill: Kill) -> str | None:
+    if kill.call is not None and kill.call.job_id is not None:
+        return kill.call.job_id
+    one = kill.task_id or kill.actor_id
+    return one[-_JOB:] if one else None
 
 
 def is_ours(name: str | None) -> bool:

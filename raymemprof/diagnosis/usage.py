@@ -100,6 +100,8 @@ class NodeUsage:
         threshold: above so many bytes in use Ray's memory monitor kills, as the raylet itself says where its log is
             there; None where it never does.
         object_store_used: bytes of the objects in the object store; None where Ray did not say.
+        object_store_primary: those of them that it must keep, or spill: the rest are copies of other nodes' objects,
+            which it drops when it needs the room; None where Ray did not say.
         object_store_capacity: how many it takes before it spills.
         object_store_held: bytes of memory that the object store occupies, objects that were freed included: it keeps
             what it has once used; None where the system does not say.
@@ -115,10 +117,16 @@ class NodeUsage:
     available: int
     threshold: int | None
     object_store_used: int | None
+    object_store_primary: int | None
     object_store_capacity: int | None
     object_store_held: int | None
     spilled: int | None
     processes: Processes
+
+    @property
+    def limit(self) -> int:
+        """Bytes in use above which processes are killed: by Ray, or where a container's limit is lower, the kernel."""
+        return self.total if self.threshold is None else min(self.threshold, self.total)
 
     @property
     def object_store(self) -> int:
@@ -150,7 +158,7 @@ class NodeUsage:
         """Return all of it by name."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         found["processes"] = list(self.processes)
-        for name in ("workers", "system", "explained", "unexplained"):
+        for name in ("limit", "workers", "system", "explained", "unexplained"):
             found[name] = getattr(self, name)
         return found
 
@@ -285,6 +293,7 @@ def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
         available=memory.available,
         threshold=_threshold(raylet, memory.total),
         object_store_used=stats.object_store_used,
+        object_store_primary=stats.object_store_primary,
         object_store_capacity=stats.object_store_capacity,
         object_store_held=_held(raylet.pid),
         spilled=stats.spilled,

@@ -12,7 +12,7 @@ import bisect
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -39,10 +39,10 @@ __all__ = [
     "Place",
     "Request",
     "Row",
+    "RowSum",
     "Snapshot",
     "Sum",
-    "add_answers",
-    "add_rows",
+    "Total",
     "answer",
 ]
 
@@ -50,6 +50,10 @@ Frame = tuple[str, str, int]
 """Function, file, line."""
 Stack = tuple[Frame, ...]
 """Innermost frame first, as memray has them."""
+SMALLER: Stack = (("(places that hold less)", "", 0),)
+"""Stands for the places in the code that are too many to tell one by one."""
+_MOST_ROWS = 50_000
+"""Places in the code that a sum tells one by one: some 30 MB of memory."""
 Place = tuple[int, int]
 """A call's slot and turn in its capture."""
 
@@ -64,6 +68,8 @@ class Request:
     """Those of them whose end the capture must hold; what it cuts off is left out of the sum."""
     views: tuple[str, ...] = ("peak",)
     """Of "peak", "leaks" and "temporary"; a temporal report is of the first."""
+    with_snapshots: bool = False
+    """Whether the process's memory over time is wanted: reports of a single capture show it."""
     temporal: bool = False
     window: tuple[float, float] | None = None
     """Seconds since the epoch between which a temporal report's allocations were made; memray has them to 10 ms."""
@@ -147,62 +153,101 @@ class Answer:
 
     sum: Sum | None
     failures: tuple[Failure, ...] = ()
+    left: tuple[Request, ...] = ()
+    """What was not read for want of memory, and may be where nothing else is held."""
 
 
-def add_answers(answers: Sequence[Answer]) -> Answer:
-    """Return several answers as one."""
-    return Answer(
-        sum=add([answer.sum for answer in answers if answer.sum is not None]),
-        failures=tuple(failure for answer in answers for failure in answer.failures),
-    )
+class RowSum:
+    """Rows summed by place in the code as they come; of very many places the smallest are summed into one."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._found: dict[tuple[Stack, int], list[int]] = {}
+        self._frames: dict[Frame, Frame] = {}
+        """Each frame once: it is in many stacks."""
+        self.add(rows)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take rows into the sum."""
+        for row in rows:
+            total = self._found.get((row.stack, row.allocator))
+            if total is None:
+                stack = tuple([self._frames.setdefault(frame, frame) for frame in row.stack])
+                self._found[stack, row.allocator] = [row.bytes, row.allocations]
+            else:
+                total[0] += row.bytes
+                total[1] += row.allocations
+        if len(self._found) > 2 * _MOST_ROWS:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Keep the largest."""
+        ranked = sorted(self._found.items(), key=lambda item: item[1][0], reverse=True)
+        self._found, self._frames = {}, {}
+        self.add(Row(stack, allocator, size, count) for (stack, allocator), (size, count) in ranked[:_MOST_ROWS])
+        self.add(Row(SMALLER, allocator, size, count) for (_, allocator), (size, count) in ranked[_MOST_ROWS:])
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return one row for each place."""
+        return tuple(Row(stack, allocator, size, count) for (stack, allocator), (size, count) in self._found.items())
 
 
-def add(sums: Sequence[Sum]) -> Sum | None:
-    """Return the sum of sums; None of none."""
-    if len(sums) < 2:
-        return sums[0] if sums else None
-    first = sums[0]
-    return Sum(
-        figures=tuple(figures for one in sums for figures in one.figures),
-        rows={view: add_rows(row for one in sums for row in one.rows[view]) for view in first.rows},
-        pid=first.pid,
-        native=any(one.native for one in sums),
-        python_allocators=first.python_allocators,
-        allocator=first.allocator,
-        started_at=min(one.started_at for one in sums),
-        ended_at=max(one.ended_at for one in sums),
-        command=first.command,
-        foreign=first.foreign,
-    )
+class Total:
+    """A sum of answers that are added as they come, and not kept."""
 
+    def __init__(self) -> None:
+        self._sum: Sum | None = None
+        self._figures: list[Figures] = []
+        self._rows: dict[str, RowSum] = {}
+        self._failures: list[Failure] = []
 
-def add_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Return one row for each place in the code."""
-    merged: dict[tuple[Stack, int], list[int]] = {}
-    for row in rows:
-        total = merged.get((row.stack, row.allocator))
-        if total is None:
-            merged[row.stack, row.allocator] = [row.bytes, row.allocations]
-        else:
-            total[0] += row.bytes
-            total[1] += row.allocations
-    return tuple(Row(stack, allocator, size, count) for (stack, allocator), (size, count) in merged.items())
+    def add(self, answer: Answer) -> None:
+        """Take an answer into the sum."""
+        self._failures += answer.failures
+        new, before = answer.sum, self._sum
+        if new is None:
+            return
+        self._figures += new.figures
+        for view, rows in new.rows.items():
+            self._rows.setdefault(view, RowSum()).add(rows)
+        if before is None:
+            self._sum = replace(new, figures=(), rows={})
+            return
+        self._sum = replace(
+            before,
+            native=before.native or new.native,
+            started_at=min(before.started_at, new.started_at),
+            ended_at=max(before.ended_at, new.ended_at),
+            snapshots=(),
+            temporal_rows=(),
+            high_water_marks=None,
+        )
+
+    def answer(self) -> Answer:
+        """Return what was added, as one answer."""
+        failures = tuple(self._failures)
+        if self._sum is None:
+            return Answer(None, failures)
+        rows = {view: rows.rows() for view, rows in self._rows.items()}
+        return Answer(replace(self._sum, figures=tuple(self._figures), rows=rows), failures)
 
 
 def answer(requests: Sequence[Request], memory_limit: int) -> Answer:
-    """Read captures one after the other, and sum them up."""
-    sums: list[Sum] = []
-    failures = []
-    for request in requests:
+    """Read captures one after the other, and sum them up; where memory runs out, as far as it goes."""
+    total = Total()
+    for number, request in enumerate(requests):
         try:
-            sums.append(analyse(request))
+            found = Answer(analyse(request))
         except MemoryError:
+            if number:  # it may be the others' sum that fills it
+                return replace(total.answer(), left=tuple(requests[number:]))
             most = f"{memory_limit / 2**20:,.0f} MiB"
-            failures.append(Failure(request.path, f"it cannot be read: reading it takes more than {most} of memory."))
+            reason = f"it cannot be read: reading it takes more than {most} of memory."
+            found = Answer(None, (Failure(request.path, reason),))
         except Exception as error:
             reason = (str(error) or type(error).__name__).rstrip(".")
-            failures.append(Failure(request.path, f"it cannot be read: {reason}."))
-    return Answer(add(sums), tuple(failures))
+            found = Answer(None, (Failure(request.path, f"it cannot be read: {reason}."),))
+        total.add(found)
+    return total.answer()
 
 
 def analyse(request: Request) -> Sum:
@@ -212,7 +257,9 @@ def analyse(request: Request) -> Sum:
     with contextlib.closing(memray.FileReader(request.path)) as reader:
         meta = reader.metadata
         native = meta.has_native_traces
-        snapshots = tuple(Snapshot(s.time, s.rss, s.heap) for s in reader.get_memory_snapshots())
+        snapshots: tuple[Snapshot, ...] = ()
+        if request.with_snapshots:
+            snapshots = tuple(Snapshot(s.time, s.rss, s.heap) for s in reader.get_memory_snapshots())
         foreign = not _is_ours(Path(request.path), reader)
         ledger = None if foreign else _Ledger(request, native)
         if ledger is not None:
@@ -326,7 +373,7 @@ class _Account:
 
     A place is a list: bytes and allocations now, the same at the peak numbered last, bytes and allocations that were
     temporary. What is numbered lower than the latest peak has not changed since, so what it has now it had then too.
-    A new peak is numbered when it is over, which a removal shows.
+    A new peak is numbered when it is over, which a removal shows. What is added is added in `_Ledger.follow`.
     """
 
     __slots__ = ("_places", "allocations", "closed", "current", "peak", "peak_id")
@@ -344,15 +391,6 @@ class _Account:
         if place is None:
             place = self._places[key] = [0, 0, 0, 0, self.peak_id, 0, 0]
         return place
-
-    def add(self, place: list[int], size: int) -> None:
-        peak_id = self.peak_id
-        if place[4] != peak_id:
-            place[2], place[3], place[4] = place[0], place[1], peak_id
-        place[0] += size
-        place[1] += 1
-        self.allocations += 1
-        self.current += size
 
     def remove(self, place: list[int], size: int, count: int = 1) -> None:
         if self.closed:
@@ -445,19 +483,31 @@ class _Ledger:
         temporary = "temporary" in self._request.views
         stacks, native = self._stacks, self._native
         known = self._known_shares
+        # Of millions of records each takes as long as this: what `_Account.remove` does is written out.
         for record in records:
             allocator = record.allocator
-            address = record.address
             if allocator in frees:
+                address = record.address
                 entry = live.pop(address, None)
                 if entry is not None:
                     size, shares = entry
                     for account, place in shares:
-                        account.remove(place, size)
+                        if account.closed:
+                            continue
+                        current = account.current
+                        if current > account.peak:
+                            account.peak = current
+                            account.peak_id += 1
+                        peak_id = account.peak_id
+                        if place[4] != peak_id:
+                            place[2], place[3], place[4] = place[0], place[1], peak_id
+                        place[0] -= size
+                        place[1] -= 1
+                        account.current = current - size
                     if temporary:
                         _note_temporary(recent.get(record.tid), address)
                 continue
-            size = record.size
+            size, address = record.size, record.address
             if allocator == munmap:
                 _unmap(maps, address, size)
                 continue
@@ -483,7 +533,13 @@ class _Ledger:
                 _drop(table, address)
             if found:
                 for account, place in found:
-                    account.add(place, size)
+                    peak_id = account.peak_id
+                    if place[4] != peak_id:
+                        place[2], place[3], place[4] = place[0], place[1], peak_id
+                    place[0] += size
+                    place[1] += 1
+                    account.allocations += 1
+                    account.current += size
                 entry = table[address] = (size, found)
                 if temporary:
                     recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
@@ -580,12 +636,12 @@ class _Ledger:
     def rows(self) -> dict[str, tuple[Row, ...]]:
         """The accounts by place in the code, all of them summed, for each view."""
         return {
-            view: add_rows(
+            view: RowSum(
                 Row(_cut(self._stacks[stack_id], call), allocator, size, count)
                 for place, account, call in self._accounts_asked_for()
                 if not (place in self._unended and place in self._request.complete)
                 for (stack_id, allocator), size, count in account.rows(view)
-            )
+            ).rows()
             for view in self._request.views
         }
 
@@ -609,7 +665,9 @@ class _Ledger:
         return None
 
 
+@lru_cache(maxsize=10_000)
 def _inspect(stack: Stack) -> _StackInfo:
+    """Sort a stack; captures that are read one after the other have many in common."""
     marker, marked_slot = None, -1
     for name, file, _ in stack[:_MARK_DEPTH]:
         if file in (contract.BEGIN_FILE, contract.BEGIN_BLOCK_FILE, contract.END_FILE):

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 from .. import cluster, ray_runtime
 from .. import journal as contract
 from ..errors import CaptureError
-from ..rows import Rows, first_few, show_bytes, show_seconds
+from ..rows import Rows, first_few, printable, show_bytes, show_seconds
 from . import deaths, serving
 
 __all__ = [
@@ -436,7 +436,7 @@ def _with_skipped(caption: str, skipped: list[str]) -> str:
 def _some(names: set[str]) -> str:
     """Name what was recorded where nothing fits."""
     shown = sorted(names)[:_MOST_NAMES]
-    return "calls of " + ", ".join(shown) + (", …" if len(names) > len(shown) else "")
+    return "calls of " + printable(", ".join(shown)) + (", …" if len(names) > len(shown) else "")
 
 
 def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:
@@ -640,6 +640,8 @@ class Journal:
                 if end is not None:
                     status, error, note = end["status"], end["error"], end.get("note")
                     duration, after, peak = end["duration"], end["memory"], end["peak"]
+                    if status == "failed" and (error or "").startswith("SystemExit"):
+                        status, error = self._told_to_end(status, error)
                 else:
                     status, error, note = self._unfinished()
                     duration, after = None, None
@@ -724,6 +726,13 @@ class Journal:
                 cancelled = reason is not None and "force ray.cancel" in reason
                 self._fate = ("cancelled" if cancelled else "killed", reason, None)
         return self._fate
+
+    def _told_to_end(self, status: str, error: str | None) -> tuple[str, str | None]:
+        """What became of a call that a SIGTERM ended, which is how Ray's memory monitor kills at first."""
+        death = self._evidence.raylet.get((self._process.get("pid") or 0, self._process.get("worker_id")))
+        if death is not None and death.cause == "ray_memory_monitor":
+            return "killed", "killed by Ray's memory monitor"
+        return status, error
 
     def _as_of_the_fetch(self) -> tuple[str, str | None, str | None]:
         """What is known of a process on another machine, which nobody here can look for."""

@@ -7,40 +7,53 @@ left none of these was killed with SIGKILL by somebody who did not say so.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import psutil
 
-from .messages import Message, parse
+from .messages import KERNEL_KILL, Process, Victim, killed, node_of, parse, top_processes
 
-__all__ = ["Death", "cgroup_oom_kills", "how_it_ended", "kernel_kills", "raylet_deaths", "worker_exit"]
+__all__ = [
+    "LATE",
+    "Death",
+    "cgroup_oom_kills",
+    "fits",
+    "how_it_ended",
+    "kernel_kills",
+    "oldest_first",
+    "raylet_deaths",
+    "worker_exit",
+]
 
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+LATE = timedelta(seconds=60)
+"""How far apart the raylet's and the kernel's word of one death may be."""
 _LOG_TAIL = 256 * 1024
 _LONGEST_LINE = 1024 * 1024
-_LONGEST_RECORD = 500
-_KILLS = (b"Selected to kill: (", b"memory used=")
+_LONGEST_DETAIL = 300
+_TRIES = 5
 _DIED = re.compile(
-    rb"Worker ID: ([0-9a-f]{56}) Node ID: [^:]*:[^:]*:[^:]*?Worker PID: (\d+) "
-    rb'.*"timestamp":(\d{1,12})}\s*$',
-    re.DOTALL,
+    rb"Worker ID: ([0-9a-f]{56}) Node ID: ([0-9a-f]{56}) Worker IP address: (\S+) Worker port: \d+ "
+    rb"Worker PID: (\d{1,10}) (?:Worker exit type: \w+ Worker exit detail: )?"
 )
-_TIME = re.compile(rb"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ ")
-_KERNEL = re.compile(
-    r"(?:Out of memory|out of memory)[^\n]*?: Killed process (\d+) \((.*?)\) total-vm:\d+kB, anon-rss:(\d+)kB"
-)
+_STAMP = re.compile(rb'"timestamp":(\d{1,11})(?:\.\d{1,9})?[,}]')
+_TIME = re.compile(rb"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{1,9} ")
 _SIGNAL = re.compile(r"\*\*\* (SIG[A-Z]+) received|Fatal Python error: (Segmentation fault|Aborted|Bus error)")
+_EXIT_CODE = re.compile(r"exits with an exit code \d|receives a SIGTERM|exit_actor\(\) is called")
 
 
-@dataclass(frozen=True, slots=True)
-class Death:
-    """One process's end. `memory` is bytes at its death, where somebody said."""
+class Death(NamedTuple):
+    """One process's end; there may be hundreds of thousands. `memory` is bytes at its death, where somebody said."""
 
     when: datetime
     cause: str
@@ -49,81 +62,144 @@ class Death:
     worker_id: str | None = None
     actor_id: str | None = None
     memory: int | None = None
-    message: Message | None = None
+    node_id: str | None = None
+    node_ip: str | None = None
+    detail: str | None = None
+    """How the worker ended, in the raylet's words."""
+    top_processes: tuple[Process, ...] = ()
+    """What used most when it was killed for memory."""
 
 
 def raylet_deaths(logs: Path) -> Iterator[Death]:
-    """Yield the deaths that the raylet saw, once each: those it killed for memory, and unexpected ones.
+    """Yield the deaths that the raylet saw: those it killed for memory, which both its logs may tell, and others.
 
     Read line by line from its event log, which leaves out kills that follow each other closely, and from its own log,
     rotated files first. A line that is being written, or is damaged, is passed over.
     """
-    seen: set[tuple[int, str | None]] = set()
-    for death in chain(_from_events(logs / "events"), _from_log(logs)):
-        if death.cause != "ray_memory_monitor" or (death.pid, death.worker_id) not in seen:
-            yield death
-        if death.cause == "ray_memory_monitor":
-            seen.add((death.pid, death.worker_id))
+    return chain(_from_events(logs / "events"), _from_log(logs))
 
 
 def _from_events(events: Path) -> Iterator[Death]:
     for line in _lines(events, "event_RAYLET*.log*"):
-        if b"RAY_WORKER_FAILURE" in line or b"Out of Memory" in line:
-            yield from _event(line)
+        label = line.find(b'"label":"') + 9
+        if line.startswith(b"Out of Memory", label):
+            yield from _kills(line)
+        elif line.startswith(b"RAY_WORKER_FAILURE", label):
+            yield from _kills(line) if b"NODE_OUT_OF_MEMORY" in line else _failure(line)
 
 
 def _from_log(logs: Path) -> Iterator[Death]:
     """The kills in the raylet's log, where a record starts with its time, in local time, and goes on over lines."""
-    record: list[bytes] = []
+    start: bytes | None = None
+    node: tuple[str | None, str | None] = (None, None)
     for line in _lines(logs, "raylet*.out*"):
         if line.startswith(b"[") and _TIME.match(line):
-            record = [line]
-        elif len(record) < _LONGEST_RECORD:
-            record.append(line)
-        if any(label in line for label in _KILLS):
-            start = _TIME.match(record[0])
-            if start is None:
-                continue
-            when = datetime.strptime(start[1].decode(), "%Y-%m-%d %H:%M:%S").astimezone(timezone.utc)
-            yield from _victims(when, parse(b"".join(record).decode(errors="replace")))
+            start, node = line, (None, None)
+        is_kill = b"Selected to kill: (" in line or b"memory used=" in line
+        if is_kill or b"Memory on the node (IP: " in line:
+            text = line.decode(errors="replace").replace("\\n", "\n")
+            node = node_of(text) if "Memory on the node" in text else node
+            if is_kill and start is not None:
+                time = _TIME.match(start)
+                assert time is not None
+                when = datetime.fromisoformat(time[1].decode()).astimezone(timezone.utc)
+                yield from _victims(when, killed(text), *node)
 
 
 def _lines(folder: Path, pattern: str) -> Iterator[bytes]:
-    for path in sorted(folder.glob(pattern), key=_rotation):
+    """The lines of a log and of its rotated files. All are opened before one is read: a rotation moves no open file."""
+    with ExitStack() as stack:
+        for log in _opened(folder, pattern, stack):
+            while line := log.readline(_LONGEST_LINE):
+                yield line
+
+
+def _opened(folder: Path, pattern: str, stack: ExitStack) -> list[BinaryIO]:
+    logs: list[BinaryIO] = []
+    for _ in range(_TRIES):  # until no rotation falls between the listing and the opening
+        stack.close()
+        paths, logs = oldest_first(folder, pattern), []
         try:
-            with path.open("rb") as log:
-                while line := log.readline(_LONGEST_LINE):
-                    yield line
+            logs = [stack.enter_context(path.open("rb")) for path in paths]
+            found = [(status.st_dev, status.st_ino) for status in map(os.stat, oldest_first(folder, pattern))]
+        except FileNotFoundError:
+            continue
         except OSError:
-            continue  # rotated away since the folder was listed
+            return logs
+        if found == [(status.st_dev, status.st_ino) for status in (os.fstat(log.fileno()) for log in logs)]:
+            break
+    return logs
+
+
+def oldest_first(folder: Path, pattern: str) -> list[Path]:
+    """Return a log and its rotated files: the higher the number the older, none is the newest."""
+    return sorted(folder.glob(pattern), key=_rotation)
 
 
 def _rotation(path: Path) -> tuple[int, str]:
-    """Order rotated logs from old to new: the higher the number the older, none is the newest."""
-    number = re.search(r"\.(\d+)(?=\.|$)", path.name)
+    number = re.search(r"\.(\d{1,9})(?=\.|$)", path.name)
     return (-int(number[1]) if number else 1, path.name)
 
 
-def _event(line: bytes) -> Iterator[Death]:
-    died = None if b"NODE_OUT_OF_MEMORY" in line else _DIED.search(line)
-    if died:  # most lines of a long log: nothing else that they say is wanted
-        when = datetime.fromtimestamp(int(died[3]), timezone.utc)
-        yield Death(when, "unknown", int(died[2]), worker_id=died[1].decode())
-        return
-    try:
-        event = json.loads(line)
-        when = datetime.fromtimestamp(float(event["timestamp"]), timezone.utc)
-        message = parse(event["message"])
-    except (ValueError, KeyError, TypeError, OverflowError, OSError):
-        return
-    yield from _victims(when, message)
+# Only what is wanted is read of a line of the event log: a session may have 200,000 of them.
 
 
-def _victims(when: datetime, message: Message) -> Iterator[Death]:
-    cause = message.cause if message.cause == "ray_memory_monitor" else "unknown"
-    for victim in message.victims:
+def _when(line: bytes) -> datetime | None:
+    stamp = _STAMP.match(line, line.rfind(b'"timestamp":'))
+    return datetime.fromtimestamp(int(stamp[1]), timezone.utc) if stamp else None
+
+
+def _failure(line: bytes) -> Iterator[Death]:
+    when, died = _when(line), _DIED.match(line, line.find(b"Worker ID: "))
+    if when and died:
+        worker_id, node_id, node_ip = died[1].decode(), _word(died[2]), _word(died[3])
+        detail = _word(line[died.end() : line.find(b'","', died.end())][:_LONGEST_DETAIL])
+        yield Death(when, "unknown", int(died[4]), None, worker_id, None, None, node_id, node_ip, detail)
+
+
+def _kills(line: bytes) -> Iterator[Death]:
+    when = _when(line)
+    if when is None:
+        return
+    said, _, largest = line.partition(b"Top 10 memory users")
+    text = said.decode(errors="replace")
+    unescaped = re.sub(r"\\+([nt])", lambda mark: {"n": "\n", "t": "\t"}[mark[1]], largest.decode(errors="replace"))
+    top = top_processes("Top 10 memory users" + unescaped)
+    found, (node_ip, node_id) = list(killed(text)), node_of(text)
+    if not found or any("\\" in (victim.name or "") for victim in found):  # what JSON escapes
+        try:
+            message = parse(json.loads(line)["message"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return
+        found, node_ip, node_id = list(message.victims), message.node_ip, message.node_id
+        if message.cause != "ray_memory_monitor":
+            return
+    for death in _victims(when, found, node_ip, node_id):
+        yield death._replace(top_processes=top)
+
+
+@lru_cache(maxsize=256)
+def _word(said: bytes) -> str:
+    """The text of what many lines say alike, held once."""
+    return said.decode(errors="replace").strip()
+
+
+def _victims(
+    when: datetime, victims: Iterator[Victim] | list[Victim], node_ip: str | None, node_id: str | None
+) -> Iterator[Death]:
+    for victim in victims:
         if victim.pid is not None:
-            yield Death(when, cause, victim.pid, victim.name, victim.worker_id, victim.actor_id, victim.memory, message)
+            yield Death(
+                when,
+                "ray_memory_monitor",
+                victim.pid,
+                victim.name,
+                victim.worker_id,
+                victim.actor_id,
+                victim.memory,
+                node_id,
+                node_ip,
+            )
 
 
 def worker_exit(logs: Path, worker_id: str | None, pid: int | None) -> str | None:
@@ -174,7 +250,7 @@ def kernel_kills() -> dict[int, Death] | None:
                 continue  # this record was overwritten before it was read
             except OSError:
                 return kills or None
-            found = _KERNEL.search(record)
+            found = KERNEL_KILL.search(record)
             if found:
                 when = boot + timedelta(microseconds=int(record.split(",", 3)[2]))
                 pid = int(found[1])
@@ -184,16 +260,24 @@ def kernel_kills() -> dict[int, Death] | None:
 
 
 def cgroup_oom_kills() -> int | None:
-    """Return how often the kernel has killed in this container's memory cgroup; None where no counter can be read."""
-    for path, key in (
-        (Path("/sys/fs/cgroup/memory.events"), "oom_kill"),
-        (Path("/sys/fs/cgroup/memory/memory.oom_control"), "oom_kill"),
-    ):
-        try:
-            counters = dict(line.split() for line in path.read_text().splitlines())
-            return int(counters[key])
-        except (OSError, ValueError, KeyError):
-            continue
+    """Return how often the kernel has killed in this process's memory cgroup; None where no counter can be read.
+
+    That of cgroup v2 counts those below as well, so the outermost that can be seen counts most; that of v1 does not.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        counts: list[int] = []
+        for line in OWN_CGROUPS.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            root = CGROUPS / "memory" if controllers else CGROUPS
+            name = "memory.oom_control" if controllers else "memory.events"
+            folders = [root.joinpath(*Path(path).parts[1:depth]) for depth in range(1, len(Path(path).parts) + 1)]
+            for folder in folders:
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    counters = dict(line.split() for line in (folder / name).read_text().splitlines())
+                    counts.append(int(counters["oom_kill"]))
+        return max(counts, default=None)
     return None
 
 
@@ -206,16 +290,29 @@ def how_it_ended(
     kernel: dict[int, Death] | None,
 ) -> tuple[str, str | None, Death | None]:
     """Tell what ended a process that is gone: the cause, a sentence, and the raylet's or kernel's word, if any."""
-    killed = raylet.get((pid, worker_id))
-    if killed is not None and killed.cause == "ray_memory_monitor":
-        return killed.cause, "killed by Ray's memory monitor", killed
-    by_kernel = (kernel or {}).get(pid)
-    if by_kernel is not None and by_kernel.when >= since - timedelta(seconds=1):
-        return "kernel_oom", "killed by the kernel's out-of-memory killer", by_kernel
+    seen = raylet.get((pid, worker_id))
+    if seen is not None and seen.cause == "ray_memory_monitor":
+        return seen.cause, "killed by Ray's memory monitor", seen
+    word = (kernel or {}).get(pid)
+    if word is not None and fits(word, since, seen):
+        return "kernel_oom", "killed by the kernel's out-of-memory killer", word
     signal = crash_signal(logs, worker_id, pid)
     if signal is not None:
-        return "crash", f"the process crashed ({signal})", killed
+        return "crash", f"the process crashed ({signal})", seen
     reason = worker_exit(logs, worker_id, pid)
+    if reason is None and seen is not None and seen.detail and _EXIT_CODE.search(seen.detail):
+        reason = seen.detail
     if reason is not None:
-        return ("ray_kill" if "`ray.kill`" in reason else "unknown"), reason, killed
-    return "sigkill", "ended without a word, as SIGKILL and os._exit do", killed
+        cause = "ray_kill" if "`ray.kill`" in reason else "exit" if _EXIT_CODE.search(reason) else "unknown"
+        return cause, reason, seen
+    return "sigkill", "ended without a word, as SIGKILL and os._exit do", seen
+
+
+def fits(word: Death, since: datetime, seen: Death | None) -> bool:
+    """Whether the kernel's word can be of a process that was alive at `since`, and whose end the raylet saw.
+
+    Numbers of processes are used again, and those that the kernel names may be of another container.
+    """
+    if seen is not None:
+        return abs(word.when - seen.when) < LATE
+    return word.when >= since - timedelta(seconds=1)

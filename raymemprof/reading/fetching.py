@@ -132,11 +132,12 @@ def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
     folder = Path(to).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    lacking: list[CaptureError | FileNotFoundError] = []
-    sources = [_Source(path, node_id) for node_id, path in dict.fromkeys(places_of(target, lacking))]
+    places = places_of(target)
+    sources = [_Source(path, node_id) for node_id, path in places.captures]
     delivery = _Delivery(folder)
-    for error in lacking:
+    for error in places.lacking:
         delivery.miss(error)
+    delivery.missing.update(dict.fromkeys(places.untraced))
     for node in getattr(target, "missing", ()):
         if isinstance(node, cluster.MissingNode):  # what it has could not be listed
             delivery.missing[str(node)] = None
@@ -355,27 +356,29 @@ def _look(paths: list[Path]) -> list[list[_File] | CaptureError]:
     owners: dict[Path, tuple[Journal, bool]] = {}
     for folder in {path.parent for path in paths}:
         with contextlib.suppress(OSError):  # then its captures are not there either, which is said of each
-            for teller in journals(Place(None, (folder,)), []):
-                for name, is_open in teller.opened().items():
-                    owners[folder / name] = (teller, is_open)
+            for journal in journals(Place(None, (folder,)), []):
+                for name, is_open in journal.opened().items():
+                    owners[folder / name] = (journal, is_open)
     found: list[list[_File] | CaptureError] = []
     files: dict[Path, _File] = {}
     for path in paths:
         # A forked child's capture is told of by the journal of its parent.
         owner = owners.get(path) or owners.get(path.with_suffix(""))
-        journal = owner[0] if owner is not None else None
-        is_open = owner is not None and owner[1]
         try:
-            capture = _File(path.name, _state_of(path), is_open)
-            if journal is not None and journal.path not in files:
-                word = journal.last_word()
+            capture = _File(path.name, _state_of(path), owner is not None and owner[1])
+            if owner is None:
+                found.append([capture])
+                continue
+            told_by = owner[0]
+            if told_by.path not in files:
+                word = told_by.last_word()
                 line = f"{json.dumps(word)}\n".encode() if word else b""
-                files[journal.path] = _File(journal.path.name, _state_of(journal.path), bool(line), line)
+                files[told_by.path] = _File(told_by.path.name, _state_of(told_by.path), bool(line), line)
         except OSError as error:
             found.append(CaptureError(path, f"it cannot be fetched: {error.strerror}."))
         else:
             # The journal goes first: one that was written before its capture tells of nothing that is not in that.
-            found.append([capture] if journal is None else [files[journal.path], capture])
+            found.append([files[told_by.path], capture])
     return found
 
 

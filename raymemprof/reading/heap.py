@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..rows import Rows, first_few, show_bytes
+from ..rows import Rows, first_few, printable, show_bytes
 from .analysis import Stack
 from .targets import PerName, Reading, Target, read_target
 
@@ -72,7 +72,7 @@ class Heap:
         at_peak: every line, by what it held at the peak.
         at_end: every line, by what was left of it at the end.
         by_name: the calls by name, each with `name`, `calls`, `peak` (the sum of each one's own) and `mean`.
-        missing: a sentence for each capture or node that could not be read, and is not in this.
+        missing: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
     """
 
     title: str
@@ -114,7 +114,7 @@ class Heap:
                 f"{show_bytes(one.mean)} a call"
                 for one in self.by_name
             ]
-        return "\n".join([*lines, *first_few(self.missing)])
+        return "\n".join(map(printable, (*lines, *first_few(self.missing))))
 
     def __repr__(self) -> str:
         return f"{self.summary()}\n{self.top()!r}"
@@ -196,7 +196,7 @@ def _guilty(stack: Stack) -> tuple[str, str, int]:
 
 @lru_cache(maxsize=10_000)
 def _is_users(file: str) -> bool:
-    if not file or file.startswith("<frozen") or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
+    if not file or file.startswith(("<frozen", "<unknown")) or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
         return False
     parts = Path(file).parts
     if "site-packages" in parts or "dist-packages" in parts:

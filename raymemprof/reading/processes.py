@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .. import host
+from .. import cluster, host
 from ..rows import show_bytes
-from .analysis import Answer, Failure, Request, add_answers
+from .analysis import Answer, Failure, Request, Total
 from .worker import IDLE_LIMIT, receive, send
 
-__all__ = ["MOST_ON_A_NODE", "read"]
+__all__ = ["read"]
 
 _PACKAGE = Path(__file__).parent.parent
 _START = f"""
@@ -32,67 +33,63 @@ from {__package__}.worker import main
 main(int(sys.argv[2]))
 """
 _MOST_PROCESSES = 4
-MOST_ON_A_NODE = 2
-"""Reader processes on a node of which others want something."""
+_MOST_ON_A_NODE = 2
+"""The same on a node of a cluster, where others want something too."""
 _SECONDS = 600
 _SECONDS_PER_MEGABYTE = 100
 """How long one capture may take: a compressed megabyte can hold ten million allocations."""
 _LEAST_MEMORY = 256 * 2**20
 """Bytes that a reader process needs to be of use."""
 _SECONDS_TO_END = 5
+_SECONDS_TO_LOOK = 0.02
 _LONGEST_POLL = 2**31 - 1
 _MOST_AT_ONCE = 50
 _BYTES_AT_ONCE = 4_000_000
 """What one request to a reader process holds: so many captures, or so many bytes of them."""
 
 
-def read(
-    requests: Sequence[Request], processes: int = _MOST_PROCESSES, done: Callable[[int], object] = lambda count: None
-) -> Answer:
+def read(requests: Sequence[Request], done: Callable[[int], object] = lambda count: None) -> Answer:
     """Read captures in parallel, and sum them up.
 
-    Together the processes use half of the memory that is free below Ray's kill threshold, and no more; where that is
-    very little, one process uses 256 MiB at most.
+    Together the processes that read on a machine use half of the memory that is free below Ray's kill threshold, and no
+    more, whoever asks them; where that is very little, one process uses 256 MiB at most.
 
     Args:
         requests: what to read.
-        processes: how many processes to use, at most.
         done: told of so many captures when they have been read.
     """
-    answers: list[Answer] = []
+    total = Total()
     sizes: dict[Request, int] = {}
     for request in requests:
         found = _size(Path(request.path))
         if isinstance(found, Failure):
-            answers.append(Answer(None, (found,)))
+            total.add(Answer(None, (found,)))
         else:
             sizes[request] = found
     memory = host.memory()
     if sizes and memory.available < _LEAST_MEMORY:
         little = f"only {show_bytes(memory.available)} of memory are free where it lies, too little to read it"
         reason = f"{little}; fetch it to a machine with more."
-        return add_answers([*answers, Answer(None, tuple(Failure(request.path, reason) for request in sizes))])
+        total.add(Answer(None, tuple(Failure(request.path, reason) for request in sizes)))
+        return total.answer()
     chunks = list(_chunks(sizes))
     usable = max((host.kill_threshold(memory.total) - memory.used) // 2, _LEAST_MEMORY)
-    count = max(min(len(chunks), os.cpu_count() or 1, processes, usable // _LEAST_MEMORY), 1)
-    busy: set[_Reader] = set()
-    stop = threading.Event()
-    threads = ThreadPoolExecutor(count)
+    most = _MOST_ON_A_NODE if cluster.is_connected() else _MOST_PROCESSES
+    most = max(min(os.cpu_count() or 1, most, usable // _LEAST_MEMORY), 1)
+    work = _Work(sizes, usable // most, most)
+    threads = ThreadPoolExecutor(min(most, len(chunks)) or 1)
     try:
-        for chunk, answer in zip(
-            chunks, threads.map(lambda chunk: _read(chunk, sizes, usable // count, busy, stop), chunks), strict=True
-        ):
-            answers.append(answer)
+        for chunk, future in [(chunk, threads.submit(work.read, chunk)) for chunk in chunks]:
+            for answer in future.result():
+                total.add(answer)
             done(len(chunk))
     except BaseException:  # Ctrl-C: what is being read is of no use any more
-        stop.set()
+        work.stop()
         threads.shutdown(wait=False, cancel_futures=True)
-        for reader in list(busy):
-            reader.kill()
         raise
     finally:
         threads.shutdown(wait=False)
-    return add_answers(answers)
+    return total.answer()
 
 
 def _size(path: Path) -> int | Failure:
@@ -121,23 +118,69 @@ def _chunks(sizes: dict[Request, int]) -> Iterator[list[Request]]:
         yield chunk
 
 
-def _read(
-    requests: list[Request], sizes: dict[Request, int], memory: int, busy: set[_Reader], stop: threading.Event
-) -> Answer:
-    reader = _take(memory)
-    busy.add(reader)
-    if stop.is_set():  # it was set before `busy` was gone through, so no reader is missed
-        reader.kill()
-    limit = _SECONDS + sum(sizes[request] for request in requests) / 1e6 * _SECONDS_PER_MEGABYTE
-    answer = reader.ask(requests, limit)
-    busy.discard(reader)
-    if isinstance(answer, Answer):
-        _give_back(reader)
-        return answer
-    if len(requests) == 1 or stop.is_set():
-        return Answer(None, (Failure(requests[0].path, f"it cannot be read: {answer}"),))
-    half = len(requests) // 2  # one of them ended the reader: find out which
-    return add_answers([_read(part, sizes, memory, busy, stop) for part in (requests[:half], requests[half:])])
+class _Work:
+    """The reading of what one question asks for, by several threads, each of which has a reader process do it."""
+
+    def __init__(self, sizes: dict[Request, int], memory: int, most: int) -> None:
+        self._sizes = sizes
+        self._memory = memory
+        self._most = most
+        self._busy: set[_Reader] = set()
+        self._is_stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Have nobody read any more."""
+        self._is_stopped.set()
+        for reader in list(self._busy):
+            reader.kill()
+
+    def read(self, requests: list[Request]) -> list[Answer]:
+        """Return the answers to some requests."""
+        with _turn(self._most, self._is_stopped) as is_mine:
+            if not is_mine:
+                reason = f"others read on this machine for {_SECONDS} s, and took all memory that reading may use."
+                return [Answer(None, tuple(Failure(request.path, reason) for request in requests))]
+            reader = _take(self._memory)
+            self._busy.add(reader)
+            if self._is_stopped.is_set():  # it was set before `_busy` was gone through, so no reader is missed
+                reader.kill()
+            limit = _SECONDS + sum(self._sizes[request] for request in requests) / 1e6 * _SECONDS_PER_MEGABYTE
+            answer = reader.ask(requests, limit)
+            self._busy.discard(reader)
+            if isinstance(answer, Answer):
+                _give_back(reader)
+        if isinstance(answer, Answer):
+            return [answer, *self.read(list(answer.left))] if answer.left else [answer]
+        if len(requests) == 1 or self._is_stopped.is_set():
+            return [Answer(None, (Failure(requests[0].path, f"it cannot be read: {answer}"),))]
+        half = len(requests) // 2  # one of them ended the reader: find out which
+        return [*self.read(requests[:half]), *self.read(requests[half:])]
+
+
+@contextlib.contextmanager
+def _turn(most: int, is_stopped: threading.Event) -> Iterator[bool]:
+    """Wait until fewer than `most` read on this machine, for whoever it is; False where that takes too long.
+
+    A name that a socket is bound to is its process's until that closes it or ends. Only Linux has names without a file.
+    """
+    if sys.platform != "linux":
+        yield True
+        return
+    deadline = time.monotonic() + _SECONDS
+    with socket.socket(socket.AF_UNIX) as place:
+        while not any(_is_bound(place, f"\0raymemprof-reading-{number}") for number in range(most)):
+            if is_stopped.wait(_SECONDS_TO_LOOK) or time.monotonic() > deadline:
+                yield False
+                return
+        yield True
+
+
+def _is_bound(place: socket.socket, name: str) -> bool:
+    try:
+        place.bind(name)
+    except OSError:  # it is taken
+        return False
+    return True
 
 
 class _Reader:
@@ -189,6 +232,8 @@ class _Reader:
             return f"memray's reader crashed on it ({signal.Signals(-status).name}), so it is damaged."
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+        if last.startswith("MemoryError"):
+            return f"reading it takes more than {show_bytes(self.memory)} of memory."
         return f"the reader process ended with status {status}: {last}".rstrip(" :.") + "."
 
     def kill(self) -> None:

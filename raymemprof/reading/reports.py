@@ -39,7 +39,7 @@ class Report:
         path: the file.
         kind: "flamegraph", "table" or "speedscope".
         title: what it is of.
-        missing: a sentence for each capture or node that could not be read, and is not in this.
+        missing: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
     """
 
     path: Path
@@ -306,9 +306,9 @@ def _write(
 
 
 def _caption(reading: Reading) -> str:
-    """Say what a report is of; of many, what one has on average, and how many are not in it."""
+    """Say what a report is of; of many, what one has on average, and whether some are not in it."""
     mean = f", {show_bytes(round(reading.peak / reading.count))} each on average" if reading.count > 1 else ""
-    missing = f" (not in it: {len(reading.missing)} that could not be read)" if reading.missing else ""
+    missing = " (not complete)" if reading.missing else ""
     return f"{reading.title}{mean}{missing}"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias, Union
+from typing import NamedTuple, TypeAlias, Union
 
 from .. import cluster
 from .. import journal as contract
@@ -17,11 +18,11 @@ from ..errors import CaptureError
 from ..progress import progress
 from ..rows import first_few
 from . import serving
-from .analysis import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow, add_answers
+from .analysis import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow, Total
 from .catalog import Call, Capture
-from .processes import MOST_ON_A_NODE, read
+from .processes import read
 
-__all__ = ["PerName", "Reading", "Target", "places_of", "read_target"]
+__all__ = ["PerName", "Places", "Reading", "Target", "places_of", "read_target"]
 
 Target: TypeAlias = Union[
     str, "os.PathLike[str]", Capture, Call, Iterable[Union[str, "os.PathLike[str]", Capture, Call]]
@@ -54,7 +55,7 @@ class Reading:
     paths: tuple[Path, ...]
     """The captures, as far as they lie here."""
     missing: tuple[str, ...]
-    """A sentence for each capture or node that could not be read."""
+    """Sentences on what is not in this: captures and nodes that could not be read, calls without a capture."""
     names: tuple[PerName, ...]
     """The calls by name; none where whole captures were named."""
     count: int
@@ -94,7 +95,7 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
         TypeError: `target` is none of the things it may be.
         ValueError: it names nothing, or more than one capture for a temporal report.
     """
-    items = list(dict.fromkeys(_items(target)))
+    items, untraced, lacking = _named(target)
     requests = _requests(items, views, temporal)
     if temporal and (len(items) > 1):
         raise ValueError("a temporal report is of one call or one capture: give a single one.")
@@ -112,7 +113,12 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
         elif reason is not None and not {str(item.path)} & (failed | lost):
             reasons.append((str(item.path), reason))
     unlisted = [node for node in getattr(target, "missing", ()) if isinstance(node, cluster.MissingNode)]
-    sentences = [*dict.fromkeys(map(str, (*unlisted, *missing))), *(f"{path}: {reason}" for path, reason in reasons)]
+    sentences = [
+        *dict.fromkeys(map(str, (*unlisted, *missing))),
+        *untraced,
+        *map(str, lacking),
+        *(f"{path}: {reason}" for path, reason in reasons),
+    ]
     if not read or answer.sum is None:
         if reasons:
             raise CaptureError(*reasons[0])
@@ -150,52 +156,77 @@ def _reading(
     )
 
 
-def places_of(target: Target, lacking: list[CaptureError | FileNotFoundError]) -> Iterator[tuple[str | None, Path]]:
-    """Yield where the captures lie that a target names: the node, None for this machine, and the path there.
+class Places(NamedTuple):
+    """Where the captures lie that a target names, and what it names that cannot be had."""
 
-    Why one of them lies nowhere is added to `lacking`.
-    """
-    for item in _items(target, lacking):
-        yield item.node_id, item.path
+    captures: list[tuple[str | None, Path]]
+    """The node, None for this machine, and the path there."""
+    untraced: list[str]
+    """Sentences on the calls without a capture."""
+    lacking: list[CaptureError | FileNotFoundError]
+    """Why of what is named by a path, or a call, there is no file."""
 
 
-def _items(target: object, lacking: list[CaptureError | FileNotFoundError] | None = None) -> Iterator[_Item]:
-    """Take a target apart into calls and whole captures; what cannot be had is raised, or added to `lacking`."""
+def places_of(target: Target) -> Places:
+    """Return where the captures lie that a target names; each once."""
+    named = _named(target)
+    return Places(list(dict.fromkeys((one.node_id, one.path) for one in named.items)), named.untraced, named.lacking)
+
+
+class _Named(NamedTuple):
+    """What a target names."""
+
+    items: list[_Item]
+    untraced: list[str]
+    lacking: list[CaptureError | FileNotFoundError]
+
+
+def _named(target: object) -> _Named:
+    """Take a target apart into calls and whole captures, each once."""
     if isinstance(target, (str, os.PathLike, Call, Capture)):
-        yield _item(target, _names_elsewhere([target]))
-        return
+        return _Named([_item(target, _names_elsewhere([target]))], [], [])
     if not isinstance(target, Iterable):
         raise TypeError(f"{target!r} is no path, Capture or Call, nor several of them.")
-    untraced = 0
-    is_empty = True
+    untraced: Counter[tuple[str, str]] = Counter()
+    items: dict[tuple[str | None, Path, tuple[int, int] | None], _Item] = {}
+    lacking: list[CaptureError | FileNotFoundError] = []
     target = list(target)
     elsewhere = _names_elsewhere(target)
     for one in target:
         if not isinstance(one, (str, os.PathLike, Call, Capture)):
             raise TypeError(f"{one!r} is no path, Capture or Call.")
         if isinstance(one, Call) and one.capture is None:
-            untraced += 1
+            untraced[one.name, _why_untraced(one)] += 1
             continue
-        is_empty = False
         try:
-            yield _item(one, elsewhere)
+            item = _item(one, elsewhere)
         except (CaptureError, FileNotFoundError) as error:
-            if lacking is None:
-                raise
             lacking.append(error)
-    if is_empty:
-        raise ValueError(
-            f"none of the {untraced} calls has a capture."
-            if untraced
-            else "there is nothing to read: no call, no capture."
-        )
+        else:
+            # A call that was listed while it ran and again when it was over is one call; the later word counts.
+            items[item.node_id, item.path, item.call.place if item.call else None] = item
+    if not items and lacking:
+        raise lacking[0]
+    if not items and untraced:
+        (_, why), _ = untraced.most_common(1)[0]
+        raise ValueError(f"none of the {untraced.total()} calls has a capture: {why}.")
+    if not items:
+        raise ValueError("there is nothing to read: no call, no capture.")
+    sentences = [
+        f"{count} call{'s' * (count != 1)} of {name} {'have' if count != 1 else 'has'} no capture: {why}."
+        for (name, why), count in untraced.items()
+    ]
+    return _Named(list(items.values()), sentences, lacking)
+
+
+def _why_untraced(call: Call) -> str:
+    return call.note or "it is gone, removed by hand or to keep the disk budget"
 
 
 def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.Answers) -> _Item:
     if isinstance(target, Call):
         if target.capture is None or target.place is None:
-            why = target.note or "its capture is gone, removed by hand or to keep the disk budget"
-            raise CaptureError(target.name, f"this call has no capture to read: {why}.")
+            raise CaptureError(target.name, f"this call has no capture to read: {_why_untraced(target)}.")
         return _Item(target.capture, _elsewhere(target.lies_on), target)
     if isinstance(target, Capture):
         return _Item(target.path, _elsewhere(target.lies_on), None)
@@ -253,23 +284,26 @@ def _requests(items: list[_Item], views: tuple[str, ...], temporal: bool) -> dic
         places = None if is_whole else tuple(call.place for call in calls if call.place is not None)
         complete = frozenset(call.place for call in calls if call.place is not None and _has_ended(call))
         window = _window(calls[0]) if temporal and calls else None
-        requests.setdefault(node_id, []).append(Request(str(path), places, complete, views, temporal, window))
+        request = Request(str(path), places, complete, views, len(wanted) == 1, temporal, window)
+        requests.setdefault(node_id, []).append(request)
     return requests
 
 
 def _answer(requests: dict[str | None, list[Request]]) -> tuple[Answer, tuple[cluster.MissingNode, ...]]:
     """Have each node read what lies there, all of them at once, and sum the sums."""
     away = {node_id: (asked,) for node_id, asked in requests.items() if node_id is not None}
-    answers: list[Answer] = []
+    total = Total()
     with progress("reading", sum(map(len, requests.values()))) as done:
         reply = cluster.on_nodes(
             _read_there,
             away,
             longest=math.inf,  # how long a capture may take is the reader's business
-            meanwhile=lambda: answers.append(read(requests.get(None, []), done=done)),
+            meanwhile=lambda: total.add(read(requests.get(None, []), done=done)),
             answered=lambda node_id: done(len(requests[node_id])),
         )
-    return add_answers([*answers, *reply.by_node.values()]), reply.missing
+    for answer in reply.by_node.values():
+        total.add(answer)
+    return total.answer(), reply.missing
 
 
 def _read_there(requests: list[Request]) -> Answer:
@@ -285,7 +319,7 @@ def _read_there(requests: list[Request]) -> Answer:
         else:
             asked_as[path] = request.path
             here.append(replace(request, path=path))
-    answer = read(here, MOST_ON_A_NODE)
+    answer = read(here)
     failures += [replace(failure, path=asked_as[failure.path]) for failure in answer.failures]
     if answer.sum is None:
         return Answer(None, tuple(failures))

@@ -1,9 +1,9 @@
 """Keeps the captures in a folder within the node's disk budget.
 
-Called when a capture was closed, by any of the node's workers; one at a time goes through the folder. What goes first
-is what tells least: captures in which every call finished and none is among the largest of its function, oldest first.
-Then those of the largest peaks, then those of failed and killed calls. Captures that are still written stay, and
-journals do.
+Called by any of the node's workers when a capture was opened, has grown, or was closed; one at a time goes through the
+folder. What goes first is what tells least: captures in which every call finished and none is among the largest of its
+function, oldest first. Where those that are closed take too much by themselves, the largest peaks follow, then failed
+and killed calls. Journals stay. A capture that is still written cannot go: where that is what is left, it has to end.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 
 from .. import journal as contract
 
-__all__ = ["enforce"]
-
+__all__ = ["enforce", "has_to_end"]
 
 _JUST_BEGUN = 60.0
 """Seconds."""
@@ -37,40 +36,50 @@ class _Standing:
 
 
 def enforce(folder: Path, max_bytes: int, keep: int) -> list[Path]:
-    """Where a folder's closed captures take more than `max_bytes`, remove some; returns those. Raises `OSError`."""
+    """Where a folder's captures take more than `max_bytes`, remove some; returns those. Raises `OSError`."""
     removed: list[Path] = []
-    is_over = _size(_captures(folder)) > max_bytes
-    while is_over:
+    seen: set[Path] | None = None
+    while _size(_captures(folder)) > max_bytes:
         with _one_at_a_time(folder) as is_mine:
             if not is_mine:
                 break
-            removed += _make_room(folder, max_bytes, keep)
+            closed, gone = _make_room(folder, max_bytes, keep)
+        removed += gone
         # Whoever closed a capture meanwhile found the folder held, and left it to this one.
-        is_over = _is_over(folder, max_bytes)
+        if not gone and closed == seen:
+            break
+        seen = closed
     return removed
 
 
-def _is_over(folder: Path, max_bytes: int) -> bool:
-    captures = _captures(folder)
-    return _size(captures) > max_bytes and _size(_closed(captures, _standings(folder))) > max_bytes
+def has_to_end(capture: Path, max_bytes: int) -> bool:
+    """Whether a capture that is still written takes its share, or more, of a budget that is used up."""
+    captures = _captures(capture.parent)
+    if _size(captures) <= max_bytes or capture not in captures:
+        return False
+    standings = _standings(capture.parent)
+    writing = sum(_of(standings, path).is_open for path in captures)
+    return captures[capture].st_size * max(writing, 1) >= max_bytes
 
 
-def _make_room(folder: Path, max_bytes: int, keep: int) -> list[Path]:
-    removed: list[Path] = []
-    captures = _captures(folder)
+def _make_room(folder: Path, max_bytes: int, keep: int) -> tuple[set[Path], list[Path]]:
+    """Remove what is to go; returns the captures that are closed, and those of them that went."""
+    everything = _captures(folder)
     standings = _standings(folder)
-    captures = _closed(captures, standings)
-    total = _size(captures)
-    if total <= max_bytes:
-        return []
-    for path in _least_telling_first(standings, captures, keep):
-        if total <= max_bytes * _LEFT:
+    captures = _closed(everything, standings)
+    total, closed = _size(everything), _size(captures)
+    is_too_much = closed > max_bytes
+    removed: list[Path] = []
+    for rank, path in _least_telling_first(standings, captures, keep) if total > max_bytes else ():
+        # What is still written drives out what tells little, but not what is kept for what it tells.
+        if (closed if rank else total) <= max_bytes * _LEFT or (rank and not is_too_much):
             break
         with contextlib.suppress(FileNotFoundError):  # somebody else's clean-up
             path.unlink()
             removed.append(path)
         total -= captures[path].st_size
-    return removed
+        closed -= captures[path].st_size
+    return set(captures), removed
 
 
 def _captures(folder: Path) -> dict[Path, os.stat_result]:
@@ -104,7 +113,7 @@ def _one_at_a_time(folder: Path) -> Iterator[bool]:
 
 
 def _closed(captures: dict[Path, os.stat_result], standings: dict[str, _Standing]) -> dict[Path, os.stat_result]:
-    """Those that may go. What is still written takes no room from them: it would drive out all that was kept."""
+    """Those that may go: nobody writes them any more."""
     now = time.time()
     return {
         path: status
@@ -117,18 +126,16 @@ def _closed(captures: dict[Path, os.stat_result], standings: dict[str, _Standing
 
 def _least_telling_first(
     standings: dict[str, _Standing], captures: dict[Path, os.stat_result], keep: int
-) -> list[Path]:
+) -> list[tuple[int, Path]]:
+    """Captures by their rank: 2 for failed and killed calls, 1 for the largest peaks, 0 for the rest."""
     largest: dict[str, list[tuple[int, Path]]] = {}
     for path in captures:
         for name, peak in (_of(standings, path).peaks or {}).items():
             largest.setdefault(name, []).append((peak, path))
     kept = {path for ranked in largest.values() for _, path in sorted(ranked, reverse=True)[:keep]}
 
-    def worth(path: Path) -> tuple[int, float]:
-        rank = 2 if _of(standings, path).failed else 1 if path in kept else 0
-        return rank, captures[path].st_mtime
-
-    return sorted(captures, key=worth)
+    ranks = {path: 2 if _of(standings, path).failed else 1 if path in kept else 0 for path in captures}
+    return sorted(((rank, path) for path, rank in ranks.items()), key=lambda one: (one[0], captures[one[1]].st_mtime))
 
 
 def _of(standings: dict[str, _Standing], path: Path) -> _Standing:

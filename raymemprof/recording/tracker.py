@@ -35,7 +35,10 @@ _LEAST_FREE = 5.0
 """Percent of the disk that must be free before a capture is begun."""
 _RECHECK = 0.05
 """Seconds between looks at whether a capture that must close, or still has calls, has changed."""
-_LONGEST_WAIT = 3600.0
+_LOOK = 0.25
+"""Seconds between looks at how large the open capture is."""
+_GROWTH = 256
+"""It is compared with the budget whenever it has grown by this part of it."""
 
 
 class RefusedError(Exception):
@@ -56,6 +59,8 @@ class _Capture:
     """Why it had to be closed although calls ran."""
     linger: float = 0.0
     idle_since: float = 0.0
+    size_seen: int = 0
+    """Bytes, when it was last compared with the budget."""
     turns: dict[int, int] = field(default_factory=dict)
     """How often each slot was taken, less one."""
 
@@ -196,6 +201,7 @@ class ProcessTracker:
             capture.opened.set()
             return
         capture.opened.set()
+        _keep_budget(capture)  # also of what processes left that were killed
         self._wait_until_idle(capture)
         try:
             memray_tracker.__exit__(None, None, None)
@@ -204,17 +210,17 @@ class ProcessTracker:
             notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
         finally:
             capture.closed.set()
-        try:
-            budget.enforce(capture.path.parent, capture.settings.max_bytes, capture.settings.keep)
-        except Exception as error:
-            notes.once("budget", f"captures in {capture.path.parent} were not kept within their budget: {error!r}")
+        _keep_budget(capture)
 
     def _wait_until_idle(self, capture: _Capture) -> None:
         """Return once no call has run for `linger` seconds, having taken the capture out of use."""
         pause = 0.01
         while True:
-            capture.stop.wait(min(max(pause, 0.001), _LONGEST_WAIT))
+            capture.stop.wait(min(max(pause, 0.001), _LOOK))
+            has_to_end = _has_to_end(capture)
             with self._lock:
+                if has_to_end:
+                    capture.ended_by = capture.ended_by or "the captures took the disk budget (max_bytes) up"
                 if capture.ended_by is not None:
                     self._capture = None
                     return
@@ -226,6 +232,27 @@ class ProcessTracker:
                 else:
                     pause = max(capture.linger, _RECHECK)
                     capture.stop.clear()
+
+
+def _keep_budget(capture: _Capture) -> None:
+    """Have captures go that the node's disk has no room for."""
+    try:
+        budget.enforce(capture.path.parent, capture.settings.max_bytes, capture.settings.keep)
+    except Exception as error:
+        notes.once("budget", f"captures in {capture.path.parent} were not kept within their budget: {error!r}")
+
+
+def _has_to_end(capture: _Capture) -> bool:
+    """Whether the open capture has grown so much that the disk budget does not hold with it."""
+    try:
+        size = capture.path.stat().st_size
+        if size - capture.size_seen < capture.settings.max_bytes / _GROWTH:
+            return False
+        capture.size_seen = size
+        _keep_budget(capture)
+        return budget.has_to_end(capture.path, capture.settings.max_bytes)
+    except OSError:
+        return False  # the file was removed: it takes no room that could be given back
 
 
 def _open(capture: _Capture) -> Any:

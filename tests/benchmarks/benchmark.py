@@ -263,6 +263,40 @@ for _ in range(1000):
     )
 
 
+EVENTS = Path(__file__).parent.parent / "data" / "ray-2.60" / "event_RAYLET.log"
+
+
+def events(folder: Path, kind: str, count: int) -> None:
+    """`ooms()` of a session with a long log of events, beside reading the same lines with json.loads."""
+    logs = folder / f"logs-{kind}"
+    (logs / "events").mkdir(parents=True)
+    log = logs / "events" / "event_RAYLET.log"
+    kill, failure, *_ = EVENTS.read_text().splitlines(keepends=True)
+    with log.open("w") as out:
+        for number in range(count):
+            is_kill = kind == "kills" or (kind == "mixed" and number % 100 == 0)
+            line = kill.replace("pid=12988", f"pid={number}") if is_kill else failure.replace("13110", str(number))
+            out.write(line)
+
+    def parse() -> None:
+        with log.open("rb") as lines:
+            for line in lines:
+                json.loads(line)
+
+    kills = raymemprof.ooms(logs)
+    assert len(kills) == {"kills": count, "mixed": count // 100, "failures": 0}[kind]
+    ours, theirs = min(timed(lambda: raymemprof.ooms(logs), 2)), min(timed(parse, 2))
+    report(
+        f"ooms() of a log of {count:,} events, {kind}",
+        f"{ours:.2f} s",
+        f"json.loads of the {log.stat().st_size / 2**20:.0f} MiB of lines, {theirs:.2f} s",
+        f"{ours / theirs:.1f} times, {ours:.2f} s",
+        "under 3 times" if kind == "kills" else "under 2 times, and under 2 s",
+        ours < 3 * theirs if kind == "kills" else ours < 2 * theirs and ours < 2,
+    )
+    log.unlink()
+
+
 def many_tasks(count: int) -> None:
     """Capture files after many short tasks on a cluster."""
 
@@ -441,6 +475,8 @@ def main() -> None:
         merged(folder, arguments.captures)
         fetched(folder, arguments.bytes)
         catalogue(folder)
+        for kind in ("mixed", "failures", "kills"):
+            events(folder, kind, 200_000)
     missed = [result["what"] for result in results if not result["met"]]
     print(
         f"\n{len(results) - len(missed)} of {len(results)} goals met"

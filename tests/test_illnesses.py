@@ -1,0 +1,428 @@
+"""What the doctor says of known figures: sick clusters, and ordinary, busy ones, of which it must keep quiet."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from raymemprof import Call
+from raymemprof.cluster import KILLED, MissingNode
+from raymemprof.diagnosis.advise import _memory, _Node, advise_of
+from raymemprof.diagnosis.doctor import diagnose
+from raymemprof.diagnosis.findings import Diagnosis, Finding
+from raymemprof.diagnosis.ooms import Kill, Kills, Retry
+from raymemprof.diagnosis.seen import Seen
+from raymemprof.diagnosis.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
+from raymemprof.reading.catalog import Calls
+from raymemprof.reading.messages import parse
+
+MIB, GIB = 2**20, 2**30
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=timezone.utc)
+HEAD, OTHER = "a" * 56, "b" * 56
+JOB, EARLIER = "02000000", "01000000"
+_pids = itertools.count(1000)
+
+PAGE = f"""Task was killed due to the node running low on memory.
+Memory on the node (IP: 10.0.62.231, ID: {HEAD}) where the task (task ID: {"4" * 40}{JOB}, name=allocate_memory, \
+pid=11362, memory used=1.25GB) was running was 27.71GB / 28.80GB (0.962273), which exceeds the memory usage threshold \
+of 0.95. Ray killed this worker (ID: {"6" * 56}) because it was the most recently scheduled task; to see more.
+Top 10 memory users:
+PID\tMEM(GB)\tCOMMAND
+410728\t8.47\tray::allocate_memory
+610953\t7.19\tray::allocate_memory
+610952\t6.15\tray::allocate_memory
+711164\t3.63\tray::allocate_memory
+811156\t3.63\tray::allocate_memory
+11362\t1.25\tray::allocate_memory
+107230\t0.09\tpython test.py --num-tasks 20
+11327\t0.08\t/home/ray/anaconda3/bin/python /home/ray/anaconda3/lib/python3.9/site-packages/ray/dashboard/dashboa...
+"""
+"""As Ray's page "Debugging Memory Issues" has it."""
+TOP = PAGE[: PAGE.index("410728")]
+
+
+def process(role: str, memory: int, name: str | None = None, **more: Any) -> ProcessUsage:
+    return ProcessUsage(next(_pids), role, name, memory + 60 * MIB, 60 * MIB, memory, **more)
+
+
+def node(
+    *processes: ProcessUsage, node_id: str = HEAD, total: int = 32 * GIB, used: int = 4 * GIB, **more: Any
+) -> NodeUsage:
+    """A node of which Ray's own parts take 300 MiB."""
+    figures: dict[str, Any] = {
+        "threshold": int(0.95 * total),
+        "object_store_used": 0,
+        "object_store_primary": 0,
+        "object_store_capacity": 9 * GIB,
+        "object_store_held": 0,
+        "spilled": 0,
+    }
+    return NodeUsage(
+        node_id=node_id,
+        address="10.0.0.1" if node_id == HEAD else "10.0.0.2",
+        is_head=node_id == HEAD,
+        total=total,
+        used=used,
+        available=total - used,
+        processes=Processes([process("raylet", 300 * MIB), *processes]),
+        **{**figures, **more},
+    )
+
+
+def call(name: str, peak: int, **more: Any) -> Call:
+    figures: dict[str, Any] = {
+        "kind": "task",
+        "task_id": None,
+        "attempt": 0,
+        "actor_id": None,
+        "job_id": JOB,
+        "node_id": HEAD,
+        "worker_id": "w",
+        "pid": next(_pids),
+        "started_at": NOW - timedelta(minutes=5),
+        "duration": 10.0,
+        "status": "finished",
+        "error": None,
+        "memory_before": 60 * MIB,
+        "memory_after": 60 * MIB,
+        "capture": None,
+        "note": None,
+    }
+    return Call(name=name, peak_memory=peak, **{**figures, **more})
+
+
+def kill(name: str, memory: int | None, text: str = "", **more: Any) -> Kill:
+    figures: dict[str, Any] = {
+        "when": NOW - timedelta(minutes=2),
+        "node_id": HEAD,
+        "task_id": f"{next(_pids):040x}{JOB}",
+        "attempt": 0,
+        "actor_id": None,
+        "worker_id": "w",
+        "pid": next(_pids),
+        "cause": "ray_memory_monitor",
+        "call": None,
+        "top_processes": parse(text).top_processes if text else (),
+    }
+    return Kill(name=name, memory=memory, **{**figures, **more})
+
+
+def doctor(
+    nodes: Iterable[NodeUsage] = (),
+    kills: Iterable[Kill] = (),
+    calls: Iterable[Call] = (),
+    silent: Iterable[MissingNode] = (),
+    gone: Iterable[MissingNode] = (),
+    retries: Iterable[Retry] = (),
+    **more: Any,
+) -> Diagnosis:
+    nodes, silent, gone = tuple(nodes), tuple(silent), tuple(gone)
+    missing = silent + gone
+    now = Usage(NOW, Nodes(nodes, missing=missing), missing)
+    figures: dict[str, Any] = {
+        "advice": advise_of(calls, now),
+        "cpus": dict.fromkeys([one.node_id for one in (*nodes, *silent)], 8.0),
+        "jobs": frozenset([JOB]),
+    }
+    return diagnose(
+        Seen(NOW, None, Kills(kills, retries=retries), Calls(calls), now, missing=missing, **{**figures, **more})
+    )
+
+
+def named(found: Diagnosis) -> list[tuple[str, str, str | None]]:
+    return [(one.illness, one.severity, one.name) for one in found.findings]
+
+
+def text_of(finding: Finding) -> str:
+    return "\n".join((finding.title, *finding.evidence, *finding.next_steps))
+
+
+def check(found: Diagnosis, words: str) -> tuple[str, str]:
+    (one,) = (one for one in found.checks if words in one.question)
+    return one.verdict, one.answer
+
+
+def idle_workers(count: int, memory: int) -> list[ProcessUsage]:
+    return [process("idle worker", memory) for _ in range(count)]
+
+
+def growing(calls: int, step: int = 100 * MIB) -> tuple[list[Call], ProcessUsage]:
+    """An actor's calls, each of which leaves it so much larger, and its process."""
+    actor = process("actor", (calls + 1) * step, "Holder", job_id=JOB)
+    made = [
+        call(
+            "Holder.load",
+            (number + 1) * step,
+            kind="method",
+            actor_id=f"{'c' * 24}{JOB}",
+            pid=actor.pid,
+            memory_before=number * step,
+            memory_after=(number + 1) * step,
+            started_at=NOW - timedelta(seconds=5 * (calls - number)),
+            duration=1.0,
+        )
+        for number in range(calls)
+    ]
+    return made, actor
+
+
+BUSY = 25 * GIB
+"""Of 32 GiB, below what is called crowded."""
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node()],
+        [node(*[process("task", 3 * GIB, "train") for _ in range(8)], used=BUSY)],
+        # A driver with a third of its node, beside a task, and room for both.
+        [
+            node(process("driver", 9 * GIB, "job.py"), process("task", GIB, "small"), used=13 * GIB),
+            node(node_id=OTHER),
+        ],
+        # What many libraries take that were imported, in one worker for each CPU.
+        [node(*idle_workers(32, 190 * MIB), total=64 * GIB, used=9 * GIB)],
+        [node(*idle_workers(32, 600 * MIB), total=128 * GIB, used=25 * GIB)],
+        # A store full of copies of other nodes' objects, which it drops.
+        [node(object_store_used=9 * GIB, object_store_primary=GIB, object_store_held=9 * GIB, used=13 * GIB)],
+        [node(threshold=None, used=BUSY)],
+        [node(total=3 * GIB, used=2 * GIB, threshold=23 * GIB)],
+    ],
+    ids=["alone", "busy", "driver", "imports", "large imports", "copies of objects", "never kills", "container"],
+)
+def test_ordinary_nodes(nodes: list[NodeUsage]) -> None:
+    found = doctor(nodes)
+    assert named(found) == []
+    assert found.healthy is True
+    assert found.summary == "Nothing wrong was found."
+    # Nothing was profiled, and that is said.
+    assert {one.verdict for one in found.checks} == {"well", "unknown"}
+
+
+def test_idle_workers_that_leave_little() -> None:
+    found = doctor([node(*idle_workers(32, 190 * MIB), total=16 * GIB, used=11 * GIB)])
+    assert named(found) == [("idle_workers", "warning", None)]
+    assert named(doctor([node(*idle_workers(2, 60 * MIB), process("idle worker", 550 * MIB))])) == [
+        ("idle_workers", "warning", None)
+    ]
+
+
+def test_a_full_object_store() -> None:
+    (found,) = doctor([node(object_store_used=9 * GIB, object_store_primary=8 * GIB, used=13 * GIB)]).findings
+    assert (found.illness, found.severity) == ("object_store", "warning")
+
+
+class TestActors:
+    def test_that_load_in_parts(self) -> None:
+        calls, actor = growing(5)
+        found = doctor([node(actor)], calls=calls)
+        assert named(found) == [("leaking_actor", "info", "Holder")]
+        assert found.healthy is True
+        assert check(found, "an actor grow")[0] == "well"
+
+    def test_that_grow(self) -> None:
+        calls, actor = growing(12)
+        (found,) = doctor([node(actor, total=8 * GIB, used=4 * GIB)], calls=calls).findings
+        assert (found.illness, found.severity, found.name) == ("leaking_actor", "critical", "Holder")
+        assert "`ray.kill(actor, no_restart=False)`" in text_of(found)
+        assert "exit_actor" not in text_of(found), "after it an actor is gone for good"
+
+    def test_that_were_of_a_job_that_is_over(self) -> None:
+        calls, _ = growing(12)
+        old = [
+            call.__class__(**{**_fields(call), "job_id": EARLIER, "started_at": call.started_at - timedelta(hours=2)})
+            for call in calls
+        ]
+        assert named(doctor([node()], calls=old)) == [("leaking_actor", "info", "Holder")]
+
+
+def _fields(one: Any) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in one.__dataclass_fields__}
+
+
+class TestTooMany:
+    def test_the_pages_kill(self) -> None:
+        """Nobody profiled: six processes of one name are in the kill's message, and one was killed with 4 %."""
+        found = doctor(
+            [node(total=int(28.8 * GIB), used=2 * GIB)], [kill("allocate_memory", int(1.25 * GIB), PAGE)]
+        ).findings
+        assert (found[0].illness, found[0].severity, found[0].name) == ("too_parallel", "critical", "allocate_memory")
+        assert "6 calls of it ran at once" in text_of(found[0])
+        assert "8.5 GiB" in text_of(found[0])
+        assert "@ray.remote(memory=" in text_of(found[0])
+        assert not found[0].next_steps[0].startswith("Or ")
+        assert len(found) == 1, "told once"
+
+    @pytest.mark.parametrize("size", [1, 6, 10])
+    def test_on_a_large_node(self, size: int) -> None:
+        """Not one of them has a twentieth of the node, all of them fill it."""
+        listed = "\n".join(f"{number}\t{size}.00\tray::shard" for number in range(100, 110))
+        found = doctor([node(total=256 * GIB, used=20 * GIB)], [kill("shard", size * GIB, TOP + listed)]).findings
+        assert (found[0].illness, found[0].severity) == ("too_parallel", "critical")
+        assert "10 or more calls of it ran at once" in text_of(found[0])
+        assert len(found) == 1
+        dead = call("shard", size * GIB, status="killed", duration=None)  # the only one that was profiled
+        (found,) = doctor(
+            [node(total=256 * GIB, used=20 * GIB)], [kill("shard", size * GIB, TOP + listed, call=dead)], [dead]
+        ).findings
+        assert "though it used only" not in found.title
+
+    def test_that_run_now(self) -> None:
+        tasks = [process("task", 3 * GIB, "shard") for _ in range(9)]
+        (found,) = doctor([node(*tasks, node_id=OTHER, used=29 * GIB)]).findings[:1]
+        assert (found.illness, found.severity, found.name) == ("too_parallel", "warning", "shard")
+        assert "9 calls of it run at once" in text_of(found)
+
+    def test_a_bystander(self) -> None:
+        """A small task that was killed where another filled the node is told to be no cause."""
+        text = TOP + "1\t28.00\tpython job.py\n2\t0.20\tray::small\n"
+        (found,) = doctor([node()], [kill("small", 200 * MIB, text)]).findings
+        assert "though it used only 200.0 MiB" in found.title
+
+    def test_the_node_with_the_kills_is_named(self) -> None:
+        """Of two nodes that run too many of one function."""
+        nodes = [
+            node(total=8 * GIB, used=2 * GIB),
+            node(node_id=OTHER, total=8 * GIB, used=2 * GIB),
+        ]
+        calls = [
+            call("load", 3 * GIB, node_id=where, duration=None, status="running")
+            for where in (HEAD, OTHER)
+            for _ in range(5)
+        ]
+        dead = call("load", 3 * GIB, node_id=OTHER, duration=None, status="killed", worker_id="dead")
+        found = doctor(nodes, [kill("load", 3 * GIB, node_id=OTHER, call=dead)], [*calls, dead]).findings[0]
+        assert (found.illness, found.node_id, found.kills) == ("too_parallel", OTHER, 1)
+
+    def test_actors(self) -> None:
+        """By default they hold no CPU, so that num_cpus=1 is a change."""
+        calls, actors = [], []
+        for _ in range(4):
+            one = process("actor", 3 * GIB, "Model")
+            actors.append(one)
+            calls.append(call("Model.run", 3 * GIB, kind="method", actor_id="d" * 24 + JOB, pid=one.pid))
+        (found,) = doctor([node(*actors, total=16 * GIB, used=int(13.8 * GIB))], calls=calls).findings[:1]
+        assert (found.illness, found.name) == ("too_parallel", "Model")
+        assert found.next_steps[0].startswith("Run no more than fit: `@ray.remote(num_cpus=")
+        assert found.next_steps[1].startswith("Or `@ray.remote(memory=")
+
+
+def test_a_task_beside_a_driver_that_fills_the_head() -> None:
+    """It is killed again and again, but it is not what is ill."""
+    text = TOP + "1\t28.00\tpython job.py\n2\t0.05\tray::small\n"
+    one = f"{1:040x}{JOB}"
+    kills = [kill("small", 50 * MIB, text, task_id=one, attempt=n, when=NOW - timedelta(minutes=n)) for n in range(5)]
+    found = doctor(
+        [node(process("driver", 28 * GIB, "job.py"), process("task", 50 * MIB, "small"), used=30 * GIB)],
+        kills,
+        retries=[Retry("small", one, 5, NOW - timedelta(minutes=4), 16.0)],
+    )
+    assert [one[:2] for one in named(found)] == [("head_node", "critical"), ("endless_retries", "warning")]
+
+
+class TestKillsThatAreOver:
+    def test_in_a_cluster_that_was_mended(self) -> None:
+        """A later job ran the same function to its end."""
+        died = call("hog", 9 * GIB, job_id=EARLIER, status="killed", duration=None)
+        later = call("hog", 2 * GIB, started_at=NOW - timedelta(minutes=1))
+        found = doctor([node()], [kill("hog", 9 * GIB, call=died)], [died, later])
+        assert named(found) == [("out_of_memory", "info", "hog")]
+        assert found.healthy is True
+        assert check(found, "killed for memory") == ("well", "Not lately: 1 process before.")
+
+    @pytest.mark.parametrize(
+        ("job", "age", "severity"),
+        [
+            (EARLIER, timedelta(minutes=20), "critical"),  # who asks wants to know of it
+            (EARLIER, timedelta(hours=3), "info"),
+            (JOB, timedelta(hours=3), "critical"),
+            (JOB, timedelta(days=3), "info"),
+        ],
+    )
+    def test_by_age(self, job: str, age: timedelta, severity: str) -> None:
+        when = NOW - age
+        found = doctor([node()], [kill("hog", 9 * GIB, task_id=f"{7:040x}{job}", when=when)])
+        assert named(found) == [("out_of_memory", severity, "hog")]
+        assert ("2026-02-27" in text_of(found.findings[0])) is (age.days == 3), "the date, where it is not today"
+
+    def test_of_a_folder_all_count(self) -> None:
+        kills = Kills([kill("hog", 9 * GIB, when=NOW - timedelta(days=9))])
+        found = diagnose(Seen(NOW, "logs", kills, Calls(()), None, advise_of((), None), (), {}))
+        assert named(found) == [("out_of_memory", "critical", "hog")]
+        assert "on 2026-02-21" in text_of(found.findings[0])
+
+
+class TestSilentNodes:
+    SILENT = MissingNode(OTHER, "10.0.0.2", "it did not answer for 30 s")
+
+    def test_no_news_is_no_good_news(self) -> None:
+        found = doctor([node()], silent=[self.SILENT])
+        assert found.findings == ()
+        assert found.healthy is None
+        assert found.summary.startswith("Nothing wrong was found on the nodes that answered. But node 10.0.0.2 (bbbb")
+        assert "it did not answer for 30 s" in found.summary
+        verdicts = {one.question: one.verdict for one in found.checks}
+        assert verdicts.pop("Is it the head node?") == "well"
+        assert set(verdicts.values()) == {"unknown"}
+        assert found.as_dict()["healthy"] is None
+
+    def test_where_the_sick_one_answered(self) -> None:
+        found = doctor([node()], [kill("hog", 9 * GIB)], silent=[self.SILENT])
+        assert found.healthy is False
+        assert "But node 10.0.0.2" in found.summary
+
+    def test_where_none_answered(self) -> None:
+        found = doctor([], silent=[MissingNode(HEAD, "10.0.0.1", "it did not answer for 30 s"), self.SILENT])
+        assert {one.verdict for one in found.checks} == {"unknown"}
+        assert "2 nodes did not answer (10.0.0.1, 10.0.0.2)" in found.summary
+
+    def test_where_the_reader_was_killed(self) -> None:
+        found = doctor([node()], silent=[MissingNode(OTHER, "10.0.0.2", KILLED)])
+        assert named(found) == [("low_memory", "critical", None)]
+        assert found.healthy is False
+        assert "10.0.0.2" in found.findings[0].title
+
+    def test_nodes_that_left_are_no_gap(self) -> None:
+        found = doctor([node()], gone=[MissingNode(OTHER, "10.0.0.2", "it has died or left")])
+        assert found.healthy is True
+        assert any("it has died or left" in text for text in found.unchecked)
+
+
+def test_warnings_of_an_advice_are_passed_on() -> None:
+    dead = call("hog", 9 * GIB, status="killed", duration=None)
+    found = doctor([node(total=16 * GIB)], [kill("hog", 9 * GIB, call=dead)], [dead]).findings[0]
+    assert "@ray.remote(memory=" in text_of(found)
+    assert "the call was killed: what they had is a lower bound of what they need" in text_of(found)
+
+
+class TestAdvice:
+    def test_a_containers_limit_counts(self) -> None:
+        """Where the raylet knows the machine's memory only."""
+        now = Usage(NOW, Nodes([node(total=3 * GIB, used=GIB, threshold=int(22.4 * GIB))]))
+        (advice,) = advise_of([call("load", 10**9)], now)
+        assert advice.fits == {HEAD: 1}
+        assert "2.0 GiB left of the 3.0 GiB" in repr(advise_of([call("load", 10**9)], now))
+
+    def advised(self, *nodes: _Node, needs: int = 10**9, kind: str = "task") -> int:
+        return _memory(needs, list(nodes), kind)
+
+    def test_more_is_asked_for_where_ray_would_admit_more_than_fit(self) -> None:
+        def at(limit: int, **more: Any) -> _Node:
+            return _Node(HEAD, "10.0.0.1", limit, 0, 8.0, 22 * 10**9, **more)
+
+        assert self.advised(at(9 * 10**9)) == 10**9, "its CPUs admit no more"
+        memory = self.advised(at(3 * 10**9))
+        assert 22 * 10**9 // memory == 3
+        assert 22 * 10**9 // (memory - 10**6) == 4, "the least"
+        assert self.advised(at(3 * 10**9 - 1)) > memory
+        assert self.advised(at(10**9)) == 11_001_000_000, "one at a time"
+        assert self.advised(at(10**8)) == 10**9, "where not one fits nothing helps"
+        assert self.advised(at(10 * 10**9), kind="actor") == 2_001_000_000
+
+    def test_what_other_tasks_hold_now_does_not_make_it_more(self) -> None:
+        others = _Node(HEAD, "10.0.0.1", 10 * 10**9, 9 * 10**9, 8.0, 22 * 10**9, (), {1: 4 * 10**9, 2: 4 * 10**9})
+        assert self.advised(others) == 10**9
