@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +17,11 @@ MIB = 2**20
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, wait_for: Callable[..., Any]) -> Path:
     with profile_memory("load", directory=tmp_path / "here", linger=0):
         kept = bytearray(MIB)
     assert len(kept) == MIB
+    wait_for(lambda: raymemprof.captures(tmp_path / "here")[0].status == "closed")
     return tmp_path / "here"
 
 

@@ -14,6 +14,7 @@ from several_nodes import Nodes
 
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
+from raymemprof.reading import fetching
 
 MIB = 2**20
 NAMES = ("one", "two", "three")
@@ -53,6 +54,7 @@ def recorded(nodes: Nodes) -> Recorded:
 def _short_limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody waits half a minute for a node that is gone. What is known of silent nodes is as in a new process."""
     monkeypatch.setattr(cluster, "LIMIT", LIMIT)
+    monkeypatch.setattr(cluster, "_LIMIT_AFTER_SILENCE", LIMIT / 4)
     cluster._silent.clear()
     yield
     cluster._silent.clear()
@@ -161,3 +163,30 @@ def test_a_node_that_dies_while_it_is_asked(
     check(nodes, recorded, tmp_path, "it died|did not answer within|died, or the whole node did|died or left")
     wait_for(lambda: not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == three.node_id), 60)
     check(nodes, recorded, tmp_path, "it has died or left")
+
+
+def test_a_node_that_dies_while_it_is_fetched_from(
+    nodes: Nodes, recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = nodes["two"]
+    big = two.logs / "raymemprof-big-local-0-1-1.bin"
+    big.write_bytes(bytes(200 * MIB))
+    take = fetching._Arrival.take
+    taken = 0
+
+    def take_and_kill(*rest: Any) -> None:
+        nonlocal taken
+        take(*rest)
+        taken += 1
+        if taken == 1:
+            for process in two.processes():
+                process.kill()
+
+    monkeypatch.setattr(fetching._Arrival, "take", take_and_kill)
+    of_one = [call for call in recorded.calls if call.node_id == nodes["one"].node_id]
+    with prompt():
+        fetched = raymemprof.fetch([big.name, *of_one], tmp_path)
+    assert {path.name for path in fetched} == {call.capture.name for call in of_one}
+    (sentence,) = fetched.missing
+    assert two.node_id[:8] in sentence
+    assert not any(big.name in path.name for path in tmp_path.iterdir())

@@ -194,6 +194,24 @@ def test_traps_do_not_spoil_a_listing(nodes: Nodes, calls: dict[str, raymemprof.
     assert {call.capture for call in listed} <= {capture.path for capture in captures}
 
 
+def test_questions_leave_nothing_behind(nodes: Nodes, run_script: Any) -> None:
+    code = f"""
+import ray, raymemprof
+from ray.experimental.internal_kv import _internal_kv_list
+for address in ({nodes.address!r}, "ray://127.0.0.1:{nodes.client_port}", {nodes.address!r}):
+    ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+    functions = lambda: len(_internal_kv_list(b"RemoteFunction", namespace=b"fun"))
+    assert len(raymemprof.captures().missing) == 0
+    if "ray://" not in address:
+        before = functions()
+        for _ in range(5):
+            raymemprof.calls()
+        assert functions() == before > 0, (functions(), before)
+    ray.shutdown()
+"""
+    run_script(code)
+
+
 def test_a_journal_that_names_files_elsewhere(nodes: Nodes, calls: dict[str, raymemprof.Call], tmp_path: Path) -> None:
     logs = nodes["two"].logs
     victim = logs.parent / "victim.bin"
