@@ -56,7 +56,7 @@ from raymemprof import profile_memory
 from raymemprof.diagnosis.doctor import doctor
 
 sys.path.insert(0, str(HERE))
-import usage_nodes
+import several_nodes
 
 sys.path.pop(0)
 
@@ -202,12 +202,12 @@ def endless() -> None:
 
 def head() -> None:
     """A head with a large driver and an actor, and a second node that does nothing."""
-    nodes = Scene.nodes = usage_nodes.Nodes()
+    nodes = Scene.nodes = several_nodes.Nodes()
     # A threshold that is there, and a monitor that does not look.
     variables = {"RAY_memory_usage_threshold": threshold(), "RAY_memory_monitor_refresh_ms": "3600000"}
-    nodes.start("head", "--num-cpus=1", "--object-store-memory=80000000", **variables)
-    nodes.start("other", "--num-cpus=1", "--object-store-memory=80000000", RAY_memory_monitor_refresh_ms="0")
-    ray.init(address=nodes.address, logging_level="ERROR", log_to_driver=False)
+    nodes.start("head", store=80_000_000, **variables)
+    nodes.start("other", store=80_000_000, RAY_memory_monitor_refresh_ms="0")
+    nodes.connect()
     driver = bytearray(b"1") * 600 * MB
     holder = Holder.options(resources={"head": 1}, num_cpus=1).remote()
     Scene.keep = (driver, holder)

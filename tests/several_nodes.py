@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -41,10 +41,9 @@ class Node:
     """As the node sees it."""
     store: Path
     """As this process sees it."""
-    view: str = ""
-    """Its view of the file system, where that is its own."""
+    session: int = 0
+    """The session of processes that all it starts stays in, though workers have groups of their own."""
     node_id: str = ""
-    _known: dict[int, psutil.Process] = field(default_factory=dict)
 
     @property
     def logs(self) -> Path:
@@ -62,17 +61,14 @@ class Node:
         return self.raylet().children(recursive=True)
 
     def processes(self) -> list[psutil.Process]:
-        """All that was seen of the node and is there."""
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
-                view = _view(process.pid)
-                is_here = any(f"{self.folder}/" in f"{word}/" for word in process.cmdline())
-                if view == self.view if self.view else is_here and view == _view(os.getpid()):
-                    self._known[process.pid] = process
-        for process in list(self._known.values()):
-            with contextlib.suppress(psutil.Error):
-                self._known.update({child.pid: child for child in process.children(recursive=True)})
-        return [process for process in self._known.values() if process.is_running()]
+        """All that runs of the node."""
+        found = []
+        for pid in psutil.pids():
+            with contextlib.suppress(OSError, psutil.Error):
+                process = psutil.Process(pid)
+                if os.getsid(pid) == self.session and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def freeze(self) -> None:
         """Stop the raylet and its workers, as a machine is that thrashes."""
@@ -92,8 +88,8 @@ class Nodes:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rn-", dir="/tmp"))  # a socket's path must be short
-        self.port = _free_port()
-        self.client_port = _free_port()
+        self.port = free_port()
+        self.client_port = free_port()
         self.nodes: list[Node] = []
 
     @property
@@ -103,54 +99,79 @@ class Nodes:
     def __getitem__(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
 
-    def start(self, *names: str, python: str = sys.executable, cpus: int = 1, **env: str) -> None:
-        """Start nodes; the first of all is the head, which drivers are on."""
+    def start(
+        self,
+        *names: str,
+        python: str = sys.executable,
+        cpus: int = 1,
+        store: int = 150_000_000,
+        within: tuple[str, ...] = (),
+        before: Callable[[], object] | None = None,
+        **env: str,
+    ) -> None:
+        """Start nodes; the first of all is the head, which drivers are on.
+
+        Args:
+            names: a node's name is a resource of it, too.
+            python: the interpreter that it runs in.
+            cpus: how many it offers.
+            store: bytes of its object store.
+            within: a command to start it by.
+            before: called in the process that becomes it.
+            env: environment variables of it.
+        """
         for name in names:
-            process = self._start(name, python, cpus, env)
-            node = self.nodes[-1]
-            deadline = time.monotonic() + STARTING
-            while process.poll() is None:
-                assert time.monotonic() < deadline, (self.folder / f"{name}.log").read_text()
-                if node.store != node.folder and not node.view:
-                    with contextlib.suppress(OSError):
-                        view = _view(process.pid)
-                        node.view = view if view != _view(os.getpid()) else ""
-                time.sleep(0.02)
+            process = self._start(name, [python, "-m", "ray.scripts.scripts"], cpus, store, within, before, env)
+            try:
+                process.wait(STARTING)
+            finally:
+                process.kill()
             assert process.returncode == 0, (self.folder / f"{name}.log").read_text()
 
-    def _start(self, name: str, python: str, cpus: int, env: dict[str, str]) -> subprocess.Popen[str]:
+    def _start(
+        self,
+        name: str,
+        ray: list[str],
+        cpus: int,
+        store: int,
+        within: tuple[str, ...],
+        before: Callable[[], object] | None,
+        env: dict[str, str],
+    ) -> subprocess.Popen[str]:
         is_head = not self.nodes
         is_hidden = not is_head and _can_hide()
         folder = self.nodes[0].folder if is_hidden else self.folder / name
-        store = self.folder / f"{name}.store" if is_hidden else folder
-        store.mkdir()
-        command = [python, "-m", "ray.scripts.scripts", "start", f"--temp-dir={folder}", f"--num-cpus={cpus}"]
-        command += ["--disable-usage-stats", "--object-store-memory=150000000"]
+        here = self.folder / f"{name}.store" if is_hidden else folder
+        here.mkdir()
+        command = [*within, *ray, "start", f"--temp-dir={folder}", f"--num-cpus={cpus}"]
+        command += ["--disable-usage-stats", f"--object-store-memory={store}"]
         command += [f"--resources={json.dumps({name: 1000})}", "--min-worker-port=0", "--max-worker-port=0"]
-        command += [f"--dashboard-agent-listen-port={_free_port()}"]
+        command += [f"--dashboard-agent-listen-port={free_port()}"]
         if is_head:
             command += ["--head", f"--port={self.port}", "--include-dashboard=false"]
             command += [f"--ray-client-server-port={self.client_port}"]
         else:
-            # Addresses of their own, too: a driver is on the node that has its address.
+            # Addresses of their own, too: a driver is on the node that has its address, or on any of several that have.
             command += [f"--address={self.address}", f"--node-ip-address=127.0.0.{len(self.nodes) + 1}"]
         if is_hidden:
-            command = [
-                "unshare",
-                "--mount",
-                "sh",
-                "-c",
-                f'mount --bind "{store}" "{folder}" && exec "$@"',
-                "sh",
-                *command,
-            ]
-        self.nodes.append(Node(name, folder, store))
+            hide = f'mount --bind "{here}" "{folder}" && exec "$@"'
+            command = ["unshare", "--mount", "sh", "-c", hide, "sh", *command]
         environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
         environment |= {"RAY_AUTH_MODE": "disabled", **QUICK_TO_BURY, **env}
         with (self.folder / f"{name}.log").open("w") as log:
-            return subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, cwd="/"
+            started = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+                cwd="/",
+                start_new_session=True,
+                preexec_fn=before,
             )
+        self.nodes.append(Node(name, folder, here, started.pid))
+        return started
 
     def connect(self) -> None:
         """Connect this process, on the head, and learn the nodes' ids."""
@@ -174,19 +195,16 @@ class Nodes:
     def stop(self, *names: str) -> None:
         """Kill nodes, or all of them and remove what they left."""
         gone = [node for node in self.nodes if not names or node.name in names]
-        processes = [process for node in gone for process in node.processes()]
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(processes, timeout=30)
+        deadline = time.monotonic() + STARTING
+        while processes := [process for node in gone for process in node.processes()]:
+            assert time.monotonic() < deadline, processes
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=1)
         self.nodes = [node for node in self.nodes if node not in gone]
-        if not names:
+        if not self.nodes:
             shutil.rmtree(self.folder, ignore_errors=True)
-        assert not alive, alive
-
-
-def _view(pid: int) -> str:
-    return os.readlink(f"/proc/{pid}/ns/mnt") if sys.platform == "linux" else ""
 
 
 def _can_hide() -> bool:
@@ -194,7 +212,8 @@ def _can_hide() -> bool:
     return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

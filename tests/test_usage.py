@@ -17,13 +17,9 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from several_nodes import Node, Nodes
 
 from raymemprof.diagnosis.usage import NodeUsage, ProcessUsage, Usage, usage
-
-sys.path.insert(0, str(Path(__file__).parent))
-import usage_nodes
-
-sys.path.pop(0)
 
 PROGRAM = Path(__file__).with_name("usage_program.py")
 MIB, GIB = 2**20, 2**30
@@ -35,12 +31,11 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """Three nodes, to whose head this process is connected."""
-    found = usage_nodes.Nodes()
+    found = Nodes()
     try:
-        found.start("one", "--num-cpus=4", "--object-store-memory=1400000000")
-        found.start("two", "--num-cpus=1", "--object-store-memory=80000000")
-        found.start("three", "--num-cpus=1", "--object-store-memory=80000000")
-        ray.init(address=found.address, logging_level="ERROR", log_to_driver=False)
+        found.start("one", cpus=4, store=1_400_000_000)
+        found.start("two", "three", store=80_000_000)
+        found.connect()
         yield found
     finally:
         ray.shutdown()
@@ -88,13 +83,19 @@ class Keeper:
 
 
 def node_of(found: Usage, name: str, nodes: Any) -> NodeUsage:
-    """The node whose raylet is in the group of that name."""
-    (node,) = (
-        node
-        for node in found.nodes
-        if any(os.getsid(process.pid) == nodes.sessions[name] for process in node.processes if process.role == "raylet")
-    )
+    (node,) = (node for node in found.nodes if node.node_id == nodes[name].node_id)
     return node
+
+
+def pids_of(node: Node) -> set[int]:
+    """The processes of a node, as the system has them."""
+    return {process.pid for process in node.processes()}
+
+
+def shared_and_resident(pid: int) -> tuple[int, int]:
+    """SHR and RSS of a process as the system has them, in bytes."""
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[2]) * os.sysconf("SC_PAGE_SIZE"), int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def by_pid(found: Usage) -> dict[int, ProcessUsage]:
@@ -125,7 +126,7 @@ def test_every_process_with_its_role(nodes: Any, tmp_path: Path, wait_for: Calla
 
         def pids() -> dict[str, set[int]]:
             own = {"one": {os.getpid()}}
-            return {name: nodes.pids(name) | own.get(name, set()) for name in nodes.sessions}
+            return {node.name: pids_of(node) | own.get(node.name, set()) for node in nodes.nodes}
 
         def steady() -> tuple[Usage, dict[str, set[int]]] | None:
             """What usage() says, where no process came or went meanwhile: workers that have nothing to do are ended."""
@@ -135,16 +136,16 @@ def test_every_process_with_its_role(nodes: Any, tmp_path: Path, wait_for: Calla
             return (found, before) if tasks_known and before == pids() else None
 
         found, expected = wait_for(steady, 60)
-        for name in nodes.sessions:
+        for name in expected:
             assert {process.pid for process in node_of(found, name, nodes).processes} == expected[name]
         roles = {
             name: collections.Counter(process.role for process in node_of(found, name, nodes).processes)
-            for name in nodes.sessions
+            for name in expected
         }
         each = {"raylet": 1, "agent": 1, "runtime env agent": 1, "log monitor": 1}
         only = {"gcs": 1, "autoscaler": 1, "client server": 1, "dashboard": 1, "driver": 1, "subprocess": 1}
         users = {"idle worker", "actor", "task", "worker"}
-        for name in nodes.sessions:
+        for name in expected:
             system = {role: count for role, count in roles[name].items() if role not in users}
             assert system == (each | only if name == "one" else each), (name, system)
             assert node_of(found, name, nodes).is_head == (name == "one")
@@ -182,10 +183,10 @@ def test_every_process_with_its_role(nodes: Any, tmp_path: Path, wait_for: Calla
 def test_processes_are_as_the_system_has_them(nodes: Any) -> None:
     def outside() -> dict[int, tuple[int, int]]:
         found = {}
-        for name in nodes.sessions:
-            for pid in (*nodes.pids(name), os.getpid()):
+        for node in nodes.nodes:
+            for pid in (*pids_of(node), os.getpid()):
                 with contextlib.suppress(OSError):
-                    found[pid] = usage_nodes.shared_and_resident(pid)
+                    found[pid] = shared_and_resident(pid)
         return found
 
     usage()
@@ -402,12 +403,11 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
         if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
             pytest.skip("no mount can be made here")
         within = ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
-    found = usage_nodes.Nodes()
+    found = Nodes()
     try:
         found.start(
             "inside",
-            "--num-cpus=1",
-            "--object-store-memory=80000000",
+            store=80_000_000,
             within=within,
             before=lambda: (folder / "cgroup.procs").write_text(str(os.getpid())),
         )
@@ -432,12 +432,11 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
 @LINUX
 def test_the_threshold_is_what_the_raylet_has() -> None:
     total = psutil.virtual_memory().total
-    found = usage_nodes.Nodes()
-    options = ("--num-cpus=1", "--object-store-memory=80000000")
+    found = Nodes()
     try:
-        found.start("part", *options, RAY_memory_usage_threshold="0.7")
-        found.start("free", *options, RAY_min_memory_free_bytes=str(100 * MIB))
-        found.start("never", *options, RAY_memory_monitor_refresh_ms="0")
+        found.start("part", store=80_000_000, RAY_memory_usage_threshold="0.7")
+        found.start("free", store=80_000_000, RAY_min_memory_free_bytes=str(100 * MIB))
+        found.start("never", store=80_000_000, RAY_memory_monitor_refresh_ms="0")
         done = subprocess.run(
             [sys.executable, str(PROGRAM), "json", found.address], capture_output=True, text=True, timeout=120
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -14,11 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import usage_nodes
-
-sys.path.pop(0)
+from several_nodes import Nodes, free_port
 
 PROGRAM = Path(__file__).with_name("usage_program.py")
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -28,10 +23,9 @@ UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """Two nodes: the second is asked by a task."""
-    found = usage_nodes.Nodes()
+    found = Nodes()
     try:
-        found.start("one", "--num-cpus=1", "--object-store-memory=80000000")
-        found.start("two", "--num-cpus=1", "--object-store-memory=80000000")
+        found.start("one", "two", store=80_000_000)
         yield found
     finally:
         found.stop()
@@ -132,14 +126,13 @@ def size(text: str) -> float:
 def left_behind(nodes: Any, *feeds: psutil.Process) -> list[str]:
     """What a view that ended has left: its process that reads, or what it runs on the nodes."""
     found = [str(feed) for feed in feeds if feed.is_running() and feed.status() != psutil.STATUS_ZOMBIE]
-    for name in nodes.sessions:
-        for pid in nodes.pids(name):
-            try:
-                title = " ".join(psutil.Process(pid).cmdline())
-            except psutil.Error:
-                continue
-            if "raymemprof" in title:
-                found.append(title)
+    for process in (process for node in nodes.nodes for process in node.processes()):
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if "raymemprof" in title:
+            found.append(title)
     return found
 
 
@@ -269,7 +262,7 @@ def test_a_dumb_terminal_gets_a_table(
 
 
 def test_no_cluster_is_one_sentence() -> None:
-    address = f"127.0.0.1:{usage_nodes.free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     done = subprocess.run([sys.executable, str(PROGRAM), "live", address], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr.startswith(f"raymemprof: there is no Ray cluster to be reached at {address!r}: ")
@@ -299,4 +292,4 @@ def test_the_clusters_end_is_told(nodes: Any, terminal: Callable[..., Terminal],
     (sentence,) = (line for line in shown.lines() if line.startswith("raymemprof: "))
     assert re.search(r"the cluster at \S+ is gone\.|the connection to the cluster was lost", sentence)
     wait_for(lambda: not feed.is_running() or feed.status() == psutil.STATUS_ZOMBIE, 30)
-    assert not os.path.exists(str(nodes.folders[0]))
+    assert not nodes.folder.exists()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeUsage", "Nodes", "ProcessUsage", "Processes", "Usage", "usage"]
 
-_SECONDS = 5.0
+_SECONDS = 2.0
 """How long the raylet, or the GCS, may take to say what it runs."""
 
 
