@@ -10,6 +10,7 @@ import pty
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from several_nodes import Nodes
+from several_nodes import Nodes, free_port
 
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
-from raymemprof.reading import fetching
+from raymemprof.reading import pieces, streaming
+from raymemprof.reading.arrivals import Arrival
 
 MIB = 2**20
 BIG = "raymemprof-big-local-0-1-1.bin"
@@ -75,6 +77,28 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+@pytest.fixture
+def in_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Has files come through the object store from here on: as where this process cannot be connected to."""
+
+    def refuse() -> Any:
+        raise OSError("Cannot assign requested address")
+
+    return lambda: monkeypatch.setattr(streaming, "_listen", refuse)
+
+
+SLOWLY = """
+import time
+from raymemprof.reading.arrivals import Arrival
+write = Arrival.write
+def write_slowly(*arguments):
+    write(*arguments)
+    time.sleep(0.01)
+Arrival.write = write_slowly
+"""
+"""Has a script take what comes so slowly that there is time to interrupt it."""
+
+
 def checksum(path: os.PathLike[str]) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
@@ -122,14 +146,14 @@ def test_what_is_there_is_not_brought_again(
     nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, asked: list[str]
 ) -> None:
     first = raymemprof.fetch(calls, tmp_path)
-    assert asked.count("_give") > 0
+    assert asked.count("send") > 0
     asked.clear()
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
     assert raymemprof.fetch(calls, tmp_path) == first
     captures = {capture.path.name for capture in raymemprof.captures(name="load")}
     assert {path.name for path in first} == captures
     assert before == {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in first}
-    assert asked.count("_give") == 0
+    assert asked.count("send") == 0
     first[-1].write_bytes(b"x" * first[-1].stat().st_size)  # same size, another time of change
     raymemprof.fetch(calls, tmp_path)
     there = {path.name: path for node in nodes.nodes for path in node.logs.glob("raymemprof-*.bin")}
@@ -171,7 +195,7 @@ print(json.dumps([str(path), most - before, seconds]))
 
 
 def test_a_fetch_that_is_killed(nodes: Nodes, big: Path, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
-    code = f"""
+    code = f"""{SLOWLY}
 import ray, raymemprof
 ray.init(address={nodes.address!r}, logging_level="ERROR", log_to_driver=False)
 raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
@@ -198,10 +222,11 @@ raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
 
 
 @pytest.mark.parametrize("how", ["a bit", "short"])
-def test_a_transfer_that_goes_wrong(
-    how: str, nodes: Nodes, big: Path, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_piece_that_goes_wrong(
+    how: str, nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_pieces: Callable[[], None]
 ) -> None:
-    whole, piece = fetching._give, fetching._PIECE
+    in_pieces()
+    whole, piece = pieces.give, pieces._PIECE
 
     def damaged(parts: list[tuple[str, int, int]], to_client: bool = False) -> tuple[Any, int, Any]:
         """On the node: what it reads goes wrong."""
@@ -214,7 +239,7 @@ def test_a_transfer_that_goes_wrong(
         return bytes([read[0] ^ 1]) + read[1:], checksum, answers
 
     with monkeypatch.context() as during:
-        during.setattr(fetching, "_give", damaged)
+        during.setattr(pieces, "give", damaged)
         with pytest.raises(CaptureError, match="what arrived is not what was sent") as caught:
             raymemprof.fetch(BIG, tmp_path)
     assert Path(caught.value.path).name == BIG
@@ -223,23 +248,185 @@ def test_a_transfer_that_goes_wrong(
     assert checksum(tmp_path / BIG) == checksum(big)
 
 
-def test_a_file_that_changes_meanwhile(
+def sending(what: str, once: Path) -> Callable[..., str | None]:
+    """A `send` to which something happens after 100 MB, on the node that it runs on, as long as the file is there."""
+
+    def send(*arguments: Any) -> str | None:
+        from raymemprof.reading import streaming
+
+        def send_bytes(out: Any, descriptor: int, size: int) -> int:
+            class Out:
+                sent = 0
+
+                def write(self, data: memoryview) -> None:
+                    if self.sent < 10**8 <= self.sent + len(data):
+                        once.unlink()
+                        if what == "a bit":
+                            data = memoryview(bytes([data[0] ^ 1]) + bytes(data[1:]))
+                        elif what == "cut":
+                            out.flush()
+                            raise OSError("it is cut")
+                        elif what == "killed":
+                            out.flush()
+                            os.kill(os.getpid(), signal.SIGKILL)
+                        elif what == "stopped":
+                            once.with_name("pid").write_text(str(os.getpid()))
+                            os.kill(os.getpid(), signal.SIGSTOP)
+                    self.sent += len(data)
+                    out.write(data)
+
+            return whole(Out(), descriptor, size)  # type: ignore[arg-type]
+
+        whole = streaming._send_bytes
+        if once.exists():
+            streaming._send_bytes = send_bytes  # type: ignore[assignment]
+        try:
+            return streaming.send(*arguments)
+        finally:
+            streaming._send_bytes = whole
+
+    return send
+
+
+def test_a_bit_that_goes_wrong_on_the_way(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, piece = fetching._give, fetching._PIECE
+    once, to = tmp_path / "once", tmp_path / "to"
+    once.touch()
+    monkeypatch.setattr(streaming, "send", sending("a bit", once))
+    with pytest.raises(CaptureError, match="what arrived is not what was sent") as caught:
+        raymemprof.fetch(BIG, to)
+    assert not once.exists()
+    assert Path(caught.value.path).name == BIG
+    assert files_in(to) == []
+    raymemprof.fetch(BIG, to)
+    assert checksum(to / BIG) == checksum(big)
+
+
+@pytest.mark.parametrize("what", ["cut", "killed"])
+def test_a_connection_that_breaks(
+    what: str, nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    """The rest comes in pieces."""
+    once, to = tmp_path / "once", tmp_path / "to"
+    once.touch()
+    monkeypatch.setattr(streaming, "send", sending(what, once))
+    raymemprof.fetch(BIG, to)
+    assert not once.exists()
+    assert asked.count("send") == 1
+    assert asked.count("give") >= BIG_SIZE // pieces._PIECE
+    assert checksum(to / BIG) == checksum(big)
+    assert files_in(to) == [BIG]
+
+
+def test_a_worker_that_stops_while_it_sends(
+    nodes: Nodes, calls: raymemprof.Calls, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once, to = tmp_path / "once", tmp_path / "to"
+    once.touch()
+    monkeypatch.setattr(streaming, "send", sending("stopped", once))
+    monkeypatch.setattr(cluster, "LIMIT", 3.0)
+    here = [call for call in calls if call.node_id == nodes["one"].node_id]
+    started = time.monotonic()
+    try:
+        fetched = raymemprof.fetch([BIG, *here], to)
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGCONT)
+    assert time.monotonic() - started < 30
+    assert {path.name for path in fetched} == {call.capture.name for call in here}
+    (sentence,) = fetched.missing
+    assert nodes["two"].node_id[:8] in sentence
+    assert "it handed nothing over for 3 s" in sentence
+    assert not any(BIG in name for name in files_in(to))
+
+
+def test_a_node_that_cannot_connect(
+    nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    class Elsewhere(socket.socket):
+        def getsockname(self) -> Any:
+            return ("127.0.0.1", free_port())
+
+    listen = streaming._listen
+    monkeypatch.setattr(streaming, "_listen", lambda: Elsewhere(fileno=listen().detach()))
+    fetched = raymemprof.fetch(calls, tmp_path)
+    assert {path.name for path in fetched} == {call.capture.name for call in calls}
+    assert fetched.missing == ()
+    assert asked.count("send") == asked.count("give") == 2
+
+
+def test_strangers_get_and_give_nothing(
+    nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    """Who connects without the secret, says half of it, or says it again after the node did."""
+    listen, begin = streaming._listen, streaming._Reception._begin
+    strangers: list[socket.socket] = []
+    address: list[tuple[str, int]] = []
+    said: list[bytes] = []
+
+    def listen_and_be_called() -> socket.socket:
+        listener = listen()
+        address.append(listener.getsockname()[:2])
+        for word in (b"x" * 1000, b"x", b""):
+            strangers.append(socket.create_connection(address[0]))
+            strangers[-1].sendall(word)
+        return listener
+
+    def begin_and_leak(reception: Any, *arguments: Any) -> None:
+        begin(reception, *arguments)
+        said.extend(reception._expected)
+
+    write = Arrival.write
+
+    def write_and_say_it_again(*arguments: Any) -> None:
+        if len(strangers) == 3:
+            strangers.append(socket.create_connection(address[0]))
+            strangers[-1].sendall(said[0] + BIG_SIZE.to_bytes(8, "big") + b"x" * 1000)
+        write(*arguments)
+
+    monkeypatch.setattr(streaming, "_listen", listen_and_be_called)
+    monkeypatch.setattr(streaming._Reception, "_begin", begin_and_leak)
+    monkeypatch.setattr(Arrival, "write", write_and_say_it_again)
+    raymemprof.fetch(BIG, tmp_path)
+    assert len(strangers) == 4
+    assert asked.count("give") == 0
+    assert checksum(tmp_path / BIG) == checksum(big)
+    for stranger in strangers:
+        stranger.settimeout(10)
+        with contextlib.suppress(ConnectionError):
+            assert stranger.recv(1) == b""
+        stranger.close()
+
+
+@pytest.mark.parametrize("way", ["at once", "in pieces"])
+def test_a_file_that_changes_meanwhile(
+    way: str, nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_pieces: Callable[[], None]
+) -> None:
     changes = tmp_path / "changes"  # one byte for each change that is still to come
     to = tmp_path / "to"
+    give, piece, send = pieces.give, pieces._PIECE, streaming.send
 
-    def change_and_give(parts: list[tuple[str, int, int]], to_client: bool = False) -> Any:  # on the node
+    def change(name: str) -> None:
         from raymemprof.reading import serving
 
-        if parts[0][1] == 2 * piece and changes.stat().st_size:
+        if changes.stat().st_size:
             os.truncate(changes, changes.stat().st_size - 1)
-            with serving.path_of(parts[0][0]).open("r+b") as file:
+            with serving.path_of(name).open("r+b") as file:
                 file.write(os.urandom(8))
-        return whole(parts, to_client)
 
-    monkeypatch.setattr(fetching, "_give", change_and_give)
+    def change_and_give(parts: list[tuple[str, int, int]], to_client: bool = False) -> Any:  # on the node
+        if parts[0][1] == 2 * piece:
+            change(parts[0][0])
+        return give(parts, to_client)
+
+    def change_and_send(files: list[tuple[str, int]], *rest: Any) -> Any:  # on the node
+        change(files[-1][0])
+        return send(files, *rest)
+
+    monkeypatch.setattr(pieces, "give", change_and_give)
+    monkeypatch.setattr(streaming, "send", change_and_send)
+    if way == "in pieces":
+        in_pieces()
     changes.write_bytes(b"1")
     raymemprof.fetch(BIG, to)
     assert changes.stat().st_size == 0
@@ -443,7 +630,7 @@ sys.stderr.write("end.")
 
 def test_progress_is_for_terminals(nodes: Nodes, big: Path, tmp_path: Path) -> None:
     def command(to: str) -> list[str]:
-        code = PROGRESS.replace("ADDRESS", repr(nodes.address)).replace("NAME", repr(BIG))
+        code = SLOWLY + PROGRESS.replace("ADDRESS", repr(nodes.address)).replace("NAME", repr(BIG))
         return [sys.executable, "-c", code.replace("TO", repr(str(tmp_path / to)))]
 
     done = subprocess.run(command("quiet"), capture_output=True, text=True, timeout=120)
@@ -467,7 +654,7 @@ def test_progress_is_for_terminals(nodes: Nodes, big: Path, tmp_path: Path) -> N
 
 
 def test_ctrl_c(nodes: Nodes, big: Path, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
-    code = f"""
+    code = f"""{SLOWLY}
 import ray, raymemprof
 ray.init(address={nodes.address!r}, logging_level="ERROR", log_to_driver=False)
 try:

@@ -14,7 +14,7 @@ from several_nodes import Nodes
 
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
-from raymemprof.reading import fetching
+from raymemprof.reading.arrivals import Arrival
 
 MIB = 2**20
 NAMES = ("one", "two", "three")
@@ -171,18 +171,18 @@ def test_a_node_that_dies_while_it_is_fetched_from(
     two = nodes["two"]
     big = two.logs / "raymemprof-big-local-0-1-1.bin"
     big.write_bytes(bytes(200 * MIB))
-    take = fetching._Arrival.take
+    write = Arrival.write
     taken = 0
 
-    def take_and_kill(*rest: Any) -> None:
+    def write_and_kill(*rest: Any) -> None:
         nonlocal taken
-        take(*rest)
+        write(*rest)
         taken += 1
         if taken == 1:
             for process in two.processes():
                 process.kill()
 
-    monkeypatch.setattr(fetching._Arrival, "take", take_and_kill)
+    monkeypatch.setattr(Arrival, "write", write_and_kill)
     of_one = [call for call in recorded.calls if call.node_id == nodes["one"].node_id]
     with prompt():
         fetched = raymemprof.fetch([big.name, *of_one], tmp_path)

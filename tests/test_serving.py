@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from several_nodes import Nodes
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
 from raymemprof import journal as contract
-from raymemprof.reading import fetching, targets
+from raymemprof.reading import fetching, pieces, streaming, targets
 from raymemprof.reading.analysis import Request
 
 MIB = 2**20
@@ -148,9 +149,16 @@ def test_a_node_refuses_what_is_not_ours(key: str, nodes: Nodes) -> None:
     assert isinstance(answer, CaptureError)
     assert "\n" not in answer.reason
     assert answer.reason.endswith(".")
-    data, _, (error,) = ray.get(cluster.ask(two, fetching._give, [(name, 0, 4096)]), timeout=60)
+    data, _, (error,) = ray.get(cluster.ask(two, pieces.give, [(name, 0, 4096)]), timeout=60)
     assert not any(bytes(data))
     assert isinstance(error, CaptureError)
+    with socket.create_server((ray.util.get_node_ip_address(), 0)) as listener:
+        sending = cluster.ask(two, streaming.send, [(name, 4096)], listener.getsockname()[:2], b"?")
+        with listener.accept()[0] as connection, connection.makefile("rb") as sent:
+            said = sent.read()
+        assert ray.get(sending, timeout=60) is None
+    assert said[:9] == b"?" + bytes(8)  # none of its bytes
+    assert json.loads(said[17:]) == {"error": error.reason}
     answer = cluster.on_nodes(targets._read_there, {two: ([Request(name)],)}).by_node[two]
     assert answer.sum is None
     (failure,) = answer.failures
