@@ -106,7 +106,13 @@ def marked_turn(allocated: int, expected: int) -> int:
 
 def is_capture(name: str) -> bool:
     """Whether a file's name is a capture's; that of a forked child ends in its pid."""
-    return name.startswith(PREFIX) and re.search(r"\.bin(\.\d+)?$", name) is not None
+    # Without a pattern, whose matching allocates: a process's own capture would be full of looking for others.
+    return name.startswith(PREFIX) and (name.endswith(".bin") or _of_child(name))
+
+
+def _of_child(name: str) -> bool:
+    stem, _, pid = name.rpartition(".")
+    return stem.endswith(".bin") and pid.isascii() and pid.isdigit()
 
 
 def is_journal(name: str) -> bool:

@@ -39,7 +39,7 @@ def enforce(folder: Path, max_bytes: int, keep: int) -> list[Path]:
     """Where a folder's captures take more than `max_bytes`, remove some; returns those. Raises `OSError`."""
     removed: list[Path] = []
     seen: set[Path] | None = None
-    while _size(_captures(folder)) > max_bytes:
+    while _taken(folder) > max_bytes:
         with _one_at_a_time(folder) as is_mine:
             if not is_mine:
                 break
@@ -54,8 +54,10 @@ def enforce(folder: Path, max_bytes: int, keep: int) -> list[Path]:
 
 def has_to_end(capture: Path, max_bytes: int) -> bool:
     """Whether a capture that is still written takes its share, or more, of a budget that is used up."""
+    if _taken(capture.parent) <= max_bytes:
+        return False
     captures = _captures(capture.parent)
-    if _size(captures) <= max_bytes or capture not in captures:
+    if capture not in captures:
         return False
     standings = _standings(capture.parent)
     writing = sum(_of(standings, path).is_open for path in captures)
@@ -82,14 +84,21 @@ def _make_room(folder: Path, max_bytes: int, keep: int) -> tuple[set[Path], list
     return set(captures), removed
 
 
+def _taken(folder: Path) -> int:
+    """Bytes that a folder's captures take. Asked while this process is traced: what it allocates is recorded."""
+    return sum(status.st_size for _, status in _entries(folder))
+
+
 def _captures(folder: Path) -> dict[Path, os.stat_result]:
-    found = {}
+    return {Path(entry.path): status for entry, status in _entries(folder)}
+
+
+def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if contract.is_capture(entry.name) and entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(FileNotFoundError):
-                    found[Path(entry.path)] = entry.stat(follow_symlinks=False)
-    return found
+                    yield entry, entry.stat(follow_symlinks=False)
 
 
 def _size(captures: dict[Path, os.stat_result]) -> int:
