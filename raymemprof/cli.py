@@ -368,6 +368,10 @@ def _text(words: tuple[str, ...]) -> str:
         if sys.stdin.isatty():
             raise ValueError("give the error's text, a file that holds it, or pipe it in.")
         return sys.stdin.buffer.read().decode(errors="replace")
+    if len(words) > 1 and os.path.isfile(words[0]):
+        raise ValueError(
+            f"give one file; {words[1]!r} after it is one too many: a session's folder is given by --source."
+        )
     if len(words) == 1 and os.path.isdir(words[0]):  # unlike Path's, takes a text that is no path at all
         raise IsADirectoryError(errno.EISDIR, "is a folder; give a file that holds the error's text", words[0])
     if len(words) == 1 and os.path.exists(words[0]):  # a pipe, too

@@ -158,7 +158,7 @@ def on_nodes(
     *,
     longest: float = 300.0,
     meanwhile: Callable[[], object] = lambda: None,
-    answered: Callable[[str], object] = lambda node_id: None,
+    take: Callable[[str, Any], object] | None = None,
 ) -> Answers:
     """Run a function of this package on nodes, in parallel.
 
@@ -170,20 +170,22 @@ def on_nodes(
         longest: seconds that it may take. A node is given up before that when for `LIMIT` seconds it does not even
             answer whether it is there.
         meanwhile: called while the nodes work.
-        answered: told of each node that has answered.
+        take: given a node's id and its answer when that comes, which then is not kept: hundreds may be large.
     """
-    round_ = _Round(function, arguments, longest, answered)
+    answers: dict[str, Any] = {}
+    take = take or answers.__setitem__
+    round_ = _Round(function, arguments, longest, take)
     try:
         own = here()
         if own is not None and own in arguments:
-            round_.answers[own] = function(*arguments[own])
+            take(own, function(*arguments[own]))
         meanwhile()
         round_.wait()
     finally:
         round_.cancel()
     order = list(arguments)
     return Answers(
-        {node_id: round_.answers[node_id] for node_id in order if node_id in round_.answers},
+        {node_id: answers[node_id] for node_id in order if node_id in answers},
         tuple(round_.missing[node_id] for node_id in order if node_id in round_.missing),
     )
 
@@ -199,8 +201,7 @@ class _Round:
     function: Callable[..., Any]
     arguments: Mapping[str, tuple[Any, ...]]
     longest: float
-    answered: Callable[[str], object]
-    answers: dict[str, Any] = field(default_factory=dict)
+    take: Callable[[str, Any], object]
     missing: dict[str, MissingNode] = field(default_factory=dict)
     _asked: dict[Any, str] = field(default_factory=dict)
     """Node ids by reference."""
@@ -211,11 +212,7 @@ class _Round:
     def __post_init__(self) -> None:
         own = here()
         self._began = time.monotonic()
-        self._addresses: dict[str, str] = {}
-        others = [node_id for node_id in self.arguments if node_id != own]
-        if others:
-            self._addresses = {node.node_id: node.address for node in nodes()}
-        for node_id in others:
+        for node_id in (one for one in self.arguments if one != own):
             self._asked[ask(node_id, self.function, *self.arguments[node_id])] = node_id
             self._heard[node_id] = time.monotonic()
 
@@ -240,11 +237,12 @@ class _Round:
             return
         node_id = self._asked.pop(reference)
         try:
-            self.answers[node_id] = ray.get(reference, timeout=LIMIT)
-            _silent.discard(node_id)
-            self.answered(node_id)
+            answer = ray.get(reference, timeout=LIMIT)
         except ray.exceptions.RayError as error:
             self._miss(node_id, reason(error))
+        else:
+            _silent.discard(node_id)
+            self.take(node_id, answer)
 
     def _judge(self, reference: Any, node_id: str) -> None:
         """Give a node up that has been silent for too long; ask a slow one whether it is there."""
@@ -263,7 +261,7 @@ class _Round:
             self._knocks[ask(node_id, _nothing)] = node_id
 
     def _miss(self, node_id: str, why: str) -> None:
-        self.missing[node_id] = MissingNode(node_id, self._addresses.get(node_id, "of unknown address"), why)
+        self.missing[node_id] = missing(node_id, why)
 
     def cancel(self) -> None:
         """Leave nothing running, also after Ctrl-C."""

@@ -67,6 +67,7 @@ def test_explain_a_folder_or_nothing_that_is_there(tmp_path: Path) -> None:
     assert "is a folder" in complaint("explain", tmp_path)
     assert "errr" in complaint("explain", "errr")
     assert "raised MemoryError" in answer("explain", "MemoryError")
+    assert "--source" in complaint("explain", TEXT, tmp_path)
 
 
 def test_explain_words_without_quotes(tmp_path: Path) -> None:

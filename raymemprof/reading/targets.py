@@ -294,15 +294,18 @@ def _answer(requests: dict[str | None, list[Request]]) -> tuple[Answer, tuple[cl
     away = {node_id: (asked,) for node_id, asked in requests.items() if node_id is not None}
     total = Total()
     with progress("reading", sum(map(len, requests.values()))) as done:
+
+        def take(node_id: str, answer: Answer) -> None:
+            total.add(answer)
+            done(len(requests[node_id]))
+
         reply = cluster.on_nodes(
             _read_there,
             away,
             longest=math.inf,  # how long a capture may take is the reader's business
             meanwhile=lambda: total.add(read(requests.get(None, []), done=done)),
-            answered=lambda node_id: done(len(requests[node_id])),
+            take=take,
         )
-    for answer in reply.by_node.values():
-        total.add(answer)
     return total.answer(), reply.missing
 
 
