@@ -314,6 +314,8 @@ def others() -> dict[str, Any]:
         for name in errors:
             if f"Worker PID: {records[name]['processes'][-1]['pid']} " in event["message"]:
                 records[name]["raylet's"] = plain(raymemprof.explain(event["message"]))
+    diagnosis = raymemprof.doctor()
+    records["doctor"] = {"healthy": diagnosis.healthy, "findings": plain(list(diagnosis.findings))}
     return records
 
 

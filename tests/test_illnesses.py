@@ -18,6 +18,7 @@ from raymemprof.diagnosis.ooms import Kill, Kills, Retry
 from raymemprof.diagnosis.seen import Seen
 from raymemprof.diagnosis.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.reading.catalog import Calls
+from raymemprof.reading.deaths import WITHOUT_A_WORD
 from raymemprof.reading.messages import parse
 
 MIB, GIB = 2**20, 2**30
@@ -397,6 +398,27 @@ def test_warnings_of_an_advice_are_passed_on() -> None:
     found = doctor([node(total=16 * GIB)], [kill("hog", 9 * GIB, call=dead)], [dead]).findings[0]
     assert "@ray.remote(memory=" in text_of(found)
     assert "the call was killed: what they had is a lower bound of what they need" in text_of(found)
+
+
+def test_deaths_that_nobody_explains() -> None:
+    def died(name: str, peak: int, **more: Any) -> Call:
+        return call(name, peak, status="killed", duration=None, **{"error": WITHOUT_A_WORD, **more})
+
+    calls = [
+        died("small", GIB),
+        died("large", 2 * GIB),
+        died("large", 3 * GIB),
+        died("of a job that is over", GIB, job_id=EARLIER),
+        died("explained", GIB, error="the process crashed (SIGSEGV)"),
+        call("finished", GIB),
+    ]
+    diagnosis = doctor([node()], calls=calls)
+    assert diagnosis.healthy is True
+    found = [one for one in diagnosis.findings if one.illness == "unexplained_death"]
+    assert [(one.severity, one.name) for one in found] == [("info", "large"), ("info", "small")]
+    assert found[0].title.startswith("2 processes of large ")
+    assert "3.0 GiB" in text_of(found[0])
+    assert "dmesg" in text_of(found[0])
 
 
 class TestAdvice:

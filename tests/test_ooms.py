@@ -352,6 +352,15 @@ class TestOtherDeaths:
         assert call["status"] == "killed"
         assert reason in call["error"]
 
+    def test_the_doctor_names_what_nobody_explains(self, others: Record) -> None:
+        assert others["doctor"]["healthy"] is True
+        found = [one for one in others["doctor"]["findings"] if one["illness"] == "unexplained_death"]
+        assert {one["name"]: [call["pid"] for call in one["calls"]] for one in found} == {
+            "waits": [others["sigkill"]["processes"][-1]["pid"]],
+            "Waits.wait": [others["actor sigkill"]["processes"][-1]["pid"]],
+        }
+        assert all(one["title"].startswith("A process of ") for one in found)
+
     def test_a_memory_error_is_no_kill(self, others: Record) -> None:
         record = others["raised"]
         assert record["error"] == "RayTaskError(MemoryError)"

@@ -82,6 +82,7 @@ def _findings(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
     yield from illnesses.low_memory(seen, {finding.node_id for finding in head})
     yield from illnesses.idle_workers(seen)
     yield from illnesses.object_stores(seen)
+    yield from illnesses.unexplained_deaths(seen)
     yield from illnesses.copies(seen)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..cluster import KILLED
 from ..reading.catalog import Call, Calls
+from ..reading.deaths import WITHOUT_A_WORD
 from ..reading.heap import Heap, Line
 from ..rows import show_bytes, show_seconds
 from .advise import MARGIN, Advice, advise_seen
@@ -35,6 +36,7 @@ __all__ = [
     "out_of_memory",
     "past_kills",
     "too_parallel",
+    "unexplained_deaths",
 ]
 
 _MIB = 2**20
@@ -746,6 +748,38 @@ def object_stores(seen: Seen) -> Iterator[Finding]:
                 "Return less at a time: yield pieces from a generator task, and take them as they come.",
                 f"Or start Ray there with `--object-store-memory={2 * capacity}`, if the node has memory to spare.",
             ),
+        )
+
+
+def unexplained_deaths(seen: Seen) -> Iterator[Finding]:
+    """Calls whose processes ended and nobody said why; the kernel's word may be where this process cannot read it.
+
+    Only those of jobs that go on: where a job or a session ends, Ray ends what it ran, and does not say so either.
+    """
+    by_name: dict[str, list[Call]] = {}
+    for call in seen.calls:
+        if call.status == "killed" and WITHOUT_A_WORD in (call.error or "") and call.job_id in (seen.jobs or ()):
+            by_name.setdefault(call.name, []).append(call)
+    for name, calls in sorted(by_name.items(), key=lambda item: -max(call.peak_memory for call in item[1])):
+        largest = max(calls, key=lambda call: call.peak_memory)
+        processes = len({process_of(call) for call in calls})
+        many = f"{processes} processes" if processes > 1 else "A process"
+        yield Finding(
+            severity="info",
+            illness="unexplained_death",
+            title=f"{many} of {name} ended without a word: killed by the kernel for memory, maybe.",
+            name=name,
+            node_id=largest.node_id,
+            evidence=(
+                f"The largest, pid {largest.pid} on {seen.where(largest.node_id)}, had used "
+                f"{show_bytes(largest.peak_memory)}, and ran since {seen.moment(largest.started_at)}. No log of Ray's, "
+                "nor the kernel's where that can be read, says what ended it, as after a SIGKILL or `os._exit`.",
+            ),
+            next_steps=(
+                'On that node `sudo dmesg -T | grep -i "killed process"` says whether it was the kernel; in Kubernetes '
+                "`kubectl describe pod` says OOMKilled.",
+            ),
+            calls=Calls([largest]),
         )
 
 

@@ -25,6 +25,7 @@ from .messages import KERNEL_KILL, Process, Victim, killed, node_of, parse, top_
 
 __all__ = [
     "LATE",
+    "WITHOUT_A_WORD",
     "Death",
     "cgroup_oom_kills",
     "fits",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+WITHOUT_A_WORD = "ended without a word, as SIGKILL and os._exit do"
 LATE = timedelta(seconds=60)
 """How far apart the raylet's and the kernel's word of one death may be."""
 _LOG_TAIL = 256 * 1024
@@ -305,7 +307,7 @@ def how_it_ended(
     if reason is not None:
         cause = "ray_kill" if "`ray.kill`" in reason else "exit" if _EXIT_CODE.search(reason) else "unknown"
         return cause, reason, seen
-    return "sigkill", "ended without a word, as SIGKILL and os._exit do", seen
+    return "sigkill", WITHOUT_A_WORD, seen
 
 
 def fits(word: Death, since: datetime, seen: Death | None) -> bool:
