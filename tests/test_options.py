@@ -191,6 +191,16 @@ def test_interval_ms(by: str, run_script: Callable[..., str], tmp_path: Path) ->
     assert call.peak_memory >= 550_000_000  # also unsampled: memory is read at the end
 
 
+def test_a_peak_between_samples_in_a_process_that_a_large_one_started(
+    run_script: Callable[..., str], tmp_path: Path
+) -> None:
+    """Linux counts what the process was before it became a program as its peak."""
+    large = bytearray(b"1") * 900_000_000
+    run_script(f"{RISING.format(patience=0)}with_interval(60_000)(rise)()")
+    (call,) = raymemprof.calls(tmp_path / "records")
+    assert 550_000_000 <= call.peak_memory < len(large)
+
+
 def test_a_long_interval_does_not_hold_up_a_short_one(run_script: Callable[..., str]) -> None:
     calls = "with_interval(60_000)(lambda: time.sleep(0.1))()\nprint(with_interval(1)(rise)())"
     assert int(run_script(RISING.format(patience=2) + calls)) >= 5
