@@ -21,6 +21,7 @@ from . import ray_runtime
 __all__ = [
     "KILLED",
     "LIMIT",
+    "LOOK",
     "Answers",
     "MissingNode",
     "Node",
@@ -43,8 +44,8 @@ KILLED = "Ray's memory monitor killed the task that read there"
 _LIMIT_AFTER_SILENCE = 5.0
 """The same for a node that was silent when it was asked last."""
 _SECONDS_TO_CONNECT = 5.0
-_LOOK = 0.5
-"""Seconds between looks at who has answered."""
+LOOK = 0.5
+"""Seconds between looks at who has answered, and who is silent."""
 _SHIP = (
     "raymemprof is not installed there: install it in the node's image, or ship it with "
     'ray.init(runtime_env={"py_modules": [raymemprof], "pip": ["memray", "psutil", "wrapt", "rich"]})'
@@ -223,7 +224,7 @@ class _Round:
         while self._asked:
             ray = sys.modules["ray"]
             waiting = [*self._asked, *self._knocks]
-            ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=_LOOK)
+            ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=LOOK)
             for reference in ready:
                 self._take(reference)
             for reference, node_id in list(self._asked.items()):

@@ -15,7 +15,10 @@ _SECONDS = 1.0
 
 @contextlib.contextmanager
 def progress(what: str, total: int, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
-    """Give a function to be told how much more of `total` has been done, by one thread at a time."""
+    """Give a function to be told how much more of `total` has been done, by one thread at a time.
+
+    What is to be done again counts as less than nothing.
+    """
     if not sys.stderr.isatty():
         yield lambda more: None
         return
@@ -34,7 +37,7 @@ def progress(what: str, total: int, in_bytes: bool = False) -> Iterator[Callable
     start = time.monotonic()
 
     def advance(more: int) -> None:
-        bar.advance(task, more)
+        bar.update(task, advance=more)  # unlike `advance`, takes no speed from what goes back
         if not bar.live.is_started and time.monotonic() - start > _SECONDS:
             bar.start()
 

@@ -125,11 +125,10 @@ class Nodes:
         for some in (names[:1], names[1:]) if not self.nodes else (names,):
             started = {name: self._start(name, ray, cpus, store, within, before, env) for name in some}
             for name, process in started.items():
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(STARTING)
-                finally:
-                    process.kill()
-                assert process.returncode == 0, (self.folder / f"{name}.log").read_text()
+                process.kill()
+                assert process.poll() == 0, (self.folder / f"{name}.log").read_text()
 
     def _start(
         self,

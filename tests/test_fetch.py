@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from several_nodes import Nodes, free_port
 
@@ -254,7 +256,7 @@ def sending(what: str, once: Path) -> Callable[..., str | None]:
     def send(*arguments: Any) -> str | None:
         from raymemprof.reading import streaming
 
-        def send_bytes(out: Any, descriptor: int, size: int) -> int:
+        def send_bytes(out: Any, descriptor: int, size: int) -> Any:
             class Out:
                 sent = 0
 
@@ -398,6 +400,160 @@ def test_strangers_get_and_give_nothing(
         stranger.close()
 
 
+def test_callers_that_say_nothing_are_hung_up_on(
+    nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen, write = streaming._listen, Arrival.write
+    strangers: list[socket.socket] = []
+    first: list[bytes] = []
+
+    def listen_and_be_called() -> socket.socket:
+        listener = listen()
+        strangers.extend(socket.create_connection(listener.getsockname()[:2]) for _ in range(5))
+        return listener
+
+    def write_and_ask_the_first(*arguments: Any) -> None:
+        if not first:
+            strangers[0].settimeout(10)
+            first.append(strangers[0].recv(1))
+        write(*arguments)
+
+    monkeypatch.setattr(streaming, "_listen", listen_and_be_called)
+    monkeypatch.setattr(streaming, "_STRANGERS", 3)
+    monkeypatch.setattr(Arrival, "write", write_and_ask_the_first)
+    raymemprof.fetch(BIG, tmp_path)
+    assert first == [b""]
+    for stranger in strangers:
+        stranger.close()
+
+
+def test_where_no_descriptor_is_left_for_a_connection(
+    nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    class Full(socket.socket):
+        def accept(self) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    listen = streaming._listen
+    monkeypatch.setattr(streaming, "_listen", lambda: Full(fileno=listen().detach()))
+    assert len(raymemprof.fetch(calls, tmp_path)) == len({call.capture for call in calls})
+    assert asked.count("give") == 2
+
+
+def test_what_is_encrypted_elsewhere_is_not_sent_in_the_clear(
+    nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    assert len(raymemprof.fetch(calls, tmp_path)) == len({call.capture for call in calls})
+    assert (asked.count("send"), asked.count("give")) == (0, 2)
+
+
+def test_a_node_that_connects_when_it_was_given_up(
+    nodes: Nodes, calls: raymemprof.Calls, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a stranger then; and what another sends, which takes longer, arrives."""
+    late, send, write = nodes["three"].node_id, streaming.send, Arrival.write
+
+    def send_late(*arguments: Any) -> str | None:  # on the node
+        import ray
+
+        if ray.get_runtime_context().get_node_id() == late:
+            time.sleep(3)
+        return send(*arguments)
+
+    def write_slowly(*arguments: Any) -> None:
+        write(*arguments)
+        time.sleep(0.02)
+
+    monkeypatch.setattr(streaming, "send", send_late)
+    monkeypatch.setattr(Arrival, "write", write_slowly)
+    monkeypatch.setattr(cluster, "cancel", lambda reference: None)
+    monkeypatch.setattr(cluster, "LIMIT", 1.5)
+    started = time.monotonic()
+    fetched = raymemprof.fetch([BIG, *(call for call in calls if call.node_id == late)], tmp_path)
+    assert time.monotonic() - started > 4
+    assert [path.name for path in fetched] == [BIG]
+    assert checksum(tmp_path / BIG) == checksum(big)
+    (sentence,) = fetched.missing
+    assert late[:8] in sentence
+    assert files_in(tmp_path) == [BIG]
+
+
+def test_a_disk_that_stalls_is_not_the_nodes_silence(
+    nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    write = Arrival.write
+    stalls = iter([4.0])
+
+    def write_and_stall(*arguments: Any) -> None:
+        write(*arguments)
+        time.sleep(next(stalls, 0))
+
+    monkeypatch.setattr(Arrival, "write", write_and_stall)
+    monkeypatch.setattr(cluster, "LIMIT", 1.5)
+    fetched = raymemprof.fetch(calls, tmp_path)
+    assert fetched.missing == ()
+    assert len(fetched) == len({call.capture for call in calls})
+    assert asked.count("give") == 0
+
+
+@pytest.mark.parametrize("word", [b"", b"{", b"[]", b"{}", b'{"checksum": 1, "state": 2}', b"\xff"])
+def test_a_word_that_is_damaged(
+    word: bytes, nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = streaming.send
+
+    def send_nonsense(*arguments: Any) -> str | None:  # on the node
+        from raymemprof.reading import streaming
+
+        def nonsense(out: Any, **_: Any) -> None:
+            streaming._send_number(out, len(word))
+            out.write(word)
+
+        right, streaming._send_word = streaming._send_word, nonsense
+        try:
+            return send(*arguments)
+        finally:
+            streaming._send_word = right
+
+    (call,) = [call for call in calls if call.node_id == nodes["two"].node_id][-1:]
+    with monkeypatch.context() as during:
+        during.setattr(streaming, "send", send_nonsense)
+        with pytest.raises(CaptureError, match="what arrived is not what was sent"):
+            raymemprof.fetch(call, tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_more_than_was_asked_for_is_not_taken(
+    nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    send = streaming.send
+
+    def send_more(files: list[tuple[str, int]], *rest: Any) -> str | None:  # on the node
+        return send([(name, size + 1) for name, size in files], *rest)
+
+    monkeypatch.setattr(streaming, "send", send_more)
+    raymemprof.fetch(BIG, tmp_path)
+    assert asked.count("give") >= BIG_SIZE // pieces._PIECE
+    assert checksum(tmp_path / BIG) == checksum(big)
+
+
+def test_what_a_file_lacks_is_zeros_and_said(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"x" * 1000)
+    with (tmp_path / "short").open("rb") as short, (tmp_path / "out").open("wb") as out:
+        sent, is_all = streaming._send_bytes(out, short.fileno(), 3 * MIB)
+    expected = b"x" * 1000 + bytes(3 * MIB - 1000)
+    assert (tmp_path / "out").read_bytes() == expected
+    assert (sent, is_all) == (zlib.crc32(expected), False)
+
+
+def test_a_folder_in_a_captures_place(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
+    (tmp_path / calls[0].capture.name).mkdir()
+    with pytest.raises(IsADirectoryError):
+        raymemprof.fetch(calls[0], tmp_path)
+    assert not any(name.endswith(".part") for name in files_in(tmp_path))
+
+
 @pytest.mark.parametrize("way", ["at once", "in pieces"])
 def test_a_file_that_changes_meanwhile(
     way: str, nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_pieces: Callable[[], None]
@@ -406,25 +562,35 @@ def test_a_file_that_changes_meanwhile(
     to = tmp_path / "to"
     give, piece, send = pieces.give, pieces._PIECE, streaming.send
 
-    def change(name: str) -> None:
-        from raymemprof.reading import serving
-
+    def change(file: str | Path) -> None:
         if changes.stat().st_size:
             os.truncate(changes, changes.stat().st_size - 1)
-            with serving.path_of(name).open("r+b") as file:
-                file.write(os.urandom(8))
+            with open(file, "r+b") as opened:
+                opened.write(os.urandom(8))
 
     def change_and_give(parts: list[tuple[str, int, int]], to_client: bool = False) -> Any:  # on the node
+        from raymemprof.reading import serving
+
         if parts[0][1] == 2 * piece:
-            change(parts[0][0])
+            change(serving.path_of(parts[0][0]))
         return give(parts, to_client)
 
-    def change_and_send(files: list[tuple[str, int]], *rest: Any) -> Any:  # on the node
-        change(files[-1][0])
-        return send(files, *rest)
+    def send_and_change(*arguments: Any) -> Any:  # on the node
+        from raymemprof.reading import streaming
+
+        def send_bytes(out: Any, descriptor: int, size: int) -> Any:
+            sent = whole(out, descriptor, size)
+            change(f"/proc/self/fd/{descriptor}")
+            return sent
+
+        whole, streaming._send_bytes = streaming._send_bytes, send_bytes
+        try:
+            return send(*arguments)
+        finally:
+            streaming._send_bytes = whole
 
     monkeypatch.setattr(pieces, "give", change_and_give)
-    monkeypatch.setattr(streaming, "send", change_and_send)
+    monkeypatch.setattr(streaming, "send", send_and_change)
     if way == "in pieces":
         in_pieces()
     changes.write_bytes(b"1")
@@ -661,11 +827,26 @@ try:
     raymemprof.fetch({BIG!r}, {str(tmp_path)!r})
 except KeyboardInterrupt:
     print("interrupted")
+input()
 """
-    process = subprocess.Popen([sys.executable, "-c", code], cwd="/", stdout=subprocess.PIPE, text=True)
+
+    def senders() -> list[Any]:
+        found = []
+        for process in nodes["two"].processes():
+            with contextlib.suppress(psutil.Error):
+                if "raymemprof.send" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     wait_for(lambda: process.poll() is not None or files_in(tmp_path), 60)
+    assert len(senders()) == 1
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    wait_for(lambda: not senders(), 20)
+    assert process.poll() is None
+    out, _ = process.communicate("\n", timeout=60)
     assert out == "interrupted\n"
     assert files_in(tmp_path) == []
 

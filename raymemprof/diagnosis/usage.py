@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeUsage", "Nodes", "ProcessUsage", "Processes", "Usage", "usage"]
 
-_SECONDS = 2.0
-"""How long the raylet, or the GCS, may take to say what it runs."""
+_SECONDS = 5.0
+"""How long the raylet, or the GCS, may take to say what it runs: on a node that thrashes, seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ import re
 import socket
 import stat
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from .. import cluster
 from .. import journal as contract
 
-__all__ = ["Arrival", "File", "Source", "State", "state_of", "sweep"]
+__all__ = ["Arrival", "File", "Source", "State", "lose", "state_of", "sweep"]
 
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
 _PART = re.compile(rf"^\.{contract.PREFIX}.*\.{_HOST[:50]}\.(\d+)\.part$")
@@ -114,12 +116,13 @@ class Arrival:
 
     def _finish(self) -> None:
         self.write(memoryview(self.file.last_line), self.file.state.size)
-        os.close(self._descriptor)  # type: ignore[arg-type]  # to write is to open
-        self._descriptor = None
+        assert self._descriptor is not None  # to write is to open
         if not self.file.is_open:
-            os.utime(self._part, ns=(self.file.state.changed, self.file.state.changed))
+            os.utime(self._descriptor, ns=(self.file.state.changed, self.file.state.changed))
         os.replace(self._part, self.final)
         self.is_whole = True
+        descriptor, self._descriptor = self._descriptor, None
+        os.close(descriptor)
 
     def fail(self, why: str) -> None:
         """Give it up."""
@@ -135,8 +138,18 @@ class Arrival:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-            self._part.unlink(missing_ok=True)
             self.written = 0
+            if not self.is_whole:
+                self._part.unlink(missing_ok=True)
+
+
+def lose(node_id: str, arrivals: Iterable[Arrival], why: str) -> cluster.MissingNode:
+    """Give up what was to come from a node, and name that."""
+    node = cluster.missing(node_id, why)
+    for arrival in arrivals:
+        if not arrival.is_settled:
+            arrival.fail(f"it cannot be fetched: {node}.")
+    return node
 
 
 def state_of(file: Path | int) -> State:

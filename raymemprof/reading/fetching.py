@@ -42,9 +42,12 @@ class Fetched(list[Path]):
 def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
     """Bring captures, and the journals that say what is in them, from the nodes that they lie on.
 
-    A file arrives under its name when it is whole and every piece of it had the checksum that the node gave; one that
-    is there already with the same size and time of change is not brought again. `raymemprof.calls(to)` lists what
-    arrived, here or on another machine.
+    A node sends its files over a connection that it makes to a free port at this process's address, unencrypted as what
+    Ray itself sends; through Ray's object store where it cannot connect, with Ray Client, and with `RAY_USE_TLS`.
+
+    A file arrives under its name when it is whole and has the checksum that the node gave; one that is there already
+    with the same size and time of change is not brought again. `raymemprof.calls(to)` lists what arrived, here or on
+    another machine.
 
     Args:
         target: a `Call`, a `Capture`, a capture's path or name on its node, or several of these.

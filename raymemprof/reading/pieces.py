@@ -16,7 +16,7 @@ from .. import cluster
 from .. import journal as contract
 from ..errors import CaptureError
 from . import serving
-from .arrivals import Arrival, State, state_of
+from .arrivals import Arrival, State, lose, state_of
 
 __all__ = ["copy", "give", "receive"]
 
@@ -28,8 +28,6 @@ _BYTES_AT_ONCE = 4 * _PIECE
 """How much is on its way: so much lies in the object store, and little more."""
 _PIECES_AT_ONCE = 32
 _PIECES_OF_A_NODE = 4
-_LOOK = 0.5
-"""Seconds between looks at who is silent."""
 
 _Piece = list[tuple[Arrival, int, int]]
 """Parts of files that are handed out together: of which, from where, and how many bytes."""
@@ -76,9 +74,11 @@ def _open_here(path: Path) -> int:
 def _take(piece: _Piece, data: memoryview, answers: list[State | CaptureError]) -> None:
     start = 0
     for (arrival, offset, length), answer in zip(piece, answers, strict=True):
-        if isinstance(answer, CaptureError):
+        if arrival.is_settled:
+            pass
+        elif isinstance(answer, CaptureError):
             arrival.fail(answer.reason)
-        elif not arrival.is_settled:
+        else:
             arrival.write(data[start : start + length], offset)
             arrival.settle(answer)
         start += length
@@ -94,15 +94,12 @@ def receive(by_node: dict[str, list[Arrival]], done: Callable[[int], object]) ->
     heard: dict[str, float] = {}
     lost: dict[str, cluster.MissingNode] = {}
 
-    def lose(node_id: str, why: str) -> None:
-        lost[node_id] = cluster.missing(node_id, why)
+    def give_up(node_id: str, why: str) -> None:
+        lost[node_id] = lose(node_id, by_node[node_id], why)
         queues.pop(node_id, None)
         for reference in [one for one, (of_node, _, _) in under_way.items() if of_node == node_id]:
             del under_way[reference]
             cluster.cancel(reference)
-        for arrival in by_node[node_id]:
-            if not arrival.is_whole:
-                arrival.fail(f"it cannot be fetched: {lost[node_id]}.")
 
     try:
         while queues or under_way:
@@ -126,13 +123,13 @@ def receive(by_node: dict[str, list[Arrival]], done: Callable[[int], object]) ->
                     heard[node_id] = time.monotonic()
             if not under_way:
                 continue
-            ready, waiting = ray.wait(list(under_way), num_returns=1, timeout=_LOOK)
+            ready, waiting = ray.wait(list(under_way), num_returns=1, timeout=cluster.LOOK)
             for reference in ready:
                 node_id, piece, size = under_way.pop(reference)
                 try:
                     data, checksum, answers = ray.get(reference, timeout=cluster.LIMIT)
                 except ray.exceptions.RayError as error:
-                    lose(node_id, cluster.reason(error))
+                    give_up(node_id, cluster.reason(error))
                     continue
                 heard[node_id] = time.monotonic()
                 with memoryview(data) as view:
@@ -146,7 +143,7 @@ def receive(by_node: dict[str, list[Arrival]], done: Callable[[int], object]) ->
             now = time.monotonic()
             for node_id in {under_way[reference][0] for reference in waiting if reference in under_way}:
                 if now - heard[node_id] > cluster.LIMIT:
-                    lose(node_id, f"it handed nothing over for {cluster.LIMIT:.0f} s")
+                    give_up(node_id, f"it handed nothing over for {cluster.LIMIT:.0f} s")
     finally:
         for reference in under_way:
             cluster.cancel(reference)

@@ -189,10 +189,9 @@ class _Reader:
     """One reader process."""
 
     def __init__(self, memory: int) -> None:
-        environment = dict(os.environ)
+        environment = {**_MALLOC, **os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         environment["PYTHONSAFEPATH"] = "1"
-        environment.update(_MALLOC)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as the process is there
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, str(_PACKAGE), str(memory)],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import selectors
@@ -23,16 +24,16 @@ from typing import Any, cast
 from .. import cluster
 from ..errors import CaptureError
 from . import serving
-from .arrivals import Arrival, State, state_of
+from .arrivals import Arrival, State, lose, state_of
 
 __all__ = ["receive", "send"]
 
 _BUFFER = 2**20
-_MOST_AT_ONCE = 16 * _BUFFER
-"""Bytes of one node that are taken before it is the next one's turn."""
-_NODES_AT_ONCE = 8
-_LOOK = 0.5
-"""Seconds between looks at who is silent."""
+_TURN = 0.1
+"""Seconds for which one node's bytes are taken before it is the next one's turn."""
+_NODES_AT_ONCE = 32
+_STRANGERS = 32
+"""Connections that are kept before they have said the secret."""
 _SECONDS_TO_CONNECT = 5.0
 _SECRET = 32
 """Bytes of what a node says first."""
@@ -42,6 +43,7 @@ _LONGEST_WORD = 2**16
 # The word has the checksum, and what the file was like after it was read; or what was wrong with it.
 _NUMBER = 8
 """Bytes of a number, the most significant first."""
+_log = logging.getLogger(__name__)
 
 
 def send(files: list[tuple[str, int]], to: tuple[str, int], secret: bytes) -> str | None:
@@ -67,16 +69,20 @@ def _send_file(out: BufferedWriter, name: str, size: int) -> None:
         return
     _send_number(out, size)
     try:
-        checksum = _send_bytes(out, descriptor, size)
-        state = state_of(descriptor)
+        checksum, is_all = _send_bytes(out, descriptor, size)
+        state = state_of(descriptor) if is_all else State(0, 0, 0)  # no longer what it was
     finally:
         os.close(descriptor)
     _send_word(out, checksum=checksum, state=[state.size, state.changed, state.inode])
 
 
-def _send_bytes(out: BufferedWriter, descriptor: int, size: int) -> int:
-    """Send so many bytes, which were announced: zeros where the file has become shorter. Returns their checksum."""
+def _send_bytes(out: BufferedWriter, descriptor: int, size: int) -> tuple[int, bool]:
+    """Send so many bytes, which were announced: zeros where the file has become shorter.
+
+    Returns their checksum, and whether all of them are the file's.
+    """
     checksum = offset = 0
+    is_all = True
     with memoryview(bytearray(min(_BUFFER, size))) as buffer:
         while offset < size:
             part = buffer[: size - offset]
@@ -85,10 +91,11 @@ def _send_bytes(out: BufferedWriter, descriptor: int, size: int) -> int:
                 part = part[:read]
             else:
                 part[:] = bytes(len(part))
+                is_all = False
             checksum = zlib.crc32(part, checksum)
             out.write(part)
             offset += len(part)
-    return checksum
+    return checksum, is_all
 
 
 def _send_number(out: BufferedWriter, number: int) -> None:
@@ -127,9 +134,10 @@ class _Transfer:
 
     node_id: str
     arrivals: list[Arrival]
+    secret: bytes
     reference: Any
-    heard: float
-    """When it gave a sign of life last."""
+    silence: int = 0
+    """How many looks ago it gave a sign of life. Not seconds: where this process did not look, nobody was heard."""
     connection: socket.socket | None = None
 
 
@@ -151,7 +159,7 @@ class _Caller:
     def hear(self, data: memoryview) -> None:
         """Take no more than is wanted."""
         if self.transfer is not None:
-            self.transfer.heard = time.monotonic()
+            self.transfer.silence = 0
         try:
             self.wanted = self._steps.send(data)
         except StopIteration:
@@ -187,13 +195,19 @@ def _exactly(size: int) -> Generator[int, memoryview, bytes]:
 
 
 def _settle(arrival: Arrival, word: bytes, checksum: int) -> None:
-    said = json.loads(word)
-    if "error" in said:
-        arrival.fail(said["error"])
-    elif said["checksum"] != checksum:
+    try:
+        said = json.loads(word)
+        error = said.get("error")
+        is_right, state = said.get("checksum") == checksum, State(*said.get("state", ()))
+    except (ValueError, TypeError, AttributeError):
         arrival.spoil()
+        return
+    if error is not None:
+        arrival.fail(error)
+    elif is_right:
+        arrival.settle(state)
     else:
-        arrival.settle(State(*said["state"]))
+        arrival.spoil()
 
 
 class _Reception:
@@ -208,6 +222,9 @@ class _Reception:
         self._transfers: list[_Transfer] = []
         self._expected: dict[bytes, _Transfer] = {}
         """By the secret that a node says, which is good for once."""
+        self._has_come = False
+        """Whether any connection of a node's has come about."""
+        self._strangers: list[_Caller] = []
         self._lost: dict[str, cluster.MissingNode] = {}
         self._buffer = memoryview(bytearray(_BUFFER))
         self._selector = selectors.DefaultSelector()
@@ -220,12 +237,12 @@ class _Reception:
         while self._waiting or self._transfers:
             while self._waiting and len(self._transfers) < _NODES_AT_ONCE:
                 self._begin(*self._waiting.pop())
-            for key, _ in self._selector.select(_LOOK):
+            for key, _ in self._selector.select(cluster.LOOK):
                 if key.data is None:
                     self._accept()
-                else:
+                elif key.data.connection.fileno() >= 0:  # else it was hung up on meanwhile
                     self._take(key.data)
-            if time.monotonic() - looked > _LOOK:
+            if time.monotonic() - looked > cluster.LOOK:
                 self._look()
                 looked = time.monotonic()
         return self._lost
@@ -233,7 +250,7 @@ class _Reception:
     def close(self) -> None:
         """Leave nothing running, also after Ctrl-C."""
         for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]  # all of them are sockets
+            _close(key.fileobj)  # type: ignore[arg-type]  # all of them are sockets
         self._selector.close()
         for transfer in self._transfers:
             cluster.cancel(transfer.reference)
@@ -242,30 +259,44 @@ class _Reception:
         secret = secrets.token_bytes(_SECRET)
         files = [(arrival.file.name, arrival.file.state.size) for arrival in arrivals]
         reference = cluster.ask(node_id, send, files, self._listener.getsockname()[:2], secret)
-        transfer = _Transfer(node_id, arrivals, reference, time.monotonic())
+        transfer = _Transfer(node_id, arrivals, secret, reference)
         self._expected[secret] = transfer
         self._transfers.append(transfer)
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # who called has gone again
+        try:
             connection, _ = self._listener.accept()
-            connection.setblocking(False)
-            self._selector.register(connection, selectors.EVENT_READ, _Caller(connection, self._expected, self._done))
+        except (BlockingIOError, ConnectionError):  # who called has gone again
+            return
+        except OSError as error:  # there are no descriptors left: `pieces` needs none
+            _log.debug("files come through the object store: %s", error)
+            self._waiting.clear()
+            for transfer in list(self._transfers):
+                self._end(transfer)
+            return
+        connection.setblocking(False)
+        caller = _Caller(connection, self._expected, self._done)
+        self._selector.register(connection, selectors.EVENT_READ, caller)
+        self._strangers.append(caller)
+        if len(self._strangers) > _STRANGERS:
+            self._hang_up(self._strangers.pop(0).connection)
 
     def _take(self, caller: _Caller) -> None:
-        taken = 0
-        while caller.wanted and taken < _MOST_AT_ONCE:
+        until = time.monotonic() + _TURN
+        read = 1
+        while read and caller.wanted and time.monotonic() < until:
             try:
                 read = caller.connection.recv_into(self._buffer[: min(caller.wanted, _BUFFER)])
             except BlockingIOError:
-                return
+                break
             except OSError:
                 read = 0
-            if not read:
-                break
-            taken += read
-            caller.hear(self._buffer[:read])
-        if taken < _MOST_AT_ONCE or not caller.wanted:
+            if read:
+                caller.hear(self._buffer[:read])
+        if caller in self._strangers and (caller.transfer or not read or not caller.wanted):
+            self._strangers.remove(caller)
+            self._has_come = self._has_come or caller.transfer is not None
+        if not read or not caller.wanted:
             if caller.transfer is not None:
                 self._end(caller.transfer)
             else:
@@ -281,31 +312,42 @@ class _Reception:
             try:
                 trouble = ray.get(reference, timeout=cluster.LIMIT)
             except ray.exceptions.RayError as error:
-                trouble = error
-            # What was sent whole may be on its way yet; a connection that breaks is heard of by itself.
-            if (trouble is not None and transfer.connection is None) or isinstance(trouble, Exception):
-                self._end(transfer)
+                self._fall_back(transfer, cluster.reason(error))
+                continue
+            # What was sent may be on its way yet; a connection that breaks is heard of by itself.
+            if transfer.connection is None and (trouble or transfer.silence > _SECONDS_TO_CONNECT / cluster.LOOK):
+                self._fall_back(transfer, trouble or "what it sent did not arrive")
         for transfer in list(self._transfers):
-            if time.monotonic() - transfer.heard > cluster.LIMIT:
-                self._lose(transfer, f"it handed nothing over for {cluster.LIMIT:.0f} s")
+            transfer.silence += 1
+            if transfer.silence > cluster.LIMIT / cluster.LOOK:
+                why = f"it handed nothing over for {cluster.LIMIT:.0f} s"
+                self._lost[transfer.node_id] = lose(transfer.node_id, transfer.arrivals, why)
+                self._end(transfer)
 
-    def _lose(self, transfer: _Transfer, why: str) -> None:
-        node = self._lost[transfer.node_id] = cluster.missing(transfer.node_id, why)
-        for arrival in transfer.arrivals:
-            if not arrival.is_settled:
-                arrival.fail(f"it cannot be fetched: {node}.")
-        cluster.cancel(transfer.reference)
+    def _fall_back(self, transfer: _Transfer, why: str) -> None:
+        _log.debug("files of node %s come through the object store: %s", transfer.node_id, why)
+        if transfer.connection is None and not self._has_come:
+            self._waiting.clear()  # as it was for this node it will be for the others
         self._end(transfer)
 
     def _end(self, transfer: _Transfer) -> None:
+        self._expected.pop(transfer.secret, None)
         self._transfers.remove(transfer)
         if transfer.connection is not None:
             self._hang_up(transfer.connection)
-        for arrival in transfer.arrivals:
-            if not arrival.is_settled:  # it is begun anew
-                self._done(-arrival.written)
-                arrival.drop()
+        left = [arrival for arrival in transfer.arrivals if not arrival.is_settled]
+        for arrival in left:  # they are begun anew
+            self._done(-arrival.written)
+            arrival.drop()
+        if left:
+            cluster.cancel(transfer.reference)
 
     def _hang_up(self, connection: socket.socket) -> None:
         self._selector.unregister(connection)
-        connection.close()
+        _close(connection)
+
+
+def _close(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)  # a fork of this process may hold it too
+    connection.close()
