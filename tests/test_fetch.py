@@ -95,7 +95,7 @@ from raymemprof.reading.arrivals import Arrival
 write = Arrival.write
 def write_slowly(*arguments):
     write(*arguments)
-    time.sleep(0.01)
+    time.sleep(0.003)
 Arrival.write = write_slowly
 """
 """Has a script take what comes so slowly that there is time to interrupt it."""

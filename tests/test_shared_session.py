@@ -18,9 +18,19 @@ def shared() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    quick_to_bury = {
+        "health_check_initial_delay_ms": 500,
+        "health_check_period_ms": 300,
+        "health_check_failure_threshold": 5,
+    }
     nodes = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100_000_000},
+        head_node_args={
+            "num_cpus": 1,
+            "include_dashboard": False,
+            "object_store_memory": 100_000_000,
+            "_system_config": quick_to_bury,
+        },
     )
     try:
         nodes.second = nodes.add_node(num_cpus=1, resources={"second": 1}, object_store_memory=100_000_000)

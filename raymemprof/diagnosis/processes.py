@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 
@@ -121,12 +122,24 @@ def _beside(entries: dict[int, Entry], raylet: Entry) -> Iterator[Process]:
         if role is None or role in _BELOW or not _is_of_session(entry, role, raylet):
             continue
         if role == _ON_EACH_NODE:
-            if min(siblings, key=lambda sibling: abs(sibling.created - entry.created)) != raylet:
+            if min(siblings, key=partial(_distance, entry)) != raylet:
                 continue
         elif "--head" not in raylet.command:
             continue
         for part in (entry, *_descendants(entries, entry.pid)):
             yield Process(part.pid, _part(part) or role)
+
+
+def _distance(entry: Entry, raylet: Entry) -> tuple[bool, float]:
+    """How far apart two processes were started: by one command or by two, and how long after each other."""
+    return _session_of(entry) != _session_of(raylet), abs(raylet.created - entry.created)
+
+
+def _session_of(entry: Entry) -> int | None:
+    try:
+        return os.getsid(entry.pid)  # what the system calls so: it has nothing to do with Ray's
+    except OSError:  # it has ended
+        return None
 
 
 def _is_of_session(entry: Entry, role: str, raylet: Entry) -> bool:
