@@ -441,7 +441,7 @@ def test_nodes_of_a_cluster(tmp_path: Path) -> None:
     assert records["missing"] == [node_id for node_id in advice["fits"] if node_id not in later["fits"]]
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 def test_a_job_that_ray_kills_finishes_as_advised(tmp_path: Path) -> None:
     """Each way as it stands: with `memory=`, though Ray's own figure does not know the threshold, and `num_cpus=`."""
     records = play("oom", tmp_path)

@@ -99,7 +99,7 @@ def text_of(finding: Record) -> str:
     return "\n".join((finding["title"], *finding["evidence"], *finding["next_steps"]))
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 def test_a_task_that_was_killed(play: Callable[..., Record]) -> None:
     record = play("killed")
     found = first(record, "out_of_memory", "critical")
