@@ -311,24 +311,22 @@ class _Reception:
             transfer = by_reference[reference]
             try:
                 trouble = ray.get(reference, timeout=cluster.LIMIT)
-            except ray.exceptions.RayError as error:
-                self._fall_back(transfer, cluster.reason(error))
+            except ray.exceptions.RayError:  # which `pieces` will meet too, and tell
+                self._end(transfer)
                 continue
             # What was sent may be on its way yet; a connection that breaks is heard of by itself.
             if transfer.connection is None and (trouble or transfer.silence > _SECONDS_TO_CONNECT / cluster.LOOK):
-                self._fall_back(transfer, trouble or "what it sent did not arrive")
+                why = trouble or "what it sent did not arrive"
+                _log.debug("files of node %s come through the object store: %s", transfer.node_id, why)
+                if not self._has_come:
+                    self._waiting.clear()  # as it was for this node it will be for the others
+                self._end(transfer)
         for transfer in list(self._transfers):
             transfer.silence += 1
             if transfer.silence > cluster.LIMIT / cluster.LOOK:
                 why = f"it handed nothing over for {cluster.LIMIT:.0f} s"
                 self._lost[transfer.node_id] = lose(transfer.node_id, transfer.arrivals, why)
                 self._end(transfer)
-
-    def _fall_back(self, transfer: _Transfer, why: str) -> None:
-        _log.debug("files of node %s come through the object store: %s", transfer.node_id, why)
-        if transfer.connection is None and not self._has_come:
-            self._waiting.clear()  # as it was for this node it will be for the others
-        self._end(transfer)
 
     def _end(self, transfer: _Transfer) -> None:
         self._expected.pop(transfer.secret, None)
