@@ -40,6 +40,8 @@ CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 WITHOUT_A_WORD = "ended without a word, as SIGKILL and os._exit do"
 LATE = timedelta(seconds=60)
 """How far apart the raylet's and the kernel's word of one death may be."""
+_AFTER_TOP = b"Refer to the documentation"
+"""What follows the list of the largest processes."""
 _LOG_TAIL = 256 * 1024
 _LONGEST_LINE = 1024 * 1024
 _LONGEST_DETAIL = 300
@@ -165,8 +167,7 @@ def _kills(line: bytes) -> Iterator[Death]:
         return
     said, _, largest = line.partition(b"Top 10 memory users")
     text = said.decode(errors="replace")
-    unescaped = re.sub(r"\\+([nt])", lambda mark: {"n": "\n", "t": "\t"}[mark[1]], largest.decode(errors="replace"))
-    top = top_processes("Top 10 memory users" + unescaped)
+    top = top_processes(f"Top 10 memory users{_unescaped(largest.partition(_AFTER_TOP)[0].decode(errors='replace'))}")
     found, (node_ip, node_id) = list(killed(text)), node_of(text)
     if not found or any("\\" in (victim.name or "") for victim in found):  # what JSON escapes
         try:
@@ -176,8 +177,12 @@ def _kills(line: bytes) -> Iterator[Death]:
         found, node_ip, node_id = list(message.victims), message.node_ip, message.node_id
         if message.cause != "ray_memory_monitor":
             return
-    for death in _victims(when, found, node_ip, node_id):
-        yield death._replace(top_processes=top)
+    yield from _victims(when, found, node_ip, node_id, top)
+
+
+def _unescaped(text: str) -> str:
+    """Put line ends and tabs where JSON, and who wrote the message into it, escaped them."""
+    return text.replace("\\\\", "\\").replace("\\n", "\n").replace("\\t", "\t")
 
 
 @lru_cache(maxsize=256)
@@ -187,7 +192,11 @@ def _word(said: bytes) -> str:
 
 
 def _victims(
-    when: datetime, victims: Iterator[Victim] | list[Victim], node_ip: str | None, node_id: str | None
+    when: datetime,
+    victims: Iterator[Victim] | list[Victim],
+    node_ip: str | None,
+    node_id: str | None,
+    top: tuple[Process, ...] = (),
 ) -> Iterator[Death]:
     for victim in victims:
         if victim.pid is not None:
@@ -201,6 +210,8 @@ def _victims(
                 victim.memory,
                 node_id,
                 node_ip,
+                None,
+                top,
             )
 
 

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["KERNEL_KILL", "Message", "Process", "Victim", "killed", "node_of", "parse", "top_processes"]
@@ -406,7 +407,13 @@ def top_processes(text: str) -> tuple[Process, ...]:
     """Return the lines of "Top 10 memory users"."""
     if "MEM(GB)" not in text and "Top 10 memory users" not in text:
         return ()
-    return tuple(Process(int(pid), _bytes(memory), command.strip()) for pid, memory, command in _TOP.findall(text))
+    return tuple([_process(*found) for found in _TOP.findall(text)])
+
+
+@lru_cache(maxsize=4096)
+def _process(pid: str, memory: str, command: str) -> Process:
+    """A line of it; kills that follow each other have most lines in common."""
+    return Process(int(pid), _bytes(memory), command.strip())
 
 
 def _bytes(gigabytes: str) -> int:
