@@ -245,8 +245,10 @@ def endless() -> dict[str, Any]:
     pauses = lambda: re.findall(r"Will resubmit task after a (\d+)ms delay", driver_log())  # noqa: E731
 
     def listed() -> Any:
+        """What is listed, where no kill came between the raylet's log and the owner's, which are read in turn."""
         kills = raymemprof.ooms()
-        return kills if kills.retries and kills.retries[0].pause is not None else None
+        retries = kills.retries
+        return kills if retries and retries[0].pause is not None and retries[0].kills == len(kills) else None
 
     until(listed)
     kills = listed() or listed() or raymemprof.ooms()
