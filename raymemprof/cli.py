@@ -137,10 +137,12 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
     if any(filters.values()):
         sources: tuple[str | None, ...] = captures or (None,)
         listings = [catalog.calls(source, **filters) for source in sources]
-        for node in dict.fromkeys(node for listing in listings for node in listing.missing):
-            click.echo(f"raymemprof: {node}", err=True)
+        missing = dict.fromkeys(node for listing in listings for node in listing.missing)
         fitting = [call for listing in listings for call in listing]
         found = [call for call in fitting if call.capture]
+        if not found:
+            for node in missing:
+                click.echo(f"raymemprof: {node}", err=True)
         if fitting and not found:
             raise ValueError(f"{fitting[0].name} was not traced: {fitting[0].note or 'its capture is gone'}.")
         if not found:
@@ -149,7 +151,7 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
             folders = [str(folder) for source in asked for folder in catalog.folders_of(source)]
             where = ", ".join(folders) or ("the cluster" if cluster.is_connected() else "any folder")
             raise ValueError(f"no call in {where} fits {wanted}; `raymemprof calls` lists those there are.")
-        return fitting[0] if len(fitting) == 1 else fitting
+        return catalog.Calls(fitting, missing=missing)
     if not captures:
         raise ValueError(
             "name a capture, or calls with --name, --task-id, --actor-id or --status; `raymemprof calls` lists them."
@@ -214,10 +216,13 @@ def _print_report(report: reports.Report) -> None:
         click.echo(f"raymemprof: {text}", err=True)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="raymemprof")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Debug the memory of Ray tasks and actors."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @main.command()

@@ -94,7 +94,7 @@ def is_connected() -> bool:
 
 
 def connect(address: str) -> tuple[str, int] | None:
-    """Connect this process to the cluster at an address, and return host and port; None for "auto".
+    """Connect a command's process to the cluster at an address, and return host and port; None for "auto".
 
     Raises:
         ValueError: that is no address, or there is no cluster to be reached.
@@ -112,6 +112,7 @@ def connect(address: str) -> tuple[str, int] | None:
         import ray
 
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]
+        ray_runtime.print_nothing()
     except OSError as error:
         raise ValueError(f"there is no Ray cluster to be reached at {address!r}: {error}.") from None
     except (RuntimeError, ValueError, AssertionError, ImportError, OverflowError) as error:

@@ -33,6 +33,7 @@ __all__ = [
     "node_stats",
     "original_actor_class",
     "original_function",
+    "print_nothing",
     "process_identity",
     "remote_kind",
     "remote_options",
@@ -413,6 +414,16 @@ def task_of(error: BaseException) -> str | None:
                     return str(reference.task_id().hex())
         trace = trace.tb_next
     return None
+
+
+def print_nothing() -> None:
+    """Keep Ray from printing what its nodes have to say, a node's death say, between what a command prints.
+
+    `log_to_driver=False` does not. Where Ray has no such switch any more, it prints.
+    """
+    worker = sys.modules["ray"]._private.worker
+    if hasattr(worker, "_worker_logs_enabled"):
+        worker._worker_logs_enabled = False
 
 
 def gcs_address() -> str | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
+    from rich.text import Text
     from typing_extensions import Self
 
     from .cluster import MissingNode
@@ -142,9 +143,13 @@ class Rows(Sequence[T], Generic[T]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         """Show as a table where rich prints."""
+        from rich.text import Text
+
         yield self._table(options.max_width)
+        for note in self._notes():  # not the table's caption, which is as narrow as the table
+            yield Text(printable(note), style="dim")
 
     def _fitting(self, width: int) -> list[tuple[str, list[str], bool]]:
         """The columns that say something and fit: heading, cells, whether it is of numbers."""
@@ -168,12 +173,9 @@ class Rows(Sequence[T], Generic[T]):
         from rich.table import Table
         from rich.text import Text
 
-        caption = "\n".join(map(printable, self._notes()))
         table = Table(
             title=self._heading(),
-            caption=Text(caption) if caption else None,
             title_justify="left",
-            caption_justify="left",
             header_style="bold",
             box=SIMPLE_HEAD,
             padding=(0, 1),
@@ -207,7 +209,7 @@ class Rows(Sequence[T], Generic[T]):
         out = io.StringIO()
         width = shutil.get_terminal_size((_WIDTH, 24)).columns
         # In a notebook rich would display the table by itself instead of writing it to `file`.
-        Console(file=out, width=width, force_jupyter=False).print(self._table(width))
+        Console(file=out, width=width, force_jupyter=False).print(self)
         return out.getvalue().rstrip()
 
     def _repr_html_(self) -> str:

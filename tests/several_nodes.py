@@ -190,7 +190,7 @@ class Nodes:
         deadline = time.monotonic() + STARTING
         while not all(node.node_id for node in self.nodes):
             assert time.monotonic() < deadline, f"{ray.nodes()} lacks a node"
-            for node in self.nodes:
+            for node in (node for node in self.nodes if not node.node_id):
                 found = [one["NodeID"] for one in ray.nodes() if one["Alive"] and node.name in one["Resources"]]
                 node.node_id = found[0] if found else ""
 

@@ -166,6 +166,7 @@ def test_an_actor_that_grows(play: Callable[..., Record]) -> None:
     assert grown * MIB * 15 == pytest.approx(7 * 30_000_000, rel=0.25)
     assert "`ray.kill(actor, no_restart=False)`" in text_of(found)
     assert record["kept_after"] == 0, "that starts it afresh"
+    assert record["pasted"] == [0, ""], "what it says to run does as it stands"
 
 
 def test_an_idle_worker_that_keeps_memory(play: Callable[..., Record]) -> None:

@@ -754,6 +754,12 @@ def test_a_capture_that_is_gone(nodes: Nodes, calls: raymemprof.Calls, tmp_path:
     assert files_in(tmp_path / "to") == []
 
 
+def test_nothing_to_fetch_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to read"):
+        raymemprof.fetch([], tmp_path / "to")
+    assert files_in(tmp_path) == []
+
+
 def test_folders_that_cannot_be_written_to(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for to in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere"), Path("/dev/full")):

@@ -391,6 +391,9 @@ class TestSilentNodes:
         found = doctor([node()], gone=[MissingNode(OTHER, "10.0.0.2", "it has died or left")])
         assert found.healthy is True
         assert any("it has died or left" in text for text in found.unchecked)
+        verdict, answer = check(found, "killed for memory")
+        assert (verdict, answer) == ("well", "No. But of node 10.0.0.2 that died or left it is not known.")
+        assert "died or left" not in check(found, "head node")[1]
 
 
 def test_warnings_of_an_advice_are_passed_on() -> None:

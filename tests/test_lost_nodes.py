@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from raymemprof import CaptureError, cluster, profile_memory
 from raymemprof.reading.arrivals import Arrival
 
 MIB = 2**20
+COMMAND = Path(sys.executable).with_name("raymemprof")
 NAMES = ("one", "two", "three")
 LIMIT = 4.0
 SLACK = 20.0
@@ -190,3 +193,58 @@ def test_a_node_that_dies_while_it_is_fetched_from(
     (sentence,) = fetched.missing
     assert two.node_id[:8] in sentence
     assert not any(big.name in path.name for path in tmp_path.iterdir())
+
+
+WAITS = """
+import sys, time
+import ray
+from raymemprof import cluster
+cluster.connect(sys.argv[1])
+print("connected", flush=True)
+while any(node["Alive"] for node in ray.nodes() if node["NodeID"] == sys.argv[2]):
+    time.sleep(0.1)
+time.sleep(3)  # Ray has more to say of it by now
+print("done")
+"""
+
+
+def test_of_several_lost_nodes_the_right_one_is_named(
+    nodes: Nodes, recorded: Recorded, tmp_path: Path, wait_for: Callable[..., Any]
+) -> None:
+    """The last of the tests: "three" died before the calls were listed, and a "four" does after that."""
+    import ray
+
+    nodes.start("four")
+    nodes.learn()
+    four = nodes["four"]
+
+    @ray.remote
+    @profile_memory(linger=0)
+    def late(size: int) -> int:
+        return len(bytearray(size))
+
+    ray.get([late.options(resources={name: 1}).remote(MIB) for name in ("one", "four")])
+    wait_for(lambda: all(capture.status == "closed" for capture in raymemprof.captures(name="late")), 60)
+    listed = raymemprof.calls(name="late")
+    gone = {node.node_id for node in listed.missing}
+    assert nodes["three"].node_id in gone
+    assert four.node_id not in gone
+    of_four = listed.sorted(key=lambda call: call.node_id != four.node_id)[:1]
+    assert [call.node_id for call in of_four] == [four.node_id]
+    command: list[Any] = [sys.executable, "-c", WAITS, nodes.address, four.node_id]
+    waiting = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/")
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "connected\n"
+    for process in four.processes():
+        process.kill()
+    for ask in (raymemprof.heap, raymemprof.flamegraph):
+        with prompt(), pytest.raises(CaptureError, match=four.node_id[:8]):
+            ask(of_four)
+    wait_for(lambda: not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == four.node_id), 60)
+    said, _ = waiting.communicate(timeout=60)
+    assert said == "done\n", "Ray's own words are for nobody who asked for JSON"
+    command = [COMMAND, "fetch", "--address", nodes.address, "--name", "late", "--to", tmp_path / "to"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/")
+    assert done.returncode == 1, "not all was there to be fetched"
+    assert len(done.stdout.splitlines()) == 1
+    assert four.node_id[:8] in done.stderr

@@ -143,6 +143,9 @@ def _check(
         return Check(question, "unknown", f"Cannot be told: {gap(seen.silent)}. {rest}")
     if needs_calls and not seen.calls:
         return Check(question, "unknown", "Cannot be told: no call was profiled.")
+    if seen.gone and not needs_usage:
+        many = f"{len(seen.gone)} nodes" if len(seen.gone) > 1 else f"node {seen.gone[0].address}"
+        no = f"{no} But of {many} that died or left it is not known."
     return Check(question, "well", no)
 
 

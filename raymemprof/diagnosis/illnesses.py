@@ -121,7 +121,7 @@ def endless_retries(seen: Seen, groups: list[Group], crowded: set[str | None]) -
             next_steps=(
                 "Have it fail instead: `RAY_task_oom_retries=3` in the environment of the driver (and of "
                 "ray.init(runtime_env) for tasks that start tasks); that of `ray start` does not count.",
-                *_make_smaller(group, lines),
+                *_make_smaller(seen, group, lines),
                 *_ask_for_memory(seen, group),
             ),
             kills=len(group.kills),
@@ -151,7 +151,7 @@ def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
                 *_about_fit(seen, group),
                 *_mind(seen.advice_for(group.name, group.is_actor)),
             ),
-            next_steps=(*_make_smaller(group, lines), *_ask_for_memory(seen, group)),
+            next_steps=(*_make_smaller(seen, group, lines), *_ask_for_memory(seen, group)),
             kills=len(group.kills),
             lines=lines,
             calls=Calls(group.calls[:1]),
@@ -169,7 +169,7 @@ def past_kills(seen: Seen) -> Iterator[Finding]:
             name=group.name,
             node_id=group.last.node_id,
             evidence=tuple(_about_kills(seen, group)),
-            next_steps=tuple(_make_smaller(group, _lines(seen, group.holders[:1], "leaks"))),
+            next_steps=tuple(_make_smaller(seen, group, _lines(seen, group.holders[:1], "leaks"))),
             kills=len(group.kills),
             calls=Calls(group.calls[:1]),
         )
@@ -201,7 +201,7 @@ def _bystander(seen: Seen, group: Group) -> Finding:
         node_id=group.last.node_id,
         evidence=tuple(_about_kills(seen, group)),
         next_steps=(
-            "Look for what filled the node: the other findings, or `raymemprof usage --address auto` while it runs.",
+            f"Look for what filled the node: the other findings, or `raymemprof usage{seen.arguments}` while it runs.",
             *_have_it_killed_last(group),
         ),
         kills=len(group.kills),
@@ -253,11 +253,12 @@ def _about_fit(seen: Seen, group: Group) -> Iterator[str]:
         yield f"{seen.where(node.node_id).capitalize()} now uses {_used(node)}."
 
 
-def _make_smaller(group: Group, lines: tuple[Line, ...]) -> Iterator[str]:
+def _make_smaller(seen: Seen, group: Group, lines: tuple[Line, ...]) -> Iterator[str]:
     if not group.is_named:
         yield "Find out what ran there: with @profile_memory on the job's tasks and actors the next kill has a name."
     elif lines:
-        yield f"Change what {lines[0].file}:{lines[0].line} keeps; {_flamegraph(group.name, group.is_actor)} shows all."
+        command = _flamegraph(seen, group.name, group.is_actor)
+        yield f"Change what {lines[0].file}:{lines[0].line} keeps; {command} shows all."
     elif group.calls:
         why = group.calls[0].note or "its capture is gone or cannot be read"
         yield f"Find the line: it was profiled, but what it held is not known ({why})."
@@ -265,9 +266,9 @@ def _make_smaller(group: Group, lines: tuple[Line, ...]) -> Iterator[str]:
         yield f"Find the line: put @profile_memory on {group.name}, and the next kill comes with what it held."
 
 
-def _flamegraph(name: str, is_actor: bool, view: str = "") -> str:
+def _flamegraph(seen: Seen, name: str, is_actor: bool, view: str = "") -> str:
     pattern = f"{name}.*" if is_actor else name
-    return f"`raymemprof flamegraph --name {shlex.quote(pattern)}{view}`"
+    return f"`raymemprof flamegraph --name {shlex.quote(pattern)}{view}{seen.arguments}`"
 
 
 def _ask_for_memory(seen: Seen, group: Group) -> Iterator[str]:
@@ -524,7 +525,7 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
         steps.append(f"Let go of what {lines[0].file}:{lines[0].line} keeps, or bound it (deque(maxlen=…), an LRU).")
     else:
         steps.append(f"See what stays: @profile_memory on {growth.name}, with heap tracing on, tells the line.")
-    steps.append(f"{_flamegraph(growth.name, True, ' --view leaks')} shows all that its calls left.")
+    steps.append(f"{_flamegraph(seen, growth.name, True, ' --view leaks')} shows all that its calls left.")
     steps.append(
         "Until then have who calls it start it afresh after so many calls: `ray.kill(actor, no_restart=False)`, with "
         f"`@ray.remote(max_restarts=-1, max_task_retries=-1)` on {growth.name}; what it keeps is lost."
@@ -634,7 +635,7 @@ def low_memory(seen: Seen, crowded: set[str | None]) -> Iterator[Finding]:
                 evidence=(f"{silent.reason}: it was above its limit just then.",),
                 next_steps=(
                     "See on that machine what fills it: `ps aux --sort=-rss | head`, then end what is not needed.",
-                    "Ask again then: `raymemprof doctor --address auto`.",
+                    f"Ask again then: `raymemprof doctor{seen.arguments}`.",
                     "Have fewer run there at once: memory=… or more num_cpus in @ray.remote.",
                 ),
             )
@@ -650,7 +651,8 @@ def low_memory(seen: Seen, crowded: set[str | None]) -> Iterator[Finding]:
             name = largest[0].name or largest[0].role
             known = {name for call in seen.calls for name in (call.name, actor_class(call.name))}
             profile = "" if name in known else "put @profile_memory on it, then "
-            steps.append(f"Find what {name} holds: {profile}`raymemprof heap --name {shlex.quote(f'*{name}*')}`.")
+            command = f"raymemprof heap --name {shlex.quote(f'*{name}*')}{seen.arguments}"
+            steps.append(f"Find what {name} holds: {profile}`{command}`.")
         steps.append("Or add a node: tasks with memory=… in @ray.remote then go where there is room.")
         yield Finding(
             severity="warning",
@@ -806,7 +808,7 @@ def copies(seen: Seen) -> Iterator[Finding]:
             ),
             next_steps=(
                 "If one is made of the other, let go of the first, or go through the data in pieces, with a generator.",
-                f"{_flamegraph(call.name, False)} shows both.",
+                f"{_flamegraph(seen, call.name, False)} shows both.",
             ),
             lines=pair,
             calls=Calls([call]),

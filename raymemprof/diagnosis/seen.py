@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import linecache
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -116,6 +117,8 @@ class Seen:
     missing: tuple[MissingNode, ...]
     cpus: Mapping[str, float]
     """By node id, of those that are alive."""
+    folders: tuple[Path, ...] = ()
+    """Those that it is of; none where it is of the connected cluster."""
     jobs: frozenset[str] | None = None
     """Those whose drivers have not ended; None where that is not known."""
     heaps: Heaps = field(default_factory=Heaps)
@@ -129,6 +132,18 @@ class Seen:
     def silent(self) -> tuple[MissingNode, ...]:
         """The nodes that are alive and did not answer: what ails them is not known."""
         return tuple(node for node in self.missing if node.node_id in self.cpus)
+
+    @property
+    def gone(self) -> tuple[MissingNode, ...]:
+        """The nodes that died or left: what happened there is not known."""
+        return tuple(node for node in self.missing if node.node_id not in self.cpus)
+
+    @property
+    def arguments(self) -> str:
+        """What to give to a command that is to look at the same calls, with a space before it."""
+        if self.usage is None:
+            return "".join(f" {shlex.quote(str(folder))}" for folder in self.folders)
+        return f" --address {ray_runtime.gcs_address() or 'auto'}"
 
     def node(self, node_id: str | None) -> NodeUsage | None:
         """Return what is known of a node."""
@@ -285,6 +300,7 @@ def look_around(source: str | os.PathLike[str] | None) -> Seen:
         advice=advice,
         missing=tuple(missing.values()),
         cpus=cpus,
+        folders=tuple(folders),
         jobs=ray_runtime.living_jobs() if is_connected else None,
     )
 

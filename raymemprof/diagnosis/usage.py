@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas
     from rich.console import Console, ConsoleOptions
     from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["NodeUsage", "Nodes", "ProcessUsage", "Processes", "Usage", "usage"]
 
@@ -205,7 +206,7 @@ class Usage:
         found = [process for node in self.nodes for process in node.processes]
         return Processes(sorted(found, key=lambda process: -process.memory))
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         """Show as tables where rich prints."""
         for rows in (self.nodes, self.processes):
             yield from rows.__rich_console__(console, options)

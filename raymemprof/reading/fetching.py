@@ -70,10 +70,10 @@ def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
         >>> raymemprof.fetch(load, to="/tmp/raymemprof-fetched")[0].parent.name
         'raymemprof-fetched'
     """
+    places = places_of(target)
     folder = Path(to).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    places = places_of(target)
     sources = [Source(path, node_id) for node_id, path in places.captures]
     delivery = _Delivery(folder)
     for error in places.lacking:

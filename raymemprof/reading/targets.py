@@ -122,7 +122,9 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
     if not read or answer.sum is None:
         if reasons:
             raise CaptureError(*reasons[0])
-        raise CaptureError(items[0].path, f"{sentences[0] if sentences else 'nothing of it can be read'}.")
+        # The target's own list of the missing may name others, which were gone when it was made.
+        why = next((str(node) for node in missing if node.node_id == items[0].node_id), None)
+        raise CaptureError(items[0].path, f"{why or (sentences or ['nothing of it can be read'])[0]}.")
     return _reading(items, read, answer.sum, tuple(sentences), temporal)
 
 
