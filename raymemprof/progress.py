@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 
 __all__ = ["progress"]
@@ -23,25 +23,35 @@ def progress(what: str, total: int, in_bytes: bool = False) -> Iterator[Callable
         yield lambda more: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     bar = Progress(
+        SpinnerColumn(),
         TextColumn(what),
         BarColumn(),
         DownloadColumn() if in_bytes else MofNCompleteColumn(),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     )
     task = bar.add_task(what, total=total)
-    start = time.monotonic()
-
-    def advance(more: int) -> None:
-        bar.update(task, advance=more)  # unlike `advance`, takes no speed from what goes back
-        if not bar.live.is_started and time.monotonic() - start > _SECONDS:
-            bar.start()
-
+    shown = threading.Timer(_SECONDS, bar.start)  # a single large capture is done all at once, at the end
+    shown.daemon = True
+    shown.start()
     try:
-        yield advance
+        # Unlike `advance`, `update` takes no speed from what goes back.
+        yield lambda more: bar.update(task, advance=more)
     finally:
+        shown.cancel()
+        shown.join()
         bar.stop()

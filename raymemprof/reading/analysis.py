@@ -464,7 +464,7 @@ class _Ledger:
         self._blocks: dict[int, list[_Call]] = {}
         self._sole: tuple[_Call, ...] = ()
         self._known_shares: dict[Any, _Shares] = {}
-        """By stack and allocator, until a call begins or ends."""
+        """By stack and allocator, and where there are blocks by thread, until a call begins or ends."""
         self._wanted = set(request.places) if request.places is not None else None
         self._results: dict[Place, tuple[_Account, _Call]] = {}
         self._everything = _Account() if self._wanted is None else None
@@ -482,7 +482,7 @@ class _Ledger:
         recent: dict[int, deque[tuple[int, _Entry]]] = {}
         temporary = "temporary" in self._request.views
         stacks, native = self._stacks, self._native
-        known = self._known_shares
+        known, blocks = self._known_shares, self._blocks
         # Of millions of records each takes as long as this: what `_Account.remove` does is written out.
         for record in records:
             allocator = record.allocator
@@ -516,7 +516,7 @@ class _Ledger:
                 if native
                 else record.stack_id
             )
-            key = (stack_id, allocator)
+            key = (stack_id, allocator, record.tid) if blocks else (stack_id, allocator)
             found = known.get(key)
             if found is None:
                 info = stacks.get(stack_id)
@@ -525,8 +525,8 @@ class _Ledger:
                 if info.marker is not None:
                     self._mark(info, record)
                     continue
-                found = tuple([(account, account.place(key)) for account in self._accounts(info, record.tid, size)])
-                if info.slots and not self._blocks:  # else it depends on the thread and the size too
+                found = tuple([(account, account.place(key[:2])) for account in self._accounts(info, record.tid, size)])
+                if not info.stray:  # else it depends on the size too
                     known[key] = found
             table = maps if allocator == mmap else live
             if address in table:  # its end was not recorded, and its address is in use again
