@@ -45,7 +45,8 @@ class _Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})
-        except click.exceptions.Abort:
+        except click.exceptions.Abort:  # Ctrl-C
+            click.echo("raymemprof: stopped.", err=True)
             raise SystemExit(130) from None
         except click.ClickException as error:
             text = error.format_message()
@@ -347,6 +348,9 @@ def clean(
     as_json: bool,
 ) -> None:
     """Remove captures, and the journals of which nothing else is left, and list what was removed.
+
+    Left is what is still written to, and with --name or --job-id what holds other calls too: a worker records all that
+    it runs to the same capture, an actor all its methods, so --name 'Cache.*' is an actor's.
 
     SOURCE is a folder; by default the cluster at --address, else the Ray session on this machine that was recorded to
     last.

@@ -6,8 +6,10 @@ dashboard. A node that cannot answer is told with the reason, and never keeps th
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import re
+import signal
 import socket
 import sys
 import time
@@ -43,6 +45,9 @@ KILLED = "Ray's memory monitor killed the task that read there"
 """Why a node is missing that has no memory left even to be looked at."""
 _LIMIT_AFTER_SILENCE = 5.0
 """The same for a node that was silent when it was asked last."""
+_LIMIT_RIGHT_AFTER_SILENCE = 2.0
+"""The same where that was less than a minute ago: one question is often several to the nodes."""
+_RIGHT_AFTER = 60.0
 _SECONDS_TO_CONNECT = 5.0
 LOOK = 0.5
 """Seconds between looks at who has answered, and who is silent."""
@@ -113,6 +118,8 @@ def connect(address: str) -> tuple[str, int] | None:
 
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]
         ray_runtime.print_nothing()
+        # Runs before Ray's own end, which Ctrl-C would have print a traceback: all is said by then.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
     except OSError as error:
         raise ValueError(f"there is no Ray cluster to be reached at {address!r}: {error}.") from None
     except (RuntimeError, ValueError, AssertionError, ImportError, OverflowError) as error:
@@ -192,8 +199,8 @@ def on_nodes(
     )
 
 
-_silent: set[str] = set()
-"""The nodes that did not answer in time when they were asked last."""
+_silent: dict[str, float] = {}
+"""The nodes that did not answer in time when they were asked last, and when that was."""
 
 
 @dataclass(eq=False)
@@ -243,18 +250,19 @@ class _Round:
         except ray.exceptions.RayError as error:
             self._miss(node_id, reason(error))
         else:
-            _silent.discard(node_id)
+            _silent.pop(node_id, None)
             self.take(node_id, answer)
 
     def _judge(self, reference: Any, node_id: str) -> None:
         """Give a node up that has been silent for too long; ask a slow one whether it is there."""
         now = time.monotonic()
         silence = now - self._heard[node_id]
-        limit = min(LIMIT, _LIMIT_AFTER_SILENCE) if node_id in _silent else LIMIT
+        limit = min(LIMIT, _patience(node_id))
         if silence > limit or now - self._began > self.longest:
             if silence > limit:
-                _silent.add(node_id)
-                self._miss(node_id, f"it did not answer within {limit:.0f} s")
+                again = ", as before" if node_id in _silent else ""
+                _silent[node_id] = now
+                self._miss(node_id, f"it did not answer within {limit:.0f} s{again}")
             else:
                 self._miss(node_id, f"it was not done within {self.longest:.0f} s")
             del self._asked[reference]
@@ -269,6 +277,14 @@ class _Round:
         """Leave nothing running, also after Ctrl-C."""
         for reference in [*self._asked, *self._knocks]:
             cancel(reference)
+
+
+def _patience(node_id: str) -> float:
+    """Return for how many seconds a node may be silent."""
+    if node_id not in _silent:
+        return LIMIT
+    is_long_ago = time.monotonic() - _silent[node_id] > _RIGHT_AFTER
+    return _LIMIT_AFTER_SILENCE if is_long_ago else _LIMIT_RIGHT_AFTER_SILENCE
 
 
 def missing(node_id: str, why: str) -> MissingNode:

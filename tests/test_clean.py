@@ -88,7 +88,11 @@ def test_by_name_on_all_nodes(nodes: Nodes, run: Any) -> None:
     gone = raymemprof.calls(name="drop")
     assert [call.capture for call in gone] == [None] * 3  # the workers live, and so do their journals
     assert len(raymemprof.clean(name="drop")) == 0
-    assert len(raymemprof.clean(name="nobody")) == 0
+    nobody = raymemprof.clean(name="nobody")
+    assert len(nobody) == 0
+    assert "nothing fits; there are calls of drop, keep" in " ".join(repr(nobody).split())
+    with pytest.raises(TypeError, match="job_id=5"):
+        raymemprof.clean(job_id=5)  # type: ignore[arg-type]
 
 
 def test_by_age(nodes: Nodes, run: Any) -> None:
@@ -179,7 +183,7 @@ def test_what_others_need_is_left_and_said_so(nodes: Nodes, run: Any) -> None:
     before = there(nodes)
     removed = raymemprof.clean(name="first")
     assert len(removed) == 0
-    assert "3 left: still written to, or also of other calls" in " ".join(repr(removed).split())
+    assert "3 left: they hold other calls too" in " ".join(repr(removed).split())
     assert there(nodes) == before
     check(nodes, raymemprof.clean(name="*s*"), before)  # all there is on them
 

@@ -399,6 +399,16 @@ def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
     assert several.peak == raymemprof.heap(loads).peak
     assert several.calls == len(loads) == several.by_name[0].calls
     assert several.by_name[0].mean == round(several.peak / len(loads))
+    assert [line.mean for line in several.top()] == [round(line.bytes / len(loads)) for line in several.top()]
+    of_two = raymemprof.heap(raymemprof.calls(folder, status="finished"))
+    assert len(of_two.by_name) > 1
+    assert {line.mean for line in of_two.top()} == {None}  # of which function's calls would it be?
+    assert "a call" not in repr(of_two.top())
+    for lines in ("3", -1, True):
+        with pytest.raises(ValueError, match="number of lines"):
+            of_two.top(lines)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="task_id=5 must be text"):
+        raymemprof.calls(folder, task_id=5)  # type: ignore[arg-type]
     assert sorted(Path(text.partition(":")[0]).name for text in several.missing) == ["empty.bin", "text.bin"]
     assert all(text in several.summary() for text in several.missing)
     report = raymemprof.flamegraph([*loads, tmp_path / "text.bin"])

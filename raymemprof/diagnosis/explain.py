@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from .. import cluster, ray_runtime
@@ -220,8 +219,7 @@ def _summary(finding: Finding) -> Iterator[str]:
     if lines:
         line = lines[0]
         whose = _largest_call(finding).name if len(finding.calls) > 1 else "It"
-        spot = f"{line.file}:{line.line} in {line.function}"
-        yield f"{whose} held {show_bytes(line.bytes)} allocated at {spot}" + (f": {finding.code}" * bool(finding.code))
+        yield f"{whose} held {show_bytes(line.bytes)} allocated at {line}" + (f": {finding.code}" * bool(finding.code))
     if message.retries == float("inf"):
         yield "Ray retries the task without end, so the job will look as if it hangs."
 
@@ -330,7 +328,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     name = (_name_of(largest, finding) if largest else None) or "the task"
     held = largest.memory if largest else None
     if lines:
-        call, place = _largest_call(finding), f"{Path(lines[0].file).name}:{lines[0].line}"
+        call, place = _largest_call(finding), os.path.basename(lines[0].place)
         shown = f"raymemprof flamegraph --name {shlex.quote(call.name)} --status killed"
         if call.actor_id is not None and call.capture is not None:  # what all its calls left
             shown = f"raymemprof flamegraph --view leaks {shlex.quote(str(call.capture))}"

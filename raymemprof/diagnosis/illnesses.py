@@ -258,7 +258,7 @@ def _make_smaller(seen: Seen, group: Group, lines: tuple[Line, ...]) -> Iterator
         yield "Find out what ran there: with @profile_memory on the job's tasks and actors the next kill has a name."
     elif lines:
         command = _flamegraph(seen, group.name, group.is_actor)
-        yield f"Change what {lines[0].file}:{lines[0].line} keeps; {command} shows all."
+        yield f"Change what {lines[0].place} keeps; {command} shows all."
     elif group.calls:
         why = group.calls[0].note or "its capture is gone or cannot be read"
         yield f"Find the line: it was profiled, but what it held is not known ({why})."
@@ -439,10 +439,6 @@ class _Growth:
         return self.last - self.first
 
     @property
-    def seconds(self) -> float:
-        return max((_end(self.calls[-1]) - _end(self.calls[0])).total_seconds(), 1e-3)
-
-    @property
     def method(self) -> str:
         """The method in which it grows most."""
         grown: dict[str, int] = {}
@@ -513,7 +509,8 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
     left = None
     if node is not None and is_alive and seen.when - _end(last) < _STILL:
         free = max(node.limit - node.used, 0)
-        left = growth.seconds * free / growth.size
+        seconds = (seen.when - _end(growth.calls[0])).total_seconds()  # a pause now is of its pace, too
+        left = seconds * free / growth.size
         evidence.append(
             f"After {round(free / per_call):,} more such calls, {show_seconds(left)} at the pace so far, the node is "
             f"above the {show_bytes(node.limit)} at which {_killer(node)} kills."
@@ -522,7 +519,7 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
         evidence += _about_kills(seen, killed)
     steps = []
     if lines:
-        steps.append(f"Let go of what {lines[0].file}:{lines[0].line} keeps, or bound it (deque(maxlen=…), an LRU).")
+        steps.append(f"Let go of what {lines[0].place} keeps, or bound it (deque(maxlen=…), an LRU).")
     else:
         steps.append(f"See what stays: @profile_memory on {growth.name}, with heap tracing on, tells the line.")
     steps.append(f"{_flamegraph(seen, growth.name, True, ' --view leaks')} shows all that its calls left.")
@@ -700,7 +697,7 @@ def idle_workers(seen: Seen) -> Iterator[Finding]:
             node_id=node.node_id,
             evidence=tuple(evidence),
             next_steps=(
-                *(f"Let go of it before the call ends: see {line.file}:{line.line}." for line in lines[:1]),
+                *(f"Let go of it before the call ends: see {line.place}." for line in lines[:1]),
                 f"End the worker after each call: `@ray.remote(max_calls=1)` on {function}.",
                 "Or have Ray end idle workers after a second, where it keeps one for each CPU: "
                 "`RAY_num_workers_soft_limit=0` in the environment of `ray start`, or of what calls ray.init().",

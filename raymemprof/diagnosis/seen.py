@@ -166,8 +166,7 @@ class Seen:
             if all(written < call.started_at for call in self.calls):
                 linecache.checkcache(line.file)
                 code = linecache.getline(line.file, line.line).strip()
-        place = f"{line.file}:{line.line} in {line.function}" + (f": `{code}`" if code else "")
-        return f"{show_bytes(line.bytes)} allocated at {place}"
+        return f"{show_bytes(line.bytes)} allocated at {line}" + (f": `{code}`" if code else "")
 
     def moment(self, when: datetime) -> str:
         """Write when something happened: the time, and where it was not today, the date."""
@@ -285,7 +284,9 @@ def look_around(source: str | os.PathLike[str] | None) -> Seen:
     kills, calls = ooms(source), catalog.calls(source)
     now = usage() if is_connected else None
     advice = advise_of(calls, now)
-    missing = {node.node_id: node for node in (*kills.missing, *calls.missing, *(now.missing if now else ()))}
+    missing: dict[str, MissingNode] = {}
+    for node in (*kills.missing, *calls.missing, *(now.missing if now else ())):
+        missing.setdefault(node.node_id, node)  # the first reason is the one that took time
     cpus = {}
     if is_connected:
         cpus = {

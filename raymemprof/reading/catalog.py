@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from functools import cache, cached_property
 from pathlib import Path
@@ -39,6 +39,7 @@ __all__ = [
     "list_calls",
     "names",
     "place_here",
+    "some_names",
 ]
 
 Source = str | os.PathLike[str] | None
@@ -243,8 +244,6 @@ def calls(
         >>> raymemprof.calls("/tmp/raymemprof-example", name="load")[-1].status
         'finished'
     """
-    _check("status", status, STATUSES)
-    _check("kind", kind, KINDS)
     filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
     if source is None and cluster.is_connected():
         answers = _ask_nodes(_calls_there, filters)
@@ -262,7 +261,7 @@ def calls(
     found.sort(key=lambda call: call.started_at)
     if not found:
         names = {name for listing in listings for name in listing.names}
-        caption = f"{caption}: {_some(names)}" if names else caption
+        caption = f"{caption}: {some_names(names)}" if names else caption
     return Calls(found, _with_skipped(caption, [text for listing in listings for text in listing.skipped]), missing)
 
 
@@ -277,6 +276,14 @@ class Filters:
     actor_id: str | None = None
     job_id: str | None = None
     node_id: str | None = None
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if not isinstance(value, _TEXT):
+                raise TypeError(f"{one.name}={value!r} must be text, as calls() shows it.")
+        _check("status", self.status, STATUSES)
+        _check("kind", self.kind, KINDS)
 
     def fit(self, call: Call) -> bool:
         """Whether a call is one of those."""
@@ -384,8 +391,6 @@ def captures(
         >>> raymemprof.captures("/tmp/raymemprof-example")[-1].path.suffix
         '.bin'
     """
-    _check("status", status, STATUSES)
-    _check("kind", kind, KINDS)
     filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
     if source is None and cluster.is_connected():
         answers = _ask_nodes(_captures_there, filters)
@@ -433,7 +438,7 @@ def _with_skipped(caption: str, skipped: list[str]) -> str:
     return "; ".join([caption, *first_few(skipped)])
 
 
-def _some(names: set[str]) -> str:
+def some_names(names: set[str]) -> str:
     """Name what was recorded where nothing fits."""
     shown = sorted(names)[:_MOST_NAMES]
     return "calls of " + printable(", ".join(shown)) + (", …" if len(names) > len(shown) else "")
@@ -604,6 +609,8 @@ class Journal:
     @property
     def may_be_running(self) -> bool:
         """Whether its process may still write; of another machine's that shares the folder nobody here can tell."""
+        if self._fetched is not None:  # this is a copy, and what is added comes with the next
+            return False
         if not self._is_of_another_machine:
             return contract.is_alive(self._process)
         written = [self.path, *(self._folder / name for name in self._opens if name not in self._closes)]

@@ -18,7 +18,7 @@ import psutil
 from .. import cluster
 from .. import journal as contract
 from ..rows import Rows, first_few, show_bytes
-from .catalog import Capture, Journal, Place, Source, folders_of, journals, names, place_here
+from .catalog import Capture, Journal, Place, Source, folders_of, journals, names, place_here, some_names
 
 __all__ = ["Removed", "RemovedFile", "clean"]
 
@@ -58,7 +58,8 @@ def clean(
 ) -> Removed:
     """Remove captures on every node, and the journals of processes of which nothing else is left to tell.
 
-    What a running process still writes is left; so is a capture that also holds calls which were not asked for.
+    What a running process still writes is left; so is a capture that also holds calls which were not asked for: a
+    worker records all that it runs to the same one, and an actor all its methods, so `name="Cache.*"` is an actor's.
 
     Args:
         source: a folder; None for all nodes of the cluster that this process is connected to, else the session on this
@@ -84,6 +85,9 @@ def clean(
     if not isinstance(older_than, (int, float, timedelta, type(None))):
         raise TypeError(f"older_than={older_than!r} must be a number of seconds or a timedelta.")
     seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+    for what, value in (("name", name), ("job_id", job_id)):
+        if not isinstance(value, (str, type(None))):
+            raise TypeError(f"{what}={value!r} must be text, as calls() shows it.")
     if not (all or name or job_id or seconds is not None):
         raise ValueError("say what to remove: older_than, name, job_id, or all.")
     if seconds is not None and not seconds >= 0:
@@ -98,11 +102,15 @@ def clean(
     else:
         found, missing = [_clean(Place(source, tuple(folders_of(source))), wanted)], ()
     removed = [file for done in found for file in done.removed]
-    left = sum(done.left for done in found)
+    still_open, shared = sum(done.open for done in found), sum(done.shared for done in found)
     refused = [text for done in found for text in done.refused]
+    nothing_fits = wanted.is_by_call and not any(done.fitting for done in found)
+    recorded = {name for done in found for name in done.names}
     said = [
+        f"nothing fits; there are {some_names(recorded)}" if nothing_fits and recorded else "",
         f"{show_bytes(sum(file.size for file in removed))} in all" if removed else "",
-        f"{left} left: still written to, or also of other calls" if left else "",
+        f"{still_open} left: still written to" if still_open else "",
+        f"{shared} left: {'it holds' if shared == 1 else 'they hold'} other calls too" if shared else "",
         f"{len(refused)} could not be removed: {'; '.join(first_few(refused))}" if refused else "",
     ]
     return Removed(removed, "; ".join(text for text in said if text), missing)
@@ -135,10 +143,16 @@ class _Account:
     """What was removed on a node, and what was left of that which was asked for."""
 
     removed: list[RemovedFile] = field(default_factory=list)
-    left: int = 0
-    """How many captures may not go yet, or not for these calls."""
+    open: int = 0
+    """How many captures may not go yet."""
+    shared: int = 0
+    """How many may not go for these calls."""
     refused: list[str] = field(default_factory=list)
     """A few words on each file that could not be removed."""
+    names: set[str] = field(default_factory=set)
+    """Of all calls there are."""
+    fitting: int = 0
+    """How many of them are of those asked for, whether or not their captures can go."""
 
     def remove(self, path: Path, node_id: str | None) -> None:
         """Remove a file, or note why that cannot be done."""
@@ -176,15 +190,21 @@ def _clean(place: Place, wanted: _Wanted) -> _Account:
 def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted, account: _Account) -> None:
     by_capture: dict[Path | None, list[bool]] = {}
     for call in journal.calls():
-        by_capture.setdefault(call.capture, []).append(wanted.fits(call.name, call.job_id))
+        fits = wanted.fits(call.name, call.job_id)
+        account.names.add(call.name)
+        account.fitting += fits
+        by_capture.setdefault(call.capture, []).append(fits)
     may_be_running = journal.may_be_running
     for capture in captures:
-        fits = by_capture.get(capture.path, [not wanted.is_by_call])
+        of_it = by_capture.get(capture.path, [not wanted.is_by_call])
         with contextlib.suppress(FileNotFoundError):  # the budget has removed it meanwhile
-            if not any(fits) or not wanted.is_old(capture.path):
+            if not any(of_it) or not wanted.is_old(capture.path):
                 continue
-            if (may_be_running and capture.status != "closed") or not all(fits):
-                account.left += 1
+            if may_be_running and capture.status != "closed":
+                account.open += 1
+                continue
+            if not all(of_it):
+                account.shared += 1
                 continue
             for path in (capture.path, *_of_forks(capture.path)):
                 account.remove(path, capture.node_id)

@@ -34,7 +34,8 @@ class Line:
         line: its number.
         bytes: what it had allocated and not freed, at the peak or at the end.
         allocations: in how many allocations.
-        mean: the bytes of one call on average, where many were summed.
+        mean: the bytes of one call on average, where many of one function were summed; None where they are of several,
+            or whole captures.
     """
 
     function: str
@@ -42,7 +43,15 @@ class Line:
     line: int
     bytes: int
     allocations: int
-    mean: int
+    mean: int | None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: file and number; the function's name where it is in no file of Python's."""
+        return f"{self.file}:{self.line}" if self.file else self.function
+
+    def __str__(self) -> str:
+        return f"{self.place} in {self.function}" if self.file else self.function
 
 
 class Lines(Rows[Line]):
@@ -51,7 +60,7 @@ class Lines(Rows[Line]):
     title: ClassVar[tuple[str, str]] = ("line by memory held", "lines by memory held")
     columns: ClassVar[tuple[tuple[str, Callable[[Any], str], bool], ...]] = (
         ("function", lambda line: line.function, False),
-        ("line", lambda line: f"{line.file}:{line.line}", False),
+        ("line", lambda line: line.place if line.file else "", False),
         ("bytes", lambda line: show_bytes(line.bytes), True),
         ("a call", lambda line: show_bytes(line.mean) if line.mean != line.bytes else "", True),
         ("allocations", lambda line: f"{line.allocations:,}", True),
@@ -96,6 +105,8 @@ class Heap:
             n: how many lines.
             view: "peak" or "leaks" (what was left at the end), to choose.
         """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise ValueError(f"n={n!r} must be a number of lines, 0 or more.")
         if view not in (None, "peak", "leaks"):
             raise ValueError(f"view={view!r} is none of peak, leaks.")
         lines = self.at_end if view == "leaks" or (view is None and self.killed) else self.at_peak
@@ -182,7 +193,11 @@ def _by_line(reading: Reading, view: str) -> Lines:
         total = found.setdefault(_guilty(row.stack), [0, 0])
         total[0] += row.bytes
         total[1] += row.allocations
-    lines = [Line(*frame, size, count, round(size / reading.count)) for frame, (size, count) in found.items()]
+    is_of_one = reading.count == 1 or [one.calls for one in reading.names] == [reading.count]
+    lines = [
+        Line(*frame, size, count, round(size / reading.count) if is_of_one else None)
+        for frame, (size, count) in found.items()
+    ]
     return Lines(sorted(lines, key=lambda line: -line.bytes))
 
 
