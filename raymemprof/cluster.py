@@ -48,6 +48,7 @@ _LIMIT_AFTER_SILENCE = 5.0
 _LIMIT_RIGHT_AFTER_SILENCE = 2.0
 """The same where that was less than a minute ago: one question is often several to the nodes."""
 _RIGHT_AFTER = 60.0
+"""Seconds."""
 _SECONDS_TO_CONNECT = 5.0
 LOOK = 0.5
 """Seconds between looks at who has answered, and who is silent."""

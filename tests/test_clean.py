@@ -228,3 +228,25 @@ def test_a_capture_without_a_journal(nodes: Nodes, run: Any) -> None:
     orphan.write_bytes(b"x" * 1000)
     check(nodes, raymemprof.clean(name="load"), captures)
     check(nodes, raymemprof.clean(all=True), {orphan: 1000})
+
+
+def test_copies_of_what_a_living_worker_recorded(run_script: Any, tmp_path: Path) -> None:
+    code = f"""
+import ray, raymemprof
+ray.init("local", num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+
+@ray.remote
+@raymemprof.profile_memory(linger=0)
+def load(size):
+    return len(bytearray(size))
+
+ray.get(load.remote(1 << 20))
+while any(capture.status != "closed" for capture in raymemprof.captures()):
+    pass
+raymemprof.fetch(raymemprof.captures(), {str(tmp_path / "copies")!r})
+raymemprof.clean({str(tmp_path / "copies")!r}, all=True)
+raymemprof.clean(all=True)
+print(*(call.status for call in raymemprof.calls()))  # the worker's own journal is there
+"""
+    assert run_script(code).split() == ["finished"]
+    assert list((tmp_path / "copies").iterdir()) == []

@@ -609,12 +609,23 @@ class Journal:
     @property
     def may_be_running(self) -> bool:
         """Whether its process may still write; of another machine's that shares the folder nobody here can tell."""
-        if self._fetched is not None:  # this is a copy, and what is added comes with the next
+        if self._is_copy:
             return False
         if not self._is_of_another_machine:
             return contract.is_alive(self._process)
         written = [self.path, *(self._folder / name for name in self._opens if name not in self._closes)]
         return any(path.exists() and time.time() - path.stat().st_mtime < _RECENTLY for path in written)
+
+    @property
+    def _is_copy(self) -> bool:
+        """Whether it was fetched, as far as it says so or the journal that its process writes is seen here."""
+        logs = self._process.get("logs")
+        if self._fetched is not None or not isinstance(logs, str):
+            return self._fetched is not None
+        try:
+            return not os.path.samefile(Path(logs, self.path.name), self.path)
+        except OSError:  # it is not in Ray's logs, or these are not on this machine
+            return False
 
     @property
     def _is_of_another_machine(self) -> bool:
