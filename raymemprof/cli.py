@@ -63,7 +63,18 @@ class _Commands(click.Group):
 def _connect_if_asked(context: click.Context, parameter: click.Parameter, address: str | None) -> None:
     """Connect to the cluster whose address is given, so that the command is of all its nodes."""
     if address is not None:
-        cluster.connect(address)
+        _connect(address)
+
+
+def _connect(address: str) -> None:
+    """Connect, and where several clusters run here say which one it is."""
+    place = cluster.connect(address)
+    if place.others:
+        click.echo(
+            f"raymemprof: several Ray clusters run on this machine; this is {place.host}:{place.port}, "
+            f"the newest. --address {place.others[0]} is another.",
+            err=True,
+        )
 
 
 def _address(function: F) -> F:
@@ -420,7 +431,7 @@ def usage(address: str, is_live: bool, as_json: bool) -> None:
         raise click.UsageError("--live shows a terminal view; leave it out for --json.")
     if is_live:
         raise SystemExit(live.run(address))
-    cluster.connect(address)
+    _connect(address)
     now = memory.usage()
     if as_json:
         click.echo(now.to_json())

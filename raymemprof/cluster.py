@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-from . import ray_runtime
+from . import authentication, ray_runtime
 
 __all__ = [
     "KILLED",
     "LIMIT",
     "LOOK",
     "Answers",
+    "Connection",
     "MissingNode",
     "Node",
     "ask",
@@ -50,6 +51,7 @@ _LIMIT_RIGHT_AFTER_SILENCE = 2.0
 _RIGHT_AFTER = 60.0
 """Seconds."""
 _SECONDS_TO_CONNECT = 5.0
+_ADDRESS = r"(?:ray://)?(?P<host>\[[^/]+\]|[^/:]+):(?P<port>\d+)"
 LOOK = 0.5
 """Seconds between looks at who has answered, and who is silent."""
 _SHIP = (
@@ -99,33 +101,51 @@ def is_connected() -> bool:
     return bool(ray is not None and getattr(ray, "is_initialized", bool)())
 
 
-def connect(address: str) -> tuple[str, int] | None:
-    """Connect a command's process to the cluster at an address, and return host and port; None for "auto".
+class Connection(NamedTuple):
+    """The cluster that a command connected to: its host and port, and those of others that run on this machine."""
+
+    host: str
+    port: int
+    others: tuple[str, ...] = ()
+
+
+def connect(address: str) -> Connection:
+    """Connect a command's process to the cluster at an address, with the authentication that it wants.
 
     Raises:
         ValueError: that is no address, or there is no cluster to be reached.
     """
-    found = re.fullmatch(r"(?:ray://)?(\[[^/]+\]|[^/:]+):(\d+)", address)
+    found = re.fullmatch(_ADDRESS, address)
+    others: tuple[str, ...] = ()
     if found is None and address != "auto":
         raise ValueError(
             f"{address!r} is not the address of a Ray cluster: give HOST:PORT (6379 is Ray's usual port), "
             "ray://HOST:PORT, or auto for the one that runs here."
         )
-    place = (found[1].strip("[]"), int(found[2])) if found else None
+    named = repr(address)
     try:
-        if place is not None:  # Ray itself would try for minutes
-            socket.create_connection(place, _SECONDS_TO_CONNECT).close()
+        if found is None:
+            address, others = ray_runtime.address_here()
+            found = re.fullmatch(_ADDRESS, address)
+            named = f"{address} (auto)"
+            if found is None:
+                raise ValueError("that is not the address of a Ray cluster")
+        place = Connection(found["host"].strip("[]"), int(found["port"]), others)
+        socket.create_connection(place[:2], _SECONDS_TO_CONNECT).close()  # Ray itself would try for minutes
+        authentication.choose_mode(f"{found['host']}:{place.port}", client=address.startswith("ray://"))
         import ray
 
         ray.init(address=address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]
         ray_runtime.print_nothing()
         # Runs before Ray's own end, which Ctrl-C would have print a traceback: all is said by then.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    except PermissionError as error:
+        raise ValueError(f"the Ray cluster at {named} cannot be connected to: {error}.") from None
     except OSError as error:
-        raise ValueError(f"there is no Ray cluster to be reached at {address!r}: {error}.") from None
+        raise ValueError(f"there is no Ray cluster to be reached at {named}: {error}.") from None
     except (RuntimeError, ValueError, AssertionError, ImportError, OverflowError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the Ray cluster at {address!r} cannot be connected to: {why}") from None
+        raise ValueError(f"the Ray cluster at {named} cannot be connected to: {why}") from None
     return place
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import re
 import socket
@@ -23,6 +24,7 @@ __all__ = [
     "RegisteredProcess",
     "TaskAttempt",
     "TaskIdentity",
+    "address_here",
     "attempts",
     "gcs_address",
     "is_intended_exit",
@@ -126,6 +128,28 @@ def session_roots() -> list[Path]:
         if root:
             found.setdefault(Path(root, "ray"), None)
     return list(found)
+
+
+def address_here() -> tuple[str, tuple[str, ...]]:
+    """Return the address of the cluster that Ray means by "auto", and those of the others that run on this machine.
+
+    Raises `ConnectionError` where none runs here.
+    """
+    services = importlib.import_module("ray._private.services")
+    with _silent_logger(services.logger):  # who asked is told of the others by us
+        address = os.environ.get("RAY_ADDRESS") or services.canonicalize_bootstrap_address_or_die("auto")
+        others = set() if os.environ.get("RAY_ADDRESS") else set(services.find_gcs_addresses())
+    return address, tuple(sorted(others - {address}))
+
+
+@contextlib.contextmanager
+def _silent_logger(logger: logging.Logger) -> Iterator[None]:
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def is_running(session: Path) -> bool:

@@ -25,6 +25,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+# Clusters want a token, as they do by default where there is one, and `ray.init()` sees to that. Who connects to one by
+# its address has to say so. It is said before Ray is imported, which reads it then; an older Ray has no such command.
+_generate = [sys.executable, "-m", "ray.scripts.scripts", "get-auth-token", "--generate"]
+if not os.environ.get("RAY_AUTH_MODE") and subprocess.run(_generate, capture_output=True).returncode == 0:
+    os.environ["RAY_AUTH_MODE"] = "token"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _sessions_of_their_own() -> Iterator[None]:

@@ -159,7 +159,7 @@ class Nodes:
             hide = f'mount --bind "{here}" "{folder}" && exec "$@"'
             command = ["unshare", "--mount", "sh", "-c", hide, "sh", *command]
         environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-        environment |= {"RAY_AUTH_MODE": "disabled", **QUICK_TO_BURY, **env}
+        environment |= {**QUICK_TO_BURY, **env}
         with (self.folder / f"{name}.log").open("w") as log:
             started = subprocess.Popen(
                 command,

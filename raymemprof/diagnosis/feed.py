@@ -14,7 +14,7 @@ import threading
 import time
 from typing import BinaryIO, NoReturn
 
-from .. import cluster, ray_runtime
+from .. import cluster
 from ..reading.worker import send
 
 __all__ = ["End", "main"]
@@ -56,7 +56,7 @@ def main(address: str, interval: float) -> None:
     threading.Thread(target=_leave_with_the_view, daemon=True).start()
     try:
         place = _connect(address, samples)
-        threading.Thread(target=_watch, args=(place, address, samples), daemon=True).start()
+        threading.Thread(target=_watch, args=(place, samples), daemon=True).start()
         _sample(interval, samples)
     except (KeyboardInterrupt, BrokenPipeError):
         pass
@@ -66,25 +66,21 @@ def main(address: str, interval: float) -> None:
         ray.shutdown()
 
 
-def _connect(address: str, samples: _Samples) -> tuple[str, int] | None:
+def _connect(address: str, samples: _Samples) -> cluster.Connection:
     """Connect, and return where it can be seen whether the cluster is there."""
     try:
-        place = cluster.connect(address)
+        return cluster.connect(address)
     except ValueError as error:
         samples.end(str(error))
-    if place is None:
-        host, _, port = (ray_runtime.gcs_address() or "").rpartition(":")
-        place = (host.strip("[]"), int(port)) if port else None
-    return place
 
 
-def _watch(place: tuple[str, int] | None, address: str, samples: _Samples) -> None:
+def _watch(place: cluster.Connection, samples: _Samples) -> None:
     """End where nobody has answered at the cluster's address for a while."""
     heard = time.monotonic()
-    while place is not None:
+    while True:
         time.sleep(1)
         try:
-            socket.create_connection(place, _SECONDS_GONE).close()
+            socket.create_connection(place[:2], _SECONDS_GONE).close()
             heard = time.monotonic()
         except OSError:
             if time.monotonic() - heard > _SECONDS_GONE:
