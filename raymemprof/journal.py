@@ -9,9 +9,14 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   logs), `python`, `ray`
 - `open`: `capture`, `time`, `native`
 - `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
-  `memory`; and `capture`, `slot`, `turn` if it is traced, else `note`
+  `memory`; and `capture`, `slot`, `turn` if it is traced (and `pools`, as in a sample, if it is not 0), else `note`
 - `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
-- `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, and `note` if tracing stopped before
+- `place`: `capture`, `place` (its number in what is said of that), `stack`: a call stack as memray has them, innermost
+  frame first, each `[function, file, line]`
+- `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;
+  `SAMPLE_KEYS` says how
+- `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
+  moment), and `note` if tracing stopped before
 - `close`: `capture`, `time`
 - `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
   ended: what had become of the process by then
@@ -43,7 +48,10 @@ __all__ = [
     "BEGIN_FILE",
     "END_FILE",
     "FRAME_FILE",
+    "MIMALLOC_RANGE",
     "PREFIX",
+    "SAMPLE_FILE",
+    "SAMPLE_KEYS",
     "VERSION",
     "Journal",
     "file_stem",
@@ -72,6 +80,24 @@ FRAME_FILE = "<raymemprof>"
 BEGIN_FILE = "<raymemprof begin>"
 BEGIN_BLOCK_FILE = "<raymemprof begin block>"
 END_FILE = "<raymemprof end>"
+SAMPLE_FILE = "<raymemprof sample>"
+SAMPLE_KEYS = {
+    "capture": "the file's name",
+    "mark": "its number in this capture, marked there by an allocation as the turns of calls are",
+    "time": "seconds since the epoch",
+    "memory": "RSS - SHR, bytes",
+    "pools": "bytes held in memory pools that memray does not see; missing for 0",
+    "moves": "[places before, places after, bytes of memory, bytes of pools], in order: between two looks of the "
+    "sampler the threads that run calls were at these, and the figures changed by that much",
+    "segments": "[first page, pages, resident pages of the process's own, those of files and shared memory], of "
+    "ranges that are not wholly the process's own; of a look at what is resident, as is all below",
+    "page": "bytes of a page",
+    "arenas": "bytes resident in what the pools have from the system",
+    "free": "resident bytes that malloc keeps of what was freed; None where it cannot be asked",
+    "opaque": "names of allocators in this process that can be neither seen nor asked",
+}
+MIMALLOC_RANGE = (2 << 40, 30 << 40)
+"""Addresses at which mimalloc asks the system for its arenas, which Arrow's does; nothing else lies there."""
 MARKER_BYTES = 1024
 """Large enough to pass Python's small-object allocator, which memray does not follow by default."""
 MARKER_TURNS = 4096

@@ -18,7 +18,7 @@ import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
 from raymemprof import journal as contract
 from raymemprof.reading import fetching, pieces, streaming, targets
-from raymemprof.reading.analysis import Request
+from raymemprof.reading.model import Request
 
 MIB = 2**20
 SECRET = "known to nobody but the node"

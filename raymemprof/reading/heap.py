@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import html
-import os
-import re
-import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ..rows import Rows, first_few, printable, show_bytes
-from .analysis import Stack
+from .model import Frame
+from .stacks import ESTIMATED_FILE, SAMPLED_FILE, guilty
 from .targets import PerName, Reading, Target, read_target
-
-_NATIVE_SUFFIXES = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxi", ".rs", ".s", ".so", ".dylib"}
-
-_ANY_STANDARD_LIBRARY = re.compile(r"/lib(64)?/python3\.\d+/")
-"""That of the recorded process may be another Python's than this one's."""
 
 __all__ = ["Heap", "Line", "Lines", "heap"]
 
@@ -32,10 +23,14 @@ class Line:
         function: the function it stands in.
         file: its file.
         line: its number.
-        bytes: what it had allocated and not freed, at the peak or at the end.
+        bytes: what was resident of what it had allocated and not freed, at the peak or at the end.
         allocations: in how many allocations.
         mean: the bytes of one call on average, where many of one function were summed; None where they are of several,
             or whole captures.
+        reserved: bytes that it had asked for and that took no memory, since nobody had touched them.
+        shared: resident bytes of files and shared memory that it had mapped, which RSS − SHR leaves out.
+        basis: "traced" where memray saw each allocation; "sampled" where some of it is of a memory pool whose size was
+            read as the code ran; "estimated" where some of it is what the process grew by while the line ran.
     """
 
     function: str
@@ -44,6 +39,9 @@ class Line:
     bytes: int
     allocations: int
     mean: int | None
+    reserved: int = 0
+    shared: int = 0
+    basis: str = "traced"
 
     @property
     def place(self) -> str:
@@ -63,7 +61,10 @@ class Lines(Rows[Line]):
         ("line", lambda line: line.place if line.file else "", False),
         ("bytes", lambda line: show_bytes(line.bytes), True),
         ("a call", lambda line: show_bytes(line.mean) if line.mean != line.bytes else "", True),
+        ("reserved", lambda line: show_bytes(line.reserved) if line.reserved >= _WORTH_SHOWING else "", True),
+        ("shared", lambda line: show_bytes(line.shared) if line.shared >= _WORTH_SHOWING else "", True),
         ("allocations", lambda line: f"{line.allocations:,}", True),
+        ("", lambda line: "" if line.basis == "traced" else line.basis, False),
     )
 
 
@@ -71,9 +72,21 @@ class Lines(Rows[Line]):
 class Heap:
     """What a call, a capture, or many of them together allocated.
 
+    Figures are bytes. What was allocated is counted as far as it was resident, where the process was looked at: it is
+    as soon as a call lasts some hundredths of a second and takes 4 MiB.
+
     Attributes:
-        peak: the most bytes that were allocated at once; of many calls the sum of each call's own peak.
-        alive_at_end: bytes still allocated when the call returned, its result included; at death if it was killed.
+        peak: what the call held when its process had most memory; of many calls the sum of each call's own.
+        alive_at_end: what it still held when it returned, its result included; at death if it was killed.
+        reserved: what it had asked for at the peak and that took no memory, since nobody had touched it.
+        shared: resident memory of files and shared memory that it had mapped then, which RSS − SHR leaves out.
+        grew: by how much its process's memory had grown then; None where it was not looked at, or where other calls
+            ran beside it.
+        retained: by how much the memory had grown that allocators keep of what was freed; negative where they used what
+            they had; None as for `grew`.
+        unseen: what the process grew by beyond `peak` and `retained`: what memray cannot see, fragmentation, or what
+            was mapped elsewhere; None as for `grew`.
+        notes: sentences on how sure the figures are.
         allocations: how many allocations were made in all.
         calls: how many calls, or whole captures, this is the sum of.
         title: what it is of.
@@ -94,6 +107,12 @@ class Heap:
     at_end: Lines
     by_name: tuple[PerName, ...] = ()
     missing: tuple[str, ...] = ()
+    reserved: int = 0
+    shared: int = 0
+    grew: int | None = None
+    retained: int | None = None
+    unseen: int | None = None
+    notes: tuple[str, ...] = ()
 
     def top(self, n: int = 10, view: str | None = None) -> Lines:
         """Return the `n` lines that held most at the peak; of calls that were killed, when they died.
@@ -127,13 +146,31 @@ class Heap:
             ]
         return "\n".join(map(printable, (*lines, *first_few(self.missing))))
 
+    def balance(self) -> str:
+        """Return how what it held, what was retained and what is not seen add up to what the process grew by."""
+        lines = []
+        if self.grew is not None and self.unseen is not None:
+            whose = "The process grew by" if self.calls == 1 else "Their processes grew by"
+            lines.append(
+                f"{whose} {show_bytes(self.grew)}: {show_bytes(self.peak)} held, "
+                f"{show_bytes(self.retained or 0)} retained by allocators, {show_bytes(self.unseen)} not seen."
+            )
+        if self.reserved >= _WORTH_SHOWING:
+            lines.append(f"Beside that it had reserved {show_bytes(self.reserved)} that nobody had touched.")
+        if self.shared >= _WORTH_SHOWING:
+            lines.append(f"Beside that it had mapped {show_bytes(self.shared)} of files or shared memory.")
+        lines += [f"{note[0].upper()}{note[1:]}." for note in self.notes]
+        return "\n".join(map(printable, lines))
+
     def __repr__(self) -> str:
-        return f"{self.summary()}\n{self.top()!r}"
+        balance = self.balance()
+        return f"{self.summary()}\n{self.top()!r}" + (f"\n{balance}" if balance else "")
 
     def _repr_html_(self) -> str:
         """Return the figures and the lines as a notebook shows them."""
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in self.summary().splitlines())
-        return f"{lines}{self.top()._repr_html_()}"
+        balance = "".join(f"<div>{html.escape(line)}</div>" for line in self.balance().splitlines())
+        return f"{lines}{self.top()._repr_html_()}{balance}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures and the lines, for JSON."""
@@ -143,6 +180,12 @@ class Heap:
             "alive_at_end": self.alive_at_end,
             "allocations": self.allocations,
             "calls": self.calls,
+            "reserved": self.reserved,
+            "shared": self.shared,
+            "grew": self.grew,
+            "retained": self.retained,
+            "unseen": self.unseen,
+            "notes": list(self.notes),
             "killed": self.killed,
             "by_name": list(self.by_name),
             "missing": list(self.missing),
@@ -184,42 +227,43 @@ def heap(target: Target) -> Heap:
         at_end=_by_line(reading, "leaks"),
         by_name=reading.names,
         missing=reading.missing,
+        reserved=reading.reserved,
+        shared=reading.shared,
+        grew=reading.grew,
+        retained=reading.retained,
+        unseen=reading.unseen,
+        notes=reading.notes,
     )
 
 
+_WORTH_SHOWING = 2**20
+_BASES = {SAMPLED_FILE: "sampled", ESTIMATED_FILE: "estimated"}
+
+
 def _by_line(reading: Reading, view: str) -> Lines:
-    found: dict[tuple[str, str, int], list[int]] = {}
+    found: dict[Frame, list[int]] = {}
+    bases: dict[Frame, str] = {}
     for row in reading.rows[view]:
-        total = found.setdefault(_guilty(row.stack), [0, 0])
+        frame = guilty(row.stack)
+        total = found.setdefault(frame, [0, 0, 0, 0])
         total[0] += row.bytes
         total[1] += row.allocations
+        total[2] += row.reserved
+        total[3] += row.shared
+        basis = _BASES.get(row.stack[0][1]) if row.stack else None
+        if basis is not None and row.bytes:
+            bases[frame] = basis
     is_of_one = reading.count == 1 or [one.calls for one in reading.names] == [reading.count]
     lines = [
-        Line(*frame, size, count, round(size / reading.count) if is_of_one else None)
-        for frame, (size, count) in found.items()
+        Line(
+            *frame,
+            size,
+            count,
+            round(size / reading.count) if is_of_one else None,
+            reserved,
+            shared,
+            bases.get(frame, "traced"),
+        )
+        for frame, (size, count, reserved, shared) in found.items()
     ]
-    return Lines(sorted(lines, key=lambda line: -line.bytes))
-
-
-def _guilty(stack: Stack) -> tuple[str, str, int]:
-    """Return the innermost frame that is the user's own, else the innermost."""
-    for frame in stack:
-        if _is_users(frame[1]):
-            return frame
-    return stack[0] if stack else ("native code", "", 0)
-
-
-@lru_cache(maxsize=10_000)
-def _is_users(file: str) -> bool:
-    if not file or file.startswith(("<frozen", "<unknown")) or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
-        return False
-    parts = Path(file).parts
-    if "site-packages" in parts or "dist-packages" in parts:
-        return False
-    return not file.startswith(_standard_library()) and not _ANY_STANDARD_LIBRARY.search(file)
-
-
-@lru_cache(maxsize=1)
-def _standard_library() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    return tuple({os.path.join(paths[key], "") for key in ("stdlib", "platstdlib")})
+    return Lines(sorted(lines, key=lambda line: (-line.bytes, -line.shared, -line.reserved)))

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from .. import cluster, host
 from ..rows import show_bytes
-from .analysis import Answer, Failure, Request, Total
+from .model import Answer, Failure, Request
+from .totals import Total
 from .worker import IDLE_LIMIT, receive, send
 
 __all__ = ["read"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..rows import show_bytes
-from .analysis import Stack
+from .model import Stack
 from .targets import Reading, Target, read_target
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from ..errors import CaptureError
 from ..progress import progress
 from ..rows import first_few
 from . import serving
-from .analysis import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow, Total
 from .catalog import Call, Capture
+from .model import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow
 from .processes import read
+from .totals import Total
 
 __all__ = ["PerName", "Places", "Reading", "Target", "places_of", "read_target"]
 
@@ -62,6 +63,13 @@ class Reading:
     peak: int
     alive_at_end: int
     allocations: int
+    reserved: int
+    shared: int
+    grew: int | None
+    """None where it is not known of each."""
+    retained: int | None
+    unseen: int | None
+    notes: tuple[str, ...]
     rows: dict[str, tuple[Row, ...]]
     snapshots: tuple[Snapshot, ...]
     """Of the process while the target ran; none where the target is of several captures."""
@@ -145,6 +153,12 @@ def _reading(
         peak=sum(figures.peak for _, figures in read),
         alive_at_end=sum(figures.alive_at_end for _, figures in read),
         allocations=sum(figures.allocations for _, figures in read),
+        reserved=sum(figures.reserved for _, figures in read),
+        shared=sum(figures.shared for _, figures in read),
+        grew=_sum(figures.grew for _, figures in read),
+        retained=_sum(figures.retained for _, figures in read),
+        unseen=_sum(figures.unseen for _, figures in read),
+        notes=tuple(dict.fromkeys(note for _, figures in read for note in figures.notes)),
         rows=found.rows,
         snapshots=_snapshots(found, calls, temporal),
         pid=found.pid,
@@ -156,6 +170,16 @@ def _reading(
         temporal_rows=found.temporal_rows,
         high_water_marks=found.high_water_marks,
     )
+
+
+def _sum(figures: Iterable[int | None]) -> int | None:
+    """The sum, where every one is known."""
+    total = 0
+    for one in figures:
+        if one is None:
+            return None
+        total += one
+    return total
 
 
 class Places(NamedTuple):

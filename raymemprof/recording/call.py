@@ -28,6 +28,8 @@ __all__ = ["Profile", "RunningCall", "begin", "end"]
 
 _MOST_ERROR_TEXT = 500
 _LINGER = 0.25
+_RESERVED = 16 * 2**20
+"""Bytes mapped in a call, and not resident at its end, from which it is worth telling them apart."""
 
 
 class Profile:
@@ -62,20 +64,26 @@ class RunningCall:
         "_begun",
         "_entered",
         "_first_peak_rss",
+        "_least_shared",
+        "_mapped",
         "_most_shared",
         "_outer",
         "_started",
         "_steps_left",
         "enclosing",
         "ended",
+        "first",
         "function",
         "instance",
         "journal",
         "lease",
+        "looked",
         "number",
         "peak",
         "profile",
         "settings",
+        "thread",
+        "ticks",
         "written_peak",
     )
 
@@ -88,14 +96,19 @@ class RunningCall:
         self.lease: Lease | None = None
         self.ended = False
         self.number = -1
+        self.thread = threading.get_ident()
+        """The thread that its code ran on last."""
+        self.ticks = 0
+        """How often the sampler has looked at it."""
         self._begun = False
         self._entered = False
-        self._steps_left = ["mark", "sampler", "journal", "release"]
+        self._steps_left = ["look", "mark", "sampler", "journal", "release"]
 
     def enter(self) -> None:
         """Make this the call that the running code belongs to."""
         self._outer = _current.get()
         self._entered = True
+        self.thread = threading.get_ident()
         _current.set(self)
 
     def leave(self) -> None:
@@ -134,10 +147,10 @@ class RunningCall:
         self.journal = _journal_for(settings.directory, profile.name, who)
         self.number = next(_numbers)
         note = self._lease(who)
-        private, shared = memory.private_and_shared()
+        private, shared, self._mapped = memory.now()
         sampler.saw(private, shared)
-        self.peak = self.written_peak = private
-        self._most_shared = shared
+        self.first = self.peak = self.written_peak = self.looked = private
+        self._most_shared = self._least_shared = shared
         self._first_peak_rss = memory.peak_rss()
         line: dict[str, Any] = {
             "event": "begin",
@@ -156,6 +169,9 @@ class RunningCall:
             line["capture"] = path.name if path.parent == self.journal.path.parent else str(path)
             line["slot"] = self.lease.slot
             line["turn"] = self.lease.turn
+            pools = self.lease.capture.allocators.sampled()
+            if pools:
+                line["pools"] = pools
         else:
             line["note"] = note
         self._started = time.perf_counter()
@@ -193,13 +209,17 @@ class RunningCall:
             self.peak = private
         if shared > self._most_shared:
             self._most_shared = shared
+        elif shared < self._least_shared:
+            self._least_shared = shared
 
     def finish(self, error: BaseException | None) -> None:
         """Write the call's end. May be called again after it was interrupted."""
         steps = self._steps_left
         while steps:
             step = steps[0]
-            if step == "mark":
+            if step == "look":
+                self._look_at_end()
+            elif step == "mark":
                 self.leave()
                 self._mark(contract.END_FILE)
                 self.ended = True
@@ -213,12 +233,12 @@ class RunningCall:
 
     def _write_end(self, error: BaseException | None) -> None:
         duration = time.perf_counter() - self._started
-        private, shared = memory.private_and_shared()
+        private, shared, _ = memory.now()
         self.saw(private, shared)
         sampler.saw(private, shared)
         peak_rss = memory.peak_rss()
         if peak_rss > self._first_peak_rss:  # the kernel saw a peak that may lie between two samples
-            self.saw(peak_rss - self._most_shared, 0)
+            self.saw(peak_rss - self._most_shared, self._most_shared)
         status, text = _outcome(error)
         self.journal.write(
             {
@@ -229,10 +249,20 @@ class RunningCall:
                 "error": text,
                 "memory": private,
                 "peak": self.peak,
+                **({"highest": peak_rss - self._least_shared} if peak_rss and self.lease is not None else {}),
                 **({"note": self.lease.lost} if self.lease is not None and self.lease.lost else {}),
             }
         )
         metrics.send(self.profile.name, self.peak, status)
+
+    def _look_at_end(self) -> None:
+        """Where much is mapped that is not resident, tell what is, while it is the call's."""
+        lease = self.lease
+        if lease is None or not self._begun or lease.capture.watch is None:
+            return
+        private, _, mapped = memory.now()
+        if (mapped - self._mapped) - (private - self.first) >= _RESERVED:
+            lease.capture.watch.end_look(private)
 
     def frame(self, template: Callable[..., Any]) -> Callable[..., Any]:
         """Return what to run user code through: `template`, in a frame of the call's own where it is traced."""

@@ -39,6 +39,7 @@ def profile_memory(
     native: bool | None = None,
     python_allocators: bool | None = None,
     follow_fork: bool | None = None,
+    switch_allocators: bool | None = None,
     interval_ms: float | None = None,
     linger: float | None = None,
     every: int | None = None,
@@ -67,6 +68,8 @@ def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 
         native: record C and C++ frames too. Default: False.
         python_allocators: record every small Python object, not only what reaches `malloc`. Default: False.
         follow_fork: trace forked child processes too, each into a capture of its own. Default: False.
+        switch_allocators: while tracing, have libraries with an allocator of their own (Arrow) use malloc, where memray
+            sees what they allocate. Default: True.
         interval_ms: milliseconds between two samples of memory. Default: 20.
         linger: seconds that tracing stays on after the last call, so that the next one need not start it again.
             Default: 0.25; for actors `inf`.

@@ -24,6 +24,7 @@ class Settings:
     native: bool = False
     python_allocators: bool = False
     follow_fork: bool = False
+    switch_allocators: bool = True
     interval_ms: float = 20.0
     linger: float | None = None
     """None where it depends on what is profiled."""
@@ -102,6 +103,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "native": _flag,
     "python_allocators": _flag,
     "follow_fork": _flag,
+    "switch_allocators": _flag,
     "interval_ms": _interval,
     "linger": _linger,
     "every": _count,
@@ -120,6 +122,7 @@ class Options:
     native: bool | None = None
     python_allocators: bool | None = None
     follow_fork: bool | None = None
+    switch_allocators: bool | None = None
     interval_ms: float | None = None
     linger: float | None = None
     every: int | None = None

@@ -11,6 +11,7 @@ from . import memory, notes
 
 if TYPE_CHECKING:
     from .call import RunningCall
+    from .watch import Watch
 
 __all__ = ["sampler"]
 
@@ -18,6 +19,9 @@ _RISE = 1.1
 """A new peak is written to the journal when it is a tenth or more above the last one written."""
 
 
+_FAST = 0.005
+"""Seconds between looks while memory moves in a call that is traced, and between the first ones at it."""
+_FAST_TICKS = 4
 _IDLE_PAUSE = 0.02
 _IDLE_TICKS = 25
 """Looks at no call running after which the thread goes to sleep: waking it costs more than a short call."""
@@ -33,6 +37,8 @@ class Sampler:
         """Seconds that the thread sleeps until its next look; a call that wants one sooner wakes it."""
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self.watch: Watch | None = None
+        """Of the capture that is open; set by the tracker."""
 
     def add(self, call: RunningCall) -> None:
         """Watch a call from now on."""
@@ -63,23 +69,27 @@ class Sampler:
         while True:
             self._pause = math.inf  # from here on a new call wakes the thread, which has not counted it
             calls = list(self._calls.values())
-            if calls:
-                idle_ticks = 0
-                pause: float | None = min([call.settings.interval_ms for call in calls]) / 1e3
-                try:
-                    self._sample(calls)
-                except Exception as error:
-                    notes.once("sampler", f"memory was not sampled: {error!r}")
-            else:
-                idle_ticks += 1
-                pause = _IDLE_PAUSE if idle_ticks <= _IDLE_TICKS else None
+            pause: float | None
+            try:
+                if calls:
+                    idle_ticks = 0
+                    pause = self._sample(calls)
+                else:
+                    idle_ticks += 1
+                    pause = _IDLE_PAUSE if idle_ticks <= _IDLE_TICKS else None
+                    if idle_ticks == 2 and self.watch is not None:
+                        self.watch.idle(memory.now()[0])
+            except Exception as error:
+                pause = _IDLE_PAUSE
+                notes.once("sampler", f"memory was not sampled: {error!r}")
             if pause is not None:
                 self._pause = pause
             self._wake.wait(pause)
             self._wake.clear()
 
-    def _sample(self, calls: list[RunningCall]) -> None:
-        private, shared = memory.private_and_shared()
+    def _sample(self, calls: list[RunningCall]) -> float:
+        """Read the process's memory for these calls; return the seconds until the next time."""
+        private, shared, _ = memory.now()
         risen: dict[int, list[RunningCall]] = {}
         for call in calls:
             call.saw(private, shared)
@@ -90,6 +100,19 @@ class Sampler:
             group[0].journal.write(
                 {"event": "peak", "calls": [call.number for call in group], "memory": max(c.peak for c in group)}
             )
+        pause = min([call.settings.interval_ms for call in calls]) / 1e3
+        watch = self.watch
+        if watch is None:
+            return pause
+        traced = [call for call in calls if call.lease is not None and call.lease.capture.watch is watch]
+        if not traced:
+            return pause
+        watch.tick(traced, private)
+        is_new = False
+        for call in traced:
+            call.ticks += 1
+            is_new = is_new or call.ticks <= _FAST_TICKS
+        return min(pause, _FAST) if is_new or watch.is_moving else pause
 
 
 sampler = Sampler()

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
 from . import budget, notes
+from .allocators import Allocators
+from .sampler import sampler
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .options import Settings
@@ -61,6 +64,8 @@ class _Capture:
     idle_since: float = 0.0
     size_seen: int = 0
     """Bytes, when it was last compared with the budget."""
+    allocators: Allocators = field(default_factory=Allocators)
+    watch: Watch | None = None
     turns: dict[int, int] = field(default_factory=dict)
     """How often each slot was taken, less one."""
 
@@ -71,6 +76,7 @@ class _Capture:
             and mine.native == settings.native
             and mine.python_allocators == settings.python_allocators
             and mine.follow_fork == settings.follow_fork
+            and mine.switch_allocators == settings.switch_allocators
         )
 
 
@@ -200,15 +206,20 @@ class ProcessTracker:
             capture.closed.set()
             capture.opened.set()
             return
+        capture.watch = Watch(capture.path.name, capture.journal, capture.allocators)
+        capture.watch.start()
+        sampler.watch = capture.watch
         capture.opened.set()
         _keep_budget(capture)  # also of what processes left that were killed
         self._wait_until_idle(capture)
+        sampler.watch = None
         try:
             memray_tracker.__exit__(None, None, None)
             capture.journal.write({"event": "close", "capture": capture.path.name, "time": time.time()})
         except Exception as error:
             notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
         finally:
+            capture.allocators.restore()
             capture.closed.set()
         _keep_budget(capture)
 
@@ -271,6 +282,8 @@ def _open(capture: _Capture) -> Any:
 
     give_way(_close_for_another)
     settings = capture.settings
+    if settings.switch_allocators:
+        capture.allocators.switch()
     memray_tracker = None
     try:
         memray_tracker = memray.Tracker(
@@ -282,6 +295,7 @@ def _open(capture: _Capture) -> Any:
         memray_tracker.__enter__()
     except Exception as error:
         memray_tracker = None  # lets go of the file before it is removed: memray complains of a missing one
+        capture.allocators.restore()
         capture.path.unlink(missing_ok=True)
         if "more than one Tracker" in str(error):
             raise RefusedError("another memray tracker is active in this process") from error

@@ -1,0 +1,287 @@
+"""Accounts: what a call, or a whole capture, holds by place in the code; and what of that is resident.
+
+memray says what was asked for. What of it was in memory at the call's peak, or at its end, is worked out when the
+account is settled: from the look at the process that was taken then (`samples.py`), and from what its memory was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .samples import CallFacts, Look, Sample
+
+__all__ = ["LARGE", "OPAQUE", "POOL", "Account", "Baseline", "Block", "Entry", "Held", "Moment"]
+
+LARGE = 128 * 1024
+"""Bytes from which it is told of an allocation how much of it is resident; malloc maps from there on."""
+_OWN_MAPPING = 32 * 2**20
+"""Bytes from which malloc always maps anew: such a block is never made of memory that was there before."""
+_CLEARLY_LARGE = 2**20
+_SLACK = 2 * 2**20
+"""Bytes that figures may differ by, since they are not taken at one moment."""
+_LEAST_ESTIMATE = 4 * 2**20
+"""Bytes from which what is not seen is put down to an allocator that is known not to be seen."""
+POOL = "pool"
+OPAQUE = "opaque"
+
+Block = tuple[list[int], int, int]
+"""Of a large allocation: its place in the account, its size, and the mark after which it was made."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """What a place held: what is resident of what was asked for, in so many allocations."""
+
+    bytes: int
+    allocations: int
+    reserved: int = 0
+    """Bytes that were asked for and are not resident."""
+    shared: int = 0
+    """Resident bytes of files and shared memory, which RSS − SHR leaves out."""
+
+    def figures(self) -> tuple[int, int, int, int]:
+        """Return all four, as a row has them."""
+        return self.bytes, self.allocations, self.reserved, self.shared
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How the process was when a call began."""
+
+    memory: int
+    retained: int | None
+    """Bytes that allocators kept, as of the last look before; None where nothing is known."""
+
+
+@dataclass(slots=True)
+class Moment:
+    """An account at a moment: which allocations it has, and what is known of the process then."""
+
+    sample: Sample | None
+    look: Look | None
+    """The last one before it."""
+    large: dict[int, Block]
+    overlapping: int
+    """How many calls ran beside it."""
+    weights: list[tuple[Any, int]]
+
+
+@dataclass(slots=True)
+class Held:
+    """What an account held at a moment, by place; bytes, None for what cannot be told."""
+
+    entries: dict[Any, Entry] = field(default_factory=dict)
+    grew: int | None = None
+    """By how much the process's memory had grown."""
+    retained: int | None = None
+    """By how much what allocators keep of freed memory had grown; less than 0 where it was used again."""
+    unseen: int | None = None
+    """What it grew by beyond what is held and retained."""
+    opaque: tuple[str, ...] = ()
+    age: float | None = None
+    """Seconds between the look and the moment, where it was earlier."""
+
+    @property
+    def bytes(self) -> int:
+        """All that is resident."""
+        return sum(entry.bytes for entry in self.entries.values())
+
+    @property
+    def reserved(self) -> int:
+        """All that was asked for and is not."""
+        return sum(entry.reserved for entry in self.entries.values())
+
+    @property
+    def shared(self) -> int:
+        """All that is resident of files and shared memory."""
+        return sum(entry.shared for entry in self.entries.values())
+
+
+class Account:
+    """What a call, or the capture, holds by place in the code, and held at its peak.
+
+    A place is a list: bytes and allocations now, the same at the peak numbered last, bytes and allocations that were
+    temporary. What is numbered lower than the latest peak has not changed since, so what it has now it had then too.
+    A new peak is numbered when it is over, which a removal shows; or, where the process was sampled when its memory
+    was highest, by `mark_peak`. What is added is added in `Ledger.follow`.
+    """
+
+    __slots__ = (
+        "_places",
+        "allocations",
+        "at_end",
+        "at_peak",
+        "baseline",
+        "closed",
+        "current",
+        "facts",
+        "large",
+        "last_current",
+        "peak",
+        "peak_id",
+        "weights",
+    )
+
+    def __init__(self, facts: CallFacts | None = None, baseline: Baseline | None = None) -> None:
+        self.current = 0
+        self.peak: float = 0
+        self.allocations = 0
+        self.closed = False
+        self.peak_id = 0
+        self.facts = facts
+        self.baseline = baseline
+        self.large: dict[int, Block] = {}
+        self.at_peak: Moment | None = None
+        self.at_end: Moment | None = None
+        self.weights: list[tuple[Any, int]] = []
+        """By what the process grew beyond what was seen, and where, latest last."""
+        self.last_current = 0
+        self._places: dict[Any, list[int]] = {}
+
+    def place(self, key: Any) -> list[int]:
+        """Return the figures of a place."""
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = [0, 0, 0, 0, self.peak_id, 0, 0]
+        return place
+
+    def add(self, place: list[int], size: int, count: int = 1) -> None:
+        """Take an allocation into account."""
+        if self.closed:
+            return
+        if place[4] != self.peak_id:
+            place[2], place[3], place[4] = place[0], place[1], self.peak_id
+        place[0] += size
+        place[1] += count
+        self.allocations += count
+        self.current += size
+
+    def remove(self, place: list[int], size: int, count: int = 1) -> None:
+        """Take an allocation out of account."""
+        if self.closed:
+            return
+        current = self.current
+        if current > self.peak:
+            self.peak = current
+            self.peak_id += 1
+        peak_id = self.peak_id
+        if place[4] != peak_id:
+            place[2], place[3], place[4] = place[0], place[1], peak_id
+        place[0] -= size
+        place[1] -= count
+        self.current = current - size
+
+    def mark_peak(self, moment: Moment) -> None:
+        """Have what is held now count as what was held at the peak."""
+        self.at_peak = moment
+        self.peak = float("inf")  # from now on it is not the most that was asked for that counts
+        self.peak_id += 1
+
+    def settle(self) -> None:
+        """Number the peak that is not over."""
+        if self.current > self.peak:
+            self.peak = self.current
+            self.peak_id += 1
+
+    def rows(self, view: str) -> Iterator[tuple[Any, int, int]]:
+        """Yield place, bytes and allocations, as asked for, at the "peak", the end ("leaks"), or "temporary"."""
+        for key, (size, count, peak_size, peak_count, peak_id, brief_size, brief_count) in self._places.items():
+            if view == "temporary":
+                size, count = brief_size, brief_count
+            elif view == "peak" and peak_id == self.peak_id:
+                size, count = peak_size, peak_count
+            if size:
+                yield key, size, max(count, 1)
+
+    def held(self, view: str) -> Held:
+        """Return what was resident of it."""
+        entries = {key: Entry(size, count) for key, size, count in self.rows(view)}
+        found = Held(entries)
+        moment = {"peak": self.at_peak, "leaks": self.at_end}.get(view)
+        if view == "temporary":
+            return found
+        if moment is not None:
+            self._reserve(entries, moment)
+        if view == "peak" and moment is not None and moment.sample is not None:
+            self._explain(found, moment, moment.sample)
+        else:
+            self._cap(entries, view)
+        return found
+
+    def _reserve(self, entries: dict[Any, Entry], moment: Moment) -> None:
+        """Take out of what was held what the look at that moment says is not resident."""
+        look = moment.look
+        if look is None:
+            return
+        keys = {id(place): key for key, place in self._places.items()}
+        for address, (place, size, mark) in moment.large.items():
+            entry = entries.get(keys[id(place)])
+            if entry is not None and mark <= look.mark:  # what came after it is taken as resident
+                own, shared = look.of(address, size)
+                entry.bytes -= size - own
+                entry.reserved += size - own - min(shared, size - own)
+                entry.shared += shared
+        if look.arenas is not None:
+            _shrink((e for key, e in entries.items() if _kind(key) == POOL), max(look.pools - look.arenas, 0))
+
+    def _explain(self, found: Held, moment: Moment, sample: Sample) -> None:
+        """Hold what was held against what the process grew by."""
+        look, base = moment.look, self.baseline
+        if base is None:
+            return
+        if look is not None:
+            found.opaque = look.opaque
+            if look.mark != sample.mark:
+                found.age = None
+        if moment.overlapping:
+            return
+        found.grew = sample.memory - base.memory
+        retained = look.retained if look is not None else None
+        before = base.retained
+        if retained is not None:
+            found.retained = retained - (before if before is not None else 0)
+        bound = found.grew + (before or 0)
+        if look is None or look.mark != sample.mark:
+            _fit(found.entries, bound, _CLEARLY_LARGE if before is not None else _OWN_MAPPING)
+        found.unseen = found.grew - found.bytes - (found.retained or 0)
+        if found.opaque and found.unseen > _LEAST_ESTIMATE and moment.weights:
+            total = sum(amount for _, amount in moment.weights)
+            for key, amount in moment.weights:
+                share = round(found.unseen * amount / total)
+                entry = found.entries.setdefault(key, Entry(0, 0))
+                entry.bytes += share
+                entry.allocations += 1
+            found.unseen = found.grew - found.bytes - (found.retained or 0)
+
+    def _cap(self, entries: dict[Any, Entry], view: str) -> None:
+        """Where nobody looked, no more can be resident than the process had."""
+        facts, base = self.facts, self.baseline
+        limit = None if facts is None else facts.highest if view == "peak" else facts.after
+        if limit is None or base is None:
+            return
+        bound = max(limit - base.memory, 0) + (base.retained or 0)
+        _fit(entries, bound, _CLEARLY_LARGE if base.retained is not None else _OWN_MAPPING)
+
+
+def _kind(key: Any) -> str | None:
+    """What a place was made for that memray has no stack of."""
+    stack_id = key[0]
+    return stack_id[0] if isinstance(stack_id, tuple) and isinstance(stack_id[0], str) else None
+
+
+def _fit(entries: dict[Any, Entry], bound: int, least: int) -> None:
+    """Count of large blocks only so much as resident as there can have been."""
+    excess = sum(entry.bytes for entry in entries.values()) - max(bound, 0) - _SLACK
+    if excess > 0:
+        large = [e for e in entries.values() if e.allocations and e.bytes / e.allocations >= least]
+        _shrink(sorted(large, key=lambda entry: -entry.bytes / entry.allocations), excess)
+
+
+def _shrink(entries: Iterable[Entry], excess: int) -> None:
+    for entry in entries:
+        part = min(entry.bytes, excess)
+        entry.bytes -= part
+        entry.reserved += part
+        excess -= part

@@ -1,0 +1,209 @@
+"""What a journal says of a capture's calls and samples: memory, lines, and what was resident at each look."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import journal as contract
+
+__all__ = ["CallFacts", "Look", "Move", "Sample", "Samples", "read_samples"]
+
+Frame = tuple[str, str, int]
+_PIECES = re.compile(r"-(\d+)-\d+\.bin(\.\d+)?$")
+_MOST_LINE = 16 * 2**20
+"""Bytes of a line; a longer one is none of ours."""
+_MOST_BYTES = 1 << 62
+"""No figure is above this."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What is known of a call outside the capture; bytes, None for what is not."""
+
+    memory: int
+    pools: int
+    after: int | None = None
+    peak: int | None = None
+    highest: int | None = None
+    """What its process's memory cannot have been above while it ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of the process's memory, and the places at which its calls were before and after it."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    moved: int
+    pooled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was resident, as of a mark."""
+
+    mark: int
+    memory: int
+    free: int | None
+    """Bytes that malloc kept of what was freed."""
+    arenas: int | None
+    pools: int
+    opaque: tuple[str, ...]
+    _starts: tuple[int, ...] = field(repr=False)
+    _segments: tuple[tuple[int, int, float, float], ...] = field(repr=False)
+    """First byte, end, and the parts that are resident as the process's own and otherwise."""
+
+    @property
+    def retained(self) -> int:
+        """Resident bytes that allocators kept of what was freed."""
+        kept = max(self.arenas - self.pools, 0) if self.arenas is not None else 0
+        return kept + (self.free or 0)
+
+    def of(self, start: int, size: int) -> tuple[int, int]:
+        """Return the bytes of a range that were the process's own, and those of files and shared memory."""
+        end = start + size
+        own, shared = float(size), 0.0
+        index = max(bisect.bisect_right(self._starts, start) - 1, 0)
+        for first, last, own_part, shared_part in self._segments[index:]:
+            if first >= end:
+                break
+            overlap = min(last, end) - max(first, start)
+            if overlap > 0:
+                own -= overlap * (1 - own_part)
+                shared += overlap * shared_part
+        return max(round(own), 0), round(shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sample, as of its mark in the capture."""
+
+    mark: int
+    time: float
+    memory: int
+    pools: int
+    moves: tuple[Move, ...]
+    look: Look | None
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """All that a journal says of one capture."""
+
+    by_mark: dict[int, Sample] = field(default_factory=dict)
+    places: dict[int, tuple[Frame, ...]] = field(default_factory=dict)
+    calls: dict[tuple[int, int], CallFacts] = field(default_factory=dict)
+    """By slot and turn."""
+
+
+def read_samples(capture: Path) -> Samples:
+    """Return what the journal beside a capture says of it; nothing where there is none, or an older version's."""
+    found = Samples()
+    name = re.sub(r"\.bin\.\d+$", ".bin", capture.name)
+    for path in _journals(capture):
+        numbers: dict[int, tuple[int, int]] = {}
+        with contextlib.suppress(OSError):
+            for line in _lines(path):
+                with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, IndexError):
+                    _take(line, name, found, numbers)
+    return found
+
+
+def _journals(capture: Path) -> list[Path]:
+    """Those that the process which wrote a capture may have written: its pid is in the name."""
+    pieces = _PIECES.search(capture.name)
+    if pieces is None:
+        return []
+    ending = re.compile(rf"-{pieces[1]}-\d+\.jsonl$")
+    try:
+        names = os.listdir(capture.parent)
+    except OSError:
+        return []
+    return [capture.parent / name for name in names if contract.is_journal(name) and ending.search(name)]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with open(contract.open_plain(path), "rb") as file:
+        while data := file.readline(_MOST_LINE):
+            with contextlib.suppress(ValueError, RecursionError):
+                line = json.loads(data)
+                if isinstance(line, dict):
+                    yield line
+
+
+def _take(line: dict[str, Any], name: str, found: Samples, numbers: dict[int, tuple[int, int]]) -> None:
+    event = line["event"]
+    if event == "place" and line["capture"] == name:
+        found.places[_whole(line["place"])] = tuple((str(f), str(file), _whole(at)) for f, file, at in line["stack"])
+    elif event == "sample" and line["capture"] == name:
+        sample = _sample(line)
+        found.by_mark[sample.mark] = sample
+    elif event == "begin" and line.get("capture", "").rpartition("/")[2] == name:
+        place = (_whole(line["slot"]), _whole(line["turn"]))
+        numbers[_whole(line["call"])] = place
+        found.calls[place] = CallFacts(_whole(line["memory"]), _whole(line.get("pools", 0)))
+    elif event == "peak":
+        for number in line["calls"]:
+            if number in numbers:
+                _known(found, numbers[number], None, line["memory"], None)
+    elif event == "end" and line["call"] in numbers:
+        _known(found, numbers[line["call"]], line["memory"], line["peak"], line.get("highest"))
+
+
+def _known(found: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any) -> None:
+    known = found.calls[place]
+    found.calls[place] = CallFacts(
+        known.memory,
+        known.pools,
+        None if after is None else _whole(after),
+        max(known.peak or 0, _whole(peak)),
+        None if highest is None else _whole(highest),
+    )
+
+
+def _sample(line: dict[str, Any]) -> Sample:
+    mark, memory, pools = _whole(line["mark"]), _whole(line["memory"]), _whole(line.get("pools", 0))
+    moves = tuple(
+        Move(tuple(map(_whole, before)), tuple(map(_whole, after)), _signed(moved), _signed(pooled))
+        for before, after, moved, pooled in line.get("moves", ())
+    )
+    look = None
+    if "segments" in line:
+        page = _whole(line["page"])
+        segments = []
+        for first, pages, own, shared in line["segments"]:
+            if _whole(pages):
+                begin = _whole(first) * page
+                segments.append((begin, begin + pages * page, _whole(own) / pages, _whole(shared) / pages))
+        segments.sort()
+        look = Look(
+            mark=mark,
+            memory=memory,
+            free=None if line["free"] is None else _whole(line["free"]),
+            arenas=None if "arenas" not in line else _whole(line["arenas"]),
+            pools=pools,
+            opaque=tuple(map(str, line.get("opaque", ()))),
+            _starts=tuple(segment[0] for segment in segments),
+            _segments=tuple(segments),
+        )
+    return Sample(mark, float(line["time"]), memory, pools, moves, look)
+
+
+def _signed(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MOST_BYTES:
+        raise TypeError
+    return value
+
+
+def _whole(value: Any) -> int:
+    if _signed(value) < 0:
+        raise TypeError
+    return int(value)

@@ -1,0 +1,214 @@
+"""How much of what this process has mapped is really in memory, by range of addresses. Linux only.
+
+An allocation reserves addresses; the kernel gives memory when they are touched. `/proc/self/pagemap` tells that page by
+page. What is noted is the exception: ranges that are not, or not wholly, resident. All else is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from .memory import PAGE
+
+__all__ = ["Look", "Mappings", "Segment"]
+
+_GRAIN = 64
+"""Pages that are told apart from their neighbours: 256 KiB."""
+_CHUNK = 2**15
+"""Pages whose entries are read at once: 128 MiB of addresses."""
+_ENTRY = 8
+"""Bytes of a page's entry."""
+_MOST_SEGMENTS = 400
+_LEAST_DOUBTFUL = 256
+"""Pages from which it is worth asking whether they are zeros that were only read."""
+_PRIVATE, _DOUBTFUL, _OTHER = 1, 2, 3
+_ARENA_BYTES = 64 * 2**20
+"""glibc's arenas of threads lie at multiples of this."""
+
+
+def _classes() -> bytes:
+    """What the highest byte of a page's entry says of it."""
+    present, of_file, exclusive = 0x80, 0x20, 0x01
+    table = bytearray(256)
+    for value in range(256):
+        if value & present:
+            # The zero page is nobody's own; a page that a fork shares is not either.
+            table[value] = _OTHER if value & of_file else _PRIVATE if value & exclusive else _DOUBTFUL
+    return bytes(table)
+
+
+_CLASSES = _classes()
+
+Segment = tuple[int, int, int, int]
+"""First page, pages, and how many of these are resident: as the process's own, and as a file's or shared memory's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was resident at a moment."""
+
+    segments: tuple[Segment, ...]
+    """Ranges that are not wholly the process's own resident memory, of those that are looked at."""
+    arenas: int
+    """Bytes resident in the ranges that were given as arenas of allocators that manage them themselves."""
+    heap_holes: int
+    """Bytes of malloc's own heaps that are not resident."""
+    seconds: float
+    """How long it took."""
+
+
+@dataclass(slots=True)
+class _Mapping:
+    start: int
+    end: int
+    is_writable: bool
+    is_anonymous: bool
+    is_heap: bool
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is being gathered for a look."""
+
+    segments: list[list[int]] = field(default_factory=list)
+    doubtful: list[int] = field(default_factory=list)
+    """Beside each segment, its pages that are the process's own if they are not zeros."""
+    heap_holes: int = 0
+    arenas: int = 0
+
+    def add(self, page: int, pages: int, private: int, doubtful: int, other: int) -> None:
+        if private == pages:
+            return
+        last = self.segments[-1] if self.segments else None
+        if last is not None and last[0] + last[1] == page:
+            was_empty, is_empty = not (last[2] or last[3] or self.doubtful[-1]), not (private or doubtful or other)
+            if was_empty == is_empty:
+                last[1] += pages
+                last[2] += private
+                last[3] += other
+                self.doubtful[-1] += doubtful
+                return
+        self.segments.append([page, pages, private, other])
+        self.doubtful.append(doubtful)
+
+
+class Mappings:
+    """Looks at this process's mappings, without those that were there at first and have not changed."""
+
+    def __init__(self) -> None:
+        self._known: frozenset[tuple[int, int]] = frozenset()
+        self._buffer = bytearray(_CHUNK * _ENTRY)
+        self._known = frozenset((one.start, one.end) for one in _mappings() if not one.is_heap)
+
+    def look(self, arenas: tuple[tuple[int, int], ...] = ()) -> Look:
+        """Look now. Raises `OSError` where the kernel does not tell.
+
+        Args:
+            arenas: ranges of addresses of which only the sum is wanted.
+        """
+        began = time.perf_counter()
+        found = _Found()
+        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for mapping in _mappings():
+                if any(start <= mapping.start < end for start, end in arenas):
+                    found.arenas += self._resident(descriptor, mapping) * PAGE
+                elif mapping.is_heap or (mapping.start, mapping.end) not in self._known:
+                    self._scan(descriptor, mapping, found)
+        finally:
+            os.close(descriptor)
+        if sum(found.doubtful) >= _LEAST_DOUBTFUL:
+            _settle(found)
+        segments = sorted(map(tuple, found.segments), key=lambda one: one[2] - one[1])[:_MOST_SEGMENTS]
+        return Look(
+            segments=tuple(sorted(segments)),  # type: ignore[arg-type]
+            arenas=found.arenas,
+            heap_holes=found.heap_holes,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _flags(self, descriptor: int, page: int, pages: int) -> bytes:
+        """The class of each of some pages."""
+        view = memoryview(self._buffer)[: pages * _ENTRY]
+        read = os.preadv(descriptor, [view], page * _ENTRY)
+        return bytes(view[7:read:_ENTRY]).translate(_CLASSES)
+
+    def _resident(self, descriptor: int, mapping: _Mapping) -> int:
+        """Pages of a mapping that are the process's own."""
+        first, last = mapping.start // PAGE, mapping.end // PAGE
+        found = 0
+        for page in range(first, last, _CHUNK):
+            flags = self._flags(descriptor, page, min(_CHUNK, last - page))
+            found += flags.count(_PRIVATE) + flags.count(_DOUBTFUL)
+        return found
+
+    def _scan(self, descriptor: int, mapping: _Mapping, found: _Found) -> None:
+        first, last = mapping.start // PAGE, mapping.end // PAGE
+        own = 0
+        for chunk in range(first, last, _CHUNK):
+            flags = self._flags(descriptor, chunk, min(_CHUNK, last - chunk))
+            pages = len(flags)
+            private = flags.count(_PRIVATE)
+            own += private
+            if private == pages or flags.count(0) == pages:
+                found.add(chunk, pages, private, 0, 0)
+                continue
+            for start in range(0, pages, _GRAIN):
+                grain = flags[start : start + _GRAIN]
+                other = 0 if mapping.is_anonymous else grain.count(_OTHER)  # of anonymous memory it is zeros
+                found.add(chunk + start, len(grain), grain.count(_PRIVATE), grain.count(_DOUBTFUL), other)
+        if mapping.is_heap:
+            found.heap_holes += (last - first - own) * PAGE
+
+
+def _mappings() -> list[_Mapping]:
+    """The mappings that allocations may lie in."""
+    found = []
+    with open("/proc/self/maps", "rb") as file:
+        lines = file.read().splitlines()
+    for line in lines:
+        fields = line.split(None, 5)
+        permissions = fields[1]
+        if permissions[:1] != b"r" or permissions[2:3] == b"x":
+            continue
+        path = fields[5] if len(fields) > 5 else b""
+        if path.startswith((b"[stack", b"[v")) or b".so" in path:
+            continue
+        start, _, end = fields[0].partition(b"-")
+        first, last = int(start, 16), int(end, 16)
+        is_anonymous = fields[4] == b"0"
+        is_heap = path == b"[heap]" or (
+            is_anonymous and not path and first % _ARENA_BYTES == 0 and last - first < _ARENA_BYTES
+        )
+        found.append(_Mapping(first, last, permissions[1:2] == b"w", is_anonymous, is_heap))
+    return found
+
+
+def _settle(found: _Found) -> None:
+    """Find out how many of the doubtful pages are the process's own, as those are that a fork shares."""
+    own: list[tuple[int, int, int]] = []
+    first = last = 0
+    with open("/proc/self/smaps", "rb") as file:
+        for line in file:
+            if line.startswith(b"Anonymous:"):
+                own.append((first, last, int(line.split()[1]) * 1024 // PAGE))
+            elif b"-" in (addresses := line.split(None, 1)[0]):
+                from_, _, to = addresses.partition(b"-")
+                first, last = int(from_, 16) // PAGE, int(to, 16) // PAGE
+    index = 0
+    for low, high, anonymous in own:
+        within: list[int] = []
+        while index < len(found.segments) and found.segments[index][0] < high:
+            if found.segments[index][0] >= low and found.doubtful[index]:
+                within.append(index)
+            index += 1
+        doubtful = sum(found.doubtful[one] for one in within)
+        if doubtful:
+            # What is whole is no segment: all of it is the process's own.
+            noted = sum(one[1] for one in found.segments if low <= one[0] < high)
+            known = high - low - noted + sum(one[2] for one in found.segments if low <= one[0] < high)
+            share = min(max((anonymous - known) / doubtful, 0.0), 1.0)
+            for one in within:
+                found.segments[one][2] += round(found.doubtful[one] * share)

@@ -1,0 +1,175 @@
+"""What `heap()` says of libraries people use, beside what /proc says of the process: `python libraries.py [case ...]`.
+
+Each case is a task in a fresh Ray worker, and again in one that has run it before. The truth is read from outside, from
+/proc every 2 ms: by how much RSS - SHR grew while the call ran; for shared memory and files it is Pss_Shmem, Pss_File.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import ray
+
+import raymemprof
+from raymemprof import profile_memory
+
+sys.path.insert(0, str(Path(__file__).parent))
+import library_cases
+
+MIB = 2**20
+PAGE = os.sysconf("SC_PAGE_SIZE")
+SHARED = {"shared_memory": "Pss_Shmem", "memmap": "Pss_File"}
+
+
+class Truth(threading.Thread):
+    """Reads the memory of the node's workers every 2 ms."""
+
+    def __init__(self, session: Path) -> None:
+        super().__init__(daemon=True)
+        self._session = str(session)
+        self._seen: dict[int, list[tuple[float, int]]] = {}
+        self._shared: dict[int, list[tuple[float, dict[str, int]]]] = {}
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        pids: list[int] = []
+        tick = 0
+        while not self.done.wait(0.002):
+            if tick % 25 == 0:
+                pids = [pid for pid in psutil.pids() if self._is_worker(pid)]
+            tick += 1
+            for pid in pids:
+                try:
+                    fields = Path(f"/proc/{pid}/statm").read_text().split()
+                except OSError:
+                    continue
+                private = (int(fields[1]) - int(fields[2])) * PAGE
+                self._seen.setdefault(pid, []).append((time.time(), private))
+                if tick % 10 == 0:
+                    self._shared.setdefault(pid, []).append((time.time(), _pss(pid)))
+
+    @staticmethod
+    def _is_worker(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
+        except OSError:
+            return False
+
+    def grew(self, call: raymemprof.Call) -> int:
+        """By how much the call's process grew while it ran."""
+        start, end = call.started_at.timestamp(), call.started_at.timestamp() + (call.duration or 0)
+        seen = [memory for when, memory in self._seen.get(call.pid, ()) if start <= when <= end]
+        return max([*seen, call.memory_before]) - call.memory_before
+
+    def shared(self, call: raymemprof.Call, key: str) -> int:
+        """How much of what is shared its process came to have."""
+        start, end = call.started_at.timestamp(), call.started_at.timestamp() + (call.duration or 0)
+        seen = self._shared.get(call.pid, ())
+        before = [pss.get(key, 0) for when, pss in seen if when < start][-1:] or [0]
+        during = [pss.get(key, 0) for when, pss in seen if start <= when <= end] or [0]
+        return max(during) - before[0]
+
+
+def _pss(pid: int) -> dict[str, int]:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:
+        return {}
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+
+
+@dataclass
+class Result:
+    """A row of the table."""
+
+    case: str
+    worker: str
+    truth: int
+    heap: raymemprof.Heap
+    line_is_first: bool
+    is_shared: bool
+
+    @property
+    def held(self) -> int:
+        return self.heap.shared if self.is_shared else self.heap.peak
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the peak is within a tenth, or 8 MiB, of what the process grew by."""
+        return abs(self.held - self.truth) <= max(8 * MIB, self.truth / 10)
+
+    def __str__(self) -> str:
+        mib = [
+            f"{value / MIB:9.1f}" if value is not None else "        –"
+            for value in (
+                self.truth,
+                self.held,
+                self.heap.reserved,
+                self.heap.retained,
+                self.heap.unseen,
+            )
+        ]
+        top = self.heap.top(1)
+        first = f"{top[0].place.rpartition('/')[2]} {top[0].basis}" if top else ""
+        verdict = ("ok" if self.is_right else "OFF") + ("" if self.line_is_first else " LINE")
+        return f"{self.case:20} {self.worker:6}{''.join(mib)}  {verdict:8} {first}"
+
+
+def planted(function) -> int:
+    """The number of the planted line."""
+    lines, first = inspect.getsourcelines(function)
+    return next(first + number for number, line in enumerate(lines) if "# planted" in line)
+
+
+def run(names: list[str]) -> list[Result]:
+    cases = [case for case in library_cases.CASES if not names or case.__name__ in names]
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        library_cases.prepare(Path(folder))
+        ray.init(
+            num_cpus=1,
+            include_dashboard=False,
+            logging_level="ERROR",
+            log_to_driver=False,
+            object_store_memory=200_000_000,
+            runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},
+        )
+        truth = Truth(Path(ray._private.worker.global_worker.node.get_logs_dir_path()))
+        truth.start()
+        for number, case in enumerate(cases):
+            task = ray.remote(max_retries=0)(profile_memory(linger=0)(case))
+            task = task.options(runtime_env={"env_vars": {"CASE": str(number)}})
+            for worker in ("fresh", "again"):
+                try:
+                    ray.get(task.remote(folder))
+                except Exception as error:
+                    print(f"{case.__name__:20} {worker:6} not run: {str(error).splitlines()[-1]}")
+                    break
+                call = raymemprof.calls(name=case.__name__)[-1]
+                heap = raymemprof.heap(call)
+                key = SHARED.get(case.__name__)
+                grew = truth.shared(call, key) if key else truth.grew(call)
+                top = heap.top(1)
+                is_first = bool(top) and top[0].line == planted(case)
+                if grew < 8 * MIB and not key:
+                    is_first = True  # nothing to accuse
+                results.append(Result(case.__name__, worker, grew, heap, is_first, key is not None))
+                print(results[-1], flush=True)
+        truth.done.set()
+        ray.shutdown()
+    return results
+
+
+if __name__ == "__main__":
+    print(f"{'case':20} {'worker':6}{'grew':>9}{'held':>9}{'reserved':>9}{'retained':>9}{'unseen':>9}  (MiB)")
+    found = run(sys.argv[1:])
+    wrong = [result for result in found if not result.is_right or not result.line_is_first]
+    print(f"{len(found)} rows, {len(wrong)} of them off")
