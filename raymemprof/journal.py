@@ -86,12 +86,14 @@ SAMPLE_KEYS = {
     "mark": "its number in this capture, marked there by an allocation as the turns of calls are",
     "time": "seconds since the epoch",
     "memory": "RSS - SHR, bytes",
+    "shared": "SHR, bytes",
     "pools": "bytes held in memory pools that memray does not see; missing for 0",
-    "moves": "[places before, places after, bytes of memory, bytes of pools], in order: between two looks of the "
-    "sampler the threads that run calls were at these, and the figures changed by that much",
+    "moves": "[places before, places after, bytes, bytes of pools], in order: between two looks of the sampler the "
+    "threads that run calls were at these, and memory, less what malloc keeps of freed memory, changed by that much",
     "segments": "[first page, pages, resident pages of the process's own, those of files and shared memory], of "
     "ranges that are not wholly the process's own; of a look at what is resident, as is all below",
     "page": "bytes of a page",
+    "libraries": "resident bytes of the data of loaded libraries",
     "arenas": "bytes resident in what the pools have from the system",
     "free": "resident bytes that malloc keeps of what was freed; None where it cannot be asked",
     "opaque": "names of allocators in this process that can be neither seen nor asked",

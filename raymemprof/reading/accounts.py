@@ -53,6 +53,8 @@ class Baseline:
     memory: int
     retained: int | None
     """Bytes that allocators kept, as of the last look before; None where nothing is known."""
+    libraries: int = 0
+    """Bytes of the data of loaded libraries."""
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class Moment:
     overlapping: int
     """How many calls ran beside it."""
     weights: list[tuple[Any, int]]
+    current: int = 0
+    """Bytes that it held then, as asked for."""
 
 
 @dataclass(slots=True)
@@ -80,8 +84,8 @@ class Held:
     unseen: int | None = None
     """What it grew by beyond what is held and retained."""
     opaque: tuple[str, ...] = ()
-    age: float | None = None
-    """Seconds between the look and the moment, where it was earlier."""
+    libraries: int = 0
+    """By how much the data of loaded libraries had grown, which is not seen."""
 
     @property
     def bytes(self) -> int:
@@ -233,8 +237,7 @@ class Account:
             return
         if look is not None:
             found.opaque = look.opaque
-            if look.mark != sample.mark:
-                found.age = None
+            found.libraries = max(look.libraries - base.libraries, 0)
         if moment.overlapping:
             return
         found.grew = sample.memory - base.memory
@@ -246,10 +249,11 @@ class Account:
         if look is None or look.mark != sample.mark:
             _fit(found.entries, bound, _CLEARLY_LARGE if before is not None else _OWN_MAPPING)
         found.unseen = found.grew - found.bytes - (found.retained or 0)
-        if found.opaque and found.unseen > _LEAST_ESTIMATE and moment.weights:
+        strange = found.unseen - found.libraries
+        if found.opaque and strange > _LEAST_ESTIMATE and moment.weights:
             total = sum(amount for _, amount in moment.weights)
             for key, amount in moment.weights:
-                share = round(found.unseen * amount / total)
+                share = round(strange * amount / total)
                 entry = found.entries.setdefault(key, Entry(0, 0))
                 entry.bytes += share
                 entry.allocations += 1

@@ -266,4 +266,9 @@ def _by_line(reading: Reading, view: str) -> Lines:
         )
         for frame, (size, count, reserved, shared) in found.items()
     ]
-    return Lines(sorted(lines, key=lambda line: (-line.bytes, -line.shared, -line.reserved)))
+    return Lines(sorted(lines, key=_rank))
+
+
+def _rank(line: Line) -> tuple[int, int, int]:
+    """What comes first in a table."""
+    return (-line.bytes if line.bytes >= _WORTH_SHOWING else 0, -line.shared, -line.bytes)

@@ -24,6 +24,7 @@ from .stacks import (
     block_owner,
     cut,
     either,
+    guilty,
     inspect,
     stack_of,
 )
@@ -41,6 +42,7 @@ _MOST_SMALL = 32 * 2**20
 _PEAK_TOLERANCE = 8 * 2**20
 _PEAK_TOLERANCE_PART = 0.05
 """A sample stands for a call's peak where its memory is lower by no more than this, or this part of the growth."""
+_WORTH_SAYING = 2**20
 _MAINLY = 0.9
 """A place counts as the one where something happened if it had this part of it."""
 
@@ -81,6 +83,10 @@ class Ledger:
         self._results: dict[Place, tuple[Account, _Call]] = {}
         self._sample: Sample | None = None
         self._next_mark = 0
+        self._coming = sorted(samples.by_mark, reverse=True)
+        """The marks of the samples that are still to come, the next one last."""
+        self._last_stack: Any = None
+        """The stack of the last allocation that a call made on a thread with Python."""
         self._look: Look | None = None
         self._small = 0
         """Bytes that calls hold in allocations which malloc may keep when they are freed."""
@@ -98,7 +104,8 @@ class Ledger:
         first = self._samples.by_mark.get(0)
         if first is None:
             return Account()
-        return Account(None, Baseline(first.memory, first.look.retained if first.look else None))
+        look = first.look
+        return Account(None, Baseline(first.memory, look.retained if look else None, look.libraries if look else 0))
 
     def follow(self, records: Iterable[Any]) -> None:
         """Take all records of the capture into account."""
@@ -114,7 +121,7 @@ class Ledger:
         stacks, native = self._stacks, self._native
         known, blocks = self._known_shares, self._blocks
         arenas = contract.MIMALLOC_RANGE if self._has_arenas else (0, 0)
-        small = 0
+        small, last_stack = 0, None
         # Of millions of records each takes as long as this: what `Account.remove` does is written out.
         for record in records:
             allocator = record.allocator
@@ -161,9 +168,11 @@ class Ledger:
                 if info is None:
                     info = stacks[stack_id] = inspect(stack_of(record, native))
                 if info.marker is not None:
-                    self._small = small
+                    self._small, self._last_stack = small, last_stack
                     self._mark(info, record)
+                    last_stack = None
                     continue
+                self._last_stack = last_stack
                 found = self._shares(info, record, key)
                 if not info.is_native and not info.stray:  # else it depends on the size and the moment, too
                     known[key] = found
@@ -171,6 +180,7 @@ class Ledger:
             if address in table:  # its end was not recorded, and its address is in use again
                 _drop(table, address)
             if found:
+                last_stack = stack_id
                 for account, place in found:
                     peak_id = account.peak_id
                     if place[4] != peak_id:
@@ -198,8 +208,8 @@ class Ledger:
     def _shares(self, info: StackInfo, record: Any, key: tuple[Any, ...]) -> _Shares:
         """The accounts that an allocation goes to, with its place in each."""
         size = record.size
-        if info.is_native:
-            at_line = self._native_at_line(info, record) if size >= _LEAST_NATIVE_AT_LINE else None
+        if (info.is_native and size >= _LEAST_NATIVE_AT_LINE) or info.is_librarys_thread:
+            at_line = self._native_at_line(info, record)
             if at_line is not None:
                 return self._at(at_line, key[1])
         return tuple([(account, account.place(key[:2])) for account in self._accounts(info, record.tid, size)])
@@ -228,34 +238,40 @@ class Ledger:
 
     def _line_now(self) -> Stack | None:
         """The line that calls were at between the last mark and the next; two, where it changed."""
-        upcoming = self._samples.by_mark.get(self._next_mark)
+        upcoming = self._samples.by_mark[self._coming[-1]] if self._coming else None
         moves = upcoming.moves if upcoming is not None else ()
         if not moves and self._sample is not None and self._sample.moves:
             last = self._sample.moves[-1]
             moves = (Move(last.after, last.after, 1, 0),)
         weights: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         for move in moves:
-            weight = abs(move.moved) + abs(move.pooled)
+            weight = max(move.moved, 0) + max(move.pooled, 0)
             weights[move.before, move.after] = weights.get((move.before, move.after), 0) + weight
         ranked = sorted(weights, key=lambda places: -weights[places])
         stacks = [stack for stack in map(self._stack_between, ranked) if stack is not None]
         if not stacks:
             return None
-        if len(stacks) == 1 or weights[ranked[0]] >= _MAINLY * sum(weights.values()):
+        if weights[ranked[0]] >= _MAINLY * sum(weights.values()):
             return stacks[0]
-        return either(stacks[0], stacks[1])
+        return self._narrowed(stacks)
+
+    def _narrowed(self, stacks: list[Stack]) -> Stack:
+        """Where the code was of what it may have been at: where it allocated last, if that is one of them."""
+        last = self._stacks.get(self._last_stack)
+        if last is not None and last.slots and guilty(last.stack) in map(guilty, stacks):
+            return last.stack
+        return either(stacks)
 
     def _stack_between(self, places: tuple[tuple[int, ...], tuple[int, ...]]) -> Stack | None:
         """Where the calls of one thread were; None where they were on several, or on none."""
         before, after = ([self._samples.places[one] for one in some if one in self._samples.places] for some in places)
         if len(before) > 1 or len(after) > 1:
             return None
+        last = self._stacks.get(self._last_stack)
+        if not before and last is not None and last.slots:
+            before = [last.stack]  # it had just begun: nobody had looked yet
         found = [*before, *after]
-        if not found:
-            return None
-        if len(found) == 1 or not (inspect(after[0]).slots or self._blocks):
-            return found[0]
-        return either(found[0], found[1])
+        return self._narrowed(found) if found else None
 
     def _accounts(self, info: StackInfo, tid: int, size: int) -> list[Account]:
         """The accounts that an allocation goes to."""
@@ -320,11 +336,13 @@ class Ledger:
             # What was freed since the last look, and did not go back to the system, allocators keep.
             kept = self._look.retained + (facts.memory - self._look.memory) - (self._small - self._small_at_look)
             retained = min(max(kept, 0), facts.memory)
-        return Account(facts, Baseline(facts.memory, retained))
+        return Account(facts, Baseline(facts.memory, retained, self._look.libraries if self._look else 0))
 
     def _take_sample(self, mark: int) -> None:
         """Take account of what a sample says of the time since the last one."""
         self._next_mark = mark + 1
+        while self._coming and self._coming[-1] <= mark:
+            self._coming.pop()
         sample = self._samples.by_mark.get(mark)
         if sample is None:
             return
@@ -343,7 +361,14 @@ class Ledger:
             self._look, self._small_at_look = sample.look, self._small
         for account, is_overlapped in accounts:
             if _is_peak(account, sample):
-                moment = Moment(sample, self._look, dict(account.large), int(is_overlapped), list(account.weights))
+                moment = Moment(
+                    sample,
+                    self._look,
+                    dict(account.large),
+                    int(is_overlapped),
+                    list(account.weights),
+                    account.current,
+                )
                 account.mark_peak(moment)
 
     def _take_pools(self, move: Move) -> None:
@@ -431,6 +456,8 @@ class Ledger:
         notes = []
         if is_overlapped:
             notes.append("other calls ran in its process beside it, so what the process grew by is not its alone")
+        if held.libraries >= _WORTH_SAYING and held.unseen is not None:
+            notes.append(f"{held.libraries / 2**20:,.1f} MiB of what is not seen are the data of loaded libraries")
         if held.opaque:
             notes.append(f"memray cannot see into {' and '.join(held.opaque)}: that is estimated")
         return Figures(
@@ -504,11 +531,14 @@ def _is_peak(account: Account, sample: Sample) -> bool:
     if before is None or before.sample is None:
         return True
     gain = sample.memory - before.sample.memory
-    least = max(sample.memory - base.memory, 0) // 100
-    was_looked_at = before.sample.look is not None
-    if sample.look is not None and not was_looked_at:
-        return gain >= -max(least * 2, 2**20)
-    return gain > least if sample.look is not None or not was_looked_at else gain > max(least * 5, 2**20)
+    step = max(sample.memory - base.memory, 0) // 50 + 2**20
+    if sample.look is not None and before.sample.look is None:
+        # What was freed since may be with malloc still: then the process has as much, and the call does not.
+        return gain >= -step and account.current >= _MAINLY * before.current
+    if abs(gain) <= step and (sample.look is not None or before.sample.look is None):
+        # The process has as much as before: what it uses, or shares, of that may have grown.
+        return account.current > before.current + step or sample.shared > before.sample.shared + step
+    return gain > step
 
 
 def _forget(address: int, shares: _Shares) -> None:

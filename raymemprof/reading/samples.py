@@ -57,6 +57,7 @@ class Look:
     arenas: int | None
     pools: int
     opaque: tuple[str, ...]
+    libraries: int
     _starts: tuple[int, ...] = field(repr=False)
     _segments: tuple[tuple[int, int, float, float], ...] = field(repr=False)
     """First byte, end, and the parts that are resident as the process's own and otherwise."""
@@ -89,6 +90,7 @@ class Sample:
     mark: int
     time: float
     memory: int
+    shared: int
     pools: int
     moves: tuple[Move, ...]
     look: Look | None
@@ -191,10 +193,11 @@ def _sample(line: dict[str, Any]) -> Sample:
             arenas=None if "arenas" not in line else _whole(line["arenas"]),
             pools=pools,
             opaque=tuple(map(str, line.get("opaque", ()))),
+            libraries=_whole(line.get("libraries", 0)),
             _starts=tuple(segment[0] for segment in segments),
             _segments=tuple(segments),
         )
-    return Sample(mark, float(line["time"]), memory, pools, moves, look)
+    return Sample(mark, float(line["time"]), memory, _whole(line["shared"]), pools, moves, look)
 
 
 def _signed(value: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +33,7 @@ SAMPLED_FILE = "<sampled>"
 ESTIMATED_FILE = "<estimated>"
 EITHER_FILE = "<one of these lines>"
 """Stand for the file in frames that are none of Python's: what they say is in the function's name."""
+_MOST_EITHER = 3
 _OURS = (NATIVE_FILE, SAMPLED_FILE, ESTIMATED_FILE)
 _MARK_DEPTH = 16
 """How deep in a stack a mark's frame may lie: with native frames there are some of C's above it."""
@@ -63,6 +64,8 @@ class StackInfo:
     """Whether an allocation here may be a call's although no call's frame is in the stack: on a thread of its own."""
     is_native: bool = False
     """Whether no Python is in the stack: it is of a thread that a library runs by itself."""
+    is_librarys_thread: bool = False
+    """Whether it is of a thread with Python that runs nothing of the user's, as a library's pool of threads."""
 
 
 @lru_cache(maxsize=10_000)
@@ -78,7 +81,8 @@ def inspect(stack: Stack) -> StackInfo:
     is_native = not any(map(_is_python, stack))
     stray = not slots and not is_native and _is_users_thread(stack)
     owners = frozenset((name, file) for name, file, _ in stack)
-    return StackInfo(stack, slots, marker, marked_slot, owners, stray, is_native)
+    is_librarys_thread = stray and not any(_is_users(file) for _, file, _ in stack)
+    return StackInfo(stack, slots, marker, marked_slot, owners, stray, is_native, is_librarys_thread)
 
 
 def _is_python(frame: Frame) -> bool:
@@ -148,24 +152,22 @@ def cut(info: StackInfo, call: Any) -> Stack:
     return stack
 
 
-def either(first: Stack, second: Stack) -> Stack:
-    """Return what two stacks have in common; where their user's lines differ, with a frame that names both."""
-    if first == second:
-        return first
-    common = 0
-    while common < min(len(first), len(second)) and first[-1 - common] == second[-1 - common]:
-        common += 1
+def either(stacks: Sequence[Stack]) -> Stack:
+    """Return what stacks have in common; where their user's lines differ, with a frame that names them."""
+    first = stacks[0]
+    common = min(map(len, stacks))
+    for stack in stacks[1:]:
+        same = 0
+        while same < common and first[-1 - same] == stack[-1 - same]:
+            same += 1
+        common = same
     outer = first[len(first) - common :]
-    one, other = guilty(first), guilty(second)
-    if one == other:
-        # Within one line, but maybe at several places of a library: the line itself is in neither's common part
-        # where a frame further out is at another instruction of the same line.
-        for index, frame in enumerate(first):
-            if frame == one:
-                return first[index:] if len(first) - index > common else outer
-        return outer
-    text = f"{_show(one)} or {_show(other)}"
-    return ((text, EITHER_FILE, 0), *outer)
+    lines = list(dict.fromkeys(map(guilty, stacks)))
+    if len(lines) == 1:  # what it called changed; the line itself may be further in than what is common
+        inner = next((index for index, frame in enumerate(first) if frame == lines[0]), len(first) - common)
+        return first[min(inner, len(first) - common) :]
+    more = f" or {len(lines) - _MOST_EITHER} more" if len(lines) > _MOST_EITHER else ""
+    return ((" or ".join(map(_show, lines[:_MOST_EITHER])) + more, EITHER_FILE, 0), *outer)
 
 
 def _show(frame: Frame) -> str:

@@ -28,8 +28,6 @@ __all__ = ["Profile", "RunningCall", "begin", "end"]
 
 _MOST_ERROR_TEXT = 500
 _LINGER = 0.25
-_RESERVED = 16 * 2**20
-"""Bytes mapped in a call, and not resident at its end, from which it is worth telling them apart."""
 
 
 class Profile:
@@ -65,7 +63,6 @@ class RunningCall:
         "_entered",
         "_first_peak_rss",
         "_least_shared",
-        "_mapped",
         "_most_shared",
         "_outer",
         "_started",
@@ -78,6 +75,8 @@ class RunningCall:
         "journal",
         "lease",
         "looked",
+        "looked_shared",
+        "mapped",
         "number",
         "peak",
         "profile",
@@ -147,10 +146,10 @@ class RunningCall:
         self.journal = _journal_for(settings.directory, profile.name, who)
         self.number = next(_numbers)
         note = self._lease(who)
-        private, shared, self._mapped = memory.now()
+        private, shared, self.mapped = memory.now()
         sampler.saw(private, shared)
         self.first = self.peak = self.written_peak = self.looked = private
-        self._most_shared = self._least_shared = shared
+        self._most_shared = self._least_shared = self.looked_shared = shared
         self._first_peak_rss = memory.peak_rss()
         line: dict[str, Any] = {
             "event": "begin",
@@ -218,7 +217,7 @@ class RunningCall:
         while steps:
             step = steps[0]
             if step == "look":
-                self._look_at_end()
+                self._note_end()
             elif step == "mark":
                 self.leave()
                 self._mark(contract.END_FILE)
@@ -237,8 +236,10 @@ class RunningCall:
         self.saw(private, shared)
         sampler.saw(private, shared)
         peak_rss = memory.peak_rss()
+        highest = peak_rss - self._least_shared
         if peak_rss > self._first_peak_rss:  # the kernel saw a peak that may lie between two samples
             self.saw(peak_rss - self._most_shared, self._most_shared)
+            highest = self.peak
         status, text = _outcome(error)
         self.journal.write(
             {
@@ -249,20 +250,17 @@ class RunningCall:
                 "error": text,
                 "memory": private,
                 "peak": self.peak,
-                **({"highest": peak_rss - self._least_shared} if peak_rss and self.lease is not None else {}),
+                **({"highest": highest} if peak_rss and self.lease is not None else {}),
                 **({"note": self.lease.lost} if self.lease is not None and self.lease.lost else {}),
             }
         )
         metrics.send(self.profile.name, self.peak, status)
 
-    def _look_at_end(self) -> None:
-        """Where much is mapped that is not resident, tell what is, while it is the call's."""
+    def _note_end(self) -> None:
+        """Have what is the call's at its end noted, while it is."""
         lease = self.lease
-        if lease is None or not self._begun or lease.capture.watch is None:
-            return
-        private, _, mapped = memory.now()
-        if (mapped - self._mapped) - (private - self.first) >= _RESERVED:
-            lease.capture.watch.end_look(private)
+        if lease is not None and self._begun and lease.capture.watch is not None:
+            lease.capture.watch.end(self)
 
     def frame(self, template: Callable[..., Any]) -> Callable[..., Any]:
         """Return what to run user code through: `template`, in a frame of the call's own where it is traced."""

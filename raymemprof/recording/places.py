@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import sysconfig
 from collections.abc import Iterable
+from functools import lru_cache
 from types import CodeType
+from typing import Any
 
 from .. import journal as contract
 
@@ -12,6 +16,9 @@ __all__ = ["Places", "RawStack", "stacks"]
 
 RawStack = tuple[tuple[CodeType, int], ...]
 """Code and line of each frame, innermost first."""
+_STANDARD_LIBRARY = tuple({os.path.join(sysconfig.get_paths()[key], "") for key in ("stdlib", "platstdlib")})
+_WITHIN = 2
+"""Frames of a library that are kept of those within the user's code."""
 _MOST_FRAMES = 100
 _MOST_WALKED = 5_000
 _MOST_KNOWN = 5_000
@@ -23,17 +30,32 @@ def stacks(threads: Iterable[int]) -> tuple[RawStack, ...]:
     return tuple([_stack(frames[thread]) for thread in threads if thread in frames])
 
 
-def _stack(frame: object) -> RawStack:
-    """The innermost frames, and of those outside them the ones that say whose call it is."""
-    found = []
+def _stack(frame: Any) -> RawStack:
+    """A call's frames, from a little within the user's own code outwards: how deep a library goes is of no interest."""
+    found: list[tuple[CodeType, int]] = []
+    own = outermost = -1
     walked = 0
     while frame is not None and walked < _MOST_WALKED:
-        code = frame.f_code  # type: ignore[attr-defined]
-        if walked < _MOST_FRAMES or code.co_filename == contract.FRAME_FILE:
-            found.append((code, frame.f_lineno or 0))  # type: ignore[attr-defined]
-        frame = frame.f_back  # type: ignore[attr-defined]
+        code = frame.f_code
+        file = code.co_filename
+        if file == contract.FRAME_FILE:
+            found.append((code, frame.f_lineno or 0))
+            outermost = len(found)
+        elif walked < _MOST_FRAMES:
+            if own < 0 and not _is_library(file):
+                own = len(found)
+            found.append((code, frame.f_lineno or 0))
+        frame = frame.f_back
         walked += 1
-    return tuple(found)
+    del frame
+    first = max(own - _WITHIN, 0)
+    return tuple(found[first:outermost] if outermost > 0 else found[first:])  # what is outside is Ray's
+
+
+@lru_cache(maxsize=10_000)
+def _is_library(file: str) -> bool:
+    """Whether a file is the standard library's or an installed package's."""
+    return file.startswith((*_STANDARD_LIBRARY, "<frozen")) or "site-packages" in file or "dist-packages" in file
 
 
 class Places:

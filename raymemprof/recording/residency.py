@@ -7,7 +7,6 @@ page. What is noted is the exception: ranges that are not, or not wholly, reside
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass, field
 
 from .memory import PAGE
@@ -55,17 +54,17 @@ class Look:
     """Bytes resident in the ranges that were given as arenas of allocators that manage them themselves."""
     heap_holes: int
     """Bytes of malloc's own heaps that are not resident."""
-    seconds: float
-    """How long it took."""
+    libraries: int
+    """Bytes that loaded libraries have of their own: their data, written to or relocated."""
 
 
 @dataclass(slots=True)
 class _Mapping:
     start: int
     end: int
-    is_writable: bool
     is_anonymous: bool
     is_heap: bool
+    is_library: bool
 
 
 @dataclass(slots=True)
@@ -77,6 +76,7 @@ class _Found:
     """Beside each segment, its pages that are the process's own if they are not zeros."""
     heap_holes: int = 0
     arenas: int = 0
+    libraries: int = 0
 
     def add(self, page: int, pages: int, private: int, doubtful: int, other: int) -> None:
         if private == pages:
@@ -108,13 +108,14 @@ class Mappings:
         Args:
             arenas: ranges of addresses of which only the sum is wanted.
         """
-        began = time.perf_counter()
         found = _Found()
         descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for mapping in _mappings():
                 if any(start <= mapping.start < end for start, end in arenas):
                     found.arenas += self._resident(descriptor, mapping) * PAGE
+                elif mapping.is_library:
+                    found.libraries += self._resident(descriptor, mapping) * PAGE
                 elif mapping.is_heap or (mapping.start, mapping.end) not in self._known:
                     self._scan(descriptor, mapping, found)
         finally:
@@ -126,7 +127,7 @@ class Mappings:
             segments=tuple(sorted(segments)),  # type: ignore[arg-type]
             arenas=found.arenas,
             heap_holes=found.heap_holes,
-            seconds=time.perf_counter() - began,
+            libraries=found.libraries,
         )
 
     def _flags(self, descriptor: int, page: int, pages: int) -> bytes:
@@ -174,7 +175,8 @@ def _mappings() -> list[_Mapping]:
         if permissions[:1] != b"r" or permissions[2:3] == b"x":
             continue
         path = fields[5] if len(fields) > 5 else b""
-        if path.startswith((b"[stack", b"[v")) or b".so" in path:
+        is_library = b".so" in path
+        if path.startswith((b"[stack", b"[v")) or (is_library and permissions[1:2] != b"w"):
             continue
         start, _, end = fields[0].partition(b"-")
         first, last = int(start, 16), int(end, 16)
@@ -182,7 +184,7 @@ def _mappings() -> list[_Mapping]:
         is_heap = path == b"[heap]" or (
             is_anonymous and not path and first % _ARENA_BYTES == 0 and last - first < _ARENA_BYTES
         )
-        found.append(_Mapping(first, last, permissions[1:2] == b"w", is_anonymous, is_heap))
+        found.append(_Mapping(first, last, is_anonymous, is_heap, is_library))
     return found
 
 

@@ -78,7 +78,7 @@ class Sampler:
                     idle_ticks += 1
                     pause = _IDLE_PAUSE if idle_ticks <= _IDLE_TICKS else None
                     if idle_ticks == 2 and self.watch is not None:
-                        self.watch.idle(memory.now()[0])
+                        self.watch.idle()
             except Exception as error:
                 pause = _IDLE_PAUSE
                 notes.once("sampler", f"memory was not sampled: {error!r}")
@@ -89,7 +89,9 @@ class Sampler:
 
     def _sample(self, calls: list[RunningCall]) -> float:
         """Read the process's memory for these calls; return the seconds until the next time."""
-        private, shared, _ = memory.now()
+        watch = self.watch
+        traced = [call for call in calls if call.lease is not None and call.lease.capture.watch is watch]
+        private, shared, _ = watch.tick(traced) if watch is not None and traced else memory.now()
         risen: dict[int, list[RunningCall]] = {}
         for call in calls:
             call.saw(private, shared)
@@ -101,13 +103,8 @@ class Sampler:
                 {"event": "peak", "calls": [call.number for call in group], "memory": max(c.peak for c in group)}
             )
         pause = min([call.settings.interval_ms for call in calls]) / 1e3
-        watch = self.watch
-        if watch is None:
+        if watch is None or not traced:
             return pause
-        traced = [call for call in calls if call.lease is not None and call.lease.capture.watch is watch]
-        if not traced:
-            return pause
-        watch.tick(traced, private)
         is_new = False
         for call in traced:
             call.ticks += 1

@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import journal as contract
 from . import frames, memory, notes, retained
 from .places import Places, RawStack, stacks
-from .residency import Look, Mappings
+from .residency import Mappings
 
 if TYPE_CHECKING:
     from .allocators import Allocators
@@ -33,16 +34,22 @@ _STEP_PART = 0.02
 """A call's peak is looked at again when it is higher by so many bytes, and by this part of all."""
 _SHARE = 0.01
 """The part of a CPU that looking takes at most."""
+_LEAST_TICKS = 4
+"""Looks of the sampler at a call, and then at each power of two, after which it is looked at what malloc has."""
 _MOST_SAVED = 0.05
 """Seconds of looking that may be saved up."""
 _RISING = 0.25
 """Seconds for which a look is put off while memory rises on: it is the peak that is wanted."""
+_FREE_SHARE = 0.003
+"""The part of a CPU that asking malloc takes at most: with a million free pieces it takes 30 ms."""
+_RESERVED = 16 * 2**20
+"""Bytes mapped in a call, and not resident at its end, from which it is worth telling them apart."""
 _SAMPLES_A_SECOND = 5.0
 _MOST_SAMPLES_AT_ONCE = 50.0
 
 
 class Watch:
-    """The watch over one capture. All but `end_look` is called on the sampler's thread, or before it knows of this."""
+    """The watch over one capture."""
 
     def __init__(self, capture: str, journal: contract.Journal, allocators: Allocators) -> None:
         self._capture = capture
@@ -53,8 +60,9 @@ class Watch:
         self._moves: list[list[Any]] = []
         self._moved = 0
         self._at: tuple[RawStack, ...] = ()
-        self._memory = 0
-        self._pools = 0
+        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0)
+        self._free_due = 0.0
+        self._free_known = 0
         self._looked = 0
         self._rising_since = 0.0
         self._saved = _MOST_SAVED
@@ -72,107 +80,177 @@ class Watch:
             self._mappings = Mappings()
         except Exception as error:  # no /proc, or one that a sandbox closes
             notes.once("residency", f"what is resident cannot be told here, so what is asked for counts: {error!r}")
-        self._memory = memory.now()[0]
-        self._pools = self._allocators.sampled()
-        self._guarded(lambda: self._sample(self._memory, look=True))
+        self._guarded(lambda: self._first_look())
+
+    def _first_look(self) -> None:
+        now = self._observe([])
+        self._noted = now
+        self._sample(now, look=True)
 
     @property
     def is_moving(self) -> bool:
         """Whether memory changes so that it is worth looking more often."""
         return self._is_moving
 
-    def tick(self, calls: list[RunningCall], private: int) -> None:
-        """Look at the lines, and note what changed; `calls` are those that are traced to this capture."""
-        self._guarded(lambda: self._tick(calls, private))
+    def tick(self, calls: list[RunningCall]) -> memory.Reading:
+        """Look at the lines and the memory, and note what changed; `calls` are those that are traced to this capture.
 
-    def idle(self, private: int) -> None:
+        Returns what `memory.now()` does, so that it is read once.
+        """
+        with self._lock:
+            now = self._observe(calls)
+            self._guarded(lambda: self._tick(calls, now))
+        return now.reading
+
+    def idle(self) -> None:
         """Note what is left when no call runs any more: what the next one finds."""
-        if abs(private - self._looked) >= _STEP:
-            self._guarded(lambda: self._tick([], private, look=True))
+        with self._lock:
+            now = self._observe([])
+            self._earn()
+            if abs(now.private - self._looked) >= _STEP and self._can_look():
+                self._guarded(lambda: self._sample(now, look=True))
 
-    def end_look(self, private: int) -> None:
-        """Look at what is left of a call at its end, on its own thread, if there is time for it."""
-        if self._saved >= self._cost and self._pid == os.getpid():  # a fork's lock may be held by nobody who is there
-            self._guarded(lambda: self._sample(private, look=True))
+    def end(self, call: RunningCall) -> None:
+        """Note on a call's own thread what it leaves, where that differs from what was noted last."""
+        if self._pid != os.getpid():  # a fork's lock may be held by nobody who is there
+            return
+        with self._lock:
+            now = self._observe([call])
+            self._note(now)
+            is_reserved = (now.reading[2] - call.mapped) - (now.private - call.first) >= _RESERVED
+            self._earn()
+            look = is_reserved and self._can_look()
+            if look or self._moved >= _LEAST_SAMPLE:
+                self._guarded(lambda: self._sample(now, look))
 
-    def _guarded(self, step: Any) -> None:
+    def _guarded(self, step: Callable[[], object]) -> None:
         try:
-            with self._lock:
-                step()
+            step()
         except Exception as error:
             notes.once("watch", f"which lines moved memory, and what is resident, was not noted: {error!r}")
 
-    def _tick(self, calls: list[RunningCall], private: int, look: bool = False) -> None:
+    def _observe(self, calls: list[RunningCall]) -> _Observation:
+        """Take stacks, mark and figures at one moment: the interpreter's lock is held until memory is read."""
         at = stacks(dict.fromkeys(call.thread for call in calls))
         pools = self._allocators.sampled()
-        moved, pooled = private - self._memory, pools - self._pools
-        if abs(moved) >= _LEAST_MOVE or abs(pooled) >= _LEAST_MOVE:
-            self._note(at, moved, pooled)
-            self._memory, self._pools = private, pools
-        self._is_moving = max(abs(moved), abs(pooled)) >= _LEAST_SAMPLE
-        self._at = at
+        mark = self._mark
+        self._mark += 1
+        _make_mark(contract.marker_size(mark))
+        reading = memory.now()
+        return _Observation(mark, at, reading[0], reading[1], reading, pools, self._free())
+
+    def _free(self) -> int:
+        """What malloc keeps of what was freed, as of now where that costs little; else as of before."""
         now = time.monotonic()
-        self._earn(now)
-        wanted = [call for call in calls if private >= call.looked + max(_STEP, private * _STEP_PART)]
+        if now >= self._free_due:
+            began = time.thread_time()
+            free = retained.freed()
+            cost = time.thread_time() - began
+            self._free_due = float("inf") if free is None else now + cost / _FREE_SHARE
+            self._free_known = free or 0
+        return self._free_known
+
+    def _tick(self, calls: list[RunningCall], now: _Observation) -> None:
+        moved = self._note(now)
+        self._earn()
+        step = max(_STEP, now.private * _STEP_PART)
+        wanted = [c for c in calls if now.in_use >= c.looked + step or now.shared >= c.looked_shared + step]
         if wanted and not self._rising_since:
-            self._rising_since = now
-        is_due = wanted and (not self._is_moving or now - self._rising_since > _RISING)
-        if (look or is_due) and self._mappings is not None and self._saved >= self._cost:
-            self._sample(private, look=True)
+            self._rising_since = self._saved_at
+        if not wanted and now.free >= step:  # it may use what malloc has, and nothing would be seen to move
+            wanted = [c for c in calls if c.ticks >= _LEAST_TICKS and c.ticks & (c.ticks - 1) == 0]
+        is_due = wanted and (moved < _LEAST_SAMPLE or self._saved_at - self._rising_since > _RISING)
+        if is_due and self._can_look():
+            self._sample(now, look=True)
             for call in calls:
-                call.looked = max(call.looked, private)
+                call.looked = max(call.looked, now.in_use)
+                call.looked_shared = max(call.looked_shared, now.shared)
             self._rising_since = 0.0
         elif self._moved >= _LEAST_SAMPLE and self._tokens >= 1:
-            self._sample(private, look=False)
+            self._sample(now, look=False)
 
-    def _note(self, at: tuple[RawStack, ...], moved: int, pooled: int) -> None:
-        self._moved += abs(moved) + abs(pooled)
-        last = self._moves[-1] if self._moves else None
-        if last is not None and last[0] == self._at and last[1] == at:
-            last[2] += moved
-            last[3] += pooled
-        else:
-            self._moves.append([self._at, at, moved, pooled])
+    def _note(self, now: _Observation) -> int:
+        """Note what has changed, and return by how much."""
+        last = self._noted
+        used, pooled, shared = now.in_use - last.in_use, now.pools - last.pools, now.shared - last.shared
+        moved = max(abs(used), abs(pooled), abs(shared))
+        if max(abs(used), abs(pooled)) >= _LEAST_MOVE:
+            self._moved += abs(used) + abs(pooled)
+            move = self._moves[-1] if self._moves else None
+            if move is not None and move[0] == self._at and move[1] == now.at:
+                move[2] += used
+                move[3] += pooled
+            else:
+                self._moves.append([self._at, now.at, used, pooled])
+            self._noted = now
+        elif abs(shared) >= _LEAST_MOVE:
+            self._noted = now._replace(private=last.private, free=last.free, pools=last.pools)
+        self._is_moving = moved >= _LEAST_SAMPLE
+        self._at = now.at
+        return moved
 
-    def _earn(self, now: float) -> None:
+    def _can_look(self) -> bool:
+        return self._mappings is not None and self._saved >= self._cost
+
+    def _earn(self) -> None:
+        now = time.monotonic()
         passed = now - self._saved_at
         self._saved = min(self._saved + passed * _SHARE, max(_MOST_SAVED, self._cost))
         self._tokens = min(self._tokens + passed * _SAMPLES_A_SECOND, _MOST_SAMPLES_AT_ONCE)
         self._saved_at = now
 
-    def _sample(self, private: int, look: bool) -> None:
-        """Write a sample, and mark in the capture where it was taken."""
-        line: dict[str, Any] = {"event": "sample", "capture": self._capture, "mark": self._mark, "time": time.time()}
-        line["memory"] = private
-        moves = [
-            [[self._places.number(stack) for stack in before], [self._places.number(stack) for stack in after], *rest]
-            for before, after, *rest in self._moves
-        ]
+    def _sample(self, now: _Observation, look: bool) -> None:
+        """Write a sample of what was observed."""
+        line: dict[str, Any] = {"event": "sample", "capture": self._capture, "mark": now.mark, "time": time.time()}
+        line |= {"memory": now.private, "shared": now.shared}
         if look and self._mappings is not None:
-            began = time.perf_counter()
-            line |= self._look(self._mappings)
-            self._cost = time.perf_counter() - began
+            began = time.thread_time()  # to wait for the interpreter's lock costs nobody anything
+            found = self._look(self._mappings)
+            self._cost = time.thread_time() - began
             self._saved -= self._cost
-            self._looked = private
-        pools = self._allocators.sampled()
-        if pools:
-            line["pools"] = pools
-        if moves:
-            line["moves"] = moves
-        frames.renamed(frames.mark, "sample", 0, contract.SAMPLE_FILE)(contract.marker_size(self._mark))
-        self._mark += 1
+            if abs(memory.now()[0] - now.private) < max(_STEP, now.private * _STEP_PART):  # else it is of no one moment
+                line |= found
+                self._looked = now.private
+        if now.pools:
+            line["pools"] = now.pools
+        if self._moves:
+            line["moves"] = [
+                [[self._places.number(stack) for stack in before], [self._places.number(stack) for stack in at], *rest]
+                for before, at, *rest in self._moves
+            ]
         self._moves, self._moved = [], 0
         self._tokens -= 1
         self._journal.write(line)
 
     def _look(self, mappings: Mappings) -> dict[str, Any]:
-        found: Look = mappings.look(self._allocators.arenas())
+        found = mappings.look(self._allocators.arenas())
         free = retained.freed()
         opaque = self._allocators.opaque()
         return {
             "segments": [list(segment) for segment in found.segments],
             "page": memory.PAGE,
             "free": None if free is None else max(free - found.heap_holes, 0),
+            "libraries": found.libraries,
             **({"arenas": found.arenas} if found.arenas else {}),
             **({"opaque": opaque} if opaque else {}),
         }
+
+
+class _Observation(NamedTuple):
+    """What was seen at a mark."""
+
+    mark: int
+    at: tuple[RawStack, ...]
+    private: int
+    shared: int
+    reading: memory.Reading
+    pools: int
+    free: int
+
+    @property
+    def in_use(self) -> int:
+        """The process's memory without what malloc keeps of what was freed: that may be used again unnoticed."""
+        return self.private - self.free
+
+
+_make_mark = frames.renamed(frames.mark, "sample", 0, contract.SAMPLE_FILE)

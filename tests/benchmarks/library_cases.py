@@ -29,7 +29,7 @@ def prepare(folder: Path) -> None:
     pq.write_table(words, folder / "words.parquet")
     with open(folder / "numbers.csv", "w") as file:
         file.write("a,b,c,d\n")
-        for i in range(500_000):
+        for i in range(2_000_000):
             file.write(f"{i},{i * 0.5},{i % 7},{i * 3}\n")
     np.random.default_rng(1).random(20_000_000).tofile(folder / "plain.bin")
     with pa.OSFile(str(folder / "numbers.arrow"), "wb") as sink, pa.ipc.new_file(sink, numbers.schema) as writer:
@@ -155,8 +155,8 @@ def arrow_group_by(folder):
     import numpy as np
     import pyarrow as pa
 
-    table = pa.table({"k": np.arange(3_000_000), "v": np.ones(3_000_000)})
-    grouped = table.group_by("k").aggregate([("v", "sum")])  # planted
+    table = pa.table({"k": np.arange(2_000_000), "v": np.ones(2_000_000)})
+    grouped = table.group_by("k").aggregate([("v", "sum"), ("v", "mean"), ("v", "max")])  # planted
     time.sleep(HOLD)
     return grouped.num_rows
 
@@ -179,11 +179,12 @@ def arrow_read_strings(folder):
 
 def arrow_memory_map(folder):
     import pyarrow as pa
+    import pyarrow.compute
 
     with pa.memory_map(f"{folder}/numbers.arrow") as source:
         table = pa.ipc.open_file(source).read_all()
         kept = table.column("c0").combine_chunks()
-        doubled = pa.compute.multiply(kept, 2.0)  # planted
+        doubled = pyarrow.compute.multiply(kept, 2.0)  # planted
         time.sleep(HOLD)
         return len(doubled)
 
@@ -257,8 +258,8 @@ def sklearn_scaler(folder):
     import numpy as np
     from sklearn.preprocessing import StandardScaler
 
-    x = np.ones((2_000_000, 8))
-    scaled = StandardScaler().fit_transform(x)  # planted
+    x = np.ones((2_000_000, 8), np.float32)
+    scaled = StandardScaler().fit_transform(x).astype(np.float64)  # planted
     time.sleep(HOLD)
     return len(scaled)
 
@@ -286,8 +287,8 @@ def lightgbm_train(folder):
     import numpy as np
 
     rng = np.random.default_rng(0)
-    x, y = rng.random((600_000, 20)), rng.random(600_000)
-    data = lightgbm.Dataset(x, y).construct()  # planted
+    x, y = rng.random((600_000, 20)), rng.random(600_000)  # planted
+    data = lightgbm.Dataset(x, y).construct()
     time.sleep(HOLD)
     return data.num_data()
 
@@ -295,7 +296,7 @@ def lightgbm_train(folder):
 def lxml_tree(folder):
     from lxml import etree
 
-    text = b"<root>" + b"".join(b"<row a='%d'>text</row>" % n for n in range(300_000)) + b"</root>"
+    text = b"<root>" + b"".join(b"<row a='%d'>text</row>" % (n % 10) for n in range(300_000)) + b"</root>"
     tree = etree.fromstring(text)  # planted
     time.sleep(HOLD)
     return len(tree)
