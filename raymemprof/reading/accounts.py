@@ -212,6 +212,9 @@ class Account:
             self._explain(found, moment, moment.sample)
         else:
             self._cap(entries, view)
+            last = self.at_end.look if self.at_end is not None else None
+            if last is not None and self.baseline is not None:
+                found.libraries = max(last.libraries - self.baseline.libraries, 0)
         return found
 
     def _reserve(self, entries: dict[Any, Entry], moment: Moment) -> None:
@@ -227,8 +230,9 @@ class Account:
                 entry.bytes -= size - own
                 entry.reserved += size - own - min(shared, size - own)
                 entry.shared += shared
-        if look.arenas is not None:
-            _shrink((e for key, e in entries.items() if _kind(key) == POOL), max(look.pools - look.arenas, 0))
+        sample = moment.sample
+        if sample is not None and sample.arenas is not None:
+            _shrink((e for key, e in entries.items() if _kind(key) == POOL), max(sample.pools - sample.arenas, 0))
 
     def _explain(self, found: Held, moment: Moment, sample: Sample) -> None:
         """Hold what was held against what the process grew by."""
@@ -241,12 +245,11 @@ class Account:
         if moment.overlapping:
             return
         found.grew = sample.memory - base.memory
-        retained = look.retained if look is not None else None
-        before = base.retained
-        if retained is not None:
-            found.retained = retained - (before if before is not None else 0)
-        bound = found.grew + (before or 0)
-        if look is None or look.mark != sample.mark:
+        retained, before = sample.retained(look), base.retained
+        if retained is not None and before is not None:
+            found.retained = retained - before
+        if sample.look is None:
+            bound = found.grew + (before or 0)
             _fit(found.entries, bound, _CLEARLY_LARGE if before is not None else _OWN_MAPPING)
         found.unseen = found.grew - found.bytes - (found.retained or 0)
         strange = found.unseen - found.libraries

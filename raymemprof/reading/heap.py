@@ -151,10 +151,12 @@ class Heap:
         lines = []
         if self.grew is not None and self.unseen is not None:
             whose = "The process grew by" if self.calls == 1 else "Their processes grew by"
-            lines.append(
-                f"{whose} {show_bytes(self.grew)}: {show_bytes(self.peak)} held, "
-                f"{show_bytes(self.retained or 0)} retained by allocators, {show_bytes(self.unseen)} not seen."
-            )
+            held = f"{whose} {show_bytes(self.grew)}: {show_bytes(self.peak)} held"
+            if self.retained is None:
+                lines.append(f"{held}, {show_bytes(self.unseen)} retained by allocators or not seen.")
+            else:
+                kept = f"{show_bytes(self.retained)} retained by allocators"
+                lines.append(f"{held}, {kept}, {show_bytes(self.unseen)} not seen.")
         if self.reserved >= _WORTH_SHOWING:
             lines.append(f"Beside that it had reserved {show_bytes(self.reserved)} that nobody had touched.")
         if self.shared >= _WORTH_SHOWING:

@@ -90,10 +90,11 @@ class Ledger:
         self._look: Look | None = None
         self._small = 0
         """Bytes that calls hold in allocations which malloc may keep when they are freed."""
-        self._small_at_look = 0
+        self._asked: tuple[int, int, int] | None = None
+        """Of the last sample at which allocators were asked what they keep: memory, what they kept, and `_small`."""
         self._pooled: list[tuple[_Shares, int]] = []
         """What was taken from pools that are sampled, and not given back yet, latest last."""
-        self._has_arenas = any(sample.look and sample.look.arenas for sample in samples.by_mark.values())
+        self._has_arenas = any(sample.arenas for sample in samples.by_mark.values())
         self._everything = self._whole_account() if self._wanted is None else None
         self.seen_calls = False
         self._unended: frozenset[Place] = frozenset()
@@ -105,7 +106,7 @@ class Ledger:
         if first is None:
             return Account()
         look = first.look
-        return Account(None, Baseline(first.memory, look.retained if look else None, look.libraries if look else 0))
+        return Account(None, Baseline(first.memory, first.retained(look), look.libraries if look else 0))
 
     def follow(self, records: Iterable[Any]) -> None:
         """Take all records of the capture into account."""
@@ -332,10 +333,10 @@ class Ledger:
         if facts is None:
             return Account()
         retained = None
-        if self._look is not None:
-            # What was freed since the last look, and did not go back to the system, allocators keep.
-            kept = self._look.retained + (facts.memory - self._look.memory) - (self._small - self._small_at_look)
-            retained = min(max(kept, 0), facts.memory)
+        if self._asked is not None:
+            # What was freed since allocators were asked, and did not go back to the system, they keep.
+            memory, kept, small = self._asked
+            retained = min(max(kept + (facts.memory - memory) - (self._small - small), 0), facts.memory)
         return Account(facts, Baseline(facts.memory, retained, self._look.libraries if self._look else 0))
 
     def _take_sample(self, mark: int) -> None:
@@ -357,8 +358,10 @@ class Ledger:
         for account, _ in accounts:
             account.last_current = account.current
         self._sample = sample
-        if sample.look is not None:
-            self._look, self._small_at_look = sample.look, self._small
+        self._look = sample.look or self._look
+        retained = sample.retained(self._look)
+        if retained is not None:
+            self._asked = (sample.memory, retained, self._small)
         for account, is_overlapped in accounts:
             if _is_peak(account, sample):
                 moment = Moment(
@@ -456,8 +459,8 @@ class Ledger:
         notes = []
         if is_overlapped:
             notes.append("other calls ran in its process beside it, so what the process grew by is not its alone")
-        if held.libraries >= _WORTH_SAYING and held.unseen is not None:
-            notes.append(f"{held.libraries / 2**20:,.1f} MiB of what is not seen are the data of loaded libraries")
+        if held.libraries >= _WORTH_SAYING:
+            notes.append(f"{held.libraries / 2**20:,.1f} MiB of what is not seen is the data of loaded libraries")
         if held.opaque:
             notes.append(f"memray cannot see into {' and '.join(held.opaque)}: that is estimated")
         return Figures(

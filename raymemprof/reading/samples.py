@@ -52,21 +52,13 @@ class Look:
 
     mark: int
     memory: int
-    free: int | None
-    """Bytes that malloc kept of what was freed."""
-    arenas: int | None
-    pools: int
+    holes: int
+    """Bytes of malloc's heaps that were not resident."""
     opaque: tuple[str, ...]
     libraries: int
     _starts: tuple[int, ...] = field(repr=False)
     _segments: tuple[tuple[int, int, float, float], ...] = field(repr=False)
     """First byte, end, and the parts that are resident as the process's own and otherwise."""
-
-    @property
-    def retained(self) -> int:
-        """Resident bytes that allocators kept of what was freed."""
-        kept = max(self.arenas - self.pools, 0) if self.arenas is not None else 0
-        return kept + (self.free or 0)
 
     def of(self, start: int, size: int) -> tuple[int, int]:
         """Return the bytes of a range that were the process's own, and those of files and shared memory."""
@@ -92,8 +84,21 @@ class Sample:
     memory: int
     shared: int
     pools: int
+    arenas: int | None
+    """Bytes resident in what pools have from the system; None where it was not asked."""
+    free: int | None
+    """Bytes that malloc kept of what was freed; None where it was not, or could not be, asked."""
     moves: tuple[Move, ...]
     look: Look | None
+
+    def retained(self, look: Look | None) -> int | None:
+        """Return the resident bytes that allocators kept of what was freed; None where not all of them were asked.
+
+        `look` is the last one: how much of malloc's heaps is not resident hardly changes.
+        """
+        if self.free is None or (self.pools and self.arenas is None):
+            return None
+        return max(self.free - (look.holes if look is not None else 0), 0) + max((self.arenas or 0) - self.pools, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +194,14 @@ def _sample(line: dict[str, Any]) -> Sample:
         look = Look(
             mark=mark,
             memory=memory,
-            free=None if line["free"] is None else _whole(line["free"]),
-            arenas=None if "arenas" not in line else _whole(line["arenas"]),
-            pools=pools,
+            holes=_whole(line["holes"]),
             opaque=tuple(map(str, line.get("opaque", ()))),
             libraries=_whole(line.get("libraries", 0)),
             _starts=tuple(segment[0] for segment in segments),
             _segments=tuple(segments),
         )
-    return Sample(mark, float(line["time"]), memory, _whole(line["shared"]), pools, moves, look)
+    arenas, free = (None if line.get(key) is None else _whole(line[key]) for key in ("arenas", "free"))
+    return Sample(mark, float(line["time"]), memory, _whole(line["shared"]), pools, arenas, free, moves, look)
 
 
 def _signed(value: Any) -> int:

@@ -20,6 +20,8 @@ _CHUNK = 2**15
 _ENTRY = 8
 """Bytes of a page's entry."""
 _MOST_SEGMENTS = 400
+_LOOK_AGAIN = 8
+"""Looks after which a mapping is looked at again that was wholly resident."""
 _LEAST_DOUBTFUL = 256
 """Pages from which it is worth asking whether they are zeros that were only read."""
 _PRIVATE, _DOUBTFUL, _OTHER = 1, 2, 3
@@ -98,8 +100,12 @@ class Mappings:
     """Looks at this process's mappings, without those that were there at first and have not changed."""
 
     def __init__(self) -> None:
-        self._known: frozenset[tuple[int, int]] = frozenset()
         self._buffer = bytearray(_CHUNK * _ENTRY)
+        self._looks = 0
+        self._whole: dict[tuple[int, int], int] = {}
+        """Mappings that were wholly resident, and at which look: they are not looked at each time."""
+        self._libraries: dict[tuple[int, int], int] = {}
+        """Bytes that are a process's own of a library's mapping, which hardly change once it is loaded."""
         self._known = frozenset((one.start, one.end) for one in _mappings() if not one.is_heap)
 
     def look(self, arenas: tuple[tuple[int, int], ...] = ()) -> Look:
@@ -109,14 +115,15 @@ class Mappings:
             arenas: ranges of addresses of which only the sum is wanted.
         """
         found = _Found()
+        self._looks += 1
         descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for mapping in _mappings():
                 if any(start <= mapping.start < end for start, end in arenas):
                     found.arenas += self._resident(descriptor, mapping) * PAGE
                 elif mapping.is_library:
-                    found.libraries += self._resident(descriptor, mapping) * PAGE
-                elif mapping.is_heap or (mapping.start, mapping.end) not in self._known:
+                    found.libraries += self._of_library(descriptor, mapping)
+                elif mapping.is_heap or not self._is_known(mapping):
                     self._scan(descriptor, mapping, found)
         finally:
             os.close(descriptor)
@@ -129,6 +136,26 @@ class Mappings:
             heap_holes=found.heap_holes,
             libraries=found.libraries,
         )
+
+    def arenas(self, arenas: tuple[tuple[int, int], ...]) -> int:
+        """Return the bytes resident in some ranges. Raises `OSError` where the kernel does not tell."""
+        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            within = [one for one in _mappings() if any(start <= one.start < end for start, end in arenas)]
+            return sum([self._resident(descriptor, mapping) for mapping in within]) * PAGE
+        finally:
+            os.close(descriptor)
+
+    def _is_known(self, mapping: _Mapping) -> bool:
+        """Whether it was there at first, and so holds nothing that was traced, or was whole not long ago."""
+        key = (mapping.start, mapping.end)
+        return key in self._known or self._looks - self._whole.get(key, -_LOOK_AGAIN) < _LOOK_AGAIN
+
+    def _of_library(self, descriptor: int, mapping: _Mapping) -> int:
+        key = (mapping.start, mapping.end)
+        if key not in self._libraries:
+            self._libraries[key] = self._resident(descriptor, mapping) * PAGE
+        return self._libraries[key]
 
     def _flags(self, descriptor: int, page: int, pages: int) -> bytes:
         """The class of each of some pages."""
@@ -160,6 +187,8 @@ class Mappings:
                 grain = flags[start : start + _GRAIN]
                 other = 0 if mapping.is_anonymous else grain.count(_OTHER)  # of anonymous memory it is zeros
                 found.add(chunk + start, len(grain), grain.count(_PRIVATE), grain.count(_DOUBTFUL), other)
+        if own == last - first:
+            self._whole[mapping.start, mapping.end] = self._looks
         if mapping.is_heap:
             found.heap_holes += (last - first - own) * PAGE
 
@@ -176,7 +205,7 @@ def _mappings() -> list[_Mapping]:
             continue
         path = fields[5] if len(fields) > 5 else b""
         is_library = b".so" in path
-        if path.startswith((b"[stack", b"[v")) or (is_library and permissions[1:2] != b"w"):
+        if path.startswith((b"[stack", b"[v")):
             continue
         start, _, end = fields[0].partition(b"-")
         first, last = int(start, 16), int(end, 16)

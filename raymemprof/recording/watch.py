@@ -44,6 +44,10 @@ _FREE_SHARE = 0.003
 """The part of a CPU that asking malloc takes at most: with a million free pieces it takes 30 ms."""
 _RESERVED = 16 * 2**20
 """Bytes mapped in a call, and not resident at its end, from which it is worth telling them apart."""
+_RISING_STEP = 0.25
+"""While it rises, by this part of what it has risen it must have risen since the last look."""
+_QUIET = 2
+"""Looks of the sampler at which memory did not change before it is looked at: it is of one moment then."""
 _SAMPLES_A_SECOND = 5.0
 _MOST_SAMPLES_AT_ONCE = 50.0
 
@@ -60,7 +64,8 @@ class Watch:
         self._moves: list[list[Any]] = []
         self._moved = 0
         self._at: tuple[RawStack, ...] = ()
-        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0)
+        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0, False)
+        self._quiet = 0
         self._free_due = 0.0
         self._free_known = 0
         self._looked = 0
@@ -83,9 +88,10 @@ class Watch:
         self._guarded(lambda: self._first_look())
 
     def _first_look(self) -> None:
-        now = self._observe([])
-        self._noted = now
-        self._sample(now, look=True)
+        for _ in range(2):  # an allocator may be giving back right now
+            now = self._noted = self._observe([])
+            if self._sample(now, look=True):
+                break
 
     @property
     def is_moving(self) -> bool:
@@ -137,21 +143,23 @@ class Watch:
         self._mark += 1
         _make_mark(contract.marker_size(mark))
         reading = memory.now()
-        return _Observation(mark, at, reading[0], reading[1], reading, pools, self._free())
+        return _Observation(mark, at, reading[0], reading[1], reading, pools, *self._free())
 
-    def _free(self) -> int:
-        """What malloc keeps of what was freed, as of now where that costs little; else as of before."""
+    def _free(self) -> tuple[int, bool]:
+        """What malloc keeps of what was freed, and whether that is as of now, as it is where that costs little."""
         now = time.monotonic()
-        if now >= self._free_due:
+        is_new = now >= self._free_due
+        if is_new:
             began = time.thread_time()
             free = retained.freed()
             cost = time.thread_time() - began
             self._free_due = float("inf") if free is None else now + cost / _FREE_SHARE
             self._free_known = free or 0
-        return self._free_known
+        return self._free_known, is_new
 
     def _tick(self, calls: list[RunningCall], now: _Observation) -> None:
         moved = self._note(now)
+        self._quiet = 0 if moved >= _LEAST_MOVE else self._quiet + 1
         self._earn()
         step = max(_STEP, now.private * _STEP_PART)
         wanted = [c for c in calls if now.in_use >= c.looked + step or now.shared >= c.looked_shared + step]
@@ -159,7 +167,9 @@ class Watch:
             self._rising_since = self._saved_at
         if not wanted and now.free >= step:  # it may use what malloc has, and nothing would be seen to move
             wanted = [c for c in calls if c.ticks >= _LEAST_TICKS and c.ticks & (c.ticks - 1) == 0]
-        is_due = wanted and (moved < _LEAST_SAMPLE or self._saved_at - self._rising_since > _RISING)
+        is_due = wanted and self._quiet >= _QUIET
+        if not is_due and self._rising_since and self._saved_at - self._rising_since > _RISING:
+            is_due = any(now.in_use - c.looked >= max(step, (now.in_use - c.first) * _RISING_STEP) for c in wanted)
         if is_due and self._can_look():
             self._sample(now, look=True)
             for call in calls:
@@ -199,18 +209,24 @@ class Watch:
         self._tokens = min(self._tokens + passed * _SAMPLES_A_SECOND, _MOST_SAMPLES_AT_ONCE)
         self._saved_at = now
 
-    def _sample(self, now: _Observation, look: bool) -> None:
-        """Write a sample of what was observed."""
+    def _sample(self, now: _Observation, look: bool) -> bool:
+        """Write a sample of what was observed; return whether it says what was resident."""
         line: dict[str, Any] = {"event": "sample", "capture": self._capture, "mark": now.mark, "time": time.time()}
         line |= {"memory": now.private, "shared": now.shared}
+        began = time.thread_time()  # to wait for the interpreter's lock costs nobody anything
+        is_looked_at = False
         if look and self._mappings is not None:
-            began = time.thread_time()  # to wait for the interpreter's lock costs nobody anything
             found = self._look(self._mappings)
             self._cost = time.thread_time() - began
-            self._saved -= self._cost
-            if abs(memory.now()[0] - now.private) < max(_STEP, now.private * _STEP_PART):  # else it is of no one moment
+            is_looked_at = abs(memory.now()[0] - now.private) < max(_STEP, now.private * _STEP_PART)
+            if is_looked_at:  # else it is of no one moment
                 line |= found
                 self._looked = now.private
+        elif now.pools and self._mappings is not None and self._saved >= self._cost:
+            line["arenas"] = self._mappings.arenas(self._allocators.arenas())
+        self._saved -= time.thread_time() - began
+        if now.free_is_new and not is_looked_at:
+            line["free"] = now.free
         if now.pools:
             line["pools"] = now.pools
         if self._moves:
@@ -221,6 +237,7 @@ class Watch:
         self._moves, self._moved = [], 0
         self._tokens -= 1
         self._journal.write(line)
+        return is_looked_at
 
     def _look(self, mappings: Mappings) -> dict[str, Any]:
         found = mappings.look(self._allocators.arenas())
@@ -229,7 +246,8 @@ class Watch:
         return {
             "segments": [list(segment) for segment in found.segments],
             "page": memory.PAGE,
-            "free": None if free is None else max(free - found.heap_holes, 0),
+            "free": free,
+            "holes": found.heap_holes,
             "libraries": found.libraries,
             **({"arenas": found.arenas} if found.arenas else {}),
             **({"opaque": opaque} if opaque else {}),
@@ -246,6 +264,7 @@ class _Observation(NamedTuple):
     reading: memory.Reading
     pools: int
     free: int
+    free_is_new: bool
 
     @property
     def in_use(self) -> int:

@@ -219,9 +219,8 @@ def polars_frame(folder):
 def polars_strings(folder):
     import polars as pl
 
-    frame = pl.DataFrame({"a": range(1_000_000)}).with_columns(
-        b=pl.format("text {}", "a"), c=pl.col("a") * 2.5
-    )  # planted
+    numbers = pl.DataFrame({"a": range(1_000_000)})
+    frame = numbers.with_columns(b=pl.format("text {}", "a"), c=pl.col("a") * 2.5)  # planted
     time.sleep(HOLD)
     return frame.height
 
@@ -296,7 +295,7 @@ def lightgbm_train(folder):
 def lxml_tree(folder):
     from lxml import etree
 
-    text = b"<root>" + b"".join(b"<row a='%d'>text</row>" % (n % 10) for n in range(300_000)) + b"</root>"
+    text = b"<root>" + b"<row a='1'>text</row>" * 300_000 + b"</root>"
     tree = etree.fromstring(text)  # planted
     time.sleep(HOLD)
     return len(tree)
