@@ -90,8 +90,9 @@ SAMPLE_KEYS = {
     "pools": "bytes held in memory pools that memray does not see; missing for 0",
     "moves": "[places before, places after, bytes, bytes of pools], in order: between two looks of the sampler the "
     "threads that run calls were at these, and memory, less what malloc keeps of freed memory, changed by that much",
-    "arenas": "bytes resident in what the pools have from the system, where that was asked",
-    "free": "bytes that malloc keeps of what was freed, where that was asked; None where it cannot be",
+    "arenas": "bytes resident in what the pools have from the system, if they have any; None where it was not asked",
+    "free": "bytes that malloc keeps of what was freed, where it was asked",
+    "used": "bytes that malloc has given out, where it was asked",
     "segments": "[first page, pages, resident pages of the process's own, those of files and shared memory], of "
     "ranges that are not wholly the process's own; of a look at what is resident, as is all below",
     "page": "bytes of a page",

@@ -23,6 +23,8 @@ _SLACK = 2 * 2**20
 """Bytes that figures may differ by, since they are not taken at one moment."""
 _LEAST_ESTIMATE = 4 * 2**20
 """Bytes from which what is not seen is put down to an allocator that is known not to be seen."""
+_MMAP = 14
+"""memray's number for it, which is in the files it writes."""
 POOL = "pool"
 OPAQUE = "opaque"
 
@@ -55,6 +57,8 @@ class Baseline:
     """Bytes that allocators kept, as of the last look before; None where nothing is known."""
     libraries: int = 0
     """Bytes of the data of loaded libraries."""
+    used: int | None = None
+    """Bytes that malloc had given out, as of when it was asked last, and what of that calls held then."""
 
 
 @dataclass(slots=True)
@@ -86,6 +90,8 @@ class Held:
     opaque: tuple[str, ...] = ()
     libraries: int = 0
     """By how much the data of loaded libraries had grown, which is not seen."""
+    in_malloc: int = 0
+    """What was allocated with malloc and not seen, as what a library allocates while it is loaded."""
 
     @property
     def bytes(self) -> int:
@@ -252,7 +258,10 @@ class Account:
             bound = found.grew + (before or 0)
             _fit(found.entries, bound, _CLEARLY_LARGE if before is not None else _OWN_MAPPING)
         found.unseen = found.grew - found.bytes - (found.retained or 0)
-        strange = found.unseen - found.libraries
+        if sample.used is not None and base.used is not None:
+            seen = sum(e.bytes + e.reserved for key, e in found.entries.items() if _is_malloc(key))
+            found.in_malloc = max(min(sample.used - base.used - seen, found.unseen - found.libraries), 0)
+        strange = found.unseen - found.libraries - found.in_malloc
         if found.opaque and strange > _LEAST_ESTIMATE and moment.weights:
             total = sum(amount for _, amount in moment.weights)
             for key, amount in moment.weights:
@@ -276,6 +285,10 @@ def _kind(key: Any) -> str | None:
     """What a place was made for that memray has no stack of."""
     stack_id = key[0]
     return stack_id[0] if isinstance(stack_id, tuple) and isinstance(stack_id[0], str) else None
+
+
+def _is_malloc(key: Any) -> bool:
+    return key[1] != _MMAP and _kind(key) not in (POOL, OPAQUE)
 
 
 def _fit(entries: dict[Any, Entry], bound: int, least: int) -> None:

@@ -90,8 +90,8 @@ class Ledger:
         self._look: Look | None = None
         self._small = 0
         """Bytes that calls hold in allocations which malloc may keep when they are freed."""
-        self._asked: tuple[int, int, int] | None = None
-        """Of the last sample at which allocators were asked what they keep: memory, what they kept, and `_small`."""
+        self._asked: tuple[int, int, int, int | None] | None = None
+        """Of the last sample at which allocators were asked: memory, what they kept, `_small`, what malloc gave out."""
         self._pooled: list[tuple[_Shares, int]] = []
         """What was taken from pools that are sampled, and not given back yet, latest last."""
         self._has_arenas = any(sample.arenas for sample in samples.by_mark.values())
@@ -106,7 +106,7 @@ class Ledger:
         if first is None:
             return Account()
         look = first.look
-        return Account(None, Baseline(first.memory, first.retained(look), look.libraries if look else 0))
+        return Account(None, Baseline(first.memory, first.retained(look), look.libraries if look else 0, first.used))
 
     def follow(self, records: Iterable[Any]) -> None:
         """Take all records of the capture into account."""
@@ -332,12 +332,13 @@ class Ledger:
         facts = self._samples.calls.get((slot, turn))
         if facts is None:
             return Account()
-        retained = None
+        retained = used = None
         if self._asked is not None:
             # What was freed since allocators were asked, and did not go back to the system, they keep.
-            memory, kept, small = self._asked
+            memory, kept, small, used = self._asked
             retained = min(max(kept + (facts.memory - memory) - (self._small - small), 0), facts.memory)
-        return Account(facts, Baseline(facts.memory, retained, self._look.libraries if self._look else 0))
+            used = None if used is None else used + self._small - small
+        return Account(facts, Baseline(facts.memory, retained, self._look.libraries if self._look else 0, used))
 
     def _take_sample(self, mark: int) -> None:
         """Take account of what a sample says of the time since the last one."""
@@ -361,9 +362,9 @@ class Ledger:
         self._look = sample.look or self._look
         retained = sample.retained(self._look)
         if retained is not None:
-            self._asked = (sample.memory, retained, self._small)
+            self._asked = (sample.memory, retained, self._small, sample.used)
         for account, is_overlapped in accounts:
-            if _is_peak(account, sample):
+            if _is_peak(account, sample, self._look):
                 moment = Moment(
                     sample,
                     self._look,
@@ -461,6 +462,9 @@ class Ledger:
             notes.append("other calls ran in its process beside it, so what the process grew by is not its alone")
         if held.libraries >= _WORTH_SAYING:
             notes.append(f"{held.libraries / 2**20:,.1f} MiB of what is not seen is the data of loaded libraries")
+        if held.in_malloc >= _WORTH_SAYING:
+            what = "was allocated where memray does not look, as libraries do while they are loaded"
+            notes.append(f"{held.in_malloc / 2**20:,.1f} MiB of what is not seen {what}")
         if held.opaque:
             notes.append(f"memray cannot see into {' and '.join(held.opaque)}: that is estimated")
         return Figures(
@@ -522,7 +526,7 @@ _POOL_ALLOCATOR = 1
 """memray's number for malloc, which its reports need one of."""
 
 
-def _is_peak(account: Account, sample: Sample) -> bool:
+def _is_peak(account: Account, sample: Sample, look: Look | None) -> bool:
     """Whether a sample stands better for an account's peak than the one that did so far."""
     facts, base, before = account.facts, account.baseline, account.at_peak
     if base is None:
@@ -534,6 +538,9 @@ def _is_peak(account: Account, sample: Sample) -> bool:
     if before is None or before.sample is None:
         return True
     gain = sample.memory - before.sample.memory
+    kept, kept_before = sample.retained(look), before.sample.retained(before.look)
+    if kept is not None and kept_before is not None:
+        gain -= kept - kept_before  # what allocators keep of freed memory nobody holds
     step = max(sample.memory - base.memory, 0) // 50 + 2**20
     if sample.look is not None and before.sample.look is None:
         # What was freed since may be with malloc still: then the process has as much, and the call does not.

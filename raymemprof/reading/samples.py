@@ -88,6 +88,8 @@ class Sample:
     """Bytes resident in what pools have from the system; None where it was not asked."""
     free: int | None
     """Bytes that malloc kept of what was freed; None where it was not, or could not be, asked."""
+    used: int | None
+    """Bytes that malloc had given out, the same."""
     moves: tuple[Move, ...]
     look: Look | None
 
@@ -96,9 +98,9 @@ class Sample:
 
         `look` is the last one: how much of malloc's heaps is not resident hardly changes.
         """
-        if self.free is None or (self.pools and self.arenas is None):
+        if self.free is None or self.arenas is None:
             return None
-        return max(self.free - (look.holes if look is not None else 0), 0) + max((self.arenas or 0) - self.pools, 0)
+        return max(self.free - (look.holes if look is not None else 0), 0) + max(self.arenas - self.pools, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,11 @@ def _sample(line: dict[str, Any]) -> Sample:
             _starts=tuple(segment[0] for segment in segments),
             _segments=tuple(segments),
         )
-    arenas, free = (None if line.get(key) is None else _whole(line[key]) for key in ("arenas", "free"))
-    return Sample(mark, float(line["time"]), memory, _whole(line["shared"]), pools, arenas, free, moves, look)
+    arenas, free, used = (
+        None if line.get(key, other) is None else _whole(line.get(key, other))
+        for key, other in (("arenas", 0), ("free", None), ("used", None))
+    )
+    return Sample(mark, float(line["time"]), memory, _whole(line["shared"]), pools, arenas, free, used, moves, look)
 
 
 def _signed(value: Any) -> int:

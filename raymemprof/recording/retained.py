@@ -1,4 +1,4 @@
-"""What glibc's malloc keeps of memory that was freed: asked of `mallinfo2`, which newer ones have."""
+"""What glibc's malloc has in use, and keeps of what was freed: asked of `mallinfo2`, which newer ones have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 from functools import cache
 from typing import Any
 
-__all__ = ["freed"]
+__all__ = ["in_malloc"]
 
 
 class _MallInfo(ctypes.Structure):
@@ -27,13 +27,16 @@ class _MallInfo(ctypes.Structure):
     ]
 
 
-def freed() -> int | None:
-    """Return the bytes in malloc's heaps that are free; None where nobody tells.
+def in_malloc() -> tuple[int, int] | None:
+    """Return the bytes in malloc's heaps that are free, and all that is in use; None where nobody tells.
 
     It goes through all that is free, with each heap locked: some microseconds, but 30 ms with a million free pieces.
     """
     function = _function()
-    return None if function is None else int(function().fordblks)
+    if function is None:
+        return None
+    found = function()
+    return int(found.fordblks), int(found.uordblks + found.hblkhd)
 
 
 @cache

@@ -36,7 +36,7 @@ _SHARE = 0.01
 """The part of a CPU that looking takes at most."""
 _LEAST_TICKS = 4
 """Looks of the sampler at a call, and then at each power of two, after which it is looked at what malloc has."""
-_MOST_SAVED = 0.05
+_MOST_SAVED = 0.1
 """Seconds of looking that may be saved up."""
 _RISING = 0.25
 """Seconds for which a look is put off while memory rises on: it is the peak that is wanted."""
@@ -64,7 +64,7 @@ class Watch:
         self._moves: list[list[Any]] = []
         self._moved = 0
         self._at: tuple[RawStack, ...] = ()
-        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0, False)
+        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0)
         self._quiet = 0
         self._free_due = 0.0
         self._free_known = 0
@@ -143,19 +143,18 @@ class Watch:
         self._mark += 1
         _make_mark(contract.marker_size(mark))
         reading = memory.now()
-        return _Observation(mark, at, reading[0], reading[1], reading, pools, *self._free())
+        return _Observation(mark, at, reading[0], reading[1], reading, pools, self._free())
 
-    def _free(self) -> tuple[int, bool]:
-        """What malloc keeps of what was freed, and whether that is as of now, as it is where that costs little."""
+    def _free(self) -> int:
+        """What malloc keeps of what was freed, as of now where that costs little; else as of before."""
         now = time.monotonic()
-        is_new = now >= self._free_due
-        if is_new:
+        if now >= self._free_due:
             began = time.thread_time()
-            free = retained.freed()
+            asked = retained.in_malloc()
             cost = time.thread_time() - began
-            self._free_due = float("inf") if free is None else now + cost / _FREE_SHARE
-            self._free_known = free or 0
-        return self._free_known, is_new
+            self._free_due = float("inf") if asked is None else now + cost / _FREE_SHARE
+            self._free_known = 0 if asked is None else asked[0]
+        return self._free_known
 
     def _tick(self, calls: list[RunningCall], now: _Observation) -> None:
         moved = self._note(now)
@@ -222,11 +221,15 @@ class Watch:
             if is_looked_at:  # else it is of no one moment
                 line |= found
                 self._looked = now.private
-        elif now.pools and self._mappings is not None and self._saved >= self._cost:
-            line["arenas"] = self._mappings.arenas(self._allocators.arenas())
+        if not is_looked_at:
+            can_ask = self._saved >= self._cost
+            asked = retained.in_malloc() if can_ask else None
+            if asked is not None:
+                line["free"], line["used"] = asked
+            arenas = self._allocators.arenas()
+            if arenas:
+                line["arenas"] = self._mappings.arenas(arenas) if can_ask and self._mappings is not None else None
         self._saved -= time.thread_time() - began
-        if now.free_is_new and not is_looked_at:
-            line["free"] = now.free
         if now.pools:
             line["pools"] = now.pools
         if self._moves:
@@ -241,12 +244,12 @@ class Watch:
 
     def _look(self, mappings: Mappings) -> dict[str, Any]:
         found = mappings.look(self._allocators.arenas())
-        free = retained.freed()
+        asked = retained.in_malloc()
         opaque = self._allocators.opaque()
         return {
             "segments": [list(segment) for segment in found.segments],
             "page": memory.PAGE,
-            "free": free,
+            **({"free": asked[0], "used": asked[1]} if asked is not None else {}),
             "holes": found.heap_holes,
             "libraries": found.libraries,
             **({"arenas": found.arenas} if found.arenas else {}),
@@ -264,7 +267,6 @@ class _Observation(NamedTuple):
     reading: memory.Reading
     pools: int
     free: int
-    free_is_new: bool
 
     @property
     def in_use(self) -> int:

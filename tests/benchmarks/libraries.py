@@ -114,7 +114,7 @@ class Result:
 
     @property
     def libraries(self) -> int:
-        found = [re.match(r"([0-9.]+) MiB of what is not seen is the data of", note) for note in self.heap.notes]
+        found = [re.match(r"([0-9.]+) MiB of what is not seen (is the data|was allocated)", n) for n in self.heap.notes]
         return round(sum(float(one[1]) * MIB for one in found if one))
 
     def __str__(self) -> str:

@@ -324,11 +324,11 @@ def plain_bytes(folder):
 
 
 def freed_again(folder):
-    kept = [bytes(2_000) for _ in range(100_000)]
+    kept = [bytes(2_000) for _ in range(100_000)]  # planted
     last = kept[-1]
     del kept
     time.sleep(HOLD)
-    more = bytearray(b"1") * (50 * MIB)  # planted
+    more = bytearray(b"1") * (50 * MIB)
     time.sleep(HOLD)
     return len(last) + len(more)
 
