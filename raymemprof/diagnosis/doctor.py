@@ -84,6 +84,7 @@ def _findings(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
     yield from illnesses.object_stores(seen)
     yield from illnesses.unexplained_deaths(seen)
     yield from illnesses.copies(seen)
+    yield from illnesses.retained_memory(seen)
 
 
 def _checks(seen: Seen, groups: list[Group], findings: list[Finding]) -> Iterator[Check]:
@@ -114,6 +115,14 @@ def _checks(seen: Seen, groups: list[Group], findings: list[Finding]) -> Iterato
     yield _check(seen, findings, "Are tasks retried without end?", ("endless_retries",), "No.")
     idle = [process for node in seen.nodes for process in node.processes if process.role == "idle worker"]
     together = show_bytes(sum(process.memory for process in idle))
+    yield _check(
+        seen,
+        findings,
+        "Do processes keep memory that was freed?",
+        ("retained_memory",),
+        "Not as far as was profiled.",
+        needs_calls=True,
+    )
     kept = f"No: {len(idle)} idle worker{'s' * (len(idle) != 1)}, {together} in all." if idle else "No."
     yield _check(seen, findings, "Do idle workers keep memory?", ("idle_workers",), kept, needs_usage=True)
     kept_of = [(_must_keep(node), node.object_store_capacity) for node in seen.nodes]

@@ -38,6 +38,7 @@ ILLNESSES = (  # of two that are alike in the rest the first matters more: a cau
     "object_store",
     "unexplained_death",
     "copy",
+    "retained_memory",
 )
 _MOST_NAMED = 3
 _STYLES = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
@@ -51,8 +52,8 @@ class Finding:
         severity: "critical" (work was killed, or will be within the hour), "warning" (it may come to that) or "info".
         illness: "endless_retries", "leaking_actor", "too_parallel", "head_node", "out_of_memory" (a task or actor was
             killed, for none of the reasons before), "low_memory" (a node is about to kill), "idle_workers" (they keep
-            memory), "object_store" (it is full, or spills), "unexplained_death" (a process ended, nobody said why) or
-            "copy" (a call may hold its data twice).
+            memory), "object_store" (it is full, or spills), "unexplained_death" (a process ended, nobody said why),
+            "copy" (a call may hold its data twice) or "retained_memory" (what was freed stays with the allocator).
         title: what it is, in a sentence.
         name: the function or actor class that it is about; None where it is about a node.
         node_id: the node that it is about; None where that is not one.

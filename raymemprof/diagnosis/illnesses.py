@@ -35,6 +35,7 @@ __all__ = [
     "object_stores",
     "out_of_memory",
     "past_kills",
+    "retained_memory",
     "too_parallel",
     "unexplained_deaths",
 ]
@@ -54,6 +55,12 @@ _JUMP = 0.6
 """One step with more of the growth than this is something that was loaded once."""
 _LATE = 0.25
 """Less of the growth than this in the second half is a cache that is nearly full."""
+_MAINLY = 0.5
+"""Of what a process grew by, so much must be with allocators, or held, for that to be what it is."""
+_EXPLAINED = 0.25
+"""Lines are named where they hold this part of the growth or more."""
+_RETAINED = 100 * _MIB
+"""What a task's process keeps beyond what it had before, from which it is worth telling."""
 _SOON = 3600.0
 """Seconds until a node is full, at the pace so far, that leave no time to wait and see."""
 _STILL = timedelta(minutes=10)
@@ -454,7 +461,52 @@ def leaking_actors(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
         growing.setdefault(growth.name, []).append(growth)
     for name, found in growing.items():
         killed = next((group for group in groups if group.is_actor and group.name == name), None)
-        yield _leaking(seen, max(found, key=lambda growth: growth.size), len(found), killed)
+        largest = max(found, key=lambda growth: growth.size)
+        whole = seen.heaps.of(largest.calls[-1].capture)
+        if whole is not None and (whole.retained_at_end or 0) >= _MAINLY * largest.size:
+            yield _retained(seen, largest.calls[-1], largest.name, whole, largest.size)
+        else:
+            yield _leaking(seen, largest, len(found), killed)
+
+
+def retained_memory(seen: Seen) -> Iterator[Finding]:
+    """Tasks that let go of what they held, and whose process keeps it all the same: allocators do not give it back."""
+    largest: dict[str, Call] = {}
+    for call in seen.calls:
+        kept = (call.memory_after or 0) - call.memory_before
+        if call.kind == "task" and call.capture is not None and kept >= _RETAINED and not is_ours(call.name):
+            known = largest.get(call.name)
+            if known is None or kept > (known.memory_after or 0) - known.memory_before:
+                largest[call.name] = call
+    for call in list(largest.values())[:_LARGEST]:
+        kept = (call.memory_after or 0) - call.memory_before
+        found = seen.heaps.of(call)
+        if found is not None and (found.retained_at_end or 0) >= _MAINLY * kept:
+            yield _retained(seen, call, call.name, found, kept)
+
+
+def _retained(seen: Seen, call: Call, name: str, found: Heap, kept: int) -> Finding:
+    """What was freed and stays with the allocator: no line of code holds it."""
+    less = "{'MALLOC_ARENA_MAX': '2', 'MALLOC_TRIM_THRESHOLD_': '131072'}"
+    steps = (
+        "Have glibc give it back: `ctypes.CDLL(None).malloc_trim(0)` after the work, in the same process.",
+        f"Or have it keep less: `runtime_env={{'env_vars': {less}}}`.",
+        "Where Arrow holds it: `pyarrow.default_memory_pool().release_unused()`.",
+    )
+    return Finding(
+        severity="info",
+        illness="retained_memory",
+        title=f"{name} freed memory that its process keeps: {show_bytes(found.retained_at_end or 0)}.",
+        name=name,
+        node_id=call.node_id,
+        evidence=(
+            f"Its process (pid {call.pid} on {seen.where(call.node_id)}) had grown by {show_bytes(kept)} at the end: "
+            f"{show_bytes(found.retained_at_end or 0)} are free in allocators, {show_bytes(found.alive_at_end)} are held.",
+            "What comes next in that process uses it again; for others on the node it is gone.",
+        ),
+        next_steps=steps,
+        calls=Calls([call]),
+    )
 
 
 def _growths(calls: Iterable[Call]) -> Iterator[_Growth]:
@@ -496,7 +548,7 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
     last = growth.calls[-1]
     node = seen.node(last.node_id)
     is_alive = node is not None and any(process.pid == last.pid for process in node.processes)
-    lines = tuple(whole.top(_MOST_TOLD, "leaks")) if (whole := seen.heaps.of(last.capture)) is not None else ()
+    lines = _what_stays(growth, seen.heaps.of(last.capture))
     per_call = growth.size / (len(growth.calls) - 1)
     evidence = [
         f"Over {len(growth.calls)} calls it grew from {show_bytes(growth.first)} to {show_bytes(growth.last)}, "
@@ -521,7 +573,12 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
     if lines:
         steps.append(f"Let go of what {lines[0].place} keeps, or bound it (deque(maxlen=…), an LRU).")
     else:
-        steps.append(f"See what stays: @profile_memory on {growth.name}, with heap tracing on, tells the line.")
+        command = f"raymemprof heap --name '{growth.name}.*'{seen.arguments}"
+        steps.append(
+            f"No line that was traced holds as much; `{command}` says what else there is."
+            if any(call.capture for call in growth.calls)
+            else f"See what stays: @profile_memory on {growth.name}, with heap tracing on, tells the line."
+        )
     steps.append(f"{_flamegraph(seen, growth.name, True, ' --view leaks')} shows all that its calls left.")
     steps.append(
         "Until then have who calls it start it afresh after so many calls: `ray.kill(actor, no_restart=False)`, with "
@@ -543,6 +600,19 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
         lines=lines,
         calls=Calls([max(growth.calls, key=lambda call: (call.memory_after or 0) - call.memory_before)]),
     )
+
+
+def _what_stays(growth: _Growth, whole: Heap | None) -> tuple[Line, ...]:
+    """The lines that hold what an actor grew by, where their figures add up with its; none where they do not.
+
+    An actor that let go of all on its way out is judged by what it held when it held most.
+    """
+    if whole is None:
+        return ()
+    view = "leaks" if whole.alive_at_end >= _MAINLY * growth.size else "peak"
+    most = max(call.peak_memory for call in growth.calls)
+    lines = [line for line in whole.top(_MOST_TOLD, view) if line.bytes <= most]
+    return tuple(lines) if sum(line.bytes for line in lines) >= _EXPLAINED * growth.size else ()
 
 
 def head_node(seen: Seen, groups: list[Group]) -> Iterator[Finding]:

@@ -218,6 +218,7 @@ class Account:
             self._explain(found, moment, moment.sample)
         else:
             self._cap(entries, view)
+            self._take_retained(found, moment)
             last = self.at_end.look if self.at_end is not None else None
             if last is not None and self.baseline is not None:
                 found.libraries = max(last.libraries - self.baseline.libraries, 0)
@@ -270,6 +271,12 @@ class Account:
                 entry.bytes += share
                 entry.allocations += 1
             found.unseen = found.grew - found.bytes - (found.retained or 0)
+
+    def _take_retained(self, found: Held, moment: Moment | None) -> None:
+        if moment is not None and moment.sample is not None and self.baseline is not None and not moment.overlapping:
+            retained, before = moment.sample.retained(moment.look), self.baseline.retained
+            if retained is not None and before is not None:
+                found.retained = retained - before
 
     def _cap(self, entries: dict[Any, Entry], view: str) -> None:
         """Where nobody looked, no more can be resident than the process had."""

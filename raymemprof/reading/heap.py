@@ -84,6 +84,7 @@ class Heap:
             ran beside it.
         retained: by how much the memory had grown that allocators keep of what was freed; negative where they used what
             they had; None as for `grew`.
+        retained_at_end: the same as of the last look before its end.
         unseen: what the process grew by beyond `peak` and `retained`: what memray cannot see, fragmentation, or what
             was mapped elsewhere; None as for `grew`.
         notes: sentences on how sure the figures are.
@@ -112,6 +113,7 @@ class Heap:
     grew: int | None = None
     retained: int | None = None
     unseen: int | None = None
+    retained_at_end: int | None = None
     notes: tuple[str, ...] = ()
 
     def top(self, n: int = 10, view: str | None = None) -> Lines:
@@ -187,6 +189,7 @@ class Heap:
             "grew": self.grew,
             "retained": self.retained,
             "unseen": self.unseen,
+            "retained_at_end": self.retained_at_end,
             "notes": list(self.notes),
             "killed": self.killed,
             "by_name": list(self.by_name),
@@ -234,6 +237,7 @@ def heap(target: Target) -> Heap:
         grew=reading.grew,
         retained=reading.retained,
         unseen=reading.unseen,
+        retained_at_end=reading.retained_at_end,
         notes=reading.notes,
     )
 

@@ -92,6 +92,7 @@ class Ledger:
         """Bytes that calls hold in allocations which malloc may keep when they are freed."""
         self._asked: tuple[int, int, int, int | None] | None = None
         """Of the last sample at which allocators were asked: memory, what they kept, `_small`, what malloc gave out."""
+        self._asked_at: Sample | None = None
         self._pooled: list[tuple[_Shares, int]] = []
         """What was taken from pools that are sampled, and not given back yet, latest last."""
         self._has_arenas = any(sample.arenas for sample in samples.by_mark.values())
@@ -204,7 +205,7 @@ class Ledger:
         for _, account, _ in self._accounts_asked_for():
             account.settle()
         if self._everything is not None:
-            self._everything.at_end = Moment(None, self._look, dict(self._everything.large), 0, [])
+            self._everything.at_end = Moment(self._asked_at, self._look, dict(self._everything.large), 0, [])
 
     def _shares(self, info: StackInfo, record: Any, key: tuple[Any, ...]) -> _Shares:
         """The accounts that an allocation goes to, with its place in each."""
@@ -362,6 +363,7 @@ class Ledger:
         self._look = sample.look or self._look
         retained = sample.retained(self._look)
         if retained is not None:
+            self._asked_at = sample
             self._asked = (sample.memory, retained, self._small, sample.used)
         for account, is_overlapped in accounts:
             if _is_peak(account, sample, self._look):
@@ -416,7 +418,7 @@ class Ledger:
 
     def _end(self, call: _Call) -> None:
         if call.account is not None:
-            call.account.at_end = Moment(None, self._look, call.account.large, 0, [])
+            call.account.at_end = Moment(self._asked_at, self._look, call.account.large, int(call.is_overlapped), [])
             call.account.closed = True
         del self._running[call.slot]
         if call.parent is not None:
@@ -479,6 +481,7 @@ class Ledger:
             grew=held.grew,
             retained=held.retained,
             unseen=held.unseen,
+            retained_at_end=self._of(account, "leaks").retained,
             notes=tuple(notes),
         )
 
@@ -542,13 +545,19 @@ def _is_peak(account: Account, sample: Sample, look: Look | None) -> bool:
     if kept is not None and kept_before is not None:
         gain -= kept - kept_before  # what allocators keep of freed memory nobody holds
     step = max(sample.memory - base.memory, 0) // 50 + 2**20
-    if sample.look is not None and before.sample.look is None:
+    better = _quality(sample, look) - _quality(before.sample, before.look)
+    if better > 0:
         # What was freed since may be with malloc still: then the process has as much, and the call does not.
         return gain >= -step and account.current >= _MAINLY * before.current
-    if abs(gain) <= step and (sample.look is not None or before.sample.look is None):
+    if abs(gain) <= step and better == 0:
         # The process has as much as before: what it uses, or shares, of that may have grown.
         return account.current > before.current + step or sample.shared > before.sample.shared + step
     return gain > step
+
+
+def _quality(sample: Sample, look: Look | None) -> int:
+    """How much is known of a moment."""
+    return 2 if sample.look is not None else 1 if sample.retained(look) is not None else 0
 
 
 def _forget(address: int, shares: _Shares) -> None:

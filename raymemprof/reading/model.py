@@ -98,6 +98,8 @@ class Figures:
     """By how much what allocators keep of freed memory had grown."""
     unseen: int | None = None
     """What the process had grown by beyond these."""
+    retained_at_end: int | None = None
+    """`retained`, as of the last look before the end."""
     notes: tuple[str, ...] = ()
     """What else is to be known of the figures: sentences."""
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ __all__ = ["CallFacts", "Look", "Move", "Sample", "Samples", "read_samples"]
 
 Frame = tuple[str, str, int]
 _PIECES = re.compile(r"-(\d+)-\d+\.bin(\.\d+)?$")
+_SLOW = 0.5
+"""Seconds in which a pool gives little back."""
 _MOST_LINE = 16 * 2**20
 """Bytes of a line; a longer one is none of ours."""
 _MOST_BYTES = 1 << 62
@@ -123,7 +125,21 @@ def read_samples(capture: Path) -> Samples:
             for line in _lines(path):
                 with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, IndexError):
                     _take(line, name, found, numbers)
+    _fill_arenas(found)
     return found
+
+
+def _fill_arenas(found: Samples) -> None:
+    """Where it was not asked how much of the pools' memory is resident, take what was so shortly before or after.
+
+    Pools are slow to give memory back.
+    """
+    known = [(sample.time, sample.arenas) for sample in found.by_mark.values() if sample.arenas is not None]
+    for mark, sample in list(found.by_mark.items()):
+        if sample.arenas is None and known:
+            when, arenas = min(known, key=lambda one: abs(one[0] - sample.time))
+            if abs(when - sample.time) <= _SLOW:
+                found.by_mark[mark] = replace(sample, arenas=max(arenas, sample.pools))
 
 
 def _journals(capture: Path) -> list[Path]:

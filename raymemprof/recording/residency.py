@@ -141,8 +141,7 @@ class Mappings:
         """Return the bytes resident in some ranges. Raises `OSError` where the kernel does not tell."""
         descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            within = [one for one in _mappings() if any(start <= one.start < end for start, end in arenas)]
-            return sum([self._resident(descriptor, mapping) for mapping in within]) * PAGE
+            return sum([self._resident(descriptor, mapping) for mapping in _mappings(arenas)]) * PAGE
         finally:
             os.close(descriptor)
 
@@ -193,12 +192,15 @@ class Mappings:
             found.heap_holes += (last - first - own) * PAGE
 
 
-def _mappings() -> list[_Mapping]:
-    """The mappings that allocations may lie in."""
+def _mappings(within: tuple[tuple[int, int], ...] = ((0, 1 << 64),)) -> list[_Mapping]:
+    """The mappings that allocations may lie in, of those that begin within some ranges."""
     found = []
     with open("/proc/self/maps", "rb") as file:
         lines = file.read().splitlines()
     for line in lines:
+        first = int(line[: line.index(b"-")], 16)
+        if not any([start <= first < end for start, end in within]):
+            continue
         fields = line.split(None, 5)
         permissions = fields[1]
         if permissions[:1] != b"r" or permissions[2:3] == b"x":
@@ -207,8 +209,7 @@ def _mappings() -> list[_Mapping]:
         is_library = b".so" in path
         if path.startswith((b"[stack", b"[v")):
             continue
-        start, _, end = fields[0].partition(b"-")
-        first, last = int(start, 16), int(end, 16)
+        last = int(fields[0].partition(b"-")[2], 16)
         is_anonymous = fields[4] == b"0"
         is_heap = path == b"[heap]" or (
             is_anonymous and not path and first % _ARENA_BYTES == 0 and last - first < _ARENA_BYTES

@@ -27,12 +27,13 @@ class _MallInfo(ctypes.Structure):
     ]
 
 
-def in_malloc() -> tuple[int, int] | None:
+def in_malloc(at_once: bool = False) -> tuple[int, int] | None:
     """Return the bytes in malloc's heaps that are free, and all that is in use; None where nobody tells.
 
     It goes through all that is free, with each heap locked: some microseconds, but 30 ms with a million free pieces.
+    `at_once` says not to let other Python threads run meanwhile, so that it is of one moment with what is read next.
     """
-    function = _function()
+    function = _function(at_once)
     if function is None:
         return None
     found = function()
@@ -40,9 +41,9 @@ def in_malloc() -> tuple[int, int] | None:
 
 
 @cache
-def _function() -> Any:
+def _function(at_once: bool) -> Any:
     try:
-        function = ctypes.CDLL(None).mallinfo2
+        function = (ctypes.PyDLL if at_once else ctypes.CDLL)(None).mallinfo2
     except (OSError, AttributeError):
         return None
     function.restype = _MallInfo

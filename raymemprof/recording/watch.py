@@ -40,7 +40,8 @@ _MOST_SAVED = 0.1
 """Seconds of looking that may be saved up."""
 _RISING = 0.25
 """Seconds for which a look is put off while memory rises on: it is the peak that is wanted."""
-_FREE_SHARE = 0.003
+_LONGEST_AT_ONCE = 0.001
+_FREE_SHARE = 0.005
 """The part of a CPU that asking malloc takes at most: with a million free pieces it takes 30 ms."""
 _RESERVED = 16 * 2**20
 """Bytes mapped in a call, and not resident at its end, from which it is worth telling them apart."""
@@ -64,10 +65,11 @@ class Watch:
         self._moves: list[list[Any]] = []
         self._moved = 0
         self._at: tuple[RawStack, ...] = ()
-        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0)
+        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0, None)
         self._quiet = 0
         self._free_due = 0.0
         self._free_known = 0
+        self._free_cost = 0.0
         self._looked = 0
         self._rising_since = 0.0
         self._saved = _MOST_SAVED
@@ -138,29 +140,34 @@ class Watch:
     def _observe(self, calls: list[RunningCall]) -> _Observation:
         """Take stacks, mark and figures at one moment: the interpreter's lock is held until memory is read."""
         at = stacks(dict.fromkeys(call.thread for call in calls))
+        is_due = time.monotonic() >= self._free_due
+        return self._observed(at, self._asked() if is_due else (self._free_known, None))
+
+    def _observed(self, at: tuple[RawStack, ...], in_malloc: tuple[int, int | None]) -> _Observation:
         pools = self._allocators.sampled()
         mark = self._mark
         self._mark += 1
         _make_mark(contract.marker_size(mark))
         reading = memory.now()
-        return _Observation(mark, at, reading[0], reading[1], reading, pools, self._free())
+        return _Observation(mark, at, reading[0], reading[1], reading, pools, *in_malloc)
 
-    def _free(self) -> int:
-        """What malloc keeps of what was freed, as of now where that costs little; else as of before."""
-        now = time.monotonic()
-        if now >= self._free_due:
-            began = time.thread_time()
-            asked = retained.in_malloc()
-            cost = time.thread_time() - began
-            self._free_due = float("inf") if asked is None else now + cost / _FREE_SHARE
-            self._free_known = 0 if asked is None else asked[0]
-        return self._free_known
+    def _asked(self) -> tuple[int, int | None]:
+        """What malloc keeps of what was freed, and what it has given out; None where it does not say."""
+        began = time.thread_time()
+        asked = retained.in_malloc(at_once=self._free_cost < _LONGEST_AT_ONCE)
+        self._free_cost = time.thread_time() - began
+        self._free_due = float("inf") if asked is None else time.monotonic() + self._free_cost / _FREE_SHARE
+        self._free_known, used = asked or (0, None)
+        return self._free_known, used
 
     def _tick(self, calls: list[RunningCall], now: _Observation) -> None:
         moved = self._note(now)
         self._quiet = 0 if moved >= _LEAST_MOVE else self._quiet + 1
         self._earn()
         step = max(_STEP, now.private * _STEP_PART)
+        for call in calls:
+            if call.ticks == 0:
+                call.looked = max(call.first - now.free, 0)
         wanted = [c for c in calls if now.in_use >= c.looked + step or now.shared >= c.looked_shared + step]
         if wanted and not self._rising_since:
             self._rising_since = self._saved_at
@@ -170,10 +177,10 @@ class Watch:
         if not is_due and self._rising_since and self._saved_at - self._rising_since > _RISING:
             is_due = any(now.in_use - c.looked >= max(step, (now.in_use - c.first) * _RISING_STEP) for c in wanted)
         if is_due and self._can_look():
-            self._sample(now, look=True)
-            for call in calls:
-                call.looked = max(call.looked, now.in_use)
-                call.looked_shared = max(call.looked_shared, now.shared)
+            if self._sample(now, look=True):
+                for call in calls:
+                    call.looked = max(call.looked, now.in_use)
+                    call.looked_shared = max(call.looked_shared, now.shared)
             self._rising_since = 0.0
         elif self._moved >= _LEAST_SAMPLE and self._tokens >= 1:
             self._sample(now, look=False)
@@ -210,25 +217,27 @@ class Watch:
 
     def _sample(self, now: _Observation, look: bool) -> bool:
         """Write a sample of what was observed; return whether it says what was resident."""
-        line: dict[str, Any] = {"event": "sample", "capture": self._capture, "mark": now.mark, "time": time.time()}
-        line |= {"memory": now.private, "shared": now.shared}
+        line: dict[str, Any] = {"event": "sample", "capture": self._capture}
         began = time.thread_time()  # to wait for the interpreter's lock costs nobody anything
         is_looked_at = False
         if look and self._mappings is not None:
+            now = self._observed(now.at, self._asked())
             found = self._look(self._mappings)
+            after = self._asked()[0]
             self._cost = time.thread_time() - began
-            is_looked_at = abs(memory.now()[0] - now.private) < max(_STEP, now.private * _STEP_PART)
+            step = max(_STEP, now.private * _STEP_PART)
+            is_looked_at = abs(memory.now()[0] - now.private) < step and abs(after - now.free) < step
             if is_looked_at:  # else it is of no one moment
                 line |= found
                 self._looked = now.private
+        line |= {"mark": now.mark, "time": time.time(), "memory": now.private, "shared": now.shared}
+        if now.used is not None:
+            line["free"], line["used"] = now.free, now.used
         if not is_looked_at:
-            can_ask = self._saved >= self._cost
-            asked = retained.in_malloc() if can_ask else None
-            if asked is not None:
-                line["free"], line["used"] = asked
             arenas = self._allocators.arenas()
-            if arenas:
-                line["arenas"] = self._mappings.arenas(arenas) if can_ask and self._mappings is not None else None
+            if arenas:  # what looks may take is spared for them
+                can_ask = self._mappings is not None and self._saved >= _MOST_SAVED / 2
+                line["arenas"] = self._mappings.arenas(arenas) if can_ask else None  # type: ignore[union-attr]
         self._saved -= time.thread_time() - began
         if now.pools:
             line["pools"] = now.pools
@@ -244,12 +253,10 @@ class Watch:
 
     def _look(self, mappings: Mappings) -> dict[str, Any]:
         found = mappings.look(self._allocators.arenas())
-        asked = retained.in_malloc()
         opaque = self._allocators.opaque()
         return {
             "segments": [list(segment) for segment in found.segments],
             "page": memory.PAGE,
-            **({"free": asked[0], "used": asked[1]} if asked is not None else {}),
             "holes": found.heap_holes,
             "libraries": found.libraries,
             **({"arenas": found.arenas} if found.arenas else {}),
@@ -267,6 +274,7 @@ class _Observation(NamedTuple):
     reading: memory.Reading
     pools: int
     free: int
+    used: int | None
 
     @property
     def in_use(self) -> int:
