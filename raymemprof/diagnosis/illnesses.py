@@ -501,7 +501,7 @@ def _retained(seen: Seen, call: Call, name: str, found: Heap, kept: int) -> Find
         node_id=call.node_id,
         evidence=(
             f"Its process (pid {call.pid} on {seen.where(call.node_id)}) had grown by {show_bytes(kept)} at the end: "
-            f"{show_bytes(found.retained_at_end or 0)} are free in allocators, {show_bytes(found.alive_at_end)} are held.",
+            f"{show_bytes(found.retained_at_end or 0)} are free in allocators, {show_bytes(found.alive_at_end)} held.",
             "What comes next in that process uses it again; for others on the node it is gone.",
         ),
         next_steps=steps,

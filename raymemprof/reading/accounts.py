@@ -226,7 +226,7 @@ class Account:
 
     def _reserve(self, entries: dict[Any, Entry], moment: Moment) -> None:
         """Take out of what was held what the look at that moment says is not resident."""
-        look = moment.look
+        look, sample = moment.look, moment.sample
         if look is None:
             return
         keys = {id(place): key for key, place in self._places.items()}
@@ -237,7 +237,6 @@ class Account:
                 entry.bytes -= size - own
                 entry.reserved += size - own - min(shared, size - own)
                 entry.shared += shared
-        sample = moment.sample
         if sample is not None and sample.arenas is not None:
             _shrink((e for key, e in entries.items() if _kind(key) == POOL), max(sample.pools - sample.arenas, 0))
 
@@ -256,8 +255,10 @@ class Account:
         if retained is not None and before is not None:
             found.retained = retained - before
         if sample.look is None:
-            bound = found.grew + (before or 0)
-            _fit(found.entries, bound, _CLEARLY_LARGE if before is not None else _OWN_MAPPING)
+            # The look was an earlier one: what was not resident then may have been touched since.
+            held = found.grew - (found.retained if found.retained is not None else -(before or 0))
+            _touch(found.entries, held - sum(entry.bytes for entry in found.entries.values()))
+            _fit(found.entries, held, _CLEARLY_LARGE if before is not None else _OWN_MAPPING)
         found.unseen = found.grew - found.bytes - (found.retained or 0)
         if sample.used is not None and base.used is not None:
             seen = sum(e.bytes + e.reserved for key, e in found.entries.items() if _is_malloc(key))
@@ -304,6 +305,15 @@ def _fit(entries: dict[Any, Entry], bound: int, least: int) -> None:
     if excess > 0:
         large = [e for e in entries.values() if e.allocations and e.bytes / e.allocations >= least]
         _shrink(sorted(large, key=lambda entry: -entry.bytes / entry.allocations), excess)
+
+
+def _touch(entries: dict[Any, Entry], missing: int) -> None:
+    """Count of what was reserved so much as resident as is missing in the sum."""
+    for entry in sorted(entries.values(), key=lambda entry: -entry.reserved):
+        part = min(entry.reserved, max(missing, 0))
+        entry.bytes += part
+        entry.reserved -= part
+        missing -= part
 
 
 def _shrink(entries: Iterable[Entry], excess: int) -> None:

@@ -76,6 +76,7 @@ class RunningCall:
         "lease",
         "looked",
         "looked_shared",
+        "looked_tick",
         "mapped",
         "number",
         "peak",
@@ -97,7 +98,7 @@ class RunningCall:
         self.number = -1
         self.thread = threading.get_ident()
         """The thread that its code ran on last."""
-        self.ticks = 0
+        self.ticks = self.looked_tick = 0
         """How often the sampler has looked at it."""
         self._begun = False
         self._entered = False

@@ -7,6 +7,7 @@ page. What is noted is the exception: ranges that are not, or not wholly, reside
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 
 from .memory import PAGE
@@ -212,10 +213,26 @@ def _mappings(within: tuple[tuple[int, int], ...] = ((0, 1 << 64),)) -> list[_Ma
         last = int(fields[0].partition(b"-")[2], 16)
         is_anonymous = fields[4] == b"0"
         is_heap = path == b"[heap]" or (
-            is_anonymous and not path and first % _ARENA_BYTES == 0 and last - first < _ARENA_BYTES
+            is_anonymous and not path and first % _ARENA_BYTES == 0 and _is_arena(first, last - first)
         )
         found.append(_Mapping(first, last, is_anonymous, is_heap, is_library))
     return found
+
+
+def _is_arena(start: int, size: int) -> bool:
+    """Whether malloc made a mapping for an arena: it begins with the arena, the heap before, and its own size."""
+    try:
+        descriptor = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        head = os.pread(descriptor, 4 * _ENTRY, start)
+    except OSError:  # it has gone
+        return False
+    finally:
+        os.close(descriptor)
+    used, usable = (int.from_bytes(head[at : at + _ENTRY], sys.byteorder) for at in (2 * _ENTRY, 3 * _ENTRY))
+    return 0 < used <= usable == size
 
 
 def _settle(found: _Found) -> None:
@@ -230,6 +247,7 @@ def _settle(found: _Found) -> None:
                 from_, _, to = addresses.partition(b"-")
                 first, last = int(from_, 16) // PAGE, int(to, 16) // PAGE
     index = 0
+    settled = set()
     for low, high, anonymous in own:
         within: list[int] = []
         while index < len(found.segments) and found.segments[index][0] < high:
@@ -243,4 +261,8 @@ def _settle(found: _Found) -> None:
             known = high - low - noted + sum(one[2] for one in found.segments if low <= one[0] < high)
             share = min(max((anonymous - known) / doubtful, 0.0), 1.0)
             for one in within:
+                settled.add(one)
                 found.segments[one][2] += round(found.doubtful[one] * share)
+    for one, pages in enumerate(found.doubtful):
+        if one not in settled:  # its mapping has gone meanwhile
+            found.segments[one][2] += pages

@@ -35,7 +35,7 @@ _STEP_PART = 0.02
 _SHARE = 0.01
 """The part of a CPU that looking takes at most."""
 _LEAST_TICKS = 4
-"""Looks of the sampler at a call, and then at each power of two, after which it is looked at what malloc has."""
+"""Looks of the sampler at a call, and then twice as many each time, after which it is looked at what malloc has."""
 _MOST_SAVED = 0.1
 """Seconds of looking that may be saved up."""
 _RISING = 0.25
@@ -172,7 +172,7 @@ class Watch:
         if wanted and not self._rising_since:
             self._rising_since = self._saved_at
         if not wanted and now.free >= step:  # it may use what malloc has, and nothing would be seen to move
-            wanted = [c for c in calls if c.ticks >= _LEAST_TICKS and c.ticks & (c.ticks - 1) == 0]
+            wanted = [c for c in calls if c.ticks >= max(2 * c.looked_tick, _LEAST_TICKS)]
         is_due = wanted and self._quiet >= _QUIET
         if not is_due and self._rising_since and self._saved_at - self._rising_since > _RISING:
             is_due = any(now.in_use - c.looked >= max(step, (now.in_use - c.first) * _RISING_STEP) for c in wanted)
@@ -181,6 +181,7 @@ class Watch:
                 for call in calls:
                     call.looked = max(call.looked, now.in_use)
                     call.looked_shared = max(call.looked_shared, now.shared)
+                    call.looked_tick = call.ticks
             self._rising_since = 0.0
         elif self._moved >= _LEAST_SAMPLE and self._tokens >= 1:
             self._sample(now, look=False)

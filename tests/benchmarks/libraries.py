@@ -74,9 +74,9 @@ class Truth(threading.Thread):
         """How much of what is shared its process came to have."""
         start, end = call.started_at.timestamp(), call.started_at.timestamp() + (call.duration or 0)
         seen = self._shared.get(call.pid, ())
-        before = [pss.get(key, 0) for when, pss in seen if when < start][-1:] or [0]
+        before = [pss.get(key, 0) for when, pss in seen if start - 1 < when < start] or [0]
         during = [pss.get(key, 0) for when, pss in seen if start <= when <= end] or [0]
-        return max(during) - before[0]
+        return max(during) - min(before)
 
 
 def _pss(pid: int) -> dict[str, int]:
@@ -110,6 +110,8 @@ class Result:
         The data of loaded libraries is told beside what is not seen.
         """
         told = self.held if self.is_shared else self.held + (self.heap.retained or 0) + self.libraries
+        if self.heap.retained is None and self.heap.grew is not None:  # the rest is one or the other, and it is said
+            told = self.heap.grew
         return abs(told - self.truth) <= max(8 * MIB, self.truth / 10)
 
     @property
