@@ -27,7 +27,10 @@ _MOST_KNOWN = 5_000
 def stacks(threads: Iterable[int]) -> tuple[RawStack, ...]:
     """Return the call stacks of some threads. Some 10 microseconds for each."""
     frames = sys._current_frames()
-    return tuple([_stack(frames[thread]) for thread in threads if thread in frames])
+    try:
+        return tuple([_stack(frames[thread]) for thread in threads if thread in frames])
+    finally:
+        frames.clear()  # this function's own frame is in it: the cycle would keep alive what every thread's code had
 
 
 def _stack(frame: Any) -> RawStack:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,29 +143,29 @@ def planted(function) -> int:
     return next(first + number for number, line in enumerate(lines) if "# planted" in line)
 
 
-def run(names: list[str]) -> list[Result]:
+def run(names: list[str], folder: Path, told: Callable[[str], object] = lambda text: None) -> list[Result]:
+    """Run some cases, or all, on files that lie in a folder, on a Ray of its own."""
     cases = [case for case in library_cases.CASES if not names or case.__name__ in names]
     results = []
-    with tempfile.TemporaryDirectory() as folder:
-        library_cases.prepare(Path(folder))
-        ray.init(
-            num_cpus=1,
-            include_dashboard=False,
-            logging_level="ERROR",
-            log_to_driver=False,
-            object_store_memory=200_000_000,
-            runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},
-        )
-        truth = Truth(Path(ray._private.worker.global_worker.node.get_logs_dir_path()))
-        truth.start()
+    ray.init(
+        num_cpus=1,
+        include_dashboard=False,
+        logging_level="ERROR",
+        log_to_driver=False,
+        object_store_memory=200_000_000,
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},
+    )
+    truth = Truth(Path(ray._private.worker.global_worker.node.get_logs_dir_path()))
+    truth.start()
+    try:
         for number, case in enumerate(cases):
             task = ray.remote(max_retries=0)(profile_memory(linger=0)(case))
             task = task.options(runtime_env={"env_vars": {"CASE": str(number)}})
             for worker in ("fresh", "again"):
                 try:
-                    ray.get(task.remote(folder))
+                    ray.get(task.remote(str(folder)))
                 except Exception as error:
-                    print(f"{case.__name__:20} {worker:6} not run: {str(error).splitlines()[-1]}")
+                    told(f"{case.__name__:20} {worker:6} not run: {str(error).splitlines()[-1]}")
                     break
                 call = raymemprof.calls(name=case.__name__)[-1]
                 heap = raymemprof.heap(call)
@@ -175,7 +176,8 @@ def run(names: list[str]) -> list[Result]:
                 if grew < 8 * MIB and not key:
                     is_first = True  # nothing to accuse
                 results.append(Result(case.__name__, worker, grew, heap, is_first, key is not None))
-                print(results[-1], flush=True)
+                told(str(results[-1]))
+    finally:
         truth.done.set()
         ray.shutdown()
     return results
@@ -183,6 +185,8 @@ def run(names: list[str]) -> list[Result]:
 
 if __name__ == "__main__":
     print(f"{'case':20} {'worker':6}{'grew':>9}{'held':>9}{'reserved':>9}{'retained':>9}{'unseen':>9}  (MiB)")
-    found = run(sys.argv[1:])
+    with tempfile.TemporaryDirectory() as files:
+        library_cases.prepare(Path(files))
+        found = run(sys.argv[1:], Path(files), lambda text: print(text, flush=True))
     wrong = [result for result in found if not result.is_right or not result.line_is_first]
     print(f"{len(found)} rows, {len(wrong)} of them off")
