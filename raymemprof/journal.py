@@ -9,7 +9,8 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   logs), `python`, `ray`
 - `open`: `capture`, `time`, `native`
 - `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
-  `memory`; and `capture`, `slot`, `turn` if it is traced (and `pools`, as in a sample, if it is not 0), else `note`
+  `memory`; and `capture`, `slot`, `turn` if it is traced (with `pools`, `free`, `used`, as in a sample, where they are
+  known), else `note`
 - `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
 - `place`: `capture`, `place` (its number in what is said of that), `stack`: a call stack as memray has them, innermost
   frame first, each `[function, file, line]`

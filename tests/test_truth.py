@@ -267,7 +267,7 @@ def test_what_ray_allocates_to_send_a_result_is_not_the_tasks():
     @ray.remote
     @profile_memory
     def task():
-        return {"data": bytes(50_000_000)}  # line: sent
+        return {"data": b"1" * 50_000_000}  # line: sent
 
     call = the_call(task.remote())
     assert_held(call, 50_000_000, "sent")

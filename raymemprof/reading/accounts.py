@@ -19,8 +19,10 @@ LARGE = 128 * 1024
 _OWN_MAPPING = 32 * 2**20
 """Bytes from which malloc always maps anew: such a block is never made of memory that was there before."""
 _CLEARLY_LARGE = 2**20
-_SLACK = 2 * 2**20
+_SLACK = 8 * 2**20
 """Bytes that figures may differ by, since they are not taken at one moment."""
+_SAME = 1.25
+"""Up to so many times what was held at a moment was held at the peak that it stands for."""
 _LEAST_ESTIMATE = 4 * 2**20
 """Bytes from which what is not seen is put down to an allocator that is known not to be seen."""
 _MMAP = 14
@@ -74,6 +76,10 @@ class Moment:
     weights: list[tuple[Any, int]]
     current: int = 0
     """Bytes that it held then, as asked for."""
+    is_sure: bool = False
+    """Whether the process's memory shows that this was the call's peak, whatever more was asked for at other times."""
+    rows: tuple[tuple[Any, int, int], ...] = ()
+    """Place, bytes and allocations then, as asked for."""
 
 
 @dataclass(slots=True)
@@ -114,8 +120,8 @@ class Account:
 
     A place is a list: bytes and allocations now, the same at the peak numbered last, bytes and allocations that were
     temporary. What is numbered lower than the latest peak has not changed since, so what it has now it had then too.
-    A new peak is numbered when it is over, which a removal shows; or, where the process was sampled when its memory
-    was highest, by `mark_peak`. What is added is added in `Ledger.follow`.
+    A new peak is numbered when it is over, which a removal shows. What is added is added in `Ledger.follow`.
+    `at_peak` is the moment, of those at which the process was sampled, that stands for the peak.
     """
 
     __slots__ = (
@@ -136,7 +142,7 @@ class Account:
 
     def __init__(self, facts: CallFacts | None = None, baseline: Baseline | None = None) -> None:
         self.current = 0
-        self.peak: float = 0
+        self.peak = 0
         self.allocations = 0
         self.closed = False
         self.peak_id = 0
@@ -183,11 +189,10 @@ class Account:
         place[1] -= count
         self.current = current - size
 
-    def mark_peak(self, moment: Moment) -> None:
-        """Have what is held now count as what was held at the peak."""
-        self.at_peak = moment
-        self.peak = float("inf")  # from now on it is not the most that was asked for that counts
-        self.peak_id += 1
+    @property
+    def most(self) -> int:
+        """The most that was held so far, as asked for."""
+        return max(self.peak, self.current)
 
     def settle(self) -> None:
         """Number the peak that is not over."""
@@ -207,9 +212,12 @@ class Account:
 
     def held(self, view: str) -> Held:
         """Return what was resident of it."""
-        entries = {key: Entry(size, count) for key, size, count in self.rows(view)}
+        moment = self._moment() if view == "peak" else self.at_end if view == "leaks" else None
+        # Where about as much was held at the most as then, it is the same peak, and known to the last allocation.
+        is_same = moment is None or self.most <= _SAME * moment.current + _SLACK
+        rows = self.rows(view) if view != "peak" or is_same or moment is None else moment.rows
+        entries = {key: Entry(size, count) for key, size, count in rows}
         found = Held(entries)
-        moment = {"peak": self.at_peak, "leaks": self.at_end}.get(view)
         if view == "temporary":
             return found
         if moment is not None:
@@ -224,6 +232,13 @@ class Account:
                 found.libraries = max(last.libraries - self.baseline.libraries, 0)
         return found
 
+    def _moment(self) -> Moment | None:
+        """The moment that stands for the peak, if it does."""
+        moment = self.at_peak
+        if moment is None or moment.is_sure or self.most <= _SAME * moment.current + _SLACK:
+            return moment
+        return None
+
     def _reserve(self, entries: dict[Any, Entry], moment: Moment) -> None:
         """Take out of what was held what the look at that moment says is not resident."""
         look, sample = moment.look, moment.sample
@@ -234,8 +249,9 @@ class Account:
             entry = entries.get(keys[id(place)])
             if entry is not None and mark <= look.mark:  # what came after it is taken as resident
                 own, shared = look.of(address, size)
-                entry.bytes -= size - own
-                entry.reserved += size - own - min(shared, size - own)
+                away = min(size - own, entry.bytes)
+                entry.bytes -= away
+                entry.reserved += max(away - shared, 0)
                 entry.shared += shared
         if sample is not None and sample.arenas is not None:
             _shrink((e for key, e in entries.items() if _kind(key) == POOL), max(sample.pools - sample.arenas, 0))
@@ -250,19 +266,28 @@ class Account:
             found.libraries = max(look.libraries - base.libraries, 0)
         if moment.overlapping:
             return
-        found.grew = sample.memory - base.memory
         retained, before = sample.retained(look), base.retained
-        if retained is not None and before is not None:
-            found.retained = retained - before
-        if sample.look is None:
-            # The look was an earlier one: what was not resident then may have been touched since.
-            held = found.grew - (found.retained if found.retained is not None else -(before or 0))
-            _touch(found.entries, held - sum(entry.bytes for entry in found.entries.values()))
-            _fit(found.entries, held, _CLEARLY_LARGE if before is not None else _OWN_MAPPING)
-        found.unseen = found.grew - found.bytes - (found.retained or 0)
-        if sample.used is not None and base.used is not None:
-            seen = sum(e.bytes + e.reserved for key, e in found.entries.items() if _is_malloc(key))
-            found.in_malloc = max(min(sample.used - base.used - seen, found.unseen - found.libraries), 0)
+        kept = None if retained is None or before is None else retained - before
+        least = _CLEARLY_LARGE if before is not None else _OWN_MAPPING
+        if not moment.is_sure:
+            # What the sampler saw is the least that the peak can have been, what the kernel saw the most.
+            facts = self.facts
+            seen = max(sample.memory, (facts.peak or 0) if facts is not None else 0)
+            highest = seen if facts is None or facts.highest is None else max(facts.highest, seen)
+            _touch(found.entries, seen - base.memory - (kept or 0) - found.bytes)
+            _fit(found.entries, highest - base.memory + (before or 0), least)
+            if highest - seen > _SLACK:
+                return  # nobody knows how much it was
+            found.grew = seen - base.memory
+        else:
+            found.grew = sample.memory - base.memory
+            if sample.look is None:
+                # The look was an earlier one: what was not resident then may have been touched since.
+                bound = found.grew - (kept if kept is not None else -(before or 0))
+                _touch(found.entries, bound - found.bytes)
+                _fit(found.entries, bound, least)
+        found.retained = kept
+        found.unseen = found.grew - found.bytes - (kept or 0)
         strange = found.unseen - found.libraries - found.in_malloc
         if found.opaque and strange > _LEAST_ESTIMATE and moment.weights:
             total = sum(amount for _, amount in moment.weights)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import journal as contract
@@ -37,8 +37,6 @@ _LEAST_NATIVE = 128 * 1024
 which line it was: Ray's own such threads allocate less at a time."""
 _LEAST_NATIVE_AT_LINE = 32 * 1024
 """The same where its line is known."""
-_MOST_SMALL = 32 * 2**20
-"""Bytes from which malloc gives an allocation's memory back to the system when it is freed."""
 _PEAK_TOLERANCE = 8 * 2**20
 _PEAK_TOLERANCE_PART = 0.05
 """A sample stands for a call's peak where its memory is lower by no more than this, or this part of the growth."""
@@ -88,11 +86,10 @@ class Ledger:
         self._last_stack: Any = None
         """The stack of the last allocation that a call made on a thread with Python."""
         self._look: Look | None = None
-        self._small = 0
-        """Bytes that calls hold in allocations which malloc may keep when they are freed."""
-        self._asked: tuple[int, int, int, int | None] | None = None
-        """Of the last sample at which allocators were asked: memory, what they kept, `_small`, what malloc gave out."""
         self._asked_at: Sample | None = None
+        """The last sample at which allocators were asked what they keep."""
+        self._is_idle = False
+        """Whether no call has run since."""
         self._pooled: list[tuple[_Shares, int]] = []
         """What was taken from pools that are sampled, and not given back yet, latest last."""
         self._has_arenas = any(sample.arenas for sample in samples.by_mark.values())
@@ -123,7 +120,7 @@ class Ledger:
         stacks, native = self._stacks, self._native
         known, blocks = self._known_shares, self._blocks
         arenas = contract.MIMALLOC_RANGE if self._has_arenas else (0, 0)
-        small, last_stack = 0, None
+        last_stack = None
         # Of millions of records each takes as long as this: what `Account.remove` does is written out.
         for record in records:
             allocator = record.allocator
@@ -132,8 +129,6 @@ class Ledger:
                 entry = live.pop(address, None)
                 if entry is not None:
                     size, shares = entry
-                    if size < _MOST_SMALL:
-                        small -= size
                     if size >= LARGE:
                         _forget(address, shares)
                     for account, place in shares:
@@ -170,7 +165,7 @@ class Ledger:
                 if info is None:
                     info = stacks[stack_id] = inspect(stack_of(record, native))
                 if info.marker is not None:
-                    self._small, self._last_stack = small, last_stack
+                    self._last_stack = last_stack
                     self._mark(info, record)
                     last_stack = None
                     continue
@@ -192,8 +187,6 @@ class Ledger:
                     account.allocations += 1
                     account.current += size
                 entry = table[address] = (size, found)
-                if size < _MOST_SMALL:
-                    small += size
                 if size >= LARGE:
                     for account, place in found:
                         account.large[address] = (place, size, self._next_mark)
@@ -307,6 +300,7 @@ class Ledger:
         self._known_shares.clear()
 
     def _begin(self, info: StackInfo, record: Any, slot: int) -> None:
+        self._is_idle = self._is_idle and not self._running
         turn = self._turns[slot] = contract.marked_turn(record.size, self._turns.get(slot, -1) + 1)
         self.seen_calls = True
         wanted = self._wanted is not None and (slot, turn) in self._wanted
@@ -325,6 +319,7 @@ class Ledger:
             if other not in parents:
                 call.is_overlapped = other.is_overlapped = True
         self._running[slot] = call
+        self._is_idle = False
         if account is not None:
             self._results[slot, turn] = (account, call)
 
@@ -333,13 +328,14 @@ class Ledger:
         facts = self._samples.calls.get((slot, turn))
         if facts is None:
             return Account()
-        retained = used = None
-        if self._asked is not None:
-            # What was freed since allocators were asked, and did not go back to the system, they keep.
-            memory, kept, small, used = self._asked
-            retained = min(max(kept + (facts.memory - memory) - (self._small - small), 0), facts.memory)
-            used = None if used is None else used + self._small - small
-        return Account(facts, Baseline(facts.memory, retained, self._look.libraries if self._look else 0, used))
+        look, asked = self._look, self._asked_at
+        libraries = look.libraries if look is not None else 0
+        if facts.free is not None and asked is not None:
+            now = replace(asked, free=facts.free, pools=facts.pools)  # pools are slow to give memory back
+            return Account(facts, Baseline(facts.memory, now.retained(look), libraries, facts.used))
+        if asked is not None and self._is_idle:
+            return Account(facts, Baseline(facts.memory, asked.retained(look), libraries, asked.used))
+        return Account(facts, Baseline(facts.memory, None, libraries))
 
     def _take_sample(self, mark: int) -> None:
         """Take account of what a sample says of the time since the last one."""
@@ -364,18 +360,20 @@ class Ledger:
         retained = sample.retained(self._look)
         if retained is not None:
             self._asked_at = sample
-            self._asked = (sample.memory, retained, self._small, sample.used)
+            self._is_idle = not self._running
         for account, is_overlapped in accounts:
-            if _is_peak(account, sample, self._look):
-                moment = Moment(
+            is_sure = not is_overlapped and _is_sure(account, sample, self._look)
+            if _is_peak(account, sample, self._look, is_sure):
+                account.at_peak = Moment(
                     sample,
                     self._look,
                     dict(account.large),
                     int(is_overlapped),
                     list(account.weights),
                     account.current,
+                    is_sure,
+                    tuple(account.rows("leaks")) if is_sure else (),
                 )
-                account.mark_peak(moment)
 
     def _take_pools(self, move: Move) -> None:
         """Put what went on in sampled pools down to the line that the calls were at."""
@@ -529,17 +527,35 @@ _POOL_ALLOCATOR = 1
 """memray's number for malloc, which its reports need one of."""
 
 
-def _is_peak(account: Account, sample: Sample, look: Look | None) -> bool:
-    """Whether a sample stands better for an account's peak than the one that did so far."""
-    facts, base, before = account.facts, account.baseline, account.at_peak
+def _is_sure(account: Account, sample: Sample, look: Look | None) -> bool:
+    """Whether the process's memory shows that a sample was taken at a call's peak."""
+    facts, base = account.facts, account.baseline
     if base is None:
         return False
+    growth = sample.memory - base.memory
     if facts is not None and facts.peak is not None:
-        tolerance = max(_PEAK_TOLERANCE, (facts.peak - base.memory) * _PEAK_TOLERANCE_PART)
-        if sample.memory < facts.peak - tolerance:
+        most = facts.peak - base.memory
+        if growth < most - max(min(_PEAK_TOLERANCE, most // 2), most * _PEAK_TOLERANCE_PART):
             return False
+    retained = sample.retained(look)
+    if retained is None or base.retained is None:  # it may be memory that was freed and stays with malloc
+        return growth >= _PEAK_TOLERANCE and account.current >= growth // 2
+    return growth - (retained - base.retained) >= _PEAK_TOLERANCE
+
+
+def _is_peak(account: Account, sample: Sample, look: Look | None, is_sure: bool) -> bool:
+    """Whether a sample stands better for an account's peak than what did so far."""
+    base, before = account.baseline, account.at_peak
+    if base is None:
+        return False
     if before is None or before.sample is None:
         return True
+    if not is_sure or not before.is_sure:
+        if is_sure or before.is_sure:
+            return is_sure
+        if sample.look is not None:  # the later one counts: what it had asked for it may have touched meanwhile
+            return account.current >= before.current * _MAINLY
+        return before.sample.look is None and account.current >= before.current
     gain = sample.memory - before.sample.memory
     kept, kept_before = sample.retained(look), before.sample.retained(before.look)
     if kept is not None and kept_before is not None:

@@ -34,6 +34,10 @@ class CallFacts:
     pools: int
     after: int | None = None
     peak: int | None = None
+    free: int | None = None
+    """What malloc kept of what was freed when it began."""
+    used: int | None = None
+    """What malloc had given out then."""
     highest: int | None = None
     """What its process's memory cannot have been above while it ran."""
 
@@ -174,7 +178,12 @@ def _take(line: dict[str, Any], name: str, found: Samples, numbers: dict[int, tu
     elif event == "begin" and line.get("capture", "").rpartition("/")[2] == name:
         place = (_whole(line["slot"]), _whole(line["turn"]))
         numbers[_whole(line["call"])] = place
-        found.calls[place] = CallFacts(_whole(line["memory"]), _whole(line.get("pools", 0)))
+        found.calls[place] = CallFacts(
+            memory=_whole(line["memory"]),
+            pools=_whole(line.get("pools", 0)),
+            free=_whole(line["free"]) if "free" in line else None,
+            used=_whole(line["used"]) if "used" in line else None,
+        )
     elif event == "peak":
         for number in line["calls"]:
             if number in numbers:
@@ -185,12 +194,11 @@ def _take(line: dict[str, Any], name: str, found: Samples, numbers: dict[int, tu
 
 def _known(found: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any) -> None:
     known = found.calls[place]
-    found.calls[place] = CallFacts(
-        known.memory,
-        known.pools,
-        None if after is None else _whole(after),
-        max(known.peak or 0, _whole(peak)),
-        None if highest is None else _whole(highest),
+    found.calls[place] = replace(
+        known,
+        after=None if after is None else _whole(after),
+        peak=max(known.peak or 0, _whole(peak)),
+        highest=None if highest is None else _whole(highest),
     )
 
 

@@ -169,9 +169,7 @@ class RunningCall:
             line["capture"] = path.name if path.parent == self.journal.path.parent else str(path)
             line["slot"] = self.lease.slot
             line["turn"] = self.lease.turn
-            pools = self.lease.capture.allocators.sampled()
-            if pools:
-                line["pools"] = pools
+            line |= self.lease.before()
         else:
             line["note"] = note
         self._started = time.perf_counter()

@@ -93,6 +93,11 @@ class Lease:
         """The capture's file."""
         return self.capture.path
 
+    def before(self) -> dict[str, int]:
+        """Return what a call's `begin` line says of allocators."""
+        watch = self.capture.watch
+        return watch.before() if watch is not None else {}
+
     @property
     def lost(self) -> str | None:
         """Why the capture was closed before the call ended, if it was."""

@@ -110,6 +110,16 @@ class Watch:
             self._guarded(lambda: self._tick(calls, now))
         return now.reading
 
+    def before(self) -> dict[str, int]:
+        """Return what allocators have when a call begins, as far as that costs little: for its `begin` line."""
+        pools = self._allocators.sampled()
+        line = {"pools": pools} if pools else {}
+        if self._pid == os.getpid() and time.monotonic() >= self._free_due:
+            free, used = self._asked()
+            if used is not None:
+                line |= {"free": free, "used": used}
+        return line
+
     def idle(self) -> None:
         """Note what is left when no call runs any more: what the next one finds."""
         with self._lock:
