@@ -49,7 +49,6 @@ __all__ = [
     "BEGIN_FILE",
     "END_FILE",
     "FRAME_FILE",
-    "MIMALLOC_RANGE",
     "PREFIX",
     "SAMPLE_FILE",
     "SAMPLE_KEYS",
@@ -91,6 +90,7 @@ SAMPLE_KEYS = {
     "pools": "bytes held in memory pools that memray does not see; missing for 0",
     "moves": "[places before, places after, bytes, bytes of pools], in order: between two looks of the sampler the "
     "threads that run calls were at these, and memory, less what malloc keeps of freed memory, changed by that much",
+    "arena_ranges": "[first page, pages] of what the pools have from the system, in a look",
     "arenas": "bytes resident in what the pools have from the system, if they have any; None where it was not asked",
     "free": "bytes that malloc keeps of what was freed, where it was asked",
     "used": "bytes that malloc has given out, where it was asked",
@@ -101,8 +101,6 @@ SAMPLE_KEYS = {
     "libraries": "resident bytes of the data of loaded libraries",
     "opaque": "names of allocators in this process that can be neither seen nor asked",
 }
-MIMALLOC_RANGE = (2 << 40, 30 << 40)
-"""Addresses at which mimalloc asks the system for its arenas, which Arrow's does; nothing else lies there."""
 MARKER_BYTES = 1024
 """Large enough to pass Python's small-object allocator, which memray does not follow by default."""
 MARKER_TURNS = 4096

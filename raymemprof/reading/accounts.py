@@ -137,6 +137,7 @@ class Account:
         "last_current",
         "peak",
         "peak_id",
+        "shared",
         "weights",
     )
 
@@ -151,6 +152,8 @@ class Account:
         self.large: dict[int, Block] = {}
         self.at_peak: Moment | None = None
         self.at_end: Moment | None = None
+        self.shared: dict[int, int] = {}
+        """Resident bytes of files and shared memory when they were most, by the identity of the place."""
         self.weights: list[tuple[Any, int]] = []
         """By what the process grew beyond what was seen, and where, latest last."""
         self.last_current = 0
@@ -194,6 +197,16 @@ class Account:
         """The most that was held so far, as asked for."""
         return max(self.peak, self.current)
 
+    def take_shared(self, look: Look) -> None:
+        """Take into account what of files and shared memory is resident now; what is most counts."""
+        found: dict[int, int] = {}
+        for address, (place, size, _) in self.large.items():
+            shared = look.of(address, size)[1]
+            if shared:
+                found[id(place)] = found.get(id(place), 0) + shared
+        if sum(found.values()) > sum(self.shared.values()):
+            self.shared = found
+
     def settle(self) -> None:
         """Number the peak that is not over."""
         if self.current > self.peak:
@@ -220,6 +233,10 @@ class Account:
         found = Held(entries)
         if view == "temporary":
             return found
+        if view == "peak" and self.shared:
+            for key, place in self._places.items():
+                if id(place) in self.shared:
+                    entries.setdefault(key, Entry(0, 1)).shared = self.shared[id(place)]
         if moment is not None:
             self._reserve(entries, moment)
         if view == "peak" and moment is not None and moment.sample is not None:
@@ -252,7 +269,6 @@ class Account:
                 away = min(size - own, entry.bytes)
                 entry.bytes -= away
                 entry.reserved += max(away - shared, 0)
-                entry.shared += shared
         if sample is not None and sample.arenas is not None:
             _shrink((e for key, e in entries.items() if _kind(key) == POOL), max(sample.pools - sample.arenas, 0))
 
@@ -273,7 +289,8 @@ class Account:
             # What the sampler saw is the least that the peak can have been, what the kernel saw the most.
             facts = self.facts
             seen = max(sample.memory, (facts.peak or 0) if facts is not None else 0)
-            highest = seen if facts is None or facts.highest is None else max(facts.highest, seen)
+            is_known = facts is None or facts.highest is None or sample.look is not None
+            highest = seen if is_known else max(facts.highest or 0, seen)  # type: ignore[union-attr]
             _touch(found.entries, seen - base.memory - (kept or 0) - found.bytes)
             _fit(found.entries, highest - base.memory + (before or 0), least)
             if highest - seen > _SLACK:

@@ -92,7 +92,6 @@ class Ledger:
         """Whether no call has run since."""
         self._pooled: list[tuple[_Shares, int]] = []
         """What was taken from pools that are sampled, and not given back yet, latest last."""
-        self._has_arenas = any(sample.arenas for sample in samples.by_mark.values())
         self._everything = self._whole_account() if self._wanted is None else None
         self.seen_calls = False
         self._unended: frozenset[Place] = frozenset()
@@ -119,7 +118,7 @@ class Ledger:
         temporary = "temporary" in self._request.views
         stacks, native = self._stacks, self._native
         known, blocks = self._known_shares, self._blocks
-        arenas = contract.MIMALLOC_RANGE if self._has_arenas else (0, 0)
+        arenas = self._samples.arenas
         last_stack = None
         # Of millions of records each takes as long as this: what `Account.remove` does is written out.
         for record in records:
@@ -151,7 +150,7 @@ class Ledger:
             if allocator == munmap:
                 _unmap(maps, address, size)
                 continue
-            if allocator == mmap and arenas[0] <= address < arenas[1]:
+            if allocator == mmap and arenas and any([address <= start < address + size for start in arenas]):
                 continue  # what is in it is sampled
             stack_id = (
                 (record.stack_id, record.native_stack_id, record.native_segment_generation)
@@ -356,7 +355,10 @@ class Ledger:
         for account, _ in accounts:
             account.last_current = account.current
         self._sample = sample
-        self._look = sample.look or self._look
+        if sample.look is not None:
+            self._look = sample.look
+            for account, _ in accounts if sample.look.has_shared else ():
+                account.take_shared(sample.look)
         retained = sample.retained(self._look)
         if retained is not None:
             self._asked_at = sample
@@ -558,8 +560,10 @@ def _is_peak(account: Account, sample: Sample, look: Look | None, is_sure: bool)
         return before.sample.look is None and account.current >= before.current
     gain = sample.memory - before.sample.memory
     kept, kept_before = sample.retained(look), before.sample.retained(before.look)
-    if kept is not None and kept_before is not None:
-        gain -= kept - kept_before  # what allocators keep of freed memory nobody holds
+    if kept is not None:  # what allocators keep of freed memory nobody holds
+        if kept_before is None:
+            kept_before = (base.retained or 0) + max(before.sample.memory - base.memory - before.current, 0)
+        gain -= kept - kept_before
     step = max(sample.memory - base.memory, 0) // 50 + 2**20
     better = _quality(sample, look) - _quality(before.sample, before.look)
     if better > 0:

@@ -66,6 +66,11 @@ class Look:
     _segments: tuple[tuple[int, int, float, float], ...] = field(repr=False)
     """First byte, end, and the parts that are resident as the process's own and otherwise."""
 
+    @property
+    def has_shared(self) -> bool:
+        """Whether anything of files or shared memory was resident."""
+        return any(segment[3] for segment in self._segments)
+
     def of(self, start: int, size: int) -> tuple[int, int]:
         """Return the bytes of a range that were the process's own, and those of files and shared memory."""
         end = start + size
@@ -117,6 +122,8 @@ class Samples:
     places: dict[int, tuple[Frame, ...]] = field(default_factory=dict)
     calls: dict[tuple[int, int], CallFacts] = field(default_factory=dict)
     """By slot and turn."""
+    arenas: set[int] = field(default_factory=set)
+    """Addresses at which arenas of pools begin, whose memory is sampled."""
 
 
 def read_samples(capture: Path) -> Samples:
@@ -175,6 +182,7 @@ def _take(line: dict[str, Any], name: str, found: Samples, numbers: dict[int, tu
     elif event == "sample" and line["capture"] == name:
         sample = _sample(line)
         found.by_mark[sample.mark] = sample
+        found.arenas.update(_whole(first) * _whole(line["page"]) for first, _ in line.get("arena_ranges", ()))
     elif event == "begin" and line.get("capture", "").rpartition("/")[2] == name:
         place = (_whole(line["slot"]), _whole(line["turn"]))
         numbers[_whole(line["call"])] = place

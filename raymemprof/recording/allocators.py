@@ -15,7 +15,6 @@ import os
 import sys
 from typing import Any
 
-from ..journal import MIMALLOC_RANGE
 from . import notes
 
 __all__ = ["Allocators"]
@@ -81,10 +80,16 @@ class Allocators:
         self._pools = tuple(getattr(arrow, f"{name}_memory_pool")() for name in backends() if name != "system")
         return self._pools
 
-    def arenas(self) -> tuple[tuple[int, int], ...]:
-        """Return the ranges of addresses in which a sampled pool keeps what it has."""
-        used = any(pool.backend_name == "mimalloc" and (pool.max_memory() or 0) > 0 for pool in self._pools or ())
-        return (MIMALLOC_RANGE,) if used else ()
+    def addresses(self) -> tuple[int, ...] | None:
+        """Return an address in the memory of each sampled pool that was ever used; None where none was.
+
+        A small buffer is taken from it, which lies where the pool's other memory lies.
+        """
+        arrow = sys.modules.get("pyarrow")
+        used = [pool for pool in self._pools or () if (pool.max_memory() or 0) > 0]
+        if arrow is None or not used:
+            return None
+        return tuple([arrow.allocate_buffer(64, memory_pool=pool).address for pool in used])
 
     @staticmethod
     def opaque() -> list[str]:

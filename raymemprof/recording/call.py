@@ -75,6 +75,7 @@ class RunningCall:
         "journal",
         "lease",
         "looked",
+        "looked_reserved",
         "looked_shared",
         "looked_tick",
         "mapped",
@@ -98,7 +99,7 @@ class RunningCall:
         self.number = -1
         self.thread = threading.get_ident()
         """The thread that its code ran on last."""
-        self.ticks = self.looked_tick = 0
+        self.ticks = self.looked_tick = self.looked_reserved = 0
         """How often the sampler has looked at it."""
         self._begun = False
         self._entered = False

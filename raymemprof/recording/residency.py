@@ -25,6 +25,8 @@ _LOOK_AGAIN = 8
 """Looks after which a mapping is looked at again that was wholly resident."""
 _LEAST_DOUBTFUL = 256
 """Pages from which it is worth asking whether they are zeros that were only read."""
+_MIMALLOCS, _MIMALLOCS_BYTES = (2 << 40, 30 << 40), 2**30
+"""Addresses at which mimalloc asks the system for its arenas, where it gets them most times; and their size."""
 _PRIVATE, _DOUBTFUL, _OTHER = 1, 2, 3
 _ARENA_BYTES = 64 * 2**20
 """glibc's arenas of threads lie at multiples of this."""
@@ -53,8 +55,10 @@ class Look:
 
     segments: tuple[Segment, ...]
     """Ranges that are not wholly the process's own resident memory, of those that are looked at."""
-    arenas: int
-    """Bytes resident in the ranges that were given as arenas of allocators that manage them themselves."""
+    arenas: tuple[tuple[int, int], ...]
+    """First page and pages of the arenas of pools."""
+    in_arenas: int
+    """Bytes resident in them."""
     heap_holes: int
     """Bytes of malloc's own heaps that are not resident."""
     libraries: int
@@ -78,7 +82,8 @@ class _Found:
     doubtful: list[int] = field(default_factory=list)
     """Beside each segment, its pages that are the process's own if they are not zeros."""
     heap_holes: int = 0
-    arenas: int = 0
+    arenas: list[tuple[int, int]] = field(default_factory=list)
+    in_arenas: int = 0
     libraries: int = 0
 
     def add(self, page: int, pages: int, private: int, doubtful: int, other: int) -> None:
@@ -109,19 +114,20 @@ class Mappings:
         """Bytes that are a process's own of a library's mapping, which hardly change once it is loaded."""
         self._known = frozenset((one.start, one.end) for one in _mappings() if not one.is_heap)
 
-    def look(self, arenas: tuple[tuple[int, int], ...] = ()) -> Look:
+    def look(self, pools: tuple[int, ...] | None = None) -> Look:
         """Look now. Raises `OSError` where the kernel does not tell.
 
         Args:
-            arenas: ranges of addresses of which only the sum is wanted.
+            pools: addresses in the memory of pools that manage it themselves: of that only the sum is wanted.
         """
         found = _Found()
         self._looks += 1
         descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for mapping in _mappings():
-                if any(start <= mapping.start < end for start, end in arenas):
-                    found.arenas += self._resident(descriptor, mapping) * PAGE
+                if pools is not None and _is_pools(mapping, pools):
+                    found.arenas.append((mapping.start // PAGE, (mapping.end - mapping.start) // PAGE))
+                    found.in_arenas += self._resident(descriptor, mapping) * PAGE
                 elif mapping.is_library:
                     found.libraries += self._of_library(descriptor, mapping)
                 elif mapping.is_heap or not self._is_known(mapping):
@@ -133,16 +139,18 @@ class Mappings:
         segments = sorted(map(tuple, found.segments), key=lambda one: one[2] - one[1])[:_MOST_SEGMENTS]
         return Look(
             segments=tuple(sorted(segments)),  # type: ignore[arg-type]
-            arenas=found.arenas,
+            arenas=tuple(found.arenas),
+            in_arenas=found.in_arenas,
             heap_holes=found.heap_holes,
             libraries=found.libraries,
         )
 
-    def arenas(self, arenas: tuple[tuple[int, int], ...]) -> int:
-        """Return the bytes resident in some ranges. Raises `OSError` where the kernel does not tell."""
+    def in_arenas(self, pools: tuple[int, ...]) -> int:
+        """Return the bytes resident in the arenas of pools. Raises `OSError` where the kernel does not tell."""
         descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return sum([self._resident(descriptor, mapping) for mapping in _mappings(arenas)]) * PAGE
+            within = [mapping for mapping in _mappings() if _is_pools(mapping, pools)]
+            return sum([self._resident(descriptor, mapping) for mapping in within]) * PAGE
         finally:
             os.close(descriptor)
 
@@ -193,15 +201,23 @@ class Mappings:
             found.heap_holes += (last - first - own) * PAGE
 
 
-def _mappings(within: tuple[tuple[int, int], ...] = ((0, 1 << 64),)) -> list[_Mapping]:
-    """The mappings that allocations may lie in, of those that begin within some ranges."""
+def _is_pools(mapping: _Mapping, pools: tuple[int, ...]) -> bool:
+    """Whether a mapping is an arena of a pool: where mimalloc asks for them, of their size, or with such an address."""
+    if not mapping.is_anonymous or mapping.is_heap:
+        return False
+    return (
+        _MIMALLOCS[0] <= mapping.start < _MIMALLOCS[1]
+        or (mapping.end - mapping.start) % _MIMALLOCS_BYTES == 0
+        or any(mapping.start <= address < mapping.end for address in pools)
+    )
+
+
+def _mappings() -> list[_Mapping]:
+    """The mappings that allocations may lie in."""
     found = []
     with open("/proc/self/maps", "rb") as file:
         lines = file.read().splitlines()
     for line in lines:
-        first = int(line[: line.index(b"-")], 16)
-        if not any([start <= first < end for start, end in within]):
-            continue
         fields = line.split(None, 5)
         permissions = fields[1]
         if permissions[:1] != b"r" or permissions[2:3] == b"x":
@@ -210,7 +226,8 @@ def _mappings(within: tuple[tuple[int, int], ...] = ((0, 1 << 64),)) -> list[_Ma
         is_library = b".so" in path
         if path.startswith((b"[stack", b"[v")):
             continue
-        last = int(fields[0].partition(b"-")[2], 16)
+        start, _, end = fields[0].partition(b"-")
+        first, last = int(start, 16), int(end, 16)
         is_anonymous = fields[4] == b"0"
         is_heap = path == b"[heap]" or (
             is_anonymous and not path and first % _ARENA_BYTES == 0 and _is_arena(first, last - first)

@@ -44,7 +44,7 @@ _LONGEST_AT_ONCE = 0.001
 _FREE_SHARE = 0.005
 """The part of a CPU that asking malloc takes at most: with a million free pieces it takes 30 ms."""
 _RESERVED = 16 * 2**20
-"""Bytes mapped in a call, and not resident at its end, from which it is worth telling them apart."""
+"""Bytes mapped in a call, and not resident, from which it is worth telling them apart."""
 _RISING_STEP = 0.25
 """While it rises, by this part of what it has risen it must have risen since the last look."""
 _QUIET = 2
@@ -135,9 +135,8 @@ class Watch:
         with self._lock:
             now = self._observe([call])
             self._note(now)
-            is_reserved = (now.reading[2] - call.mapped) - (now.private - call.first) >= _RESERVED
             self._earn()
-            look = is_reserved and self._can_look()
+            look = now.reserved(call) >= _RESERVED and self._can_look()
             if look or self._moved >= _LEAST_SAMPLE:
                 self._guarded(lambda: self._sample(now, look))
 
@@ -178,7 +177,13 @@ class Watch:
         for call in calls:
             if call.ticks == 0:
                 call.looked = max(call.first - now.free, 0)
-        wanted = [c for c in calls if now.in_use >= c.looked + step or now.shared >= c.looked_shared + step]
+        wanted = [
+            c
+            for c in calls
+            if now.in_use >= c.looked + step
+            or now.shared >= c.looked_shared + step
+            or now.reserved(c) >= c.looked_reserved + _RESERVED
+        ]
         if wanted and not self._rising_since:
             self._rising_since = self._saved_at
         if not wanted and now.free >= step:  # it may use what malloc has, and nothing would be seen to move
@@ -191,6 +196,7 @@ class Watch:
                 for call in calls:
                     call.looked = max(call.looked, now.in_use)
                     call.looked_shared = max(call.looked_shared, now.shared)
+                    call.looked_reserved = max(call.looked_reserved, now.reserved(call))
                     call.looked_tick = call.ticks
             self._rising_since = 0.0
         elif self._moved >= _LEAST_SAMPLE and self._tokens >= 1:
@@ -245,10 +251,10 @@ class Watch:
         if now.used is not None:
             line["free"], line["used"] = now.free, now.used
         if not is_looked_at:
-            arenas = self._allocators.arenas()
-            if arenas:  # what looks may take is spared for them
+            pools = self._allocators.addresses()
+            if pools is not None:  # what looks may take is spared for them
                 can_ask = self._mappings is not None and self._saved >= _MOST_SAVED / 2
-                line["arenas"] = self._mappings.arenas(arenas) if can_ask else None  # type: ignore[union-attr]
+                line["arenas"] = self._mappings.in_arenas(pools) if can_ask else None  # type: ignore[union-attr]
         self._saved -= time.thread_time() - began
         if now.pools:
             line["pools"] = now.pools
@@ -263,14 +269,15 @@ class Watch:
         return is_looked_at
 
     def _look(self, mappings: Mappings) -> dict[str, Any]:
-        found = mappings.look(self._allocators.arenas())
+        pools = self._allocators.addresses()
+        found = mappings.look(pools)
         opaque = self._allocators.opaque()
         return {
             "segments": [list(segment) for segment in found.segments],
             "page": memory.PAGE,
             "holes": found.heap_holes,
             "libraries": found.libraries,
-            **({"arenas": found.arenas} if found.arenas else {}),
+            **({"arenas": found.in_arenas, "arena_ranges": found.arenas} if pools is not None else {}),
             **({"opaque": opaque} if opaque else {}),
         }
 
@@ -291,6 +298,10 @@ class _Observation(NamedTuple):
     def in_use(self) -> int:
         """The process's memory without what malloc keeps of what was freed: that may be used again unnoticed."""
         return self.private - self.free
+
+    def reserved(self, call: RunningCall) -> int:
+        """What was mapped since a call began and is not resident as the process's own."""
+        return (self.reading[2] - call.mapped) - (self.private - call.first)
 
 
 _make_mark = frames.renamed(frames.mark, "sample", 0, contract.SAMPLE_FILE)

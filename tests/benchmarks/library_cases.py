@@ -156,7 +156,9 @@ def arrow_group_by(folder):
     import pyarrow as pa
 
     table = pa.table({"k": np.arange(2_000_000), "v": np.ones(2_000_000)})
-    grouped = table.group_by("k").aggregate([("v", "sum"), ("v", "mean"), ("v", "max")])  # planted
+    grouped = table.group_by("k").aggregate(
+        [("v", "sum"), ("v", "mean"), ("v", "max"), ("v", "min"), ("v", "count")]
+    )  # planted
     time.sleep(HOLD)
     return grouped.num_rows
 
@@ -184,9 +186,9 @@ def arrow_memory_map(folder):
     with pa.memory_map(f"{folder}/numbers.arrow") as source:
         table = pa.ipc.open_file(source).read_all()
         kept = table.column("c0").combine_chunks()
-        doubled = pyarrow.compute.multiply(kept, 2.0)  # planted
+        products = [pyarrow.compute.multiply(kept, factor) for factor in (2.0, 3.0, 4.0)]  # planted
         time.sleep(HOLD)
-        return len(doubled)
+        return len(products)
 
 
 def arrow_dataset(folder):
