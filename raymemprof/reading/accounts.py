@@ -18,7 +18,7 @@ LARGE = 128 * 1024
 """Bytes from which it is told of an allocation how much of it is resident; malloc maps from there on."""
 _OWN_MAPPING = 32 * 2**20
 """Bytes from which malloc always maps anew: such a block is never made of memory that was there before."""
-_CLEARLY_LARGE = 2**20
+_CLEARLY_LARGE = LARGE
 _SLACK = 8 * 2**20
 """Bytes that figures may differ by, since they are not taken at one moment."""
 _SAME = 1.25
@@ -288,14 +288,14 @@ class Account:
         if not moment.is_sure:
             # What the sampler saw is the least that the peak can have been, what the kernel saw the most.
             facts = self.facts
-            seen = max(sample.memory, (facts.peak or 0) if facts is not None else 0)
+            least_peak = max(sample.memory, (facts.peak or 0) if facts is not None else 0)
             is_known = facts is None or facts.highest is None or sample.look is not None
-            highest = seen if is_known else max(facts.highest or 0, seen)  # type: ignore[union-attr]
-            _touch(found.entries, seen - base.memory - (kept or 0) - found.bytes)
+            highest = least_peak if is_known else max(facts.highest or 0, least_peak)  # type: ignore[union-attr]
+            _touch(found.entries, least_peak - base.memory - (kept or 0) - found.bytes)
             _fit(found.entries, highest - base.memory + (before or 0), least)
-            if highest - seen > _SLACK:
+            if highest - least_peak > _SLACK:
                 return  # nobody knows how much it was
-            found.grew = seen - base.memory
+            found.grew = least_peak - base.memory
         else:
             found.grew = sample.memory - base.memory
             if sample.look is None:
@@ -305,6 +305,9 @@ class Account:
                 _fit(found.entries, bound, least)
         found.retained = kept
         found.unseen = found.grew - found.bytes - (kept or 0)
+        if sample.used is not None and base.used is not None:
+            seen = sum(e.bytes + e.reserved for key, e in found.entries.items() if _is_malloc(key))
+            found.in_malloc = max(min(sample.used - base.used - seen, found.unseen - found.libraries), 0)
         strange = found.unseen - found.libraries - found.in_malloc
         if found.opaque and strange > _LEAST_ESTIMATE and moment.weights:
             total = sum(amount for _, amount in moment.weights)
@@ -343,8 +346,8 @@ def _is_malloc(key: Any) -> bool:
 
 def _fit(entries: dict[Any, Entry], bound: int, least: int) -> None:
     """Count of large blocks only so much as resident as there can have been."""
-    excess = sum(entry.bytes for entry in entries.values()) - max(bound, 0) - _SLACK
-    if excess > 0:
+    excess = sum(entry.bytes for entry in entries.values()) - max(bound, 0)
+    if excess > _SLACK:
         large = [e for e in entries.values() if e.allocations and e.bytes / e.allocations >= least]
         _shrink(sorted(large, key=lambda entry: -entry.bytes / entry.allocations), excess)
 

@@ -91,7 +91,9 @@ class Sampler:
         """Read the process's memory for these calls; return the seconds until the next time."""
         watch = self.watch
         traced = [call for call in calls if call.lease is not None and call.lease.capture.watch is watch]
-        private, shared, _ = watch.tick(traced) if watch is not None and traced else memory.now()
+        if watch is not None and traced:
+            watch.tick(traced)
+        private, shared, _ = memory.now()
         risen: dict[int, list[RunningCall]] = {}
         for call in calls:
             call.saw(private, shared)

@@ -70,7 +70,7 @@ class Watch:
         self._free_due = 0.0
         self._free_known = 0
         self._free_cost = 0.0
-        self._looked = 0
+        self._looked = self._looked_in_use = 0
         self._rising_since = 0.0
         self._saved = _MOST_SAVED
         self._saved_at = time.monotonic()
@@ -100,21 +100,22 @@ class Watch:
         """Whether memory changes so that it is worth looking more often."""
         return self._is_moving
 
-    def tick(self, calls: list[RunningCall]) -> memory.Reading:
-        """Look at the lines and the memory, and note what changed; `calls` are those that are traced to this capture.
-
-        Returns what `memory.now()` does, so that it is read once.
-        """
+    def tick(self, calls: list[RunningCall]) -> None:
+        """Look at lines and memory, and note what changed; `calls` are those that are traced to this capture."""
         with self._lock:
-            now = self._observe(calls)
-            self._guarded(lambda: self._tick(calls, now))
-        return now.reading
+            self._guarded(lambda: self._tick(calls, self._observe(calls)))
 
     def before(self) -> dict[str, int]:
         """Return what allocators have when a call begins, as far as that costs little: for its `begin` line."""
+        line: dict[str, int] = {}
+        if self._pid == os.getpid():
+            self._guarded(lambda: line.update(self._before()))
+        return line
+
+    def _before(self) -> dict[str, int]:
         pools = self._allocators.sampled()
         line = {"pools": pools} if pools else {}
-        if self._pid == os.getpid() and time.monotonic() >= self._free_due:
+        if time.monotonic() >= self._free_due:
             free, used = self._asked()
             if used is not None:
                 line |= {"free": free, "used": used}
@@ -123,22 +124,33 @@ class Watch:
     def idle(self) -> None:
         """Note what is left when no call runs any more: what the next one finds."""
         with self._lock:
-            now = self._observe([])
-            self._earn()
-            if abs(now.private - self._looked) >= _STEP and self._can_look():
-                self._guarded(lambda: self._sample(now, look=True))
+            self._guarded(self._idle)
+
+    def _idle(self) -> None:
+        now = self._observe([])
+        self._earn()
+        if abs(now.private - self._looked) >= _STEP and self._can_look():
+            self._sample(now, look=True)
 
     def end(self, call: RunningCall) -> None:
         """Note on a call's own thread what it leaves, where that differs from what was noted last."""
         if self._pid != os.getpid():  # a fork's lock may be held by nobody who is there
             return
+        private, _, mapped = memory.now()
+        noted = self._noted
+        moved = max(abs(private - noted.private), abs(self._allocators.sampled() - noted.pools)) >= _LEAST_SAMPLE
+        if not moved and (mapped - call.mapped) - (private - call.first) < _RESERVED:
+            return  # as with most calls, which must not pay for a closer look
         with self._lock:
-            now = self._observe([call])
-            self._note(now)
-            self._earn()
-            look = now.reserved(call) >= _RESERVED and self._can_look()
-            if look or self._moved >= _LEAST_SAMPLE:
-                self._guarded(lambda: self._sample(now, look))
+            self._guarded(lambda: self._end(call))
+
+    def _end(self, call: RunningCall) -> None:
+        now = self._observe([call])
+        self._note(now)
+        self._earn()
+        look = now.reserved(call) >= _RESERVED and self._can_look()
+        if look or self._moved >= _LEAST_SAMPLE:
+            self._sample(now, look)
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:
@@ -186,6 +198,8 @@ class Watch:
         ]
         if wanted and not self._rising_since:
             self._rising_since = self._saved_at
+        if not wanted and abs(now.in_use - self._looked_in_use) >= step:  # what is left may be what it ends with
+            wanted = calls
         if not wanted and now.free >= step:  # it may use what malloc has, and nothing would be seen to move
             wanted = [c for c in calls if c.ticks >= max(2 * c.looked_tick, _LEAST_TICKS)]
         is_due = wanted and self._quiet >= _QUIET
@@ -246,7 +260,7 @@ class Watch:
             is_looked_at = abs(memory.now()[0] - now.private) < step and abs(after - now.free) < step
             if is_looked_at:  # else it is of no one moment
                 line |= found
-                self._looked = now.private
+                self._looked, self._looked_in_use = now.private, now.in_use
         line |= {"mark": now.mark, "time": time.time(), "memory": now.private, "shared": now.shared}
         if now.used is not None:
             line["free"], line["used"] = now.free, now.used
