@@ -60,7 +60,9 @@ class Baseline:
     libraries: int = 0
     """Bytes of the data of loaded libraries."""
     used: int | None = None
-    """Bytes that malloc had given out, as of when it was asked last, and what of that calls held then."""
+    """Bytes that malloc had given out, as of when it was asked last."""
+    pools: int = 0
+    """Bytes held in pools that memray does not see."""
 
 
 @dataclass(slots=True)
@@ -269,8 +271,20 @@ class Account:
                 away = min(size - own, entry.bytes)
                 entry.bytes -= away
                 entry.reserved += max(away - shared, 0)
-        if sample is not None and sample.arenas is not None:
-            _shrink((e for key, e in entries.items() if _kind(key) == POOL), max(sample.pools - sample.arenas, 0))
+        if sample is not None and not moment.overlapping:
+            self._fit_pools([entry for key, entry in entries.items() if _kind(key) == POOL], sample)
+
+    def _fit_pools(self, entries: list[Entry], sample: Sample) -> None:
+        """Have what was put down to lines of sampled pools sum up to what the pools had, which they say themselves."""
+        before = self.baseline.pools if self.baseline is not None else 0
+        had = sample.pools if sample.arenas is None else min(sample.pools, sample.arenas)
+        told = sum(entry.bytes for entry in entries)
+        missing = max(had - before, 0) - told
+        if missing < 0:
+            _shrink(entries, -missing)
+        elif told:
+            for entry in entries:
+                entry.bytes += round(missing * entry.bytes / told)
 
     def _explain(self, found: Held, moment: Moment, sample: Sample) -> None:
         """Hold what was held against what the process grew by."""

@@ -103,7 +103,8 @@ class Ledger:
         if first is None:
             return Account()
         look = first.look
-        return Account(None, Baseline(first.memory, first.retained(look), look.libraries if look else 0, first.used))
+        libraries = look.libraries if look is not None else 0
+        return Account(None, Baseline(first.memory, first.retained(look), libraries, first.used, first.pools))
 
     def follow(self, records: Iterable[Any]) -> None:
         """Take all records of the capture into account."""
@@ -331,10 +332,10 @@ class Ledger:
         libraries = look.libraries if look is not None else 0
         if facts.free is not None and asked is not None:
             now = replace(asked, free=facts.free, pools=facts.pools)  # pools are slow to give memory back
-            return Account(facts, Baseline(facts.memory, now.retained(look), libraries, facts.used))
+            return Account(facts, Baseline(facts.memory, now.retained(look), libraries, facts.used, facts.pools))
         if asked is not None and self._is_idle:
-            return Account(facts, Baseline(facts.memory, asked.retained(look), libraries, asked.used))
-        return Account(facts, Baseline(facts.memory, None, libraries))
+            return Account(facts, Baseline(facts.memory, asked.retained(look), libraries, asked.used, facts.pools))
+        return Account(facts, Baseline(facts.memory, None, libraries, None, facts.pools))
 
     def _take_sample(self, mark: int) -> None:
         """Take account of what a sample says of the time since the last one."""

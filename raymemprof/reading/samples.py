@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +129,26 @@ class Samples:
 
 def read_samples(capture: Path) -> Samples:
     """Return what the journal beside a capture says of it; nothing where there is none, or an older version's."""
-    found = Samples()
     name = re.sub(r"\.bin\.\d+$", ".bin", capture.name)
     for path in _journals(capture):
-        numbers: dict[int, tuple[int, int]] = {}
         with contextlib.suppress(OSError):
-            for line in _lines(path):
-                with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, IndexError):
-                    _take(line, name, found, numbers)
-    _fill_arenas(found)
+            status = path.stat()
+            found = _read_journal(path, status.st_size, status.st_mtime_ns).get(name)
+            if found is not None:
+                return found
+    return Samples()
+
+
+@lru_cache(maxsize=2)
+def _read_journal(path: Path, size: int, changed: int) -> dict[str, Samples]:
+    """What a journal says of each capture; of many captures that one process wrote it is read once."""
+    found: dict[str, Samples] = {}
+    numbers: dict[int, tuple[Samples, tuple[int, int]]] = {}
+    for line in _lines(path):
+        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError):
+            _take(line, found, numbers)
+    for samples in found.values():
+        _fill_arenas(samples)
     return found
 
 
@@ -175,34 +187,37 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                     yield line
 
 
-def _take(line: dict[str, Any], name: str, found: Samples, numbers: dict[int, tuple[int, int]]) -> None:
+def _take(line: dict[str, Any], found: dict[str, Samples], numbers: dict[int, tuple[Samples, tuple[int, int]]]) -> None:
     event = line["event"]
-    if event == "place" and line["capture"] == name:
-        found.places[_whole(line["place"])] = tuple((str(f), str(file), _whole(at)) for f, file, at in line["stack"])
-    elif event == "sample" and line["capture"] == name:
-        sample = _sample(line)
-        found.by_mark[sample.mark] = sample
-        found.arenas.update(_whole(first) * _whole(line["page"]) for first, _ in line.get("arena_ranges", ()))
-    elif event == "begin" and line.get("capture", "").rpartition("/")[2] == name:
-        place = (_whole(line["slot"]), _whole(line["turn"]))
-        numbers[_whole(line["call"])] = place
-        found.calls[place] = CallFacts(
-            memory=_whole(line["memory"]),
-            pools=_whole(line.get("pools", 0)),
-            free=_whole(line["free"]) if "free" in line else None,
-            used=_whole(line["used"]) if "used" in line else None,
-        )
+    if event in ("place", "sample", "begin") and isinstance(line.get("capture"), str):
+        samples = found.setdefault(line["capture"].rpartition("/")[2], Samples())
+        if event == "place":
+            stack = tuple((str(function), str(file), _whole(at)) for function, file, at in line["stack"])
+            samples.places[_whole(line["place"])] = stack
+        elif event == "sample":
+            sample = _sample(line)
+            samples.by_mark[sample.mark] = sample
+            samples.arenas.update(_whole(first) * _whole(line["page"]) for first, _ in line.get("arena_ranges", ()))
+        else:
+            place = (_whole(line["slot"]), _whole(line["turn"]))
+            samples.calls[place] = CallFacts(
+                memory=_whole(line["memory"]),
+                pools=_whole(line.get("pools", 0)),
+                free=_whole(line["free"]) if "free" in line else None,
+                used=_whole(line["used"]) if "used" in line else None,
+            )
+            numbers[_whole(line["call"])] = (samples, place)
     elif event == "peak":
         for number in line["calls"]:
             if number in numbers:
-                _known(found, numbers[number], None, line["memory"], None)
+                _known(*numbers[number], None, line["memory"], None)
     elif event == "end" and line["call"] in numbers:
-        _known(found, numbers[line["call"]], line["memory"], line["peak"], line.get("highest"))
+        _known(*numbers[line["call"]], line["memory"], line["peak"], line.get("highest"))
 
 
-def _known(found: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any) -> None:
-    known = found.calls[place]
-    found.calls[place] = replace(
+def _known(samples: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any) -> None:
+    known = samples.calls[place]
+    samples.calls[place] = replace(
         known,
         after=None if after is None else _whole(after),
         peak=max(known.peak or 0, _whole(peak)),

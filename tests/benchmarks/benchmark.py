@@ -135,9 +135,16 @@ def cpu_while_waiting(folder: str | None) -> float:
 @ray.remote(num_cpus=1, max_calls=1)
 def watched(folder: str, mappings: int, size: int) -> dict[str, float]:
     """Percent of a CPU that the sampler's thread takes in a process with so many mappings, while it is traced."""
+    import mmap
     import threading
 
-    kept = [bytearray(b"1") * size for _ in range(mappings)]  # each is a mapping of its own, or is joined to the next
+    kept = []
+    for number in range(mappings):
+        block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if number % 2:
+            block.madvise(mmap.MADV_NOHUGEPAGE)  # or the kernel would join it to the one before
+        block.write(b"1" * size)
+        kept.append(block)
 
     def thread() -> Any:
         native = next(one.native_id for one in threading.enumerate() if one.name == "raymemprof-sampler")
