@@ -70,6 +70,9 @@ __all__ = [
 
 VERSION = 1
 _NOT_PLAIN = "It is no plain file"
+_MOST_LINE = 16 * 2**20
+"""Bytes of a line; a longer one is none of ours."""
+_OF_SAMPLES = (b'{"event":"sample"', b'{"event":"place"')
 _BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
 """Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
@@ -177,8 +180,8 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._torn = False
 
-    def write(self, line: dict[str, Any]) -> None:
-        """Append one line; raises `OSError` where the disk refuses it."""
+    def write(self, line: dict[str, Any]) -> int:
+        """Append one line, and return its bytes; raises `OSError` where the disk refuses it."""
         data = _encode(line).encode() + b"\n"
         if self._torn:
             data = b"\n" + data
@@ -189,6 +192,7 @@ class Journal:
             self._torn = written != len(data) and (self._torn or written > 0)
         if written != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        return written
 
     def is_removed(self) -> bool:
         """Whether somebody has removed the file, so that what is written is lost."""
@@ -218,15 +222,16 @@ def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:
     return descriptor
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path, *, with_samples: bool = False) -> Iterator[dict[str, Any]]:
     """Yield the lines of a journal that are whole; a torn or damaged line is passed over.
 
+    Those of samples, which are most of it and of use with a capture only, are left out unless they are asked for.
     Raises `OSError` where it is no plain file, or cannot be read.
     """
     with open(open_plain(path), "rb") as file:
-        data = file.read()
-    for text in data.split(b"\n"):
-        if text:
+        while text := file.readline(_MOST_LINE):
+            if not with_samples and text.startswith(_OF_SAMPLES):
+                continue
             try:
                 line = json.loads(text)
             except (ValueError, RecursionError):

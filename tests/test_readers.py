@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import raymemprof
-from raymemprof.reading import analysis, processes
+from raymemprof.reading import model, processes, totals
 
 MIB = 2**20
 
@@ -126,12 +126,12 @@ with processes._turn(1, threading.Event()):
 def test_what_does_not_fit_beside_others_is_read_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captures that a reader has memory for one by one, but not for all that they hold together."""
     monkeypatch.setattr(processes, "_LEAST_MEMORY", MIB)
-    requests = [analysis.Request(str(path)) for path in record(tmp_path, 16, 4_000)]
+    requests = [model.Request(str(path)) for path in record(tmp_path, 16, 4_000)]
     sizes = {request: os.path.getsize(request.path) for request in requests}
     answers = processes._Work(sizes, 60 * MIB, 1).read(requests)
     assert [failure for answer in answers for failure in answer.failures] == []
     assert len(answers) > 1, "they fit together, which shows nothing"
-    total = analysis.Total()
+    total = totals.Total()
     for answer in answers:
         total.add(answer)
     found = total.answer().sum
@@ -143,11 +143,11 @@ def test_what_does_not_fit_beside_others_is_read_without_them(tmp_path: Path, mo
 
 def test_a_sum_of_very_many_places_keeps_the_largest() -> None:
     """And loses no byte: what is not told by itself is told together."""
-    rows = [analysis.Row(((f"f{n}", "many.py", n), ("main", "many.py", 1)), 1, n, 1) for n in range(1, 130_001)]
-    found = analysis.RowSum(rows).rows()
+    rows = [model.Row(((f"f{n}", "many.py", n), ("main", "many.py", 1)), 1, n, 1) for n in range(1, 130_001)]
+    found = totals.RowSum(rows).rows()
     assert 50_000 < len(found) <= 100_001
     assert sum(row.bytes for row in found) == sum(range(1, 130_001))
     assert sum(row.allocations for row in found) == 130_000
     told = {row.stack[0][0] for row in found}
-    assert {"f130000", analysis.SMALLER[0][0]} < told
+    assert {"f130000", totals.SMALLER[0][0]} < told
     assert "f1" not in told

@@ -478,7 +478,8 @@ def retained_memory(seen: Seen) -> Iterator[Finding]:
             known = largest.get(call.name)
             if known is None or kept > (known.memory_after or 0) - known.memory_before:
                 largest[call.name] = call
-    for call in list(largest.values())[:_LARGEST]:
+    most_first = sorted(largest.values(), key=lambda call: call.memory_before - (call.memory_after or 0))
+    for call in most_first[:_LARGEST]:
         kept = (call.memory_after or 0) - call.memory_before
         found = seen.heaps.of(call)
         if found is not None and (found.retained_at_end or 0) >= _MAINLY * kept:

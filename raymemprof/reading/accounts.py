@@ -229,8 +229,8 @@ class Account:
         """Return what was resident of it."""
         moment = self._moment() if view == "peak" else self.at_end if view == "leaks" else None
         # Where about as much was held at the most as then, it is the same peak, and known to the last allocation.
-        is_same = moment is None or self.most <= _SAME * moment.current + _SLACK
-        rows = self.rows(view) if view != "peak" or is_same or moment is None else moment.rows
+        is_same = moment is None or self.most <= moment.current + _SLACK
+        rows = self.rows(view) if view != "peak" or is_same or moment is None or not moment.rows else moment.rows
         entries = {key: Entry(size, count) for key, size, count in rows}
         found = Held(entries)
         if view == "temporary":
@@ -312,11 +312,11 @@ class Account:
             found.grew = least_peak - base.memory
         else:
             found.grew = sample.memory - base.memory
+            bound = found.grew - (kept if kept is not None else -(before or 0))
             if sample.look is None:
                 # The look was an earlier one: what was not resident then may have been touched since.
-                bound = found.grew - (kept if kept is not None else -(before or 0))
                 _touch(found.entries, bound - found.bytes)
-                _fit(found.entries, bound, least)
+            _fit(found.entries, bound, least)
         found.retained = kept
         found.unseen = found.grew - found.bytes - (kept or 0)
         if sample.used is not None and base.used is not None:
@@ -324,7 +324,7 @@ class Account:
             found.in_malloc = max(min(sample.used - base.used - seen, found.unseen - found.libraries), 0)
         strange = found.unseen - found.libraries - found.in_malloc
         if found.opaque and strange > _LEAST_ESTIMATE and moment.weights:
-            total = sum(amount for _, amount in moment.weights)
+            total = max(sum(amount for _, amount in moment.weights), 1)
             for key, amount in moment.weights:
                 share = round(strange * amount / total)
                 entry = found.entries.setdefault(key, Entry(0, 0))

@@ -206,7 +206,7 @@ def heap(target: Target) -> Heap:
             that raymemprof did not write, the whole process), or several of these: each at its own peak, summed.
 
     Returns:
-        A `Heap`; bytes as memray counts them: what was asked of `malloc`, `mmap` and their kin.
+        A `Heap`; bytes of what was asked of `malloc`, `mmap` and their kin, as far as it was resident.
 
     Raises:
         CaptureError: the capture is missing, damaged, or the call was not traced; with the reason.

@@ -59,6 +59,8 @@ class _Call:
     owner: tuple[str, str] | None = None
     """For a block: function and file of the frame it stands in."""
     children: list[_Call] = field(default_factory=list)
+    since: int = 0
+    """The mark that followed its beginning."""
     is_overlapped: bool = False
     """Whether a call that is not within it, nor it within that, ran at any time while it did."""
 
@@ -83,6 +85,8 @@ class Ledger:
         self._next_mark = 0
         self._coming = sorted(samples.by_mark, reverse=True)
         """The marks of the samples that are still to come, the next one last."""
+        self._lines: dict[Any, Stack | None] = {}
+        """What `_line_now` found last."""
         self._last_stack: Any = None
         """The stack of the last allocation that a call made on a thread with Python."""
         self._look: Look | None = None
@@ -160,6 +164,7 @@ class Ledger:
             )
             key = (stack_id, allocator, record.tid) if blocks else (stack_id, allocator)
             found = known.get(key)
+            is_line = True
             if found is None:
                 info = stacks.get(stack_id)
                 if info is None:
@@ -171,13 +176,15 @@ class Ledger:
                     continue
                 self._last_stack = last_stack
                 found = self._shares(info, record, key)
+                is_line = bool(info.slots)
                 if not info.is_native and not info.stray:  # else it depends on the size and the moment, too
                     known[key] = found
             table = maps if allocator == mmap else live
             if address in table:  # its end was not recorded, and its address is in use again
                 _drop(table, address)
             if found:
-                last_stack = stack_id
+                if is_line:
+                    last_stack = stack_id
                 for account, place in found:
                     peak_id = account.peak_id
                     if place[4] != peak_id:
@@ -233,6 +240,12 @@ class Ledger:
 
     def _line_now(self) -> Stack | None:
         """The line that calls were at between the last mark and the next; two, where it changed."""
+        key = (self._coming[-1] if self._coming else None, self._last_stack)
+        if key not in self._lines:
+            self._lines = {key: self._find_line()}
+        return self._lines[key]
+
+    def _find_line(self) -> Stack | None:
         upcoming = self._samples.by_mark[self._coming[-1]] if self._coming else None
         moves = upcoming.moves if upcoming is not None else ()
         if not moves and self._sample is not None and self._sample.moves:
@@ -309,7 +322,7 @@ class Ledger:
         slots = [contract.slot_of(name) for name, file in frames if file == contract.FRAME_FILE]
         parents = [self._running[s] for s in slots if s in self._running]
         parents += [block for block in self._blocks.get(record.tid, ()) if block.owner in frames]
-        call = _Call(slot, turn, account, parents[-1] if parents else None)
+        call = _Call(slot, turn, account, parents[-1] if parents else None, since=self._next_mark)
         if call.parent is not None:
             call.parent.children.append(call)
         if info.marker == contract.BEGIN_BLOCK_FILE:
@@ -383,7 +396,8 @@ class Ledger:
         size = move.pooled
         if size > 0:
             stack = self._stack_between((move.before, move.after))
-            if stack is None:
+            if stack is None:  # it goes to nobody, and nor does it come from anybody when it is given back
+                self._pooled.append(((), size))
                 return
             key = (POOL, "Arrow", (("Arrow's own memory pool", SAMPLED_FILE, 0), *stack))
             shares = self._at(key, _POOL_ALLOCATOR)
@@ -419,7 +433,8 @@ class Ledger:
 
     def _end(self, call: _Call) -> None:
         if call.account is not None:
-            call.account.at_end = Moment(self._asked_at, self._look, call.account.large, int(call.is_overlapped), [])
+            asked = self._asked_at if self._asked_at is not None and self._asked_at.mark >= call.since else None
+            call.account.at_end = Moment(asked, self._look, call.account.large, int(call.is_overlapped), [])
             call.account.closed = True
         del self._running[call.slot]
         if call.parent is not None:
@@ -526,8 +541,8 @@ class Ledger:
         return None
 
 
-_POOL_ALLOCATOR = 1
-"""memray's number for malloc, which its reports need one of."""
+_POOL_ALLOCATOR = 6
+"""memray's number for malloc: its reports name an allocator for each row."""
 
 
 def _is_sure(account: Account, sample: Sample, look: Look | None) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +19,6 @@ Frame = tuple[str, str, int]
 _PIECES = re.compile(r"-(\d+)-\d+\.bin(\.\d+)?$")
 _SLOW = 0.5
 """Seconds in which a pool gives little back."""
-_MOST_LINE = 16 * 2**20
-"""Bytes of a line; a longer one is none of ours."""
 _MOST_BYTES = 1 << 62
 """No figure is above this."""
 
@@ -77,7 +73,8 @@ class Look:
         end = start + size
         own, shared = float(size), 0.0
         index = max(bisect.bisect_right(self._starts, start) - 1, 0)
-        for first, last, own_part, shared_part in self._segments[index:]:
+        for number in range(index, len(self._segments)):
+            first, last, own_part, shared_part = self._segments[number]
             if first >= end:
                 break
             overlap = min(last, end) - max(first, start)
@@ -144,7 +141,7 @@ def _read_journal(path: Path, size: int, changed: int) -> dict[str, Samples]:
     """What a journal says of each capture; of many captures that one process wrote it is read once."""
     found: dict[str, Samples] = {}
     numbers: dict[int, tuple[Samples, tuple[int, int]]] = {}
-    for line in _lines(path):
+    for line in contract.read_lines(path, with_samples=True):
         with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError):
             _take(line, found, numbers)
     for samples in found.values():
@@ -157,10 +154,11 @@ def _fill_arenas(found: Samples) -> None:
 
     Pools are slow to give memory back.
     """
-    known = [(sample.time, sample.arenas) for sample in found.by_mark.values() if sample.arenas is not None]
+    known = sorted((sample.time, sample.arenas) for sample in found.by_mark.values() if sample.arenas is not None)
     for mark, sample in list(found.by_mark.items()):
         if sample.arenas is None and known:
-            when, arenas = min(known, key=lambda one: abs(one[0] - sample.time))
+            after = bisect.bisect_left(known, (sample.time, 0))
+            when, arenas = min(known[max(after - 1, 0) : after + 1], key=lambda one: abs(one[0] - sample.time))
             if abs(when - sample.time) <= _SLOW:
                 found.by_mark[mark] = replace(sample, arenas=max(arenas, sample.pools))
 
@@ -178,21 +176,15 @@ def _journals(capture: Path) -> list[Path]:
     return [capture.parent / name for name in names if contract.is_journal(name) and ending.search(name)]
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with open(contract.open_plain(path), "rb") as file:
-        while data := file.readline(_MOST_LINE):
-            with contextlib.suppress(ValueError, RecursionError):
-                line = json.loads(data)
-                if isinstance(line, dict):
-                    yield line
-
-
 def _take(line: dict[str, Any], found: dict[str, Samples], numbers: dict[int, tuple[Samples, tuple[int, int]]]) -> None:
     event = line["event"]
     if event in ("place", "sample", "begin") and isinstance(line.get("capture"), str):
         samples = found.setdefault(line["capture"].rpartition("/")[2], Samples())
         if event == "place":
             stack = tuple((str(function), str(file), _whole(at)) for function, file, at in line["stack"])
+            for function, file, _ in stack:
+                if file == contract.FRAME_FILE:
+                    contract.slot_of(function)  # raises ValueError where it is none of ours
             samples.places[_whole(line["place"])] = stack
         elif event == "sample":
             sample = _sample(line)
@@ -238,7 +230,8 @@ def _sample(line: dict[str, Any]) -> Sample:
         for first, pages, own, shared in line["segments"]:
             if _whole(pages):
                 begin = _whole(first) * page
-                segments.append((begin, begin + pages * page, _whole(own) / pages, _whole(shared) / pages))
+                parts = (min(_whole(part) / pages, 1.0) for part in (own, shared))
+                segments.append((begin, begin + pages * page, *parts))
         segments.sort()
         look = Look(
             mark=mark,

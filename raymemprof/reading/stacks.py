@@ -86,7 +86,7 @@ def inspect(stack: Stack) -> StackInfo:
 
 
 def _is_python(frame: Frame) -> bool:
-    return frame[1].endswith(".py") or frame[1].startswith("<")
+    return frame[1].endswith(".py") or (frame[1].startswith("<") and not frame[1].startswith("<unknown"))
 
 
 def _is_recording(stack: Stack) -> bool:

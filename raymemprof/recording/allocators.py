@@ -23,6 +23,11 @@ _VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
 _OPAQUE = {"duckdb": "DuckDB's jemalloc", "polars": "Polars' jemalloc"}
 
 
+def _is_plain(pool: Any) -> bool:
+    """Whether it is one of Arrow's own that memray cannot see; a proxy is somebody's choice."""
+    return pool.backend_name != "system" and type(pool).__name__ == "MemoryPool"
+
+
 class Allocators:
     """What was switched in this process while a capture is open, and what stays to be sampled."""
 
@@ -46,7 +51,7 @@ class Allocators:
         if arrow is None:
             os.environ[_VARIABLE] = "system"
             self._set_variable = True
-        elif hasattr(arrow, "set_memory_pool") and arrow.default_memory_pool().backend_name != "system":
+        elif hasattr(arrow, "set_memory_pool") and _is_plain(arrow.default_memory_pool()):
             self._before, self._system = arrow.default_memory_pool(), arrow.system_memory_pool()
             arrow.set_memory_pool(self._system)
 

@@ -7,6 +7,7 @@ page. What is noted is the exception: ranges that are not, or not wholly, reside
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 
@@ -25,8 +26,9 @@ _LOOK_AGAIN = 8
 """Looks after which a mapping is looked at again that was wholly resident."""
 _LEAST_DOUBTFUL = 256
 """Pages from which it is worth asking whether they are zeros that were only read."""
-_MIMALLOCS, _MIMALLOCS_BYTES = (2 << 40, 30 << 40), 2**30
-"""Addresses at which mimalloc asks the system for its arenas, where it gets them most times; and their size."""
+_MIMALLOCS = (2 << 40, 30 << 40)
+"""Addresses at which mimalloc asks the system for its arenas, where it gets them most times; nothing else is there."""
+_LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?( \(deleted\))?$")
 _PRIVATE, _DOUBTFUL, _OTHER = 1, 2, 3
 _ARENA_BYTES = 64 * 2**20
 """glibc's arenas of threads lie at multiples of this."""
@@ -112,7 +114,13 @@ class Mappings:
         """Mappings that were wholly resident, and at which look: they are not looked at each time."""
         self._libraries: dict[tuple[int, int], int] = {}
         """Bytes that are a process's own of a library's mapping, which hardly change once it is loaded."""
-        self._known = frozenset((one.start, one.end) for one in _mappings() if not one.is_heap)
+        self._arenas: set[int] = set()
+        """Where arenas of pools begin, as far as they are known."""
+        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._known = {(one.start, one.end): self._few(descriptor, one) for one in _mappings() if not one.is_heap}
+        finally:
+            os.close(descriptor)
 
     def look(self, pools: tuple[int, ...] | None = None) -> Look:
         """Look now. Raises `OSError` where the kernel does not tell.
@@ -125,12 +133,12 @@ class Mappings:
         descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
             for mapping in _mappings():
-                if pools is not None and _is_pools(mapping, pools):
+                if pools is not None and self._is_pools(mapping, pools):
                     found.arenas.append((mapping.start // PAGE, (mapping.end - mapping.start) // PAGE))
                     found.in_arenas += self._resident(descriptor, mapping) * PAGE
                 elif mapping.is_library:
                     found.libraries += self._of_library(descriptor, mapping)
-                elif mapping.is_heap or not self._is_known(mapping):
+                elif mapping.is_heap or not self._is_known(descriptor, mapping):
                     self._scan(descriptor, mapping, found)
         finally:
             os.close(descriptor)
@@ -149,15 +157,34 @@ class Mappings:
         """Return the bytes resident in the arenas of pools. Raises `OSError` where the kernel does not tell."""
         descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            within = [mapping for mapping in _mappings() if _is_pools(mapping, pools)]
+            within = [mapping for mapping in _mappings() if self._is_pools(mapping, pools)]
             return sum([self._resident(descriptor, mapping) for mapping in within]) * PAGE
         finally:
             os.close(descriptor)
 
-    def _is_known(self, mapping: _Mapping) -> bool:
-        """Whether it was there at first, and so holds nothing that was traced, or was whole not long ago."""
+    def _is_known(self, descriptor: int, mapping: _Mapping) -> bool:
+        """Whether it was there at first, and so holds nothing that was traced, or was whole not long ago.
+
+        The same addresses may have been given out again: then some pages of it are in another state, most likely.
+        """
         key = (mapping.start, mapping.end)
-        return key in self._known or self._looks - self._whole.get(key, -_LOOK_AGAIN) < _LOOK_AGAIN
+        if key in self._known and self._few(descriptor, mapping) == self._known[key]:
+            return True
+        was_whole = self._looks - self._whole.get(key, -_LOOK_AGAIN) < _LOOK_AGAIN
+        return was_whole and set(self._few(descriptor, mapping)) == {_PRIVATE}
+
+    def _few(self, descriptor: int, mapping: _Mapping) -> bytes:
+        """The classes of some pages of a mapping."""
+        first, last = mapping.start // PAGE, mapping.end // PAGE - 1
+        return b"".join([self._flags(descriptor, page, 1) for page in (first, (first + last) // 2, last)])
+
+    def _is_pools(self, mapping: _Mapping, pools: tuple[int, ...]) -> bool:
+        """Whether a mapping is an arena of a pool: where mimalloc asks for them, or with such an address in it."""
+        if not mapping.is_anonymous or mapping.is_heap:
+            return False
+        if any(mapping.start <= address < mapping.end for address in pools):
+            self._arenas.add(mapping.start)
+        return mapping.start in self._arenas or _MIMALLOCS[0] <= mapping.start < _MIMALLOCS[1]
 
     def _of_library(self, descriptor: int, mapping: _Mapping) -> int:
         key = (mapping.start, mapping.end)
@@ -182,12 +209,13 @@ class Mappings:
 
     def _scan(self, descriptor: int, mapping: _Mapping, found: _Found) -> None:
         first, last = mapping.start // PAGE, mapping.end // PAGE
-        own = 0
+        own = present = 0
         for chunk in range(first, last, _CHUNK):
             flags = self._flags(descriptor, chunk, min(_CHUNK, last - chunk))
             pages = len(flags)
             private = flags.count(_PRIVATE)
             own += private
+            present += private + flags.count(_DOUBTFUL)
             if private == pages or flags.count(0) == pages:
                 found.add(chunk, pages, private, 0, 0)
                 continue
@@ -198,18 +226,7 @@ class Mappings:
         if own == last - first:
             self._whole[mapping.start, mapping.end] = self._looks
         if mapping.is_heap:
-            found.heap_holes += (last - first - own) * PAGE
-
-
-def _is_pools(mapping: _Mapping, pools: tuple[int, ...]) -> bool:
-    """Whether a mapping is an arena of a pool: where mimalloc asks for them, of their size, or with such an address."""
-    if not mapping.is_anonymous or mapping.is_heap:
-        return False
-    return (
-        _MIMALLOCS[0] <= mapping.start < _MIMALLOCS[1]
-        or (mapping.end - mapping.start) % _MIMALLOCS_BYTES == 0
-        or any(mapping.start <= address < mapping.end for address in pools)
-    )
+            found.heap_holes += (last - first - present) * PAGE
 
 
 def _mappings() -> list[_Mapping]:
@@ -223,7 +240,7 @@ def _mappings() -> list[_Mapping]:
         if permissions[:1] != b"r" or permissions[2:3] == b"x":
             continue
         path = fields[5] if len(fields) > 5 else b""
-        is_library = b".so" in path
+        is_library = _LIBRARY.search(path) is not None
         if path.startswith((b"[stack", b"[v")):
             continue
         start, _, end = fields[0].partition(b"-")

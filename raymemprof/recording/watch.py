@@ -29,6 +29,11 @@ _LEAST_MOVE = 256 * 1024
 """Bytes from which a change is noted with the lines at which the calls were."""
 _LEAST_SAMPLE = 2**20
 """Bytes of changes from which a sample is written."""
+_LONGEST_WAIT = 0.1
+"""Seconds that a call's end waits for a look that is under way."""
+_MOST_WRITTEN = 4 * 2**20
+"""Bytes of samples of a capture after which only what calls hold at new peaks is written, and that seldom."""
+_SELDOM = 0.1
 _STEP = 4 * 2**20
 _STEP_PART = 0.02
 """A call's peak is looked at again when it is higher by so many bytes, and by this part of all."""
@@ -78,7 +83,9 @@ class Watch:
         self._tokens = _MOST_SAMPLES_AT_ONCE
         self._is_moving = False
         self._mappings: Mappings | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_busy = False
+        self._written = 0
         self._pid = os.getpid()
 
     def start(self) -> None:
@@ -102,8 +109,7 @@ class Watch:
 
     def tick(self, calls: list[RunningCall]) -> None:
         """Look at lines and memory, and note what changed; `calls` are those that are traced to this capture."""
-        with self._lock:
-            self._guarded(lambda: self._tick(calls, self._observe(calls)))
+        self._alone(lambda: self._tick(calls, self._observe(calls)))
 
     def before(self) -> dict[str, int]:
         """Return what allocators have when a call begins, as far as that costs little: for its `begin` line."""
@@ -123,8 +129,7 @@ class Watch:
 
     def idle(self) -> None:
         """Note what is left when no call runs any more: what the next one finds."""
-        with self._lock:
-            self._guarded(self._idle)
+        self._alone(self._idle)
 
     def _idle(self) -> None:
         now = self._observe([])
@@ -136,21 +141,37 @@ class Watch:
         """Note on a call's own thread what it leaves, where that differs from what was noted last."""
         if self._pid != os.getpid():  # a fork's lock may be held by nobody who is there
             return
-        private, _, mapped = memory.now()
-        noted = self._noted
-        moved = max(abs(private - noted.private), abs(self._allocators.sampled() - noted.pools)) >= _LEAST_SAMPLE
-        if not moved and (mapped - call.mapped) - (private - call.first) < _RESERVED:
-            return  # as with most calls, which must not pay for a closer look
-        with self._lock:
-            self._guarded(lambda: self._end(call))
+        self._guarded(lambda: self._end(call))
 
     def _end(self, call: RunningCall) -> None:
+        private, _, mapped = memory.now()
+        noted = self._noted
+        moved = max(abs(private - noted.private), abs(self._allocators.sampled() - noted.pools), self._moved)
+        # Most calls leave little, and must not pay for a closer look.
+        if moved >= _LEAST_SAMPLE or (mapped - call.mapped) - (private - call.first) >= _RESERVED:
+            self._alone(lambda: self._note_end(call))
+
+    def _note_end(self, call: RunningCall) -> None:
         now = self._observe([call])
         self._note(now)
         self._earn()
         look = now.reserved(call) >= _RESERVED and self._can_look()
         if look or self._moved >= _LEAST_SAMPLE:
             self._sample(now, look)
+
+    def _alone(self, step: Callable[[], object]) -> None:
+        """Run a step, but not within another: a finalizer may run in the middle of one, and end a call."""
+        if not self._lock.acquire(timeout=_LONGEST_WAIT):
+            return
+        try:
+            if not self._is_busy:
+                self._is_busy = True
+                try:
+                    self._guarded(step)
+                finally:
+                    self._is_busy = False
+        finally:
+            self._lock.release()
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:
@@ -198,8 +219,9 @@ class Watch:
         ]
         if wanted and not self._rising_since:
             self._rising_since = self._saved_at
-        if not wanted and abs(now.in_use - self._looked_in_use) >= step:  # what is left may be what it ends with
-            wanted = calls
+        is_much = self._written >= _MOST_WRITTEN
+        if not wanted and not is_much and abs(now.in_use - self._looked_in_use) >= step:
+            wanted = calls  # what is left may be what it ends with
         if not wanted and now.free >= step:  # it may use what malloc has, and nothing would be seen to move
             wanted = [c for c in calls if c.ticks >= max(2 * c.looked_tick, _LEAST_TICKS)]
         is_due = wanted and self._quiet >= _QUIET
@@ -243,43 +265,50 @@ class Watch:
         now = time.monotonic()
         passed = now - self._saved_at
         self._saved = min(self._saved + passed * _SHARE, max(_MOST_SAVED, self._cost))
-        self._tokens = min(self._tokens + passed * _SAMPLES_A_SECOND, _MOST_SAMPLES_AT_ONCE)
+        rate = _SAMPLES_A_SECOND if self._written < _MOST_WRITTEN else _SELDOM
+        self._tokens = min(self._tokens + passed * rate, _MOST_SAMPLES_AT_ONCE)
         self._saved_at = now
 
     def _sample(self, now: _Observation, look: bool) -> bool:
         """Write a sample of what was observed; return whether it says what was resident."""
         line: dict[str, Any] = {"event": "sample", "capture": self._capture}
+        moves, self._moves, self._moved = self._moves, [], 0  # gone, whatever goes wrong below
+        self._tokens -= 1
         began = time.thread_time()  # to wait for the interpreter's lock costs nobody anything
         is_looked_at = False
-        if look and self._mappings is not None:
-            now = self._observed(now.at, self._asked())
-            found = self._look(self._mappings)
-            after = self._asked()[0]
-            self._cost = time.thread_time() - began
-            step = max(_STEP, now.private * _STEP_PART)
-            is_looked_at = abs(memory.now()[0] - now.private) < step and abs(after - now.free) < step
-            if is_looked_at:  # else it is of no one moment
-                line |= found
-                self._looked, self._looked_in_use = now.private, now.in_use
-        line |= {"mark": now.mark, "time": time.time(), "memory": now.private, "shared": now.shared}
+        try:
+            if look and self._mappings is not None:
+                now = self._observed(now.at, self._asked())
+                found = self._look(self._mappings)
+                after = self._asked()[0]
+                step = max(_STEP, now.private * _STEP_PART)
+                is_looked_at = abs(memory.now()[0] - now.private) < step and abs(after - now.free) < step
+                if is_looked_at:  # else it is of no one moment
+                    line |= found
+                    self._looked, self._looked_in_use = now.private, now.in_use
+            elif (pools := self._allocators.addresses()) is not None:  # what looks may take is spared for them
+                line["arenas"] = None
+                if self._mappings is not None and self._saved >= _MOST_SAVED / 2:
+                    line["arenas"] = self._mappings.in_arenas(pools)
+        except OSError:
+            self._mappings = None  # the kernel does not tell: it will not the next time
+            raise
+        finally:
+            cost = time.thread_time() - began
+            self._saved -= cost
+            if look:
+                self._cost = cost
         if now.used is not None:
             line["free"], line["used"] = now.free, now.used
-        if not is_looked_at:
-            pools = self._allocators.addresses()
-            if pools is not None:  # what looks may take is spared for them
-                can_ask = self._mappings is not None and self._saved >= _MOST_SAVED / 2
-                line["arenas"] = self._mappings.in_arenas(pools) if can_ask else None  # type: ignore[union-attr]
-        self._saved -= time.thread_time() - began
         if now.pools:
             line["pools"] = now.pools
-        if self._moves:
+        line |= {"mark": now.mark, "time": time.time(), "memory": now.private, "shared": now.shared}
+        if moves:
             line["moves"] = [
                 [[self._places.number(stack) for stack in before], [self._places.number(stack) for stack in at], *rest]
-                for before, at, *rest in self._moves
+                for before, at, *rest in moves
             ]
-        self._moves, self._moved = [], 0
-        self._tokens -= 1
-        self._journal.write(line)
+        self._written += self._journal.write(line)
         return is_looked_at
 
     def _look(self, mappings: Mappings) -> dict[str, Any]:
