@@ -48,10 +48,23 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], libraries.Result]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[libraries.Result], raymemprof.Diagnosis]:
     folder = tmp_path_factory.mktemp("cases")
     library_cases.prepare(folder)
-    return {(result.case, result.worker): result for result in libraries.run(CASES, folder)}
+    return libraries.run(CASES, folder)
+
+
+@pytest.fixture(scope="module")
+def results(ran: tuple[list[libraries.Result], raymemprof.Diagnosis]) -> dict[tuple[str, str], libraries.Result]:
+    return {(result.case, result.worker): result for result in ran[0]}
+
+
+def test_the_doctor_accuses_nobody(ran: tuple[list[libraries.Result], raymemprof.Diagnosis]) -> None:
+    """All of these are healthy: two each, of thirteen kinds."""
+    diagnosis = ran[1]
+    assert diagnosis.healthy
+    assert [finding for finding in diagnosis.findings if finding.severity != "info"] == []
+    assert not any(finding.illness in ("leaking_actor", "out_of_memory") for finding in diagnosis.findings)
 
 
 @pytest.mark.parametrize("worker", ["fresh", "again"])

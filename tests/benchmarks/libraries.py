@@ -143,8 +143,10 @@ def planted(function) -> int:
     return next(first + number for number, line in enumerate(lines) if "# planted" in line)
 
 
-def run(names: list[str], folder: Path, told: Callable[[str], object] = lambda text: None) -> list[Result]:
-    """Run some cases, or all, on files that lie in a folder, on a Ray of its own."""
+def run(
+    names: list[str], folder: Path, told: Callable[[str], object] = lambda text: None
+) -> tuple[list[Result], raymemprof.Diagnosis]:
+    """Run some cases, or all, on files that lie in a folder, on a Ray of its own; and what the doctor says of them."""
     cases = [case for case in library_cases.CASES if not names or case.__name__ in names]
     results = []
     ray.init(
@@ -177,16 +179,17 @@ def run(names: list[str], folder: Path, told: Callable[[str], object] = lambda t
                     is_first = True  # nothing to accuse
                 results.append(Result(case.__name__, worker, grew, heap, is_first, key is not None))
                 told(str(results[-1]))
+        return results, raymemprof.doctor()
     finally:
         truth.done.set()
         ray.shutdown()
-    return results
 
 
 if __name__ == "__main__":
     print(f"{'case':20} {'worker':6}{'grew':>9}{'held':>9}{'reserved':>9}{'retained':>9}{'unseen':>9}  (MiB)")
     with tempfile.TemporaryDirectory() as files:
         library_cases.prepare(Path(files))
-        found = run(sys.argv[1:], Path(files), lambda text: print(text, flush=True))
+        found, diagnosis = run(sys.argv[1:], Path(files), lambda text: print(text, flush=True))
     wrong = [result for result in found if not result.is_right or not result.line_is_first]
     print(f"{len(found)} rows, {len(wrong)} of them off")
+    print(f"The doctor, of these healthy jobs: {diagnosis!r}")

@@ -1,0 +1,192 @@
+"""The watch over a traced process: what is resident as the kernel says, nothing kept alive, nothing that can hang."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import raymemprof
+from raymemprof import profile_memory
+from raymemprof.reading.samples import Look, read_samples
+from raymemprof.recording.residency import Mappings
+
+PAGE = mmap.PAGESIZE
+MIB = 2**20
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+
+
+def block(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def address(of: mmap.mmap) -> int:
+    import ctypes
+
+    return ctypes.addressof(ctypes.c_char.from_buffer(of))
+
+
+def own(segments: tuple[tuple[int, int, int, int], ...], start: int, size: int) -> int:
+    """Bytes of a range that a look says are the process's own."""
+    parts = tuple((first * PAGE, (first + n) * PAGE, own / n, other / n) for first, n, own, other in segments)
+    return Look(0, 0, 0, (), 0, tuple(part[0] for part in parts), parts).of(start, size)[0]
+
+
+def test_a_look_says_what_was_touched() -> None:
+    mappings = Mappings()
+    untouched, half, read, whole = block(64 * MIB), block(64 * MIB), block(64 * MIB), block(64 * MIB)
+    for offset in range(0, 32 * MIB, PAGE):
+        half[offset] = 1
+    for offset in range(0, 64 * MIB, PAGE):
+        assert read[offset] == 0  # the zero page: it is nobody's
+        whole[offset] = 1
+    segments = mappings.look().segments
+    found = {name: own(segments, address(of), 64 * MIB) for name, of in locals().items() if isinstance(of, mmap.mmap)}
+    near = pytest.approx
+    assert found == {
+        "untouched": near(0, abs=MIB),
+        "half": near(32 * MIB, abs=MIB),
+        "read": near(0, abs=MIB),
+        "whole": near(64 * MIB, abs=MIB),
+    }
+
+
+def test_an_address_that_is_given_out_again_is_looked_at_again() -> None:
+    before = block(64 * MIB)
+    before.write(b"1" * (64 * MIB))
+    mappings = Mappings()
+    start = address(before)
+    assert own(mappings.look().segments, start, 64 * MIB) == 64 * MIB
+    before.madvise(mmap.MADV_DONTNEED)  # as a new mapping there would be
+    assert own(mappings.look().segments, start, 64 * MIB) < MIB
+
+
+def test_what_a_fork_shares_is_still_resident() -> None:
+    mappings = Mappings()
+    data = block(64 * MIB)
+    data.write(b"1" * (64 * MIB))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        assert own(mappings.look().segments, address(data), 64 * MIB) == pytest.approx(64 * MIB, abs=MIB)
+    finally:
+        os.write(writing, b"x")
+        os.waitpid(child, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def test_what_a_call_had_goes_when_it_returns(tmp_path: Path, run_script: Any) -> None:
+    """The sampler walks the stacks of threads: it must not keep their variables alive."""
+    out = run_script(
+        f"""
+import time, weakref
+from raymemprof import profile_memory
+
+class Thing:
+    pass
+
+@profile_memory(directory={str(tmp_path)!r}, linger=5, interval_ms=1)
+def call():
+    thing = Thing()
+    time.sleep(0.1)
+    return weakref.ref(thing)
+
+print([call()() for _ in range(5)])
+"""
+    )
+    assert out.strip() == str([None] * 5)
+
+
+def test_a_finalizer_that_ends_a_call_within_a_look_does_not_hang(tmp_path: Path, run_script: Any) -> None:
+    out = run_script(
+        f"""
+import gc, threading, time
+from raymemprof import profile_memory
+
+options = dict(directory={str(tmp_path)!r}, linger=5, interval_ms=1)
+
+@profile_memory(**options)
+def stream():
+    kept = bytearray(b"1") * 3_000_000
+    yield len(kept)
+
+class Cycle:
+    def __init__(self):
+        self.me, self.items = self, stream()
+        next(self.items)
+
+@profile_memory(**options)
+def work():
+    for _ in range(200):
+        Cycle()
+        time.sleep(0.002)
+
+gc.set_threshold(5, 2, 2)
+work()
+print("done")
+""",
+        timeout=60,
+    )
+    assert out.strip() == "done"
+
+
+HOSTILE = [
+    {"event": "sample"},
+    {"event": "sample", "capture": None},
+    {"event": "begin", "capture": 7},
+    {"event": "begin", "capture": "CAPTURE", "slot": "x", "turn": 0, "memory": 1, "call": 1},
+    {"event": "place", "capture": "CAPTURE", "place": 0, "stack": [["f", "<raymemprof>", 1]]},
+    {"event": "place", "capture": "CAPTURE", "place": 0, "stack": "no"},
+    {"event": "sample", "capture": "CAPTURE", "mark": -1, "time": 1, "memory": 1, "shared": 1},
+    {"event": "sample", "capture": "CAPTURE", "mark": 3, "time": 1e400, "memory": 10**400, "shared": 1},
+    {
+        "event": "sample",
+        "capture": "CAPTURE",
+        "mark": 10**9,
+        "time": 1,
+        "memory": 1,
+        "shared": 1,
+        "page": 4096,
+        "holes": 0,
+        "segments": [[0, 10**12, 10**13, 0], [1, 0, 0, 0]],
+    },
+    {"event": "end", "call": [], "memory": 1, "peak": 1},
+    {"event": "peak", "calls": 3, "memory": 1},
+]
+
+
+def test_a_bad_line_costs_that_line(tmp_path: Path) -> None:
+    with profile_memory("block", directory=tmp_path, linger=0):
+        data = bytearray(b"1") * (20 * MIB)
+    (call,) = raymemprof.calls(tmp_path)
+    before = raymemprof.heap(call)
+    (journal,) = tmp_path.glob("*.jsonl")
+    assert read_samples(call.capture).by_mark
+    lines = [json.dumps(line).replace("CAPTURE", call.capture.name).encode() for line in HOSTILE]
+    text = journal.read_bytes()
+    journal.write_bytes(b"\n".join([*lines, b"\xff\x00{", b"[" * 100_000, text, *lines]) + b"\n")
+    after = raymemprof.heap(raymemprof.calls(tmp_path)[0])
+    assert (after.peak, after.alive_at_end, after.grew) == (before.peak, before.alive_at_end, before.grew)
+    assert len(data) == 20 * MIB
+
+
+def test_samples_stay_small(tmp_path: Path) -> None:
+    """Memory that swings for long must not fill the disk with what is said of it."""
+    from raymemprof.recording import watch
+
+    with profile_memory("swings", directory=tmp_path, linger=0, interval_ms=1):
+        for _ in range(400):
+            data = bytearray(b"1") * (20 * MIB)
+            del data
+    (journal,) = tmp_path.glob("*.jsonl")
+    assert journal.stat().st_size < watch._MOST_WRITTEN + MIB
