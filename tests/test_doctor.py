@@ -217,7 +217,7 @@ def test_nothing_wrong(play: Callable[..., Record]) -> None:
     assert diagnosis["findings"] == []
     assert diagnosis["unchecked"] == []
     assert record["shown"].startswith("Nothing wrong was found.")
-    assert [one["verdict"] for one in diagnosis["checks"]] == ["well"] * 8
+    assert [one["verdict"] for one in diagnosis["checks"]] == ["well"] * 9
     assert all(one["question"] in record["shown"] for one in diagnosis["checks"])
     assert "Nothing wrong was found." in record["html"]
 

@@ -38,6 +38,7 @@ def own(segments: tuple[tuple[int, int, int, int], ...], start: int, size: int) 
     return Look(0, 0, 0, (), 0, tuple(part[0] for part in parts), parts).of(start, size)[0]
 
 
+@pytest.mark.versions
 def test_a_look_says_what_was_touched() -> None:
     mappings = Mappings()
     untouched, half, read, whole = block(64 * MIB), block(64 * MIB), block(64 * MIB), block(64 * MIB)
@@ -67,6 +68,7 @@ def test_an_address_that_is_given_out_again_is_looked_at_again() -> None:
     assert own(mappings.look().segments, start, 64 * MIB) < MIB
 
 
+@pytest.mark.versions
 def test_what_a_fork_shares_is_still_resident() -> None:
     mappings = Mappings()
     data = block(64 * MIB)
@@ -85,6 +87,7 @@ def test_what_a_fork_shares_is_still_resident() -> None:
         os.close(writing)
 
 
+@pytest.mark.versions
 def test_what_a_call_had_goes_when_it_returns(tmp_path: Path, run_script: Any) -> None:
     """The sampler walks the stacks of threads: it must not keep their variables alive."""
     out = run_script(
@@ -107,6 +110,7 @@ print([call()() for _ in range(5)])
     assert out.strip() == str([None] * 5)
 
 
+@pytest.mark.versions
 def test_a_finalizer_that_ends_a_call_within_a_look_does_not_hang(tmp_path: Path, run_script: Any) -> None:
     out = run_script(
         f"""

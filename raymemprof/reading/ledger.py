@@ -481,7 +481,7 @@ class Ledger:
         if held.libraries >= _WORTH_SAYING:
             notes.append(f"{held.libraries / 2**20:,.1f} MiB of what is not seen is the data of loaded libraries")
         if held.in_malloc >= _WORTH_SAYING:
-            what = "was allocated where memray does not look, as libraries do while they are loaded"
+            what = "was allocated outside of the call, by Ray's own threads say, or while libraries were loaded"
             notes.append(f"{held.in_malloc / 2**20:,.1f} MiB of what is not seen {what}")
         if held.opaque:
             notes.append(f"memray cannot see into {' and '.join(held.opaque)}: that is estimated")
