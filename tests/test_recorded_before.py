@@ -19,6 +19,7 @@ def test_every_call_is_listed_and_holds_what_it_held() -> None:
             key: row[key] for key in ("name", "kind", "status", "peak_memory", "error")
         }
         assert (call.capture is not None) == ("peak" in row), call.name
+        assert call.growth == row["peak_memory"] - call.memory_before
         if call.capture is not None:
             heap = raymemprof.heap(call)
             assert {key: getattr(heap, key) for key in ("peak", "alive_at_end", "allocations")} == {

@@ -143,7 +143,7 @@ def _check(
 ) -> Check:
     found = [finding for finding in findings if finding.illness in illness]
     if found:
-        verdict = "ill" if any(finding.severity != "info" for finding in found) else "well"
+        verdict = "ill" if any(finding.severity != "info" for finding in found) else "maybe"
         return Check(question, verdict, " ".join(finding.title for finding in found[:_MOST_NAMED]))
     if needs_usage and seen.usage is None:
         return Check(question, "unknown", "Cannot be told without a connection to the cluster.")

@@ -41,6 +41,7 @@ ILLNESSES = (  # of two that are alike in the rest the first matters more: a cau
     "retained_memory",
 )
 _MOST_NAMED = 3
+_SIGNS = {"ill": ("✗", "red"), "maybe": ("!", "blue"), "well": ("✓", "green"), "unknown": ("?", "dim")}
 _STYLES = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
 
 
@@ -99,7 +100,7 @@ class Check:
 
     Attributes:
         question: the question.
-        verdict: "ill", "well" or "unknown".
+        verdict: "ill", "maybe" (worth a look, though nothing suffers of it), "well" or "unknown".
         answer: the answer, in a sentence.
     """
 
@@ -183,7 +184,7 @@ class Diagnosis:
         yield "", ""
         yield "Checked, as Ray's page does:", "bold"
         for check in self.checks:
-            sign, style = {"ill": ("✗", "red"), "well": ("✓", "green"), "unknown": ("?", "dim")}[check.verdict]
+            sign, style = _SIGNS[check.verdict]
             yield f"  {sign} {check.question} {check.answer}", style
         if self.unchecked:
             yield "Could not be checked:", "bold"

@@ -163,6 +163,11 @@ class Call:
     lies_on: str | None = field(default=None, repr=False, compare=False)
     """The node that its capture lies on, where the cluster was asked."""
 
+    @property
+    def growth(self) -> int:
+        """By how much its process's memory rose above what it had before; its peak may be of what others left there."""
+        return self.peak_memory - self.memory_before
+
 
 class Calls(Rows[Call]):
     """A sequence of `Call`."""
