@@ -34,6 +34,7 @@ _LONGEST_WAIT = 0.1
 _MOST_WRITTEN = 4 * 2**20
 """Bytes of samples of a capture after which only what calls hold at new peaks is written, and that seldom."""
 _SELDOM = 0.1
+"""Samples a second that are written then: some 25 MB a day."""
 _STEP = 4 * 2**20
 _STEP_PART = 0.02
 """A call's peak is looked at again when it is higher by so many bytes, and by this part of all."""
@@ -259,7 +260,8 @@ class Watch:
         return moved
 
     def _can_look(self) -> bool:
-        return self._mappings is not None and self._saved >= self._cost
+        is_room = self._written < _MOST_WRITTEN or self._tokens >= 1
+        return is_room and self._mappings is not None and self._saved >= self._cost
 
     def _earn(self) -> None:
         now = time.monotonic()
