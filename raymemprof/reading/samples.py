@@ -154,13 +154,23 @@ def _fill_arenas(found: Samples) -> None:
 
     Pools are slow to give memory back.
     """
-    known = sorted((sample.time, sample.arenas) for sample in found.by_mark.values() if sample.arenas is not None)
-    for mark, sample in list(found.by_mark.items()):
-        if sample.arenas is None and known:
-            after = bisect.bisect_left(known, (sample.time, 0))
-            when, arenas = min(known[max(after - 1, 0) : after + 1], key=lambda one: abs(one[0] - sample.time))
-            if abs(when - sample.time) <= _SLOW:
-                found.by_mark[mark] = replace(sample, arenas=max(arenas, sample.pools))
+    ordered = sorted(found.by_mark.values(), key=lambda sample: sample.time)
+    after: list[tuple[float, int] | None] = []
+    coming = None
+    for sample in reversed(ordered):
+        coming = (sample.time, sample.arenas) if sample.arenas is not None else coming
+        after.append(coming)
+    before, most = None, 0
+    for sample, later in zip(ordered, reversed(after), strict=True):
+        most = max(most, sample.pools)
+        if sample.arenas is not None:
+            before, most = (sample.time, sample.arenas), 0
+            continue
+        # What was known before holds only where the pools have not had more since.
+        for one in (before if before is not None and most <= before[1] else None, later):
+            if one is not None and abs(one[0] - sample.time) <= _SLOW:
+                found.by_mark[sample.mark] = replace(sample, arenas=max(one[1], sample.pools))
+                break
 
 
 def _journals(capture: Path) -> list[Path]:
