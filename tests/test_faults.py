@@ -533,3 +533,50 @@ main()
     (capture,) = raymemprof.captures(tmp_path / "records")
     assert capture.status == "closed"
     assert 1_000_000 <= raymemprof.heap(capture).peak < 1_100_000
+
+
+@pytest.mark.versions
+def test_no_other_thread_runs_while_memray_goes_through_the_threads(
+    run_script: Callable[..., str], tmp_path: Path
+) -> None:
+    """Where an audit hook in Python lets another run there, and that thread ends, Python crashes."""
+    printed = run_script(
+        f"""
+import sys, threading, time
+from raymemprof import profile_memory
+
+turns, seen, gone_through, interrupted = [0, 0], [None], 0, 0
+stop, done = threading.Event(), threading.Event()
+
+def hook(event, arguments):
+    global gone_through, interrupted
+    if event == "sys.setprofile" and threading.current_thread().name == "raymemprof-tracker":
+        gone_through += 1
+        interrupted += seen[0] not in (None, tuple(turns))
+        seen[0] = tuple(turns)
+        begun = time.perf_counter()
+        while time.perf_counter() < begun + 0.0002:  # as long as a few of other people's hooks
+            pass
+    elif event != "sys.setprofile":
+        seen[0] = None
+
+def work(number):
+    while not stop.is_set():
+        turns[number] += 1
+
+sys.addaudithook(hook)
+threads = [threading.Thread(target=done.wait) for _ in range(60)]
+threads += [threading.Thread(target=work, args=(number,)) for number in range(2)]
+for thread in threads:
+    thread.start()
+before = sys.getswitchinterval()
+for number in range(3):
+    with profile_memory("block", directory={str(tmp_path)!r}, follow_fork=number % 2 == 0):  # a capture each
+        seen[0] = None
+stop.set(), done.set()
+for thread in threads:
+    thread.join()
+print(gone_through > 3 * 60, interrupted, sys.getswitchinterval() == before)
+"""
+    )
+    assert printed.split() == ["True", "0", "True"]

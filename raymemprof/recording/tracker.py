@@ -7,12 +7,13 @@ that opens it stays for as long as it is open and closes it: memray cuts the fra
 from __future__ import annotations
 
 import atexit
+import contextlib
 import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ _LOOK = 0.25
 """Seconds between looks at how large the open capture is."""
 _GROWTH = 256
 """It is compared with the budget whenever it has grown by this part of it."""
+_UNDISTURBED = 0.05
+"""Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds."""
 
 
 class RefusedError(Exception):
@@ -219,7 +222,8 @@ class ProcessTracker:
         self._wait_until_idle(capture)
         sampler.watch = None
         try:
-            memray_tracker.__exit__(None, None, None)
+            with _undisturbed():
+                memray_tracker.__exit__(None, None, None)
             capture.journal.write({"event": "close", "capture": capture.path.name, "time": time.time()})
         except Exception as error:
             notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
@@ -297,7 +301,8 @@ def _open(capture: _Capture) -> Any:
             trace_python_allocators=settings.python_allocators,
             follow_fork=settings.follow_fork,
         )
-        memray_tracker.__enter__()
+        with _undisturbed():
+            memray_tracker.__enter__()
     except Exception as error:
         memray_tracker = None  # lets go of the file before it is removed: memray complains of a missing one
         capture.allocators.restore()
@@ -309,6 +314,24 @@ def _open(capture: _Capture) -> Any:
         {"event": "open", "capture": capture.path.name, "time": time.time(), "native": settings.native}
     )
     return memray_tracker
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Have no other thread run while memray goes through the threads: where one of them ends meanwhile, Python crashes.
+
+    It does so in `PyEval_SetProfileAllThreads` before Python 3.14.1 (gh-137400). The interpreter's lock is let go there
+    where an audit hook in Python runs, and with filelock Ray brings one from Python 3.12 on.
+    """
+    before = sys.getswitchinterval()
+    time.sleep(1e-6)  # whoever waits for the lock starts to wait anew when this thread has it again
+    sys.setswitchinterval(max(before, _UNDISTURBED))
+    during = sys.getswitchinterval()
+    try:
+        yield
+    finally:
+        if sys.getswitchinterval() == during:  # else somebody has chosen another
+            sys.setswitchinterval(before)
 
 
 class _MemrayMissingError(RefusedError, ImportError):
