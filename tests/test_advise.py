@@ -176,12 +176,12 @@ def test_overlapping_calls_share_a_process() -> None:
             deadline = time.monotonic() + 60
             while self.inside < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
-            return private(), len(data)
+            return private() if data else 0
 
     actor = Threads.remote()
-    (had, _), _ = ray.get([actor.hold.remote(100 * MIB) for _ in range(2)])
+    had = ray.get([actor.hold.remote(100 * MIB) for _ in range(2)])
     (advice,) = advised("Threads")
-    assert_sized(advice, had)
+    assert_sized(advice, max(had))
     assert (advice.calls, advice.peaks) == (3, 1)
     ray.kill(actor)
 

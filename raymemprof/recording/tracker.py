@@ -43,7 +43,7 @@ _LOOK = 0.25
 """Seconds between looks at how large the open capture is."""
 _GROWTH = 256
 """It is compared with the budget whenever it has grown by this part of it."""
-_UNDISTURBED = 0.05
+_UNDISTURBED = 0.02
 """Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds."""
 
 
@@ -57,6 +57,7 @@ class _Capture:
     settings: Settings
     journal: contract.Journal
     previous: threading.Event | None
+    owner: threading.Thread | None = None
     opened: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -144,8 +145,8 @@ class ProcessTracker:
                     break
                 capture.stop.set()
             capture.closed.wait(_RECHECK)
-        if not capture.opened.is_set() and not capture.opened.wait(_OPENING_LIMIT):
-            self._refuse(f"memray did not start within {_OPENING_LIMIT:.0f} s", _BACKOFF)
+        if not capture.opened.is_set():
+            self._wait_for_opening(capture)
         reason = capture.error or (None if capture.opened.is_set() else "memray did not start in time")
         if reason is not None:
             self.release(holder)
@@ -194,10 +195,23 @@ class ProcessTracker:
                 raise RefusedError(reason)
             self._refusal = None
         capture = _Capture(path, settings, journal, self._latest.closed if self._latest else None)
-        thread = _Owner(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True)
-        thread.start()
+        self._own_in_thread(capture)
         self._capture = self._latest = capture
         return capture
+
+    def _wait_for_opening(self, capture: _Capture) -> None:
+        deadline = time.monotonic() + _OPENING_LIMIT
+        while not capture.opened.wait(_RECHECK):
+            if time.monotonic() >= deadline:
+                self._refuse(f"memray did not start within {_OPENING_LIMIT:.0f} s", _BACKOFF)
+                return
+            with self._lock:
+                if capture.owner is not None and not capture.owner.is_alive() and not capture.opened.is_set():
+                    self._own_in_thread(capture)  # Python gave it up before it ran: a hook of somebody's failed in it
+
+    def _own_in_thread(self, capture: _Capture) -> None:
+        capture.owner = _Owner(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True)
+        capture.owner.start()
 
     def _own(self, capture: _Capture) -> None:
         if capture.previous is not None:
@@ -324,9 +338,9 @@ def _undisturbed() -> Iterator[None]:
     where an audit hook in Python runs, and with filelock Ray brings one from Python 3.12 on.
     """
     before = sys.getswitchinterval()
-    time.sleep(1e-6)  # whoever waits for the lock starts to wait anew when this thread has it again
     sys.setswitchinterval(max(before, _UNDISTURBED))
     during = sys.getswitchinterval()
+    time.sleep(1e-6)  # once this thread has the lock again, whoever waits for it waits for so long
     try:
         yield
     finally:
