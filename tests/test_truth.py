@@ -444,3 +444,58 @@ def test_calls_that_follow_each_other_share_a_capture():
     (capture,) = captures(actor_id=actor._actor_id.hex())
     assert capture.calls == 3
     assert heap(capture).alive_at_end == near(30_000_000)
+
+
+@pytest.mark.parametrize("wait", [0, 0.3])
+@pytest.mark.parametrize("is_all_traced", [True, False])
+def test_what_a_call_renews_is_its_own(is_all_traced, wait):
+    """It frees what was there before and takes as much: the process does not grow, and the call holds it."""
+
+    class Cache:
+        def __init__(self):
+            self.data = bytearray(b"1") * 200_000_000
+
+        def renew(self, wait):
+            self.data = None
+            self.data = bytearray(b"2") * 200_000_000  # line: renew
+            time.sleep(wait)
+
+    if is_all_traced:
+        actor = ray.remote(profile_memory(Cache)).remote()
+    else:  # what is freed was there before anything was traced
+        Cache.renew = profile_memory(Cache.renew)
+        actor = ray.remote(Cache).remote()
+    call = the_call(actor.renew.remote(wait))
+    assert_held(call, 200_000_000, "renew")
+    found = heap(call)
+    assert found.alive_at_end == near(200_000_000)
+    if found.grew is not None:
+        assert abs(found.grew) < 20_000_000
+        assert found.released == pytest.approx(200_000_000, rel=0.1)
+        assert found.grew == found.peak + (found.retained or 0) + found.unseen - found.released
+    ray.kill(actor)
+
+
+def test_what_was_reserved_before_was_not_given_back_when_it_is_freed():
+    """Pages that were never touched are no memory that a call could have used again."""
+    numpy = pytest.importorskip("numpy")
+
+    @ray.remote
+    @profile_memory
+    class Renewing:
+        def __init__(self):
+            self.data = numpy.zeros(50_000_000)
+            time.sleep(0.3)
+
+        def renew(self):
+            self.data = None
+            self.data = numpy.zeros(50_000_000)
+            self.more = bytearray(b"1") * 100_000_000  # line: renewed
+            time.sleep(0.3)
+
+    actor = Renewing.remote()
+    call = the_call(actor.renew.remote())
+    assert_held(call, 100_000_000, "renewed")
+    assert heap(call).released < 10_000_000
+    assert heap(call).reserved == near(400_000_000)
+    ray.kill(actor)

@@ -44,6 +44,8 @@ class Entry:
     """Bytes that were asked for and are not resident."""
     shared: int = 0
     """Resident bytes of files and shared memory, which RSS − SHR leaves out."""
+    seen: int = 0
+    """Bytes of it that a look found resident: no sum of other figures says otherwise."""
 
     def figures(self) -> tuple[int, int, int, int]:
         """Return all four, as a row has them."""
@@ -82,6 +84,8 @@ class Moment:
     """Whether the process's memory shows that this was the call's peak, whatever more was asked for at other times."""
     rows: tuple[tuple[Any, int, int], ...] = ()
     """Place, bytes and allocations then, as asked for."""
+    released: int = 0
+    """Bytes that the process had before the call began, and that had been given back then."""
 
 
 @dataclass(slots=True)
@@ -95,6 +99,8 @@ class Held:
     """By how much what allocators keep of freed memory had grown; less than 0 where it was used again."""
     unseen: int | None = None
     """What it grew by beyond what is held and retained."""
+    released: int = 0
+    """What it had before and had given back, which what is held may have taken the place of."""
     opaque: tuple[str, ...] = ()
     libraries: int = 0
     """By how much the data of loaded libraries had grown, which is not seen."""
@@ -132,18 +138,27 @@ class Account:
         "at_end",
         "at_peak",
         "baseline",
+        "clock",
         "closed",
         "current",
         "facts",
+        "freed",
         "large",
         "last_current",
+        "lowest",
         "peak",
         "peak_id",
         "shared",
         "weights",
     )
 
-    def __init__(self, facts: CallFacts | None = None, baseline: Baseline | None = None) -> None:
+    def __init__(self, facts: CallFacts | None = None, baseline: Baseline | None = None, clock: int = 0) -> None:
+        self.clock = clock
+        """What was allocated when this was lower was there before the call began."""
+        self.freed = 0
+        """Bytes of that which were freed since, in large pieces."""
+        self.lowest = baseline.memory if baseline is not None else 0
+        """The process's least memory since."""
         self.current = 0
         self.peak = 0
         self.allocations = 0
@@ -199,6 +214,23 @@ class Account:
         """The most that was held so far, as asked for."""
         return max(self.peak, self.current)
 
+    def released(self, kept: int | None) -> int:
+        """Return how much of what the process had before the call began it has given back, as far as that is known.
+
+        `kept` is by how much what allocators keep has grown: where it is less than 0, they gave that back, too.
+        """
+        if self.baseline is None:
+            return 0
+        fell = self.baseline.memory - self.lowest + min(kept or 0, 0)
+        return min(max(self.freed, fell), self.baseline.memory)
+
+    def _most_released(self, released: int, highest: int) -> int:
+        """Return how much that may have been of a call that nobody looked at: it touched so much, and grew by less."""
+        if self.baseline is None or self.facts is None:
+            return released
+        more = self.facts.touched - max(highest - self.baseline.memory, 0)
+        return max(released, min(more, self.baseline.memory))
+
     def take_shared(self, look: Look) -> None:
         """Take into account what of files and shared memory is resident now; what is most counts."""
         found: dict[int, int] = {}
@@ -244,7 +276,7 @@ class Account:
         if view == "peak" and moment is not None and moment.sample is not None:
             self._explain(found, moment, moment.sample)
         else:
-            self._cap(entries, view)
+            self._cap(entries, view, moment.look if moment is not None else None)
             self._take_retained(found, moment)
             last = self.at_end.look if self.at_end is not None else None
             if last is not None and self.baseline is not None:
@@ -268,6 +300,7 @@ class Account:
             entry = entries.get(keys[id(place)])
             if entry is not None and mark <= look.mark:  # what came after it is taken as resident
                 own, shared = look.of(address, size)
+                entry.seen += own
                 away = min(size - own, entry.bytes)
                 entry.bytes -= away
                 entry.reserved += max(away - shared, 0)
@@ -299,26 +332,30 @@ class Account:
         retained, before = sample.retained(look), base.retained
         kept = None if retained is None or before is None else retained - before
         least = _CLEARLY_LARGE if before is not None else _OWN_MAPPING
+        released = found.released = moment.released
         if not moment.is_sure:
             # What the sampler saw is the least that the peak can have been, what the kernel saw the most.
             facts = self.facts
             least_peak = max(sample.memory, (facts.peak or 0) if facts is not None else 0)
             is_known = facts is None or facts.highest is None or sample.look is not None
             highest = least_peak if is_known else max(facts.highest or 0, least_peak)  # type: ignore[union-attr]
-            _touch(found.entries, least_peak - base.memory - (kept or 0) - found.bytes)
-            _fit(found.entries, highest - base.memory + (before or 0), least)
+            _touch(found.entries, max(least_peak, sample.memory + released) - base.memory - (kept or 0) - found.bytes)
+            _fit(found.entries, highest - base.memory + self._most_released(released, highest) + (before or 0), least)
             if highest - least_peak > _SLACK:
                 return  # nobody knows how much it was
-            found.grew = least_peak - base.memory
+            found.grew = (sample.memory if released >= _SLACK else least_peak) - base.memory
         else:
             found.grew = sample.memory - base.memory
-            bound = found.grew - (kept if kept is not None else -(before or 0))
+            bound = found.grew + released - (kept if kept is not None else -(before or 0))
             if sample.look is None:
                 # The look was an earlier one: what was not resident then may have been touched since.
                 _touch(found.entries, bound - found.bytes)
             _fit(found.entries, bound, least)
         found.retained = kept
-        found.unseen = found.grew - found.bytes - (kept or 0)
+        found.unseen = found.grew + released - found.bytes - (kept or 0)
+        if found.unseen < -_SLACK and any(entry.seen for entry in found.entries.values()):
+            found.released = released = released - found.unseen  # it is there, so something else has gone
+            found.unseen = 0
         if sample.used is not None and base.used is not None:
             seen = sum(e.bytes + e.reserved for key, e in found.entries.items() if _is_malloc(key))
             found.in_malloc = max(min(sample.used - base.used - seen, found.unseen - found.libraries), 0)
@@ -330,7 +367,7 @@ class Account:
                 entry = found.entries.setdefault(key, Entry(0, 0))
                 entry.bytes += share
                 entry.allocations += 1
-            found.unseen = found.grew - found.bytes - (found.retained or 0)
+            found.unseen = found.grew + released - found.bytes - (found.retained or 0)
 
     def _take_retained(self, found: Held, moment: Moment | None) -> None:
         if moment is not None and moment.sample is not None and self.baseline is not None and not moment.overlapping:
@@ -338,13 +375,16 @@ class Account:
             if retained is not None and before is not None:
                 found.retained = retained - before
 
-    def _cap(self, entries: dict[Any, Entry], view: str) -> None:
+    def _cap(self, entries: dict[Any, Entry], view: str, look: Look | None) -> None:
         """Where nobody looked, no more can be resident than the process had."""
         facts, base = self.facts, self.baseline
         limit = None if facts is None else facts.highest if view == "peak" else facts.after
         if limit is None or base is None:
             return
-        bound = max(limit - base.memory, 0) + (base.retained or 0)
+        bound = max(limit - base.memory, 0) + self._most_released(self.released(None), limit) + (base.retained or 0)
+        if view == "leaks" and look is not None:  # what was not resident then may have been touched since
+            missing = bound - sum(entry.bytes for entry in entries.values())
+            _touch(entries, min(missing, limit - look.memory))
         _fit(entries, bound, _CLEARLY_LARGE if base.retained is not None else _OWN_MAPPING)
 
 
@@ -377,7 +417,7 @@ def _touch(entries: dict[Any, Entry], missing: int) -> None:
 
 def _shrink(entries: Iterable[Entry], excess: int) -> None:
     for entry in entries:
-        part = min(entry.bytes, excess)
+        part = min(max(entry.bytes - entry.seen, 0), excess)
         entry.bytes -= part
         entry.reserved += part
         excess -= part

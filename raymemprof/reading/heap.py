@@ -87,6 +87,8 @@ class Heap:
         retained_at_end: the same as of the last look before its end.
         unseen: what the process grew by beyond `peak` and `retained`: what memray cannot see, fragmentation, or what
             was mapped elsewhere; None as for `grew`.
+        released: what the process had before the call and had freed by then, as a cache that the call renews. So
+            `grew` is `peak` + `retained` + `unseen` - `released`.
         notes: sentences on how sure the figures are.
         allocations: how many allocations were made in all.
         calls: how many calls, or whole captures, this is the sum of.
@@ -113,6 +115,7 @@ class Heap:
     grew: int | None = None
     retained: int | None = None
     unseen: int | None = None
+    released: int = 0
     retained_at_end: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -154,11 +157,13 @@ class Heap:
         if self.grew is not None and self.unseen is not None:
             whose = "The process grew by" if self.calls == 1 else "Their processes grew by"
             held = f"{whose} {show_bytes(self.grew)}: {show_bytes(self.peak)} held"
+            freed = f", less {show_bytes(self.released)} freed that were there before"
+            freed = freed if self.released >= _WORTH_SHOWING else ""
             if self.retained is None:
-                lines.append(f"{held}, {show_bytes(self.unseen)} retained by allocators or not seen.")
+                lines.append(f"{held}, {show_bytes(self.unseen)} retained by allocators or not seen{freed}.")
             else:
                 kept = f"{show_bytes(self.retained)} retained by allocators"
-                lines.append(f"{held}, {kept}, {show_bytes(self.unseen)} not seen.")
+                lines.append(f"{held}, {kept}, {show_bytes(self.unseen)} not seen{freed}.")
         if self.reserved >= _WORTH_SHOWING:
             lines.append(f"Beside that it had reserved {show_bytes(self.reserved)} that nobody had touched.")
         if self.shared >= _WORTH_SHOWING:
@@ -189,6 +194,7 @@ class Heap:
             "grew": self.grew,
             "retained": self.retained,
             "unseen": self.unseen,
+            "released": self.released,
             "retained_at_end": self.retained_at_end,
             "notes": list(self.notes),
             "killed": self.killed,
@@ -237,6 +243,7 @@ def heap(target: Target) -> Heap:
         grew=reading.grew,
         retained=reading.retained,
         unseen=reading.unseen,
+        released=reading.released,
         retained_at_end=reading.retained_at_end,
         notes=reading.notes,
     )

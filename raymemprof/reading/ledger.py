@@ -94,6 +94,10 @@ class Ledger:
         """The last sample at which allocators were asked what they keep."""
         self._is_idle = False
         """Whether no call has run since."""
+        self._clock = 0
+        """How many calls have begun."""
+        self._born: dict[int, tuple[int, int, int]] = {}
+        """Of each large allocation: its size, the clock and the mark after which it was made."""
         self._pooled: list[tuple[_Shares, int]] = []
         """What was taken from pools that are sampled, and not given back yet, latest last."""
         self._everything = self._whole_account() if self._wanted is None else None
@@ -123,7 +127,7 @@ class Ledger:
         temporary = "temporary" in self._request.views
         stacks, native = self._stacks, self._native
         known, blocks = self._known_shares, self._blocks
-        arenas = self._samples.arenas
+        arenas, born = self._samples.arenas, self._born
         last_stack = None
         # Of millions of records each takes as long as this: what `Account.remove` does is written out.
         for record in records:
@@ -131,6 +135,8 @@ class Ledger:
             if allocator in frees:
                 address = record.address
                 entry = live.pop(address, None)
+                if address in born:
+                    self._free(address)
                 if entry is not None:
                     size, shares = entry
                     if size >= LARGE:
@@ -153,6 +159,8 @@ class Ledger:
                 continue
             size, address = record.size, record.address
             if allocator == munmap:
+                if address in born:
+                    self._free(address)
                 _unmap(maps, address, size)
                 continue
             if allocator == mmap and arenas and any([address <= start < address + size for start in arenas]):
@@ -182,6 +190,8 @@ class Ledger:
             table = maps if allocator == mmap else live
             if address in table:  # its end was not recorded, and its address is in use again
                 _drop(table, address)
+            if size >= LARGE:
+                born[address] = (size, self._clock, self._next_mark)
             if found:
                 if is_line:
                     last_stack = stack_id
@@ -206,6 +216,15 @@ class Ledger:
             account.settle()
         if self._everything is not None:
             self._everything.at_end = Moment(self._asked_at, self._look, dict(self._everything.large), 0, [])
+
+    def _free(self, address: int) -> None:
+        """Note for the calls before which a large allocation was made that it was freed."""
+        size, clock, mark = self._born.pop(address)
+        for call in self._running.values():
+            account = call.account
+            if account is not None and clock < account.clock:
+                is_known = self._look is not None and mark <= self._look.mark
+                account.freed += self._look.of(address, size)[0] if is_known else size  # type: ignore[union-attr]
 
     def _shares(self, info: StackInfo, record: Any, key: tuple[Any, ...]) -> _Shares:
         """The accounts that an allocation goes to, with its place in each."""
@@ -314,6 +333,7 @@ class Ledger:
 
     def _begin(self, info: StackInfo, record: Any, slot: int) -> None:
         self._is_idle = self._is_idle and not self._running
+        self._clock += 1
         turn = self._turns[slot] = contract.marked_turn(record.size, self._turns.get(slot, -1) + 1)
         self.seen_calls = True
         wanted = self._wanted is not None and (slot, turn) in self._wanted
@@ -345,10 +365,12 @@ class Ledger:
         libraries = look.libraries if look is not None else 0
         if facts.free is not None and asked is not None:
             now = replace(asked, free=facts.free, pools=facts.pools)  # pools are slow to give memory back
-            return Account(facts, Baseline(facts.memory, now.retained(look), libraries, facts.used, facts.pools))
-        if asked is not None and self._is_idle:
-            return Account(facts, Baseline(facts.memory, asked.retained(look), libraries, asked.used, facts.pools))
-        return Account(facts, Baseline(facts.memory, None, libraries, None, facts.pools))
+            base = Baseline(facts.memory, now.retained(look), libraries, facts.used, facts.pools)
+        elif asked is not None and self._is_idle:
+            base = Baseline(facts.memory, asked.retained(look), libraries, asked.used, facts.pools)
+        else:
+            base = Baseline(facts.memory, None, libraries, None, facts.pools)
+        return Account(facts, base, self._clock)
 
     def _take_sample(self, mark: int) -> None:
         """Take account of what a sample says of the time since the last one."""
@@ -368,6 +390,7 @@ class Ledger:
             self._take_pools(move)
         for account, _ in accounts:
             account.last_current = account.current
+            account.lowest = min(account.lowest, sample.memory)
         self._sample = sample
         if sample.look is not None:
             self._look = sample.look
@@ -389,6 +412,7 @@ class Ledger:
                     account.current,
                     is_sure,
                     tuple(account.rows("leaks")) if is_sure else (),
+                    _released(account, sample, self._look),
                 )
 
     def _take_pools(self, move: Move) -> None:
@@ -497,6 +521,7 @@ class Ledger:
             grew=held.grew,
             retained=held.retained,
             unseen=held.unseen,
+            released=held.released,
             retained_at_end=self._of(account, "leaks").retained,
             notes=tuple(notes),
         )
@@ -545,12 +570,19 @@ _POOL_ALLOCATOR = 6
 """memray's number for malloc: its reports name an allocator for each row."""
 
 
+def _released(account: Account, sample: Sample, look: Look | None) -> int:
+    """How much of what the process had before a call began it has given back at a sample."""
+    retained = sample.retained(look)
+    before = account.baseline.retained if account.baseline is not None else None
+    return account.released(None if retained is None or before is None else retained - before)
+
+
 def _is_sure(account: Account, sample: Sample, look: Look | None) -> bool:
     """Whether the process's memory shows that a sample was taken at a call's peak."""
     facts, base = account.facts, account.baseline
     if base is None:
         return False
-    growth = sample.memory - base.memory
+    growth = sample.memory - base.memory + _released(account, sample, look)
     if facts is not None and facts.peak is not None:
         most = facts.peak - base.memory
         if growth < most - max(min(_PEAK_TOLERANCE, most // 2), most * _PEAK_TOLERANCE_PART):
@@ -574,13 +606,13 @@ def _is_peak(account: Account, sample: Sample, look: Look | None, is_sure: bool)
         if sample.look is not None:  # the later one counts: what it had asked for it may have touched meanwhile
             return account.current >= before.current * _MAINLY
         return before.sample.look is None and account.current >= before.current
-    gain = sample.memory - before.sample.memory
+    gain = sample.memory + _released(account, sample, look) - before.sample.memory - before.released
     kept, kept_before = sample.retained(look), before.sample.retained(before.look)
     if kept is not None:  # what allocators keep of freed memory nobody holds
         if kept_before is None:
             kept_before = (base.retained or 0) + max(before.sample.memory - base.memory - before.current, 0)
         gain -= kept - kept_before
-    step = max(sample.memory - base.memory, 0) // 50 + 2**20
+    step = max(sample.memory + before.released - base.memory, 0) // 50 + 2**20
     better = _quality(sample, look) - _quality(before.sample, before.look)
     if better > 0:
         # What was freed since may be with malloc still: then the process has as much, and the call does not.

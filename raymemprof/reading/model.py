@@ -98,6 +98,8 @@ class Figures:
     """By how much what allocators keep of freed memory had grown."""
     unseen: int | None = None
     """What the process had grown by beyond these."""
+    released: int = 0
+    """What the process had had before, and had given back by then."""
     retained_at_end: int | None = None
     """`retained`, as of the last look before the end."""
     notes: tuple[str, ...] = ()

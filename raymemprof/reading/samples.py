@@ -37,6 +37,8 @@ class CallFacts:
     """What malloc had given out then."""
     highest: int | None = None
     """What its process's memory cannot have been above while it ran."""
+    touched: int = 0
+    """What its process touched for the first time while it ran, of small pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,16 +216,17 @@ def _take(line: dict[str, Any], found: dict[str, Samples], numbers: dict[int, tu
             if number in numbers:
                 _known(*numbers[number], None, line["memory"], None)
     elif event == "end" and line["call"] in numbers:
-        _known(*numbers[line["call"]], line["memory"], line["peak"], line.get("highest"))
+        _known(*numbers[line["call"]], line["memory"], line["peak"], line.get("highest"), line.get("touched", 0))
 
 
-def _known(samples: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any) -> None:
+def _known(samples: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any, touched: Any = 0) -> None:
     known = samples.calls[place]
     samples.calls[place] = replace(
         known,
         after=None if after is None else _whole(after),
         peak=max(known.peak or 0, _whole(peak)),
         highest=None if highest is None else _whole(highest),
+        touched=_whole(touched),
     )
 
 

@@ -69,6 +69,7 @@ class Reading:
     """None where it is not known of each."""
     retained: int | None
     unseen: int | None
+    released: int
     retained_at_end: int | None
     notes: tuple[str, ...]
     rows: dict[str, tuple[Row, ...]]
@@ -159,6 +160,7 @@ def _reading(
         grew=_sum(figures.grew for _, figures in read),
         retained=_sum(figures.retained for _, figures in read),
         unseen=_sum(figures.unseen for _, figures in read),
+        released=sum(figures.released for _, figures in read),
         retained_at_end=_sum(figures.retained_at_end for _, figures in read),
         notes=tuple(dict.fromkeys(note for _, figures in read for note in figures.notes)),
         rows=found.rows,

@@ -62,6 +62,7 @@ class RunningCall:
         "_begun",
         "_entered",
         "_first_peak_rss",
+        "_first_touched",
         "_least_shared",
         "_most_shared",
         "_outer",
@@ -153,6 +154,7 @@ class RunningCall:
         self.first = self.peak = self.written_peak = self.looked = private
         self._most_shared = self._least_shared = self.looked_shared = shared
         self._first_peak_rss = memory.peak_rss()
+        self._first_touched = memory.touched()
         line: dict[str, Any] = {
             "event": "begin",
             "call": self.number,
@@ -251,6 +253,7 @@ class RunningCall:
                 "memory": private,
                 "peak": self.peak,
                 **({"highest": highest} if peak_rss and self.lease is not None else {}),
+                **({"touched": memory.touched() - self._first_touched} if self.lease is not None else {}),
                 **({"note": self.lease.lost} if self.lease is not None and self.lease.lost else {}),
             }
         )

@@ -8,7 +8,7 @@ import sys
 
 import psutil
 
-__all__ = ["PAGE", "Reading", "now", "peak_rss"]
+__all__ = ["PAGE", "Reading", "now", "peak_rss", "touched"]
 
 Reading = tuple[int, int, int]
 """RSS − SHR, SHR, and the addresses that are mapped (VmSize), in bytes."""
@@ -52,6 +52,11 @@ def peak_rss() -> int:
     """Return the highest RSS this process has ever had, in bytes, as the kernel counts it; 0 where it does not."""
     peak = _ever()
     return peak if not _inherited or peak > _inherited else _of_this_program() or 0
+
+
+def touched() -> int:
+    """Return the bytes of all pages that this process has touched for the first time; large ones count as small."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt * PAGE if PAGE else 0
 
 
 def _ever() -> int:
