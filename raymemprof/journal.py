@@ -17,7 +17,7 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 - `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;
   `SAMPLE_KEYS` says how
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
-  moment), `touched` (of pages that were touched for the first time), and `note` if tracing stopped before
+  moment), and `note` if tracing stopped before
 - `close`: `capture`, `time`
 - `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
   ended: what had become of the process by then

@@ -5,6 +5,7 @@ The cases, and how the truth is read from outside, are the benchmark's: `benchma
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -173,6 +174,32 @@ def test_arrow_s_pool_is_switched_while_tracing_only(
         variable=repr(None if printed[2] == "None" else printed[2]),
     )
     assert run_script(code, **env).split() == list(printed)
+
+
+def test_where_the_memory_of_ray_data_s_reads_sits(tmp_path: Path) -> None:
+    """In the driver at the loop's line; in the workers with allocators, from before tracing: the advice lowers that."""
+    program = Path(__file__).with_name("ray_data_reading_program.py")
+    cure = ["ARROW_DEFAULT_MEMORY_POOL=system", "MALLOC_MMAP_THRESHOLD_=65536", "MALLOC_TRIM_THRESHOLD_=65536"]
+    found = []
+    for variables in ([], cure):
+        done = subprocess.run(
+            [sys.executable, program, tmp_path / "files", *variables], capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    as_is, cured = found
+    line = next(n for n, text in enumerate(program.read_text().splitlines(), 1) if "# planted" in text)
+    for one in found:
+        driver = one["driver"]
+        assert driver["line"] == line
+        assert driver["peak"] == pytest.approx(one["driver_grew"], rel=0.1)
+        if driver["grew"] is not None:
+            assert driver["grew"] == driver["peak"] + driver["rest"]
+        assert one["worker"]["grew"] == one["worker"]["peak"] + one["worker"]["rest"]
+        assert any("before tracing began" in note for note in one["worker"]["notes"])
+    assert as_is["worker"]["retained_before"] > as_is["worker_has"] / 4
+    assert cured["worker"]["retained_before"] < as_is["worker"]["retained_before"] / 4
+    assert cured["workers_keep"] < as_is["workers_keep"] * 0.7
 
 
 def test_ray_data_finds_the_leak_and_the_copy(tmp_path: Path) -> None:

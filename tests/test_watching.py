@@ -194,3 +194,20 @@ def test_samples_stay_small(tmp_path: Path) -> None:
             del data
     (journal,) = tmp_path.glob("*.jsonl")
     assert journal.stat().st_size < watch._MOST_WRITTEN + MIB
+
+
+def test_a_peak_that_is_written_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    """The sampler may have seen it just before the call ended."""
+    with profile_memory("block", directory=tmp_path, linger=0):
+        data = bytearray(b"1") * (40 * MIB)
+    (call,) = raymemprof.calls(tmp_path)
+    before = raymemprof.heap(call)
+    (journal,) = tmp_path.glob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    end = next(n for n, line in enumerate(lines) if line["event"] == "end")
+    lines.insert(end + 1, {"event": "peak", "calls": [lines[end]["call"]], "memory": lines[end]["peak"]})
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    facts = read_samples(call.capture).calls[0, 0]
+    assert (facts.after, facts.highest) == (lines[end]["memory"], lines[end]["highest"])
+    assert raymemprof.heap(call).peak == before.peak
+    assert len(data) == 40 * MIB

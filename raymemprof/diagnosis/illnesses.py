@@ -486,12 +486,17 @@ def retained_memory(seen: Seen) -> Iterator[Finding]:
             yield _retained(seen, call, call.name, found, kept)
 
 
+_KEEP_LESS = (
+    "have allocators give more of it back, at some cost in time: `runtime_env={'env_vars': "
+    "{'ARROW_DEFAULT_MEMORY_POOL': 'system', 'MALLOC_MMAP_THRESHOLD_': '65536', 'MALLOC_TRIM_THRESHOLD_': '65536'}}`."
+)
+
+
 def _retained(seen: Seen, call: Call, name: str, found: Heap, kept: int) -> Finding:
     """What was freed and stays with the allocator: no line of code holds it."""
-    less = "{'MALLOC_ARENA_MAX': '2', 'MALLOC_TRIM_THRESHOLD_': '131072'}"
     steps = (
         "Have glibc give it back: `ctypes.CDLL(None).malloc_trim(0)` after the work, in the same process.",
-        f"Or have it keep less: `runtime_env={{'env_vars': {less}}}`.",
+        f"Or {_KEEP_LESS}",
         "Where Arrow holds it: `pyarrow.default_memory_pool().release_unused()`.",
     )
     return Finding(
@@ -760,6 +765,13 @@ def idle_workers(seen: Seen) -> Iterator[Finding]:
         if left is not None:
             evidence.append(f"{left.name} was the last to run in it, and left {show_bytes(left.memory_after)} behind.")
         evidence += [f"Of that {seen.held(line)}" for line in lines[:1]]
+        whole = seen.heaps.of(left.capture) if left is not None else None
+        freed = (whole.retained_before or 0) + (whole.retained_at_end or 0) if whole is not None else 0
+        is_freed = freed >= _MAINLY * (most.memory - plain)
+        if is_freed:
+            evidence.append(
+                f"Allocators kept {show_bytes(freed)} of it then: memory that was freed, and not given back."
+            )
         yield Finding(
             severity="warning",
             illness="idle_workers",
@@ -769,6 +781,7 @@ def idle_workers(seen: Seen) -> Iterator[Finding]:
             evidence=tuple(evidence),
             next_steps=(
                 *(f"Let go of it before the call ends: see {line.place}." for line in lines[:1]),
+                *([f"{_KEEP_LESS[0].upper()}{_KEEP_LESS[1:]}"] if is_freed else []),
                 f"End the worker after each call: `@ray.remote(max_calls=1)` on {function}.",
                 "Or have Ray end idle workers after a second, where it keeps one for each CPU: "
                 "`RAY_num_workers_soft_limit=0` in the environment of `ray start`, or of what calls ray.init().",

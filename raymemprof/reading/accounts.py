@@ -224,13 +224,6 @@ class Account:
         fell = self.baseline.memory - self.lowest + min(kept or 0, 0)
         return min(max(self.freed, fell), self.baseline.memory)
 
-    def _most_released(self, released: int, highest: int) -> int:
-        """Return how much that may have been of a call that nobody looked at: it touched so much, and grew by less."""
-        if self.baseline is None or self.facts is None:
-            return released
-        more = self.facts.touched - max(highest - self.baseline.memory, 0)
-        return max(released, min(more, self.baseline.memory))
-
     def take_shared(self, look: Look) -> None:
         """Take into account what of files and shared memory is resident now; what is most counts."""
         found: dict[int, int] = {}
@@ -278,6 +271,8 @@ class Account:
         else:
             self._cap(entries, view, moment.look if moment is not None else None)
             self._take_retained(found, moment)
+            if view == "peak":
+                self._take_peak(found)
             last = self.at_end.look if self.at_end is not None else None
             if last is not None and self.baseline is not None:
                 found.libraries = max(last.libraries - self.baseline.libraries, 0)
@@ -340,7 +335,7 @@ class Account:
             is_known = facts is None or facts.highest is None or sample.look is not None
             highest = least_peak if is_known else max(facts.highest or 0, least_peak)  # type: ignore[union-attr]
             _touch(found.entries, max(least_peak, sample.memory + released) - base.memory - (kept or 0) - found.bytes)
-            _fit(found.entries, highest - base.memory + self._most_released(released, highest) + (before or 0), least)
+            _fit(found.entries, highest - base.memory + released + (before or 0), least)
             if highest - least_peak > _SLACK:
                 return  # nobody knows how much it was
             found.grew = (sample.memory if released >= _SLACK else least_peak) - base.memory
@@ -369,6 +364,17 @@ class Account:
                 entry.allocations += 1
             found.unseen = found.grew + released - found.bytes - (found.retained or 0)
 
+    def _take_peak(self, found: Held) -> None:
+        """Where nobody looked, the kernel may know by how much the process had grown."""
+        facts, base = self.facts, self.baseline
+        is_alone = self.at_end is not None and not self.at_end.overlapping
+        if facts is None or base is None or facts.peak is None or facts.highest is None or not is_alone:
+            return
+        if facts.highest - facts.peak <= _SLACK:
+            found.grew = facts.peak - base.memory
+            found.released = self.released(None)
+            found.unseen = found.grew + found.released - found.bytes
+
     def _take_retained(self, found: Held, moment: Moment | None) -> None:
         if moment is not None and moment.sample is not None and self.baseline is not None and not moment.overlapping:
             retained, before = moment.sample.retained(moment.look), self.baseline.retained
@@ -381,10 +387,10 @@ class Account:
         limit = None if facts is None else facts.highest if view == "peak" else facts.after
         if limit is None or base is None:
             return
-        bound = max(limit - base.memory, 0) + self._most_released(self.released(None), limit) + (base.retained or 0)
+        bound = max(limit - base.memory, 0) + self.released(None) + (base.retained or 0)
+        asked = sum(entry.bytes for entry in entries.values())
         if view == "leaks" and look is not None:  # what was not resident then may have been touched since
-            missing = bound - sum(entry.bytes for entry in entries.values())
-            _touch(entries, min(missing, limit - look.memory))
+            _touch(entries, min(bound - asked, limit - look.memory))
         _fit(entries, bound, _CLEARLY_LARGE if base.retained is not None else _OWN_MAPPING)
 
 

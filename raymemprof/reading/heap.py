@@ -84,7 +84,8 @@ class Heap:
             ran beside it.
         retained: by how much the memory had grown that allocators keep of what was freed; negative where they used what
             they had; None as for `grew`.
-        retained_at_end: the same as of the last look before its end.
+        retained_before: how much allocators kept of freed memory when it began; None where they were not asked.
+        retained_at_end: by how much that had grown at the last look before its end.
         unseen: what the process grew by beyond `peak` and `retained`: what memray cannot see, fragmentation, or what
             was mapped elsewhere; None as for `grew`.
         released: what the process had before the call and had freed by then, as a cache that the call renews. So
@@ -116,6 +117,7 @@ class Heap:
     retained: int | None = None
     unseen: int | None = None
     released: int = 0
+    retained_before: int | None = None
     retained_at_end: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -195,6 +197,7 @@ class Heap:
             "retained": self.retained,
             "unseen": self.unseen,
             "released": self.released,
+            "retained_before": self.retained_before,
             "retained_at_end": self.retained_at_end,
             "notes": list(self.notes),
             "killed": self.killed,
@@ -244,6 +247,7 @@ def heap(target: Target) -> Heap:
         retained=reading.retained,
         unseen=reading.unseen,
         released=reading.released,
+        retained_before=reading.retained_before,
         retained_at_end=reading.retained_at_end,
         notes=reading.notes,
     )

@@ -107,9 +107,10 @@ class Ledger:
 
     def _whole_account(self) -> Account:
         """The account of a whole capture; it began when the first sample was taken."""
-        first = self._samples.by_mark.get(0)
-        if first is None:
+        samples = self._samples.by_mark
+        if not samples:
             return Account()
+        first = samples[min(samples)]
         look = first.look
         libraries = look.libraries if look is not None else 0
         return Account(None, Baseline(first.memory, first.retained(look), libraries, first.used, first.pools))
@@ -244,7 +245,7 @@ class Ledger:
         for blocks in self._blocks.values():
             calls += [block for block in blocks if block.owner in info.owners and block not in calls]
         accounts = [call.account for call in calls if call.account is not None]
-        if self._everything is not None and (calls or info.slots):
+        if self._everything is not None:
             accounts.append(self._everything)
         return tuple([(account, account.place((key, allocator))) for account in accounts])
 
@@ -298,6 +299,8 @@ class Ledger:
         if not before and last is not None and last.slots:
             before = [last.stack]  # it had just begun: nobody had looked yet
         found = [*before, *after]
+        in_calls = [stack for stack in found if any(frame[1] == contract.FRAME_FILE for frame in stack)]
+        found = in_calls or found  # what moved as a call began or ended is more likely the call's
         return self._narrowed(found) if found else None
 
     def _accounts(self, info: StackInfo, tid: int, size: int) -> list[Account]:
@@ -310,7 +313,7 @@ class Ledger:
         if not calls and (info.stray or info.is_native) and (not info.is_native or size >= _LEAST_NATIVE):
             calls.extend(self._sole)
         accounts = [call.account for call in calls if call.account is not None]
-        if self._everything is not None and (calls or slots):
+        if self._everything is not None and not info.is_recording:
             accounts.append(self._everything)
         return accounts
 
@@ -507,6 +510,8 @@ class Ledger:
         if held.in_malloc >= _WORTH_SAYING:
             what = "was allocated outside of the call, by Ray's own threads say, or while libraries were loaded"
             notes.append(f"{held.in_malloc / 2**20:,.1f} MiB of what is not seen {what}")
+        if place is None and account.baseline is not None:
+            notes.append(_before(account.baseline))
         if held.opaque:
             notes.append(f"memray cannot see into {' and '.join(held.opaque)}: that is estimated")
         return Figures(
@@ -522,6 +527,7 @@ class Ledger:
             retained=held.retained,
             unseen=held.unseen,
             released=held.released,
+            retained_before=account.baseline.retained if account.baseline is not None else None,
             retained_at_end=self._of(account, "leaks").retained,
             notes=tuple(notes),
         )
@@ -564,6 +570,17 @@ class Ledger:
             if call.slot in info.slots or (call.owner is not None and call.owner in info.owners):
                 return cut(info, call)
         return None
+
+
+def _before(base: Baseline) -> str:
+    """What a capture's process had when it began, which no record tells of."""
+    parts = []
+    if base.retained is not None and base.retained >= _WORTH_SAYING:
+        parts.append(f"{base.retained / 2**20:,.1f} MiB retained by allocators")
+    if base.pools >= _WORTH_SAYING:
+        parts.append(f"{base.pools / 2**20:,.1f} MiB held in Arrow's memory pool")
+    of_these = f", {' and '.join(parts)} among it" if parts else ""
+    return f"the process had {base.memory / 2**20:,.1f} MiB before tracing began{of_these}"
 
 
 _POOL_ALLOCATOR = 6

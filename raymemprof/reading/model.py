@@ -100,6 +100,8 @@ class Figures:
     """What the process had grown by beyond these."""
     released: int = 0
     """What the process had had before, and had given back by then."""
+    retained_before: int | None = None
+    """What allocators kept of freed memory when it began; None where they were not asked."""
     retained_at_end: int | None = None
     """`retained`, as of the last look before the end."""
     notes: tuple[str, ...] = ()

@@ -37,8 +37,6 @@ class CallFacts:
     """What malloc had given out then."""
     highest: int | None = None
     """What its process's memory cannot have been above while it ran."""
-    touched: int = 0
-    """What its process touched for the first time while it ran, of small pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,17 +214,16 @@ def _take(line: dict[str, Any], found: dict[str, Samples], numbers: dict[int, tu
             if number in numbers:
                 _known(*numbers[number], None, line["memory"], None)
     elif event == "end" and line["call"] in numbers:
-        _known(*numbers[line["call"]], line["memory"], line["peak"], line.get("highest"), line.get("touched", 0))
+        _known(*numbers[line["call"]], line["memory"], line["peak"], line.get("highest"))
 
 
-def _known(samples: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any, touched: Any = 0) -> None:
+def _known(samples: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any) -> None:
     known = samples.calls[place]
     samples.calls[place] = replace(
         known,
-        after=None if after is None else _whole(after),
+        after=known.after if after is None else _whole(after),  # the sampler may write a peak after the end
         peak=max(known.peak or 0, _whole(peak)),
-        highest=None if highest is None else _whole(highest),
-        touched=_whole(touched),
+        highest=known.highest if highest is None else _whole(highest),
     )
 
 

@@ -38,6 +38,8 @@ _OURS = (NATIVE_FILE, SAMPLED_FILE, ESTIMATED_FILE)
 _MARK_DEPTH = 16
 """How deep in a stack a mark's frame may lie: with native frames there are some of C's above it."""
 _MARKS = (contract.BEGIN_FILE, contract.BEGIN_BLOCK_FILE, contract.END_FILE, contract.SAMPLE_FILE)
+_LIBRARIES_OF_RAY = ("data", "train")
+"""Their threads work for the code that uses them, as other libraries' do."""
 _RUN_USER_CODE = ("decorator.py", "frames.py")
 _NATIVE_SUFFIXES = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxi", ".rs", ".s", ".so", ".dylib"}
 _ANY_STANDARD_LIBRARY = re.compile(r"/lib(64)?/python3\.\d+/")
@@ -66,6 +68,8 @@ class StackInfo:
     """Whether no Python is in the stack: it is of a thread that a library runs by itself."""
     is_librarys_thread: bool = False
     """Whether it is of a thread with Python that runs nothing of the user's, as a library's pool of threads."""
+    is_recording: bool = False
+    """Whether it is raymemprof's own, and nobody's."""
 
 
 @lru_cache(maxsize=10_000)
@@ -77,7 +81,7 @@ def inspect(stack: Stack) -> StackInfo:
             marker, marked_slot = file, contract.slot_of(name)
     slots = tuple(contract.slot_of(name) for name, file, _ in reversed(stack) if file == contract.FRAME_FILE)
     if _is_recording(stack):
-        return StackInfo(stack, (), marker, marked_slot, frozenset(), stray=False)
+        return StackInfo(stack, (), marker, marked_slot, frozenset(), stray=False, is_recording=True)
     is_native = not any(map(_is_python, stack))
     stray = not slots and not is_native and _is_users_thread(stack)
     owners = frozenset((name, file) for name, file, _ in stack)
@@ -114,8 +118,9 @@ def _whose(file: str) -> str:
     parts = Path(file).parts
     if parts[-3:-1] == ("raymemprof", "recording"):
         return "wrapper" if parts[-1] in _RUN_USER_CODE else "recording"
-    if any(parts[i : i + 2] == (folder, "ray") for i, folder in enumerate(parts) if folder.endswith("-packages")):
-        return "ray"
+    for i, folder in enumerate(parts):
+        if folder.endswith("-packages") and parts[i + 1 : i + 2] == ("ray",):
+            return "user" if parts[i + 2] in _LIBRARIES_OF_RAY else "ray"
     is_plumbing = (
         parts[-1:] == ("threading.py",)
         or "asyncio" in parts[-2:]

@@ -70,6 +70,7 @@ class Reading:
     retained: int | None
     unseen: int | None
     released: int
+    retained_before: int | None
     retained_at_end: int | None
     notes: tuple[str, ...]
     rows: dict[str, tuple[Row, ...]]
@@ -161,6 +162,7 @@ def _reading(
         retained=_sum(figures.retained for _, figures in read),
         unseen=_sum(figures.unseen for _, figures in read),
         released=sum(figures.released for _, figures in read),
+        retained_before=_sum(figures.retained_before for _, figures in read),
         retained_at_end=_sum(figures.retained_at_end for _, figures in read),
         notes=tuple(dict.fromkeys(note for _, figures in read for note in figures.notes)),
         rows=found.rows,

@@ -23,6 +23,7 @@ from . import frames, memory, metrics, notes
 from .options import Options, Settings, resolve
 from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
+from .watch import TOUCHED
 
 __all__ = ["Profile", "RunningCall", "begin", "end"]
 
@@ -62,7 +63,6 @@ class RunningCall:
         "_begun",
         "_entered",
         "_first_peak_rss",
-        "_first_touched",
         "_least_shared",
         "_most_shared",
         "_outer",
@@ -86,6 +86,8 @@ class RunningCall:
         "settings",
         "thread",
         "ticks",
+        "touched",
+        "touched_step",
         "written_peak",
     )
 
@@ -102,6 +104,7 @@ class RunningCall:
         """The thread that its code ran on last."""
         self.ticks = self.looked_tick = self.looked_reserved = 0
         """How often the sampler has looked at it."""
+        self.touched_step = TOUCHED
         self._begun = False
         self._entered = False
         self._steps_left = ["look", "mark", "sampler", "journal", "release"]
@@ -154,7 +157,7 @@ class RunningCall:
         self.first = self.peak = self.written_peak = self.looked = private
         self._most_shared = self._least_shared = self.looked_shared = shared
         self._first_peak_rss = memory.peak_rss()
-        self._first_touched = memory.touched()
+        self.touched = memory.touched()
         line: dict[str, Any] = {
             "event": "begin",
             "call": self.number,
@@ -253,7 +256,6 @@ class RunningCall:
                 "memory": private,
                 "peak": self.peak,
                 **({"highest": highest} if peak_rss and self.lease is not None else {}),
-                **({"touched": memory.touched() - self._first_touched} if self.lease is not None else {}),
                 **({"note": self.lease.lost} if self.lease is not None and self.lease.lost else {}),
             }
         )

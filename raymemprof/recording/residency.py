@@ -51,6 +51,8 @@ def _classes() -> bytes:
 
 _CLASSES = _classes()
 
+_mincore = ctypes.CDLL(None).mincore
+_mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 _pread = ctypes.PyDLL(None).pread
 _pread.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
 _pread.restype = ctypes.c_ssize_t
@@ -144,7 +146,7 @@ class Mappings:
             for mapping in _mappings():
                 if pools is not None and self._is_pools(mapping, pools):
                     found.arenas.append((mapping.start // PAGE, (mapping.end - mapping.start) // PAGE))
-                    found.in_arenas += self._resident(descriptor, mapping) * PAGE
+                    found.in_arenas += self._present(mapping) * PAGE
                 elif mapping.is_library:
                     found.libraries += self._of_library(descriptor, mapping)
                 elif mapping.is_heap or not self._is_known(descriptor, mapping):
@@ -164,12 +166,7 @@ class Mappings:
 
     def in_arenas(self, pools: tuple[int, ...]) -> int:
         """Return the bytes resident in the arenas of pools. Raises `OSError` where the kernel does not tell."""
-        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            within = [mapping for mapping in _mappings() if self._is_pools(mapping, pools)]
-            return sum([self._resident(descriptor, mapping) for mapping in within]) * PAGE
-        finally:
-            os.close(descriptor)
+        return sum([self._present(mapping) for mapping in _mappings() if self._is_pools(mapping, pools)]) * PAGE
 
     def _is_known(self, descriptor: int, mapping: _Mapping) -> bool:
         """Whether it was there at first, and so holds nothing that was traced, or was whole not long ago.
@@ -217,6 +214,16 @@ class Mappings:
         for page in range(first, last, _CHUNK):
             flags = self._flags(descriptor, page, min(_CHUNK, last - page))
             found += flags.count(_PRIVATE) + flags.count(_DOUBTFUL)
+        return found
+
+    def _present(self, mapping: _Mapping) -> int:
+        """Pages of a mapping that are in memory, whoever's: in a third of the time."""
+        found = 0
+        for start in range(mapping.start, mapping.end, len(self._buffer) * PAGE):
+            size = min(len(self._buffer) * PAGE, mapping.end - start)
+            if _mincore(start, size, self._address):
+                raise OSError("the kernel does not tell")
+            found += self._buffer.count(1, 0, size // PAGE)
         return found
 
     def _scan(self, descriptor: int, mapping: _Mapping, found: _Found) -> None:

@@ -76,9 +76,7 @@ class Sampler:
                     pause = self._sample(calls)
                 else:
                     idle_ticks += 1
-                    pause = _IDLE_PAUSE if idle_ticks <= _IDLE_TICKS else None
-                    if idle_ticks == 2 and self.watch is not None:
-                        self.watch.idle()
+                    pause = self._idle(idle_ticks)
             except Exception as error:
                 pause = _IDLE_PAUSE
                 notes.once("sampler", f"memory was not sampled: {error!r}")
@@ -86,6 +84,16 @@ class Sampler:
                 self._pause = pause
             self._wake.wait(pause)
             self._wake.clear()
+
+    def _idle(self, ticks: int) -> float | None:
+        """Look between calls, when Ray may work for the next one; return the seconds until the next time, if any."""
+        watch = self.watch
+        is_moving = watch is not None and watch.between()
+        if ticks == 2 and watch is not None:
+            watch.idle()
+        if is_moving:
+            return _FAST
+        return _IDLE_PAUSE if ticks <= _IDLE_TICKS else None
 
     def _sample(self, calls: list[RunningCall]) -> float:
         """Read the process's memory for these calls; return the seconds until the next time."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .allocators import Allocators
     from .call import RunningCall
 
-__all__ = ["Watch"]
+__all__ = ["TOUCHED", "Watch"]
 
 _LEAST_MOVE = 256 * 1024
 """Bytes from which a change is noted with the lines at which the calls were."""
@@ -51,6 +51,9 @@ _FREE_SHARE = 0.005
 """The part of a CPU that asking malloc takes at most: with a million free pieces it takes 30 ms."""
 _RESERVED = 16 * 2**20
 """Bytes mapped in a call, and not resident, from which it is worth telling them apart."""
+TOUCHED = 16 * 2**20
+"""Bytes touched for the first time, beyond what the process grew by, from which it is looked at: something may have
+gone, and as much come. From twice as many the next time, since a loop may do that all the time."""
 _RISING_STEP = 0.25
 """While it rises, by this part of what it has risen it must have risen since the last look."""
 _QUIET = 2
@@ -71,7 +74,9 @@ class Watch:
         self._moves: list[list[Any]] = []
         self._moved = 0
         self._at: tuple[RawStack, ...] = ()
-        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0, None)
+        self._threads: tuple[int, ...] = ()
+        """Those that ran calls last."""
+        self._noted = _Observation(0, (), 0, 0, (0, 0, 0), 0, 0, None, 0)
         self._quiet = 0
         self._free_due = 0.0
         self._free_known = 0
@@ -128,6 +133,11 @@ class Watch:
                 line |= {"free": free, "used": used}
         return line
 
+    def between(self) -> bool:
+        """Look while no call runs at where the threads are that ran some; return whether memory moves."""
+        self._alone(lambda: self._tick([], self._observe_threads(self._threads)))
+        return self._is_moving
+
     def idle(self) -> None:
         """Note what is left when no call runs any more: what the next one finds."""
         self._alone(self._idle)
@@ -149,14 +159,15 @@ class Watch:
         noted = self._noted
         moved = max(abs(private - noted.private), abs(self._allocators.sampled() - noted.pools), self._moved)
         # Most calls leave little, and must not pay for a closer look.
-        if moved >= _LEAST_SAMPLE or (mapped - call.mapped) - (private - call.first) >= _RESERVED:
+        is_renewed = memory.touched() - call.touched >= call.touched_step
+        if moved >= _LEAST_SAMPLE or is_renewed or (mapped - call.mapped) - (private - call.first) >= _RESERVED:
             self._alone(lambda: self._note_end(call))
 
     def _note_end(self, call: RunningCall) -> None:
         now = self._observe([call])
         self._note(now)
         self._earn()
-        look = now.reserved(call) >= _RESERVED and self._can_look()
+        look = (now.reserved(call) >= _RESERVED or _has_renewed(call, now)) and self._can_look()
         if look or self._moved >= _LEAST_SAMPLE:
             self._sample(now, look)
 
@@ -182,7 +193,12 @@ class Watch:
 
     def _observe(self, calls: list[RunningCall]) -> _Observation:
         """Take stacks, mark and figures at one moment: the interpreter's lock is held until memory is read."""
-        at = stacks(dict.fromkeys(call.thread for call in calls))
+        if calls:
+            self._threads = tuple(dict.fromkeys(call.thread for call in calls))
+        return self._observe_threads(self._threads if calls else ())
+
+    def _observe_threads(self, threads: tuple[int, ...]) -> _Observation:
+        at = stacks(threads)
         is_due = time.monotonic() >= self._free_due
         return self._observed(at, self._asked() if is_due else (self._free_known, None))
 
@@ -192,7 +208,7 @@ class Watch:
         self._mark += 1
         _make_mark(contract.marker_size(mark))
         reading = memory.now()
-        return _Observation(mark, at, reading[0], reading[1], reading, pools, *in_malloc)
+        return _Observation(mark, at, reading[0], reading[1], reading, pools, *in_malloc, memory.touched())
 
     def _asked(self) -> tuple[int, int | None]:
         """What malloc keeps of what was freed, and what it has given out; None where it does not say."""
@@ -217,6 +233,7 @@ class Watch:
             if now.in_use >= c.looked + step
             or now.shared >= c.looked_shared + step
             or now.reserved(c) >= c.looked_reserved + _RESERVED
+            or _has_renewed(c, now)
         ]
         if wanted and not self._rising_since:
             self._rising_since = self._saved_at
@@ -235,6 +252,7 @@ class Watch:
                     call.looked_shared = max(call.looked_shared, now.shared)
                     call.looked_reserved = max(call.looked_reserved, now.reserved(call))
                     call.looked_tick = call.ticks
+                    _looked_at_touched(call, now)
             self._rising_since = 0.0
         elif self._moved >= _LEAST_SAMPLE and self._tokens >= 1:
             self._sample(now, look=False)
@@ -327,6 +345,17 @@ class Watch:
         }
 
 
+def _has_renewed(call: RunningCall, now: _Observation) -> bool:
+    """Whether its process touched much since it was looked at, and did not grow by as much."""
+    return now.touched - call.touched - max(now.in_use - call.looked, 0) >= call.touched_step
+
+
+def _looked_at_touched(call: RunningCall, now: _Observation) -> None:
+    if now.touched - call.touched >= call.touched_step:
+        call.touched_step *= 2
+    call.touched = now.touched
+
+
 class _Observation(NamedTuple):
     """What was seen at a mark."""
 
@@ -338,6 +367,7 @@ class _Observation(NamedTuple):
     pools: int
     free: int
     used: int | None
+    touched: int
 
     @property
     def in_use(self) -> int:

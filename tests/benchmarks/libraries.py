@@ -105,15 +105,17 @@ class Result:
 
     @property
     def is_right(self) -> bool:
-        """Whether what is told is within a tenth, or 8 MiB, of what the process grew by, and the sum adds up.
+        """Whether what is told is within a tenth, or 8 MiB, of what the process grew by or held, and the sum adds up.
 
         What is held may be of memory that allocators had retained, and what was freed may be retained: both are told.
         The data of loaded libraries is told beside what is not seen.
         """
         told = self.held if self.is_shared else self.held + (self.heap.retained or 0) + self.libraries
-        if self.heap.retained is None and self.heap.grew is not None:  # the rest is one or the other, and it is said
+        if (
+            not self.is_shared and self.heap.retained is None and self.heap.grew is not None
+        ):  # the rest is one or the other, and it is said
             told = self.heap.grew
-        return abs(told - self.truth) <= max(8 * MIB, self.truth / 10)
+        return abs(told - self.truth) <= max(8 * MIB, max(self.truth, self.held) / 10)
 
     @property
     def libraries(self) -> int:

@@ -1,0 +1,86 @@
+"""Ray Data reads Parquet, and its workers keep what they freed: `ray_data_reading_program.py FOLDER [NAME=VALUE ...]`.
+
+The variables are those of the workers.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+import raymemprof
+from raymemprof import profile_memory
+
+FILES, ROWS = 6, 500_000
+
+
+@profile_memory
+def identity(batch):
+    return batch
+
+
+def private(process):
+    """RSS − SHR of a process."""
+    memory = process.memory_info()
+    return memory.rss - memory.shared
+
+
+def told(heap):
+    """What a heap says, as JSON."""
+    top = heap.top(1)
+    return {
+        "line": top[0].line if top else None,
+        "peak": heap.peak,
+        "grew": heap.grew,
+        "rest": (heap.retained or 0) + (heap.unseen or 0) - heap.released,
+        "retained_before": heap.retained_before,
+        "notes": heap.notes,
+    }
+
+
+def main(folder, variables):
+    if not folder.exists():
+        folder.mkdir()
+        for part in range(FILES):
+            rng = np.random.default_rng(part)
+            pq.write_table(pa.table({f"c{n}": rng.random(ROWS) for n in range(8)}), folder / f"{part}.parquet")
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        logging_level="ERROR",
+        log_to_driver=False,
+        object_store_memory=10**9,
+        runtime_env={"env_vars": variables},
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    data = ray.data.read_parquet(str(folder)).map_batches(identity, batch_size=50_000)
+    rows, before = 0, private(psutil.Process())
+    with profile_memory("consume"):
+        for batch in data.iter_batches(batch_size=50_000):  # planted
+            rows += len(batch["c0"])
+    assert rows == FILES * ROWS
+    consume = raymemprof.calls(name="consume")[-1]
+    used = {call.pid for call in raymemprof.calls(name="identity")}
+    last = max(raymemprof.calls(name="identity"), key=lambda call: call.memory_after or 0)
+    print(
+        json.dumps(
+            {
+                "driver": told(raymemprof.heap(consume)),
+                "driver_grew": consume.peak_memory - before,
+                "worker": told(raymemprof.heap(last.capture)),
+                "worker_has": last.memory_after,
+                "workers_keep": sum(private(psutil.Process(pid)) for pid in used if psutil.pid_exists(pid)),
+                "doctor": [(one.illness, one.next_steps[0]) for one in raymemprof.doctor().findings],
+            }
+        )
+    )
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), dict(part.split("=", 1) for part in sys.argv[2:]))
