@@ -19,6 +19,10 @@ Frame = tuple[str, str, int]
 _PIECES = re.compile(r"-(\d+)-\d+\.bin(\.\d+)?$")
 _SLOW = 0.5
 """Seconds in which a pool gives little back."""
+_CLOSE = 0.1
+"""Seconds in which it takes little more."""
+_ALIKE = 0.05
+"""The part by which figures of before and after may differ."""
 _MOST_BYTES = 1 << 62
 """No figure is above this."""
 
@@ -166,11 +170,16 @@ def _fill_arenas(found: Samples) -> None:
         if sample.arenas is not None:
             before, most = (sample.time, sample.arenas), 0
             continue
-        # What was known before holds only where the pools have not had more since.
-        for one in (before if before is not None and most <= before[1] else None, later):
-            if one is not None and abs(one[0] - sample.time) <= _SLOW:
-                found.by_mark[sample.mark] = replace(sample, arenas=max(one[1], sample.pools))
-                break
+        # What was known before holds only where the pools have not had more since, and both must say the same.
+        near = [
+            (abs(one[0] - sample.time), one[1])
+            for one in (before if before is not None and most <= before[1] else None, later)
+            if one is not None and abs(one[0] - sample.time) <= _SLOW
+        ]
+        told = [bytes_ for _, bytes_ in near]
+        is_known = len(told) == 2 and max(told) - min(told) <= max(told) * _ALIKE
+        if is_known or (len(told) == 1 and near[0][0] <= _CLOSE):
+            found.by_mark[sample.mark] = replace(sample, arenas=max(max(told), sample.pools))
 
 
 def _journals(capture: Path) -> list[Path]:
