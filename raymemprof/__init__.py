@@ -7,7 +7,7 @@ from .diagnosis.findings import Check, Diagnosis, Finding
 from .diagnosis.ooms import Kill, Kills, ooms
 from .diagnosis.usage import Usage, usage
 from .errors import CaptureError
-from .reading.catalog import Call, Calls, Capture, Captures, calls, captures
+from .reading.catalog import Call, Calls, Capture, Captures, ChildProcess, calls, captures
 from .reading.cleaning import Removed, clean
 from .reading.fetching import fetch
 from .reading.heap import Heap, heap
@@ -24,6 +24,7 @@ __all__ = [
     "CaptureError",
     "Captures",
     "Check",
+    "ChildProcess",
     "Diagnosis",
     "Explanation",
     "Finding",

@@ -9,15 +9,18 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   logs), `python`, `ray`
 - `open`: `capture`, `time`, `native`
 - `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
-  `memory`; and `capture`, `slot`, `turn` if it is traced (with `pools`, `free`, `used`, as in a sample, where they are
-  known), else `note`
+  `memory`, `children` (what child processes that were there before add, if any); and `capture`, `slot`, `turn` if it is
+  traced (with `pools`, `free`, `used`, as in a sample, where they are known), else `note`
 - `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
+- `children`: `calls`, `memory` (what child processes added to the process's own), `total` (the process with them: it
+  rose by a tenth or more), `count`, `largest` (pid, name, bytes of some)
 - `place`: `capture`, `place` (its number in what is said of that), `stack`: a call stack as memray has them, innermost
   frame first, each `[function, file, line]`
 - `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;
   `SAMPLE_KEYS` says how
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
-  moment), and `note` if tracing stopped before
+  moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
+  are still there), and `note` if tracing stopped before
 - `close`: `capture`, `time`
 - `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
   ended: what had become of the process by then

@@ -26,6 +26,7 @@ __all__ = [
     "Calls",
     "Capture",
     "Captures",
+    "ChildProcess",
     "Evidence",
     "Filters",
     "Journal",
@@ -66,6 +67,7 @@ _LINES: dict[str, dict[str, Any]] = {
         "memory": int,
     },
     "peak": {"calls": list, "memory": int},
+    "children": {"calls": list, "memory": int, "total": int, "count": int, "largest": list},
     "end": {"call": int, "duration": _NUMBER, "status": str, "error": _TEXT, "memory": int, "peak": int},
     "close": {"capture": str, "time": _NUMBER},
     "fetched": {"time": _NUMBER, "status": str, "error": _TEXT},
@@ -78,6 +80,10 @@ _OPTIONAL: dict[str, Any] = {
     "pid": (int, NoneType),
     "node_id": _TEXT,
     "worker_id": _TEXT,
+    "children": int,
+    "total": int,
+    "left": list,
+    "count": int,
 }
 
 
@@ -116,6 +122,21 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildProcess:
+    """A process that a call started, or that such a one started.
+
+    Attributes:
+        pid: the process.
+        name: what it runs: a script, a program, or for a fork the title of the worker.
+        memory: bytes of RSS − SHR, of what it shares with relatives its part (Pss).
+    """
+
+    pid: int
+    name: str
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One execution of what was decorated. Sizes are bytes of RSS − SHR of its process, times UTC, durations seconds.
 
@@ -133,10 +154,14 @@ class Call:
         duration: how long it took; None where its end was not recorded.
         status: "running", "finished", "failed", "cancelled", or "killed" where its process ended before it did.
         error: the exception it raised, or what ended its process, where that is known.
-        memory_before: memory when it began.
-        peak_memory: the most memory while it ran.
-        memory_after: memory when it ended.
+        memory_before: memory when it began, that of child processes included.
+        peak_memory: the most memory while it ran, that of child processes included.
+        memory_after: memory when it ended, without child processes.
         capture: the capture file that holds its allocations; None where it was only sampled, or the file is gone.
+        children_peak: what its child processes, and theirs, added to that when they had most; pages that they share
+            with it count once. 0 where there were none.
+        children: the largest of them when all had most together.
+        children_left: those that were still there when it ended.
         note: why it was not traced; or since when it is not known whether it still runs, on another machine.
     """
 
@@ -162,11 +187,18 @@ class Call:
     """Where in the capture it is: slot and turn."""
     lies_on: str | None = field(default=None, repr=False, compare=False)
     """The node that its capture lies on, where the cluster was asked."""
+    children_peak: int = 0
+    children: tuple[ChildProcess, ...] = ()
+    children_left: tuple[ChildProcess, ...] = ()
 
     @property
     def growth(self) -> int:
         """By how much its process's memory rose above what it had before; its peak may be of what others left there."""
         return self.peak_memory - self.memory_before
+
+
+def _children(listed: Iterable[Any]) -> tuple[ChildProcess, ...]:
+    return tuple(ChildProcess(int(pid), str(name), int(size)) for pid, name, size in listed)
 
 
 class Calls(Rows[Call]):
@@ -183,12 +215,13 @@ class Calls(Rows[Call]):
         ("before", lambda call: show_bytes(call.memory_before), True),
         ("peak", lambda call: show_bytes(call.peak_memory), True),
         ("after", lambda call: show_bytes(call.memory_after), True),
+        ("children", lambda call: show_bytes(call.children_peak or None), True),
         ("pid", lambda call: str(call.pid), True),
         ("task", lambda call: _short(call.task_id, call.attempt), False),
         ("node", lambda call: _short_id(call.node_id), False),
         ("note", lambda call: call.error or call.note or "", False),
     )
-    if_various: ClassVar[tuple[str, ...]] = ("node",)
+    if_various: ClassVar[tuple[str, ...]] = ("node", "children")
     expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
 
 
@@ -572,6 +605,7 @@ class Journal:
         self._begins: dict[int, dict[str, Any]] = {}
         self._ends: dict[int, dict[str, Any]] = {}
         self._peaks: dict[int, int] = {}
+        self._children: dict[int, dict[str, Any]] = {}
         self._opens: dict[str, dict[str, Any]] = {}
         self._closes: dict[str, float] = {}
         self._fetched: dict[str, Any] | None = None
@@ -602,6 +636,10 @@ class Journal:
         elif event == "peak":
             for number in line["calls"]:
                 self._peaks[number] = max(self._peaks.get(number, 0), line["memory"])
+        elif event == "children":
+            for number in line["calls"]:
+                if line["total"] >= self._children.get(number, line)["total"]:
+                    self._children[number] = line
         elif event == "open":
             self._opens[line["capture"]] = line
         elif event == "close":
@@ -670,6 +708,8 @@ class Journal:
                     duration, after = None, None
                     peak = max(self._peaks.get(number, 0), begin["memory"])
                 slot = begin.get("slot")
+                family = self._children.get(number, {})
+                total = max(family.get("total", 0), (end or {}).get("total", 0))
                 yield Call(
                     begin["name"],
                     begin["kind"],
@@ -684,13 +724,16 @@ class Journal:
                     duration,
                     status,
                     error,
-                    begin["memory"],
-                    peak,
+                    begin["memory"] + begin.get("children", 0),
+                    max(peak, total),
                     after,
                     self._capture(begin.get("capture")),
                     begin.get("note") or note,
                     None if slot is None else (slot, begin["turn"]),
                     self._lies_on,
+                    max(family.get("memory", 0), (end or {}).get("children", 0)),
+                    _children(family.get("largest", ())),
+                    _children((end or {}).get("left", ())),
                 )
             except (KeyError, TypeError, ValueError, OverflowError, OSError):  # fromtimestamp raises all of these
                 continue

@@ -20,6 +20,7 @@ import psutil
 from .. import journal as contract
 from .. import ray_runtime
 from . import frames, memory, metrics, notes
+from .children import children
 from .options import Options, Settings, resolve
 from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
@@ -68,6 +69,7 @@ class RunningCall:
         "_outer",
         "_started",
         "_steps_left",
+        "children_peak",
         "enclosing",
         "ended",
         "first",
@@ -86,9 +88,11 @@ class RunningCall:
         "settings",
         "thread",
         "ticks",
+        "total",
         "touched",
         "touched_step",
         "written_peak",
+        "written_total",
     )
 
     def __init__(self, profile: Profile, settings: Settings, function: object, instance: object) -> None:
@@ -155,6 +159,8 @@ class RunningCall:
         private, shared, self.mapped = memory.now()
         sampler.saw(private, shared)
         self.first = self.peak = self.written_peak = self.looked = private
+        self.total = self.written_total = private + children.added
+        self.children_peak = 0
         self._most_shared = self._least_shared = self.looked_shared = shared
         self._first_peak_rss = memory.peak_rss()
         self.touched = memory.touched()
@@ -169,6 +175,7 @@ class RunningCall:
             "actor_id": who.actor_id,
             "job_id": who.job_id,
             "memory": private,
+            **({"children": children.added} if children.added else {}),
         }
         if self.lease is not None:
             path = self.lease.path
@@ -216,6 +223,12 @@ class RunningCall:
         elif shared < self._least_shared:
             self._least_shared = shared
 
+    def saw_children(self, private: int, added: int) -> bool:
+        """Take what children add to the process's memory into account; return whether they add anything."""
+        self.total = max(self.total, private + added)
+        self.children_peak = max(self.children_peak, added)
+        return added > 0
+
     def finish(self, error: BaseException | None) -> None:
         """Write the call's end. May be called again after it was interrupted."""
         steps = self._steps_left
@@ -245,6 +258,8 @@ class RunningCall:
         if peak_rss > self._first_peak_rss:  # the kernel saw a peak that may lie between two samples
             self.saw(peak_rss - self._most_shared, self._most_shared)
             highest = self.peak
+        added = children.look(private, at_once=True) if children.count() or self.children_peak else 0
+        self.saw_children(private, added)
         status, text = _outcome(error)
         self.journal.write(
             {
@@ -255,11 +270,13 @@ class RunningCall:
                 "error": text,
                 "memory": private,
                 "peak": self.peak,
+                **({"children": self.children_peak, "total": self.total} if self.children_peak else {}),
+                **({"left": children.largest(), "count": children.count()} if added else {}),
                 **({"highest": highest} if peak_rss and self.lease is not None else {}),
                 **({"note": self.lease.lost} if self.lease is not None and self.lease.lost else {}),
             }
         )
-        metrics.send(self.profile.name, self.peak, status)
+        metrics.send(self.profile.name, max(self.peak, self.total), status)
 
     def _note_end(self) -> None:
         """Have what is the call's at its end noted, while it is."""

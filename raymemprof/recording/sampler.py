@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from . import memory, notes
+from .children import children
 
 if TYPE_CHECKING:
     from .call import RunningCall
@@ -102,15 +103,30 @@ class Sampler:
         if watch is not None and traced:
             watch.tick(traced)
         private, shared, _ = memory.now()
+        added = children.look(private)
         risen: dict[int, list[RunningCall]] = {}
+        families: dict[int, list[RunningCall]] = {}
         for call in calls:
             call.saw(private, shared)
+            if call.saw_children(private, added) and call.total >= call.written_total * _RISE:
+                call.written_total = call.total
+                families.setdefault(id(call.journal), []).append(call)
             if call.peak >= call.written_peak * _RISE:
                 call.written_peak = call.peak
                 risen.setdefault(id(call.journal), []).append(call)
         for group in risen.values():
             group[0].journal.write(
                 {"event": "peak", "calls": [call.number for call in group], "memory": max(c.peak for c in group)}
+            )
+        for group in families.values():
+            group[0].journal.write(
+                {
+                    "event": "children",
+                    "calls": [call.number for call in group],
+                    "memory": added,
+                    "total": private + added,
+                }
+                | {"count": children.count(), "largest": children.largest()}
             )
         pause = min([call.settings.interval_ms for call in calls]) / 1e3
         if watch is None or not traced:

@@ -1,0 +1,243 @@
+"""The processes that this one started, and those that they started: what they add to its memory. Linux only.
+
+A forked child shares its parent's pages until one of them writes, so RSS - SHR of both counts them twice. What the
+kernel divides among those that share it (Pss_Anon) adds up, and takes some milliseconds a process to ask for; so it is
+asked as often as one percent of a CPU allows. In between, what children have grown by since counts as their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import dataclass
+
+from .. import host
+from . import memory, notes
+
+__all__ = ["Children", "children"]
+
+_OF_RAY = tuple(f"/ray/{part}/" for part in ("core/src", "_private", "dashboard", "autoscaler", "util/client/server"))
+"""What the command lines have of the processes that a driver's `ray.init()` starts, which are not its own."""
+_WORDS = 5
+_FIND_SHARE = 0.005
+"""The part of a CPU that finding children, and reading their RSS - SHR, may take."""
+_EXACT_SHARE = 0.01
+"""The same of asking for what is shared."""
+_MOST_SAVED = 0.1
+"""Seconds of that which may be saved up."""
+_FIRST_SEARCH = 0.25
+"""Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
+_SEARCH_SHARE = 0.001
+_MOST_TOLD = 8
+"""Children that the journal names: the largest."""
+
+
+@dataclass(slots=True)
+class _Child:
+    pid: int
+    name: str
+    started: int
+    private: int = 0
+    """RSS - SHR."""
+    divided: int = 0
+    """Its part of what the family has, when that was asked for last."""
+
+
+class Children:
+    """What this process's children have in memory. The sampler's thread looks; a call's own thread at its end."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Child] = {}
+        self._foreign: dict[int, int] = {}
+        """Ray's own, by pid, and when they started."""
+        self._lock = threading.Lock()
+        self._is_possible = os.path.exists("/proc/self/task")
+        self._find_due = self._exact_at = 0.0
+        self._search_due: float | None = None
+        self._saved, self._saved_at = _MOST_SAVED, time.monotonic()
+        self._upper = self._exact_upper = self._exact = 0
+        self._is_new = False
+        self.added = 0
+        """Bytes that they add to this process's memory, as of the last look."""
+
+    def look(self, private: int, at_once: bool = False) -> int:
+        """Return the bytes that children add to this process's RSS - SHR. A microsecond where there are none.
+
+        Args:
+            private: this process's RSS - SHR.
+            at_once: look now, however short ago that was.
+        """
+        if not self._is_possible or not self._lock.acquire(blocking=False):
+            return self.added
+        try:
+            self._look(private, at_once)
+        except Exception as error:
+            notes.once("children", f"what child processes use was not read: {error!r}")
+        finally:
+            self._lock.release()
+        return self.added
+
+    def largest(self) -> list[list[int | str]]:
+        """Return pid, name and bytes of the largest: of what they share with relatives each has its part."""
+        known = sorted(self._known.values(), key=lambda child: -min(child.divided, child.private))
+        return [[child.pid, child.name, min(child.divided, child.private)] for child in known[:_MOST_TOLD]]
+
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self._known)
+
+    def _look(self, private: int, at_once: bool) -> None:
+        now = time.monotonic()
+        if not self._known and not _has_children() and not self._is_search_due(now):
+            self.added = self._upper = self._exact = self._exact_upper = 0
+            return
+        if now < self._find_due and not at_once:
+            return
+        began = time.thread_time()
+        self._find(now)
+        self._read()
+        cost = time.thread_time() - began
+        self._find_due = now + cost / _FIND_SHARE
+        self._saved = min(self._saved + (now - self._saved_at) * _EXACT_SHARE, _MOST_SAVED)
+        self._saved_at = now
+        if self._known and self._saved > 0:
+            began = time.thread_time()
+            self._ask(private)
+            self._saved -= time.thread_time() - began
+        self.added = min(self._upper, self._exact + max(self._upper - self._exact_upper, 0)) if self._known else 0
+
+    def _is_search_due(self, now: float) -> bool:
+        if self._search_due is None:
+            self._search_due = now + _FIRST_SEARCH
+        return now >= self._search_due
+
+    def _find(self, now: float) -> None:
+        found: list[int] = []
+        waiting = [os.getpid()]
+        while waiting:
+            for pid in _started_by(waiting.pop()):
+                if pid not in found and self._is_ours(pid):
+                    found.append(pid)
+                    waiting.append(pid)
+        if self._is_search_due(now):
+            began = time.thread_time()
+            found += [pid for pid in _of_group() if pid not in found and self._is_ours(pid)]
+            self._search_due = now + max((time.thread_time() - began) / _SEARCH_SHARE, _FIRST_SEARCH)
+        for pid in [pid for pid in self._known if pid not in found]:
+            if not self._is_ours(pid):  # it is not where it was looked for, but may have another parent now
+                del self._known[pid]
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a process is there, and none of Ray's; takes it in where it is new."""
+        started = _started(pid)
+        if started is None:
+            return False
+        known = self._known.get(pid)
+        if known is not None and known.started == started:
+            return True
+        if self._foreign.get(pid) == started:
+            return False
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                command = os.fsdecode(file.read(4096)).split("\0")
+        except OSError:
+            return False
+        if any(part in word for word in command[:_WORDS] for part in _OF_RAY):
+            self._foreign[pid] = started
+            return False
+        self._known[pid] = _Child(pid, _name(command), started)
+        return True
+
+    def _read(self) -> None:
+        for child in list(self._known.values()):
+            try:
+                with open(f"/proc/{child.pid}/statm", "rb") as file:
+                    fields = file.read(256).split()
+            except OSError:
+                del self._known[child.pid]
+                continue
+            child.private = (int(fields[1]) - int(fields[2])) * memory.PAGE
+        self._upper = sum([child.private for child in self._known.values()])
+
+    def _ask(self, private: int) -> None:
+        """Ask the kernel how much of it is whose: what all have together, less what this process has."""
+        own = host.divided(os.getpid())
+        if own is None:
+            self._exact, self._exact_upper = self._upper, self._upper
+            return
+        together = own
+        for child in self._known.values():
+            part = host.divided(child.pid)
+            child.divided = child.private if part is None else part  # of another user's it is not told
+            together += child.divided
+        self._exact, self._exact_upper = max(together - private, 0), self._upper
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _started_by(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+    return found
+
+
+def _of_group() -> list[int]:
+    """The processes of this one's group, where Ray gave it one of its own: also those whose parent has gone."""
+    own = os.getpid()
+    if os.getpgrp() != own:
+        return []
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != own:
+            with contextlib.suppress(OSError):
+                if os.getpgid(int(name)) == own:
+                    found.append(int(name))
+    return found
+
+
+def _started(pid: int) -> int | None:
+    """When a process was started, in ticks of the system's clock; None where it is not there, or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read(1024).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def _name(command: list[str]) -> str:
+    """The script or program that a command line runs; of a fork, what its parent's says."""
+    title = command[0]
+    if title.startswith("ray::"):
+        return title.split()[0]
+    program = os.path.basename(title)
+    if program.startswith("python"):
+        for number, word in enumerate(command[1:_WORDS], 1):
+            if word in ("-m", "-c") and number + 1 < len(command):
+                return f"{program} {word} {command[number + 1]}"[:60].splitlines()[0]
+            if word and not word.startswith("-"):
+                return os.path.basename(word)
+    return program
+
+
+children = Children()
+
+
+def _after_fork() -> None:
+    children.__init__()  # type: ignore[misc]
+
+
+os.register_at_fork(after_in_child=_after_fork)
