@@ -25,6 +25,8 @@ class HostMemory:
     used: int
     is_container: bool
     """Whether a cgroup's limit is what holds."""
+    shared: int | None = None
+    """Bytes of shared memory and tmpfs among what is used; None where the system does not say."""
 
     @property
     def available(self) -> int:
@@ -35,10 +37,11 @@ class HostMemory:
 def memory(pid: int | None = None) -> HostMemory:
     """Return the memory that processes here share, or those in the cgroups of the process `pid`."""
     machine = psutil.virtual_memory()
-    found = HostMemory(machine.total, machine.total - machine.available, is_container=False)
-    for limit, used in _cgroups(pid):
+    shared = getattr(machine, "shared", None)
+    found = HostMemory(machine.total, machine.total - machine.available, is_container=False, shared=shared)
+    for limit, used, shared in _cgroups(pid):
         if limit < found.total:
-            found = HostMemory(limit, used, is_container=True)
+            found = HostMemory(limit, used, is_container=True, shared=shared)
     return found
 
 
@@ -67,8 +70,8 @@ def kill_threshold(total: int) -> int:
     return int(total * _USUAL_THRESHOLD)
 
 
-def _cgroups(pid: int | None) -> Iterator[tuple[int, int]]:
-    """Yield limit and use of each memory cgroup that a process is in, from the root to the innermost."""
+def _cgroups(pid: int | None) -> Iterator[tuple[int, int, int | None]]:
+    """Yield limit, use, and shared memory of each memory cgroup of a process, from the root to the innermost."""
     try:
         lines = Path("/proc", "self" if pid is None else str(pid), "cgroup").read_text().splitlines()
     except OSError:
@@ -82,7 +85,7 @@ def _cgroups(pid: int | None) -> Iterator[tuple[int, int]]:
             yield from _along(_CGROUPS / "memory", path, limit, used, "total_")
 
 
-def _along(root: Path, path: str, limit: str, used: str, prefix: str) -> Iterator[tuple[int, int]]:
+def _along(root: Path, path: str, limit: str, used: str, prefix: str) -> Iterator[tuple[int, int, int | None]]:
     folder = root
     for part in ("", *Path(path).parts[1:]):
         folder = folder / part
@@ -92,4 +95,5 @@ def _along(root: Path, path: str, limit: str, used: str, prefix: str) -> Iterato
             counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
             # Ray takes all of the page cache off, the active part too.
             cached = int(counters[f"{prefix}inactive_file"]) + int(counters[f"{prefix}active_file"])
-            yield most, max(int((folder / used).read_text()) - cached, 0)
+            shared = counters.get(f"{prefix}shmem")
+            yield most, max(int((folder / used).read_text()) - cached, 0), None if shared is None else int(shared)

@@ -628,7 +628,7 @@ def head_node(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
         return
     limit = head.limit
     drivers = list(users(head, "driver"))
-    own = head.system + sum(process.memory for process in drivers)
+    own = head.system + sum(process.counted for process in drivers)
     working = sorted(users(head, "task", "actor", "worker"), key=lambda process: -process.memory)
     killed = [group for group in groups if head.node_id in group.nodes]
     others = [node_id for node_id, cpus in seen.cpus.items() if node_id != head.node_id and cpus > 0]
@@ -644,7 +644,7 @@ def head_node(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
         f"{show_bytes(head.system)} ({_names(process for process in head.processes if process.role in _HEADS)}).",
     ]
     if working:
-        memory = sum(process.memory for process in working)
+        memory = sum(process.counted for process in working)
         evidence.append(f"Beside them, tasks and actors take {show_bytes(memory)} ({_names(working)}).")
     for group in killed:
         evidence += _about_kills(seen, group)

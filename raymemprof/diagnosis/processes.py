@@ -6,6 +6,7 @@ knows it, or if the command line has the folder of the session.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Process:
     actor_id: str | None = None
     job_id: str | None = None
     worker_id: str | None = None
+    parent: int | None = None
+    """Of a subprocess: the worker, or the process below one, that started it."""
 
 
 def table() -> dict[int, Entry]:
@@ -94,7 +97,19 @@ def of_node(entries: dict[int, Entry], raylet: Entry, stats: NodeStats) -> list[
     for process in (*_drivers(entries, stats), *_beside(entries, raylet), *_below(entries, raylet, stats)):
         if process.role != "driver" or process.pid not in found:
             found[process.pid] = process
+    for process in list(_strays(entries, found)):
+        found[process.pid] = process
     return list(found.values())
+
+
+def _strays(entries: dict[int, Entry], found: dict[int, Process]) -> Iterator[Process]:
+    """What workers started whose parent has gone: it is still of the process group that newer Rays give each worker."""
+    for entry in entries.values():
+        if entry.pid not in found:
+            with contextlib.suppress(OSError):
+                worker = found.get(os.getpgid(entry.pid))
+                if worker is not None and worker.role in USERS and worker.role != "driver":
+                    yield Process(entry.pid, "subprocess", _program(entry.command), parent=worker.pid)
 
 
 def _raylets(entries: dict[int, Entry]) -> list[Entry]:
@@ -182,7 +197,8 @@ def _child(entry: Entry, parent: Process | None, known: RegisteredProcess | None
         if parent is not None and parent.role not in USERS:
             return Process(entry.pid, parent.role)
         if parent is not None:  # forked, it bears the worker's title
-            return Process(entry.pid, "subprocess", parent.name if name else _program(entry.command))
+            title_or_program = parent.name if name else _program(entry.command)
+            return Process(entry.pid, "subprocess", title_or_program, parent=parent.pid)
         if name is None and "default_worker.py" not in title:
             return Process(entry.pid, "subprocess", _program(entry.command))
     elif known.kind == "driver":

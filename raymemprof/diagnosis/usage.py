@@ -45,6 +45,9 @@ class ProcessUsage:
         rss: resident bytes.
         shared: those of them that others may share: the object store above all.
         memory: rss − shared.
+        pss: where it has relatives (a worker and what it started), its part of the memory that is not shared with
+            others: what they share by copy-on-write is divided among them, so that their sum is right; else None.
+        parent: of a subprocess, the pid of the process that started it; None where that is none of Ray's.
         task_id: the task that runs, as Ray's own record has it, which lags by up to a second; None where unknown, and
             where several run at once.
         actor_id: its actor.
@@ -66,6 +69,13 @@ class ProcessUsage:
     worker_id: str | None = None
     node_id: str = ""
     address: str = ""
+    pss: int | None = None
+    parent: int | None = None
+
+    @property
+    def counted(self) -> int:
+        """What it counts for in a sum: `pss`, or `memory` where it has no relatives."""
+        return self.memory if self.pss is None else self.pss
 
 
 class Processes(Rows[ProcessUsage]):
@@ -77,6 +87,7 @@ class Processes(Rows[ProcessUsage]):
         ("role", lambda process: process.role, False),
         ("name", lambda process: process.name or "", False),
         ("memory", lambda process: show_bytes(process.memory), True),
+        ("PSS", lambda process: show_bytes(process.pss), True),
         ("RSS", lambda process: show_bytes(process.rss), True),
         ("SHR", lambda process: show_bytes(process.shared), True),
         ("pid", lambda process: str(process.pid), True),
@@ -107,6 +118,9 @@ class NodeUsage:
         object_store_held: bytes of memory that the object store occupies, objects that were freed included: it keeps
             what it has once used; None where the system does not say.
         spilled: bytes of objects written to disk since the node started; None where Ray did not say.
+        shared_memory: bytes in shared memory and tmpfs (/dev/shm) beside the object store: of PyTorch's DataLoader,
+            `multiprocessing.shared_memory`, or other nodes' object stores on the machine; None where the system does
+            not say.
         processes: its processes.
     """
 
@@ -123,6 +137,7 @@ class NodeUsage:
     object_store_held: int | None
     spilled: int | None
     processes: Processes
+    shared_memory: int | None = None
 
     @property
     def limit(self) -> int:
@@ -137,18 +152,18 @@ class NodeUsage:
 
     @property
     def workers(self) -> int:
-        """RSS − SHR of tasks, actors, idle workers and drivers, summed."""
-        return sum(process.memory for process in self.processes if process.role in USERS)
+        """RSS − SHR of tasks, actors, idle workers, drivers and subprocesses; pages that relatives share count once."""
+        return sum(process.counted for process in self.processes if process.role in USERS)
 
     @property
     def system(self) -> int:
         """RSS − SHR of Ray's own parts, summed."""
-        return sum(process.memory for process in self.processes if process.role not in USERS)
+        return sum(process.counted for process in self.processes if process.role not in USERS)
 
     @property
     def explained(self) -> int:
-        """The page's sum: object store + RSS − SHR of workers + RSS − SHR of Ray's own parts."""
-        return self.object_store + self.workers + self.system
+        """The page's sum: object store + RSS − SHR of workers and of Ray's own parts; and other shared memory."""
+        return self.object_store + self.workers + self.system + (self.shared_memory or 0)
 
     @property
     def unexplained(self) -> int:
@@ -179,11 +194,12 @@ class Nodes(Rows[NodeUsage]):
         ("object store", lambda node: show_bytes(node.object_store), True),
         ("workers", lambda node: show_bytes(node.workers), True),
         ("Ray itself", lambda node: show_bytes(node.system), True),
+        ("other shared", lambda node: show_bytes(node.shared_memory or None), True),
         ("the rest", lambda node: show_bytes(node.unexplained), True),
         ("objects", lambda node: _of(node.object_store_used, node.object_store_capacity), True),
         ("spilled", lambda node: show_bytes(node.spilled or None), True),
     )
-    expendable: ClassVar[tuple[str, ...]] = ("objects", "spilled", "Ray itself", "the rest")
+    expendable: ClassVar[tuple[str, ...]] = ("objects", "spilled", "Ray itself", "other shared", "the rest")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -281,9 +297,12 @@ def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
         raise ValueError("its raylet cannot be seen from its workers, which run in containers of their own.")
     stats = ray_runtime.node_stats(node_id, _SECONDS)
     address = raylet.option("node_ip_address") or ""
-    measured = (_measured(process, node_id, address) for process in of_node(entries, raylet, stats))
+    theirs = of_node(entries, raylet, stats)
+    relatives = {pid for process in theirs if process.parent is not None for pid in (process.pid, process.parent)}
+    measured = (_measured(process, node_id, address, process.pid in relatives) for process in theirs)
     processes = sorted(filter(None, measured), key=lambda process: -process.memory)
     memory = host.memory(raylet.pid)
+    held = _held(raylet.pid)
     is_head = "--head" in raylet.command
     node = NodeUsage(
         node_id=node_id,
@@ -296,14 +315,15 @@ def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
         object_store_used=stats.object_store_used,
         object_store_primary=stats.object_store_primary,
         object_store_capacity=stats.object_store_capacity,
-        object_store_held=_held(raylet.pid),
+        object_store_held=held,
         spilled=stats.spilled,
         processes=Processes(processes),
+        shared_memory=None if memory.shared is None else max(memory.shared - (held or 0), 0),
     )
     return node, ray_runtime.running_tasks(_SECONDS) if is_head else {}
 
 
-def _measured(process: Process, node_id: str, address: str) -> ProcessUsage | None:
+def _measured(process: Process, node_id: str, address: str, has_relatives: bool) -> ProcessUsage | None:
     try:
         memory = psutil.Process(process.pid).memory_info()
     except psutil.Error:  # it has ended, or is another user's
@@ -321,6 +341,8 @@ def _measured(process: Process, node_id: str, address: str) -> ProcessUsage | No
         worker_id=process.worker_id,
         node_id=node_id,
         address=address,
+        pss=host.divided(process.pid) if has_relatives else None,
+        parent=process.parent,
     )
 
 
