@@ -17,6 +17,7 @@ from ..reading.catalog import Call, Calls, folders_of
 from ..reading.heap import Line
 from ..reading.messages import Message, Process, Victim, parse
 from ..rows import first_few, plain, show_bytes
+from .families import largest_family, steps, told
 from .scene import Finding, Suspect, look
 
 __all__ = ["Explanation", "explain"]
@@ -216,6 +217,9 @@ def _summary(finding: Finding) -> Iterator[str]:
     elif held:
         used = _list([f"{show_bytes(size)} ({_name_of(victim, finding) or 'a worker'})" for victim, size in held])
         yield f"What was killed used {used}."
+    family = largest_family(finding.calls)
+    if family is not None:
+        yield told(family)
     if lines:
         line = lines[0]
         whose = _largest_call(finding).name if len(finding.calls) > 1 else "It"
@@ -327,6 +331,10 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     )
     name = (_name_of(largest, finding) if largest else None) or "the task"
     held = largest.memory if largest else None
+    family = largest_family(finding.calls)
+    if family is not None:
+        held = max(held or 0, family.peak_memory)
+        yield from steps(family)
     if lines:
         call, place = _largest_call(finding), os.path.basename(lines[0].place)
         shown = f"raymemprof flamegraph --name {shlex.quote(call.name)} --status killed"

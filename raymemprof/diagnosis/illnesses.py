@@ -20,6 +20,9 @@ from ..reading.deaths import WITHOUT_A_WORD
 from ..reading.heap import Heap, Line
 from ..rows import show_bytes, show_seconds
 from .advise import MARGIN, Advice, advise_seen
+from .families import largest_family
+from .families import steps as children_steps
+from .families import told as children_told
 from .findings import Finding
 from .ooms import Kill
 from .seen import Group, Seen, actor_class, crowd_then, is_ours, process_of, users
@@ -186,7 +189,11 @@ def _is_bystander(seen: Seen, group: Group) -> bool:
     """Whether what was killed was not what filled the node, not even all of its name together."""
     node = seen.node(group.last.node_id)
     limit = node.limit if node is not None else 0
-    if group.memory is None or any(_filling(kill, group) for kill in group.kills):
+    if (
+        group.memory is None
+        or largest_family(group.calls) is not None
+        or any(_filling(kill, group) for kill in group.kills)
+    ):
         return False
     return seen.together(group) < max(_LITTLE * limit, _PLAIN)
 
@@ -231,6 +238,9 @@ def _about_kills(seen: Seen, group: Group) -> Iterator[str]:
     often = f"{count} processes of it, the last" if count > 1 else "it"
     had = f", when it used {show_bytes(group.last.memory)}" if group.last.memory else ""
     yield f"{who} killed {often} at {seen.moment(group.last.when)} on {seen.where(group.last.node_id)}{had}."
+    family = largest_family(group.calls)
+    if family is not None:
+        yield children_told(family)
 
 
 def _about_parallel(seen: Seen, group: Group) -> Iterator[str]:
@@ -263,7 +273,12 @@ def _about_fit(seen: Seen, group: Group) -> Iterator[str]:
 def _make_smaller(seen: Seen, group: Group, lines: tuple[Line, ...]) -> Iterator[str]:
     if not group.is_named:
         yield "Find out what ran there: with @profile_memory on the job's tasks and actors the next kill has a name."
-    elif lines:
+    family = largest_family(group.calls)
+    if family is not None:
+        yield from children_steps(family)
+    if not group.is_named:
+        return
+    if lines:
         command = _flamegraph(seen, group.name, group.is_actor)
         yield f"Change what {lines[0].place} keeps; {command} shows all."
     elif group.calls:

@@ -99,6 +99,7 @@ class Kills(Rows[Kill]):
         ("name", lambda kill: kill.name or "", False),
         ("by", lambda kill: {"kernel_oom": "the kernel"}.get(kill.cause, "Ray"), False),
         ("memory", lambda kill: show_bytes(kill.memory), True),
+        ("children", lambda kill: show_bytes(kill.call.children_peak or None) if kill.call else "", True),
         ("pid", lambda kill: str(kill.pid), True),
         ("attempt", lambda kill: "" if kill.attempt is None else str(kill.attempt), True),
         ("task", lambda kill: f"{kill.task_id[:8]}…" if kill.task_id else "", False),

@@ -381,7 +381,7 @@ def _suspect(
 
 
 def _victim(call: Call) -> Victim:
-    peak = call.peak_memory
+    peak = call.peak_memory - call.children_peak  # its own, as what Ray says of a process is
     return Victim(call.name, call.task_id, call.actor_id, call.worker_id, call.pid, peak, call.node_id)
 
 

@@ -144,7 +144,8 @@ class Children:
                 command = os.fsdecode(file.read(4096)).split("\0")
         except OSError:
             return False
-        if any(part in word for word in command[:_WORDS] for part in _OF_RAY):
+        paths = [word for word in command[:_WORDS] if " " not in word]  # code after -c may name Ray's files, too
+        if any(part in path for path in paths for part in _OF_RAY):
             self._foreign[pid] = started
             return False
         self._known[pid] = _Child(pid, _name(command), started)

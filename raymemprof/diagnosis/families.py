@@ -1,0 +1,51 @@
+"""What a call's child processes used, and what lowers it: a DataLoader's workers, a pool, a subprocess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..reading.catalog import Call
+from ..rows import show_bytes
+
+__all__ = ["largest_family", "steps", "told"]
+
+_LEAST = 64 * 2**20
+"""Bytes that children use from which it is told."""
+_PART = 0.1
+"""And this part of the call's peak."""
+_MAINLY = 0.5
+"""From this part on they are what is to be made smaller."""
+_MOST_NAMED = 3
+
+
+def largest_family(calls: Iterable[Call]) -> Call | None:
+    """Return the call whose children used most, where that is worth telling."""
+    most = max(calls, key=lambda call: call.children_peak, default=None)
+    return most if most is not None and most.children_peak >= max(_LEAST, most.peak_memory * _PART) else None
+
+
+def told(call: Call) -> str:
+    """Say what a call's children used."""
+    count = len(call.children)
+    largest = [f"{child.name} (pid {child.pid}) {show_bytes(child.memory)}" for child in call.children[:_MOST_NAMED]]
+    of = f": {', '.join(largest)}{', …' if count > _MOST_NAMED else ''}" if largest else ""
+    many = f"{count} child processes" if count > 1 else "child process"
+    return f"{call.name}'s {many} used {show_bytes(call.children_peak)} beside that{of}."
+
+
+def steps(call: Call) -> list[str]:
+    """Return what lowers it, where children are the larger part."""
+    if call.children_peak < call.peak_memory * _MAINLY:
+        return []
+    count = max(len(call.children), 1)
+    each = f", each {show_bytes(call.children_peak // count)}" if count > 1 else ""
+    found = [
+        f"Have {call.name} start fewer child processes{each}, or smaller ones: `num_workers=` of a DataLoader, "
+        "`processes=` of a Pool."
+    ]
+    if any(child.name.startswith("ray::") for child in call.children):
+        found.append(
+            "They are forks, and copy each page that they write to; reading Python objects counts references, which "
+            "writes. Keep the data in arrays (NumPy, Arrow, tensors), or in a file that is mapped."
+        )
+    return found
