@@ -188,6 +188,30 @@ def test_a_child_that_outlives_its_call_is_told_of() -> None:
         gone.wait(10)
 
 
+def test_a_kill_for_what_children_held() -> None:
+    """Their share is told of, no line is accused of it, and fewer children, as is advised, finish."""
+    program = Path(__file__).with_name("children_kill_program.py")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    told, cured = map(json.loads, done.stdout.splitlines()[-2:])
+    assert cured == [0]
+    assert told["cause"] == "ray_memory_monitor"
+    assert told["children"] > 1_500 * MIB
+    assert len(told["pids"]) == 4
+    (sentence,) = [text for text in told["summary"] if "child processes" in text]
+    assert any(str(pid) in sentence for pid in told["pids"])
+    assert "The 4 child processes of loads used" in sentence
+    assert not [text for text in told["summary"] if text.startswith("It held")]
+    assert told["advice"][0].startswith("Have loads start fewer child processes")
+    asked = [
+        int(text.split("memory=")[1].split(")")[0].replace("_", "")) for text in told["advice"] if "memory=" in text
+    ]
+    assert all(size > told["peak"] for size in asked)
+    assert "children" in told["ooms"]
+    assert told["findings"] == ["out_of_memory"]
+    assert "start fewer child processes" in told["doctor"]
+
+
 def test_where_there_are_no_children_none_are_told_of() -> None:
     @ray.remote
     @profile_memory

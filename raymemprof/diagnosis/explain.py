@@ -17,7 +17,7 @@ from ..reading.catalog import Call, Calls, folders_of
 from ..reading.heap import Line
 from ..reading.messages import Message, Process, Victim, parse
 from ..rows import first_few, plain, show_bytes
-from .families import largest_family, steps, told
+from .families import is_mainly, largest_family, steps, told
 from .scene import Finding, Suspect, look
 
 __all__ = ["Explanation", "explain"]
@@ -220,7 +220,7 @@ def _summary(finding: Finding) -> Iterator[str]:
     family = largest_family(finding.calls)
     if family is not None:
         yield told(family)
-    if lines:
+    if lines and not is_mainly(family):
         line = lines[0]
         whose = _largest_call(finding).name if len(finding.calls) > 1 else "It"
         yield f"{whose} held {show_bytes(line.bytes)} allocated at {line}" + (f": {finding.code}" * bool(finding.code))
@@ -335,7 +335,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     if family is not None:
         held = max(held or 0, family.peak_memory)
         yield from steps(family)
-    if lines:
+    if lines and not is_mainly(family):
         call, place = _largest_call(finding), os.path.basename(lines[0].place)
         shown = f"raymemprof flamegraph --name {shlex.quote(call.name)} --status killed"
         if call.actor_id is not None and call.capture is not None:  # what all its calls left

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ..reading.catalog import Call
 from ..rows import show_bytes
 
-__all__ = ["largest_family", "steps", "told"]
+__all__ = ["is_mainly", "largest_family", "steps", "told"]
 
 _LEAST = 64 * 2**20
 """Bytes that children use from which it is told."""
@@ -24,18 +24,23 @@ def largest_family(calls: Iterable[Call]) -> Call | None:
     return most if most is not None and most.children_peak >= max(_LEAST, most.peak_memory * _PART) else None
 
 
+def is_mainly(call: Call | None) -> bool:
+    """Whether it is the children that used most, and not the call itself."""
+    return call is not None and call.children_peak >= call.peak_memory * _MAINLY
+
+
 def told(call: Call) -> str:
     """Say what a call's children used."""
     count = len(call.children)
     largest = [f"{child.name} (pid {child.pid}) {show_bytes(child.memory)}" for child in call.children[:_MOST_NAMED]]
     of = f": {', '.join(largest)}{', …' if count > _MOST_NAMED else ''}" if largest else ""
     many = f"{count} child processes" if count > 1 else "child process"
-    return f"{call.name}'s {many} used {show_bytes(call.children_peak)} beside that{of}."
+    return f"The {many} of {call.name} used {show_bytes(call.children_peak)} beside that{of}."
 
 
 def steps(call: Call) -> list[str]:
     """Return what lowers it, where children are the larger part."""
-    if call.children_peak < call.peak_memory * _MAINLY:
+    if not is_mainly(call):
         return []
     count = max(len(call.children), 1)
     each = f", each {show_bytes(call.children_peak // count)}" if count > 1 else ""

@@ -20,7 +20,7 @@ from ..reading.deaths import WITHOUT_A_WORD
 from ..reading.heap import Heap, Line
 from ..rows import show_bytes, show_seconds
 from .advise import MARGIN, Advice, advise_seen
-from .families import largest_family
+from .families import is_mainly, largest_family
 from .families import steps as children_steps
 from .families import told as children_told
 from .findings import Finding
@@ -146,8 +146,10 @@ def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
         if _is_bystander(seen, group):
             yield _bystander(seen, group)
             continue
-        lines = _lines(seen, group.holders[:1], "leaks")
+        family = largest_family(group.calls)
+        lines = () if is_mainly(family) else _lines(seen, group.holders[:1], "leaks")
         size = f" with {show_bytes(group.memory)}" if group.memory else ""
+        size += f", its child processes with {show_bytes(family.children_peak)}," if family is not None else ""
         yield Finding(
             severity="critical",
             illness="out_of_memory",
@@ -276,7 +278,7 @@ def _make_smaller(seen: Seen, group: Group, lines: tuple[Line, ...]) -> Iterator
     family = largest_family(group.calls)
     if family is not None:
         yield from children_steps(family)
-    if not group.is_named:
+    if not group.is_named or is_mainly(family):
         return
     if lines:
         command = _flamegraph(seen, group.name, group.is_actor)

@@ -43,6 +43,12 @@ class _Child:
     """RSS - SHR."""
     divided: int = 0
     """Its part of what the family has, when that was asked for last."""
+    private_then: int = 0
+
+    @property
+    def own(self) -> int:
+        """Its part now: what it has grown by since is its own."""
+        return min(self.divided + max(self.private - self.private_then, 0), self.private)
 
 
 class Children:
@@ -81,8 +87,8 @@ class Children:
 
     def largest(self) -> list[list[int | str]]:
         """Return pid, name and bytes of the largest: of what they share with relatives each has its part."""
-        known = sorted(self._known.values(), key=lambda child: -min(child.divided, child.private))
-        return [[child.pid, child.name, min(child.divided, child.private)] for child in known[:_MOST_TOLD]]
+        known = sorted(self._known.values(), key=lambda child: -child.own)
+        return [[child.pid, child.name, child.own] for child in known[:_MOST_TOLD]]
 
     def count(self) -> int:
         """Return how many there are."""
@@ -172,6 +178,7 @@ class Children:
         for child in self._known.values():
             part = host.divided(child.pid)
             child.divided = child.private if part is None else part  # of another user's it is not told
+            child.private_then = child.private
             together += child.divided
         self._exact, self._exact_upper = max(together - private, 0), self._upper
 

@@ -1,0 +1,66 @@
+"""A task whose four child processes fill the node is killed by Ray, and with one finishes; prints what is said of it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import psutil
+
+MIB, GIB = 2**20, 2**30
+CHILD = """
+import sys, time
+kept = []
+for _ in range(int(sys.argv[1]) // 50):
+    kept.append(bytearray(b"1") * (50 << 20))
+    time.sleep(0.1)
+time.sleep(2)
+"""
+
+memory = psutil.virtual_memory()
+threshold = (memory.total - memory.available + 2.5 * GIB) / memory.total
+assert threshold < 0.9, "this machine has too little memory left"
+os.environ |= {"RAY_memory_usage_threshold": str(threshold), "RAY_memory_monitor_refresh_ms": "50"}
+os.environ["RAY_task_oom_retries"] = "0"
+
+import ray
+
+import raymemprof
+from raymemprof import profile_memory
+
+
+@ray.remote(max_retries=0)
+@profile_memory
+def loads(count, megabytes=1000):
+    """Start what a DataLoader would, and wait for it."""
+    children = [subprocess.Popen([sys.executable, "-c", CHILD, str(megabytes)]) for _ in range(count)]
+    return [child.wait() for child in children]
+
+
+ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
+try:
+    ray.get(loads.remote(4, 3000), timeout=60)
+except ray.exceptions.RayError as error:
+    explanation = raymemprof.explain(error)
+    (call,) = raymemprof.calls(name="loads", status="killed")
+    diagnosis = raymemprof.doctor()
+    print(
+        json.dumps(
+            {
+                "cause": explanation.cause,
+                "summary": explanation.summary,
+                "advice": explanation.advice,
+                "ooms": repr(raymemprof.ooms()),
+                "doctor": repr(diagnosis),
+                "findings": [finding.illness for finding in diagnosis.findings],
+                "peak": call.peak_memory,
+                "children": call.children_peak,
+                "pids": [child.pid for child in call.children],
+            }
+        )
+    )
+for process in psutil.process_iter(["cmdline"]):  # Ray before 2.50 leaves them
+    if CHILD in (process.info["cmdline"] or []):
+        process.kill()
+print(json.dumps(ray.get(loads.remote(1), timeout=60)))
+ray.shutdown()
