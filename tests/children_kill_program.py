@@ -1,4 +1,4 @@
-"""A task whose four child processes fill the node is killed by Ray, and with one finishes; prints what is said of it."""
+"""A task whose four children fill the node is killed by Ray, and with one it finishes; prints what is said of it."""
 
 import json
 import os

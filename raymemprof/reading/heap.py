@@ -211,8 +211,8 @@ def heap(target: Target) -> Heap:
     """Return what a call allocated: its own peak, what was left at its end, and the lines that did it.
 
     Args:
-        target: a `Call`, a `Capture` or path (all calls in it, at the moment when they held most together; of a capture
-            that raymemprof did not write, the whole process), or several of these: each at its own peak, summed.
+        target: a `Call`, a `Capture` or path (the process while it was traced: all calls in it, and what was allocated
+            between them, at the moment when that was most), or several of these: each at its own peak, summed.
 
     Returns:
         A `Heap`; bytes of what was asked of `malloc`, `mmap` and their kin, as far as it was resident.
