@@ -30,6 +30,9 @@ _MOST_SAVED = 0.1
 _FIRST_SEARCH = 0.25
 """Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
 _SEARCH_SHARE = 0.001
+_NEW = 8 * 2**20
+_NEW_PART = 0.04
+"""Bytes, and the part of all, that children have taken or touched since from which it is asked again what is shared."""
 _MOST_TOLD = 8
 """Children that the journal names: the largest."""
 
@@ -44,6 +47,9 @@ class _Child:
     divided: int = 0
     """Its part of what the family has, when that was asked for last."""
     private_then: int = 0
+    touched: int = 0
+    """Bytes of pages that it touched for the first time: a copy of a page that it shared is among them."""
+    touched_then: int = 0
 
     @property
     def own(self) -> int:
@@ -60,11 +66,11 @@ class Children:
         """Ray's own, by pid, and when they started."""
         self._lock = threading.Lock()
         self._is_possible = os.path.exists("/proc/self/task")
-        self._find_due = self._exact_at = 0.0
+        self._find_due = 0.0
         self._search_due: float | None = None
         self._saved, self._saved_at = _MOST_SAVED, time.monotonic()
         self._upper = self._exact_upper = self._exact = 0
-        self._is_new = False
+        self._count_then = 0
         self.added = 0
         """Bytes that they add to this process's memory, as of the last look."""
 
@@ -108,11 +114,16 @@ class Children:
         self._find_due = now + cost / _FIND_SHARE
         self._saved = min(self._saved + (now - self._saved_at) * _EXACT_SHARE, _MOST_SAVED)
         self._saved_at = now
-        if self._known and self._saved > 0:
+        if self._known and self._saved > 0 and self._is_worth_asking(private):
             began = time.thread_time()
             self._ask(private)
             self._saved -= time.thread_time() - began
         self.added = min(self._upper, self._exact + max(self._upper - self._exact_upper, 0)) if self._known else 0
+
+    def _is_worth_asking(self, private: int) -> bool:
+        new = sum([child.touched - child.touched_then for child in self._known.values()])
+        moved = abs(self._upper - self._exact_upper)
+        return len(self._known) != self._count_then or max(new, moved) >= max(_NEW, (private + self.added) * _NEW_PART)
 
     def _is_search_due(self, now: float) -> bool:
         if self._search_due is None:
@@ -137,11 +148,13 @@ class Children:
 
     def _is_ours(self, pid: int) -> bool:
         """Whether a process is there, and none of Ray's; takes it in where it is new."""
-        started = _started(pid)
-        if started is None:
+        found = _started(pid)
+        if found is None:
             return False
+        started, touched = found
         known = self._known.get(pid)
         if known is not None and known.started == started:
+            known.touched = touched
             return True
         if self._foreign.get(pid) == started:
             return False
@@ -172,7 +185,8 @@ class Children:
         """Ask the kernel how much of it is whose: what all have together, less what this process has."""
         own = host.divided(os.getpid())
         if own is None:
-            self._exact, self._exact_upper = self._upper, self._upper
+            self._exact = self._exact_upper = self._upper
+            self._count_then = len(self._known)
             return
         together = own
         for child in self._known.values():
@@ -180,7 +194,9 @@ class Children:
             child.divided = child.private if part is None else part  # of another user's it is not told
             child.private_then = child.private
             together += child.divided
+            child.touched_then = child.touched
         self._exact, self._exact_upper = max(together - private, 0), self._upper
+        self._count_then = len(self._known)
 
 
 def _has_children() -> bool:
@@ -216,14 +232,17 @@ def _of_group() -> list[int]:
     return found
 
 
-def _started(pid: int) -> int | None:
-    """When a process was started, in ticks of the system's clock; None where it is not there, or a zombie."""
+def _started(pid: int) -> tuple[int, int] | None:
+    """When a process was started, in ticks of the system's clock, and the bytes that it has touched for the first time.
+
+    None where it is not there, or a zombie.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read(1024).rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    return None if fields[0] in (b"Z", b"X") else (int(fields[19]), int(fields[7]) * memory.PAGE)
 
 
 def _name(command: list[str]) -> str:
