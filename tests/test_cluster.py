@@ -181,9 +181,8 @@ def test_a_heap_is_read_where_it_lies(name: str, nodes: Nodes, recorded: Recorde
     (store,) = raymemprof.captures(name="Store.add", node_id=nodes[name].node_id)
     held = recorded.stores[nodes[name].node_id, raymemprof.calls(name="Store.add", node_id=store.node_id)[0].actor_id]
     assert store.status == "open"
-    (line,) = raymemprof.heap(store).top(1)  # what Ray allocates for its calls is in a capture too
-    assert held <= line.bytes < held + MIB / 10
-    assert line.function == "add"
+    kept = [line.bytes for line in raymemprof.heap(store).top(100) if line.file.endswith("test_cluster.py")]
+    assert held <= sum(kept) < held + MIB / 10  # what Ray allocates for its calls is in a capture, too
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
