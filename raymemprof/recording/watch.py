@@ -297,6 +297,9 @@ class Watch:
         began = time.thread_time()  # to wait for the interpreter's lock costs nobody anything
         is_looked_at = False
         try:
+            pools = self._allocators.addresses()
+            if pools is not None:
+                line["arenas"] = None  # not known, if nothing below says it
             if look and self._mappings is not None:
                 now = self._observed(now.at, self._asked())
                 found = self._look(self._mappings)
@@ -306,10 +309,8 @@ class Watch:
                 if is_looked_at:  # else it is of no one moment
                     line |= found
                     self._looked, self._looked_in_use = now.private, now.in_use
-            elif (pools := self._allocators.addresses()) is not None:  # what looks may take is spared for them
-                line["arenas"] = None
-                if self._mappings is not None and self._saved >= _MOST_SAVED / 2:
-                    line["arenas"] = self._mappings.in_arenas(pools)
+            elif pools is not None and self._mappings is not None and self._saved >= _MOST_SAVED / 2:
+                line["arenas"] = self._mappings.in_arenas(pools)  # what looks may take is spared for them
         except OSError:
             self._mappings = None  # the kernel does not tell: it will not the next time
             raise
