@@ -339,6 +339,8 @@ class Account:
             if highest - least_peak > _SLACK:
                 return  # nobody knows how much it was
             found.grew = (sample.memory if released >= _SLACK else least_peak) - base.memory
+            if abs(found.grew - (sample.memory - base.memory)) > _SLACK:
+                kept = None  # that was at another moment
         else:
             found.grew = sample.memory - base.memory
             bound = found.grew + released - (kept if kept is not None else -(before or 0))
