@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ __all__ = ["Children", "children"]
 
 _OF_RAY = tuple(f"/ray/{part}/" for part in ("core/src", "_private", "dashboard", "autoscaler", "util/client/server"))
 """What the command lines have of the processes that a driver's `ray.init()` starts, which are not its own."""
+_WORKER = "default_worker"
 _WORDS = 5
 _FIND_SHARE = 0.005
 """The part of a CPU that finding children, and reading their RSS - SHR, may take."""
@@ -219,9 +221,12 @@ def _started_by(pid: int) -> list[int]:
 
 
 def _of_group() -> list[int]:
-    """The processes of this one's group, where Ray gave it one of its own: also those whose parent has gone."""
+    """The processes of this one's group, where Ray gave it one of its own: also those whose parent has gone.
+
+    A shell makes groups as well, of what is not related: of `python job.py | tee log`, and of all that a driver starts.
+    """
     own = os.getpid()
-    if os.getpgrp() != own:
+    if os.getpgrp() != own or not any(os.path.basename(word).startswith(_WORKER) for word in sys.orig_argv):
         return []
     found = []
     for name in os.listdir("/proc"):
