@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from .rows import Rows, plain
 
 __all__ = ["main"]
 
-_SECONDS_IN = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -108,14 +109,14 @@ def _filters(function: F) -> F:
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg]
-    """A number of seconds, or one with a unit."""
+    """A number with a unit of time."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", str(value).strip())
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value).strip())
         if not found:
-            self.fail(f"{value!r} is no duration such as 7d, 12h, 30m or 45s.", param, ctx)
+            self.fail(f"{value!r} is no duration with a unit, such as 7d, 12h, 30m or 45s.", param, ctx)
         return float(found[1]) * _SECONDS_IN[found[2]]
 
 
@@ -349,6 +350,8 @@ def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
 @click.option("--name", help="Only calls of this name: task, Actor.method, or with *.")
 @click.option("--job-id", help="Only this job's.")
 @click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing, and list what would be.")
+@click.option("--yes", is_flag=True, help="Do not ask, as is done on a terminal.")
 @_as_json
 def clean(
     source: str | None,
@@ -356,6 +359,8 @@ def clean(
     name: str | None,
     job_id: str | None,
     everything: bool,
+    dry_run: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Remove captures, and the journals of which nothing else is left, and list what was removed.
@@ -363,10 +368,17 @@ def clean(
     Left is what is still written to, and with --name or --job-id what holds other calls too: a worker records all that
     it runs to the same capture, an actor all its methods, so --name 'Cache.*' is an actor's.
 
-    SOURCE is a folder; by default the cluster at --address, else the Ray session on this machine that was recorded to
-    last.
+    SOURCE is a folder, or --address names a cluster. On a terminal you are shown what would go, and asked.
     """
-    _print_rows(cleaning.clean(source, older_than=older_than, name=name, job_id=job_id, all=everything), as_json)
+    remove = functools.partial(cleaning.clean, source, older_than=older_than, name=name, job_id=job_id, all=everything)
+    if not dry_run and not yes and sys.stdin.isatty():
+        would = remove(dry_run=True)
+        _print_rows(would, as_json=False)
+        if would and not click.confirm("Remove them?", err=True):
+            return
+        if not would:
+            return
+    _print_rows(remove(dry_run=dry_run), as_json)
 
 
 @main.command()

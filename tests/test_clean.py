@@ -221,6 +221,55 @@ def test_the_command_line(nodes: Nodes, run: Any) -> None:
     assert "soon" in done.stderr
 
 
+def test_what_would_go_is_shown_and_a_duration_needs_a_unit(nodes: Nodes, run: Any) -> None:
+    run("drop")
+    before = there(nodes)
+    would = raymemprof.clean(name="drop", dry_run=True)
+    assert {seen(nodes, file.path, file.node_id or "") for file in would} == before.keys()
+    assert "would be removed" in repr(would)
+    assert all(abs(file.written_at.timestamp() - time.time()) < 600 for file in would)
+    assert there(nodes) == before
+    command = [COMMAND, "clean", "--address", nodes.address]
+    done = subprocess.run([*command, "--older-than", "7"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "'7' is no duration with a unit" in done.stderr
+    done = subprocess.run([*command, "--all", "--dry-run"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "would be removed" in done.stdout
+    assert there(nodes) == before
+
+
+@pytest.mark.parametrize(("answer", "is_removed"), [("n", False), ("y", True)])
+def test_on_a_terminal_it_is_asked(tmp_path: Path, answer: str, is_removed: bool) -> None:
+    import pty
+
+    with raymemprof.profile_memory("block", directory=tmp_path, linger=0):
+        pass
+    with raymemprof.profile_memory("later", directory=tmp_path / "other"):  # so that the first capture is closed
+        pass
+    files = set(tmp_path.glob("*.bin"))
+    assert files
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(
+        [COMMAND, "clean", str(tmp_path), "--older-than", "0s"], stdin=theirs, stdout=subprocess.PIPE, text=True
+    )
+    os.write(ours, f"{answer}\n".encode())
+    printed, _ = done.communicate(timeout=60)
+    os.close(ours), os.close(theirs)
+    assert "would be removed" in printed
+    assert (set(tmp_path.glob("*.bin")) == set()) == is_removed
+
+
+def test_nothing_is_removed_where_nobody_said_where(tmp_path: Path) -> None:
+    """Not from the newest session of the machine, which may be anybody's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY")}
+    done = subprocess.run(
+        [COMMAND, "clean", "--all", "--yes"], capture_output=True, text=True, timeout=60, env=environment, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "say where to remove it" in done.stderr
+
+
 def test_a_capture_without_a_journal(nodes: Nodes, run: Any) -> None:
     run("load")
     captures = there(nodes)

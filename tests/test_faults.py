@@ -584,3 +584,40 @@ print(gone_through > 3 * 60, interrupted <= 3, sys.getswitchinterval() == before
 """
     )
     assert printed.split() == ["True"] * 3
+
+
+@pytest.mark.parametrize("way", ["SystemExit", "ValueError", "return"])
+def test_a_fork_within_a_call_does_not_end_it(way: str, run_script: Callable[..., str], tmp_path: Path) -> None:
+    """It leaves the call in its own process only: the call is its parent's."""
+    run_script(
+        f"""
+import os, sys
+from raymemprof import profile_memory
+
+@profile_memory(directory={str(tmp_path)!r})
+def work():
+    pid = os.fork()
+    if pid == 0:
+        if {way!r} == "return":
+            return "child"
+        raise {{"SystemExit": SystemExit(3), "ValueError": ValueError("mine"), "return": None}}[{way!r}]
+    os.waitpid(pid, 0)
+    kept = bytearray(5_000_000)
+    return "parent"
+
+parent = os.getpid()
+try:
+    told = work()
+except BaseException as error:
+    assert os.getpid() != parent, error
+    os._exit(0)
+if os.getpid() != parent:
+    os._exit(0)
+assert told == "parent"
+"""
+    )
+    (call,) = raymemprof.calls(tmp_path)
+    assert (call.status, call.error) == ("finished", None)
+    (journal,) = tmp_path.glob("*.jsonl")
+    assert journal.read_text().count('"event":"end"') == 1
+    assert raymemprof.heap(call).peak >= 5_000_000

@@ -9,7 +9,7 @@ import re
 import stat
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,23 +29,39 @@ _JUST_BEGUN = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RemovedFile:
-    """A capture or journal that was removed: where it lay, its size in bytes, and its Ray node."""
+    """A capture or journal that was removed, or would be.
+
+    Attributes:
+        path: where it lay.
+        size: its size, in bytes.
+        node_id: its Ray node.
+        written_at: when it was last written to, UTC.
+    """
 
     path: Path
     size: int
     node_id: str | None
+    written_at: datetime
 
 
 class Removed(Rows[RemovedFile]):
     """A sequence of `RemovedFile`."""
 
     title: ClassVar[tuple[str, str]] = ("file removed", "files removed")
+    is_rehearsal = False
+    """Whether nothing was removed, and this says what would be."""
     columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("file", lambda file: file.path.name, False),
         ("size", lambda file: show_bytes(file.size), True),
+        ("last written (UTC)", lambda file: f"{file.written_at:%Y-%m-%d %H:%M}", False),
         ("node", lambda file: f"{file.node_id[:8]}…" if file.node_id else "", False),
     )
     if_various: ClassVar[tuple[str, ...]] = ("node",)
+
+
+class _WouldBeRemoved(Removed):
+    title: ClassVar[tuple[str, str]] = ("file would be removed", "files would be removed")
+    is_rehearsal = True
 
 
 def clean(
@@ -55,6 +71,7 @@ def clean(
     name: str | None = None,
     job_id: str | None = None,
     all: bool = False,
+    dry_run: bool = False,
 ) -> Removed:
     """Remove captures on every node, and the journals of processes of which nothing else is left to tell.
 
@@ -62,19 +79,20 @@ def clean(
     worker records all that it runs to the same one, and an actor all its methods, so `name="Cache.*"` is an actor's.
 
     Args:
-        source: a folder; None for all nodes of the cluster that this process is connected to, else the session on this
-            machine that was recorded to last.
+        source: a folder; None for all nodes of the cluster that this process is connected to. Where it is connected to
+            none, a folder must be given: nothing is removed from a session that nobody named.
         older_than: only what was last written to so many seconds ago, or a `timedelta`.
         name: only calls of this name, as in `calls`.
         job_id: only this Ray job's; the beginning of the id is enough.
         all: everything. One of the four must be given.
+        dry_run: remove nothing, and return what would be removed.
 
     Returns:
-        A sequence of `RemovedFile`, each with `path`, `size` and `node_id`, which prints as a table.
+        A sequence of `RemovedFile`, each with `path`, `size`, `node_id` and `written_at`, which prints as a table.
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        ValueError: nothing says what to remove, `source` is no folder, or `older_than` is negative.
+        ValueError: nothing says what to remove, or where, `source` is no folder, or `older_than` is negative.
 
     Example:
         >>> import raymemprof
@@ -94,7 +112,9 @@ def clean(
         raise ValueError(f"older_than={older_than!r} must be 0 seconds or more.")
     if source is not None and os.path.isfile(source):
         raise ValueError(f"{os.fspath(source)} is a file; give the folder that is to be cleaned.")
-    wanted = _Wanted(None if seconds is None else time.time() - seconds, name, job_id)
+    if source is None and not cluster.is_connected():
+        raise ValueError("say where to remove it: name a folder, or connect to a cluster (`--address`, ray.init()).")
+    wanted = _Wanted(None if seconds is None else time.time() - seconds, name, job_id, dry_run)
     if source is None and cluster.is_connected():
         living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
         answers = cluster.on_each_node(_clean_there, wanted, living)
@@ -113,7 +133,8 @@ def clean(
         f"{shared} left: {'it holds' if shared == 1 else 'they hold'} other calls too" if shared else "",
         f"{len(refused)} could not be removed: {'; '.join(first_few(refused))}" if refused else "",
     ]
-    return Removed(removed, "; ".join(text for text in said if text), missing)
+    kind = _WouldBeRemoved if dry_run else Removed
+    return kind(removed, "; ".join(text for text in said if text), missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +145,7 @@ class _Wanted:
     """Seconds since the epoch, compared with when a file was last written to."""
     name: str | None
     job_id: str | None
+    is_rehearsal: bool = False
 
     @property
     def is_by_call(self) -> bool:
@@ -142,6 +164,8 @@ class _Wanted:
 class _Account:
     """What was removed on a node, and what was left of that which was asked for."""
 
+    is_rehearsal: bool = False
+    """Whether nothing is to be removed, only told of."""
     removed: list[RemovedFile] = field(default_factory=list)
     open: int = 0
     """How many captures may not go yet."""
@@ -151,6 +175,7 @@ class _Account:
     """A few words on each file that could not be removed."""
     names: set[str] = field(default_factory=set)
     """Of all calls there are."""
+    gone: set[Path] = field(default_factory=set)
     fitting: int = 0
     """How many of them are of those asked for, whether or not their captures can go."""
 
@@ -160,13 +185,16 @@ class _Account:
             status = path.lstat()
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, "It is a folder")
-            path.unlink()
+            if not self.is_rehearsal:
+                path.unlink()
         except FileNotFoundError:
             return  # the budget, or another node that shares the folder, was faster
         except OSError as error:
             self.refused.append(f"{path.name} ({error.strerror})")
         else:
-            self.removed.append(RemovedFile(path, status.st_size, node_id))
+            written = datetime.fromtimestamp(max(status.st_mtime, 0.0), timezone.utc)
+            self.removed.append(RemovedFile(path, status.st_size, node_id, written))
+            self.gone.add(path)
 
 
 def _clean_there(wanted: _Wanted, living: frozenset[str]) -> _Account:
@@ -175,7 +203,7 @@ def _clean_there(wanted: _Wanted, living: frozenset[str]) -> _Account:
 
 def _clean(place: Place, wanted: _Wanted) -> _Account:
     """Remove what is to go."""
-    account = _Account()
+    account = _Account(wanted.is_rehearsal)
     told: set[str] = set()
     for journal in journals(Place(place.source, place.folders), account.refused):
         captures = list(journal.captures())
@@ -210,7 +238,8 @@ def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted, acco
                 account.remove(path, capture.node_id)
     is_all = all(fit for fits in by_capture.values() for fit in fits) and not (wanted.is_by_call and not by_capture)
     with contextlib.suppress(FileNotFoundError):
-        if is_all and not may_be_running and wanted.is_old(journal.path) and not any(journal.captures()):
+        is_left = any(capture.path not in account.gone for capture in journal.captures())
+        if is_all and not may_be_running and wanted.is_old(journal.path) and not is_left:
             account.remove(journal.path, journal.node_id)
 
 

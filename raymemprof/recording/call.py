@@ -67,6 +67,7 @@ class RunningCall:
         "_least_shared",
         "_most_shared",
         "_outer",
+        "_pid",
         "_started",
         "_steps_left",
         "children_peak",
@@ -111,6 +112,7 @@ class RunningCall:
         self.touched_step = TOUCHED
         self._begun = False
         self._entered = False
+        self._pid = os.getpid()
         self._steps_left = ["look", "mark", "sampler", "journal", "release"]
 
     def enter(self) -> None:
@@ -230,7 +232,14 @@ class RunningCall:
         return added > 0
 
     def finish(self, error: BaseException | None) -> None:
-        """Write the call's end. May be called again after it was interrupted."""
+        """Write the call's end. May be called again after it was interrupted.
+
+        A fork within the call may leave it too, by an exception say: it is the parent's, and runs on there.
+        """
+        if self._pid != os.getpid():
+            self.leave()
+            self.ended = True
+            return
         steps = self._steps_left
         while steps:
             step = steps[0]
