@@ -46,21 +46,30 @@ def memory(pid: int | None = None) -> HostMemory:
 
 
 def divided(pid: int) -> int | None:
-    """Return a process's part of anonymous memory, what it shares with relatives divided among them; None if not told.
+    """Return a process's part of anonymous memory, what it shares with relatives divided among them (Pss_Anon).
 
-    Linux's Pss_Anon, or what is the process's alone where the kernel is too old to have that. Some milliseconds.
+    None where it is not told: to another user, or by a kernel older than Linux 5.9. Some milliseconds.
     """
+    return _rollup(pid).get(b"Pss_Anon")
+
+
+def unshared(pid: int) -> int | None:
+    """Return the bytes that a process has written to and shares with nobody; None where it is not told."""
+    return _rollup(pid).get(b"Private_Dirty")
+
+
+def _rollup(pid: int) -> dict[bytes, int]:
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             lines = file.read().splitlines()[1:]
     except OSError:
-        return None
+        return {}
     figures = {}
     for line in lines:
         name, _, rest = line.partition(b":")
-        figures[name] = int(rest.split()[0]) * 1024
-    found = figures.get(b"Pss_Anon")
-    return figures.get(b"Private_Dirty") if found is None else found
+        with contextlib.suppress(ValueError, IndexError):
+            figures[name] = int(rest.split()[0]) * 1024
+    return figures
 
 
 def kill_threshold(total: int) -> int:

@@ -210,6 +210,93 @@ def test_a_kill_for_what_children_held() -> None:
     assert "start fewer child processes" in told["doctor"]
 
 
+def test_children_that_came_after_the_process_s_own_peak_are_in_the_record_of_a_kill(tmp_path: Path) -> None:
+    """It loads and frees, then starts what fills the node, and is killed: all that is known is what was written."""
+    code = f"""
+import os, subprocess, sys, time
+from raymemprof import profile_memory
+
+with profile_memory("block", directory={str(tmp_path)!r}):
+    data = bytearray(b"1") * {300 * MIB}
+    time.sleep(0.3)
+    del data
+    for size in ({20 * MIB}, {150 * MIB}):
+        subprocess.Popen([sys.executable, "-c", {HOLD!r}, str(size), "4"])
+        time.sleep(1)
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    (call,) = raymemprof.calls(tmp_path)
+    assert call.status == "killed"
+    assert call.own_peak > 300 * MIB
+    assert call.children_peak == near(180 * MIB)
+    assert call.children_count == 2
+    for child in call.children:
+        psutil.Process(child.pid).kill()
+
+
+def test_children_that_have_gone_between_calls_are_not_the_next_one_s(tmp_path: Path) -> None:
+    children = []
+
+    @profile_memory(directory=tmp_path)
+    def starts() -> None:
+        children.append(subprocess.Popen([sys.executable, "-c", HOLD, str(100 * MIB), "60"]))
+        time.sleep(1)
+
+    @profile_memory(directory=tmp_path)
+    def goes_on(pause: float) -> None:
+        time.sleep(pause)
+
+    starts()
+    goes_on(0.3)
+    children[0].kill()
+    children[0].wait()
+    goes_on(0)
+    first, second, third = raymemprof.calls(tmp_path)
+    assert first.children_peak == near(105 * MIB)
+    assert second.children_before == near(105 * MIB)
+    assert second.growth == pytest.approx(0, abs=8 * MIB)
+    assert [left.pid for left in second.children_left] == [children[0].pid]
+    assert (third.children_before, third.children_peak) == (0, 0)
+    assert third.peak_memory == third.own_peak
+
+
+def test_lines_of_children_that_make_no_sense(tmp_path: Path) -> None:
+    with profile_memory("block", directory=tmp_path, heap=False):
+        pass
+    (journal,) = tmp_path.glob("*.jsonl")
+    number = next(json.loads(line)["call"] for line in journal.read_text().splitlines() if '"begin"' in line)
+    good = {"event": "children", "calls": [number], "memory": 10, "total": 99 * 2**30, "count": 3, "largest": []}
+    bad = [{"total": 10**400}, {"memory": -1}, {"count": True}, {"memory": None}, {"calls": 7}, {"total": "x"}]
+    odd = {"largest": [[1], None, ["x", "y", 1], [1, 2, 3], [1, "a", -1], [7, "fine", 5]], "total": 100 * 2**30}
+    with journal.open("a") as file:
+        for line in (good, *(good | one for one in bad), good | odd):
+            file.write(json.dumps(line) + "\n")
+    (call,) = raymemprof.calls(tmp_path)
+    assert call.peak_memory == 100 * 2**30
+    assert [(child.pid, child.name, child.memory) for child in call.children] == [(7, "fine", 5)]
+    assert repr(raymemprof.calls(tmp_path))
+
+
+def test_a_number_that_another_process_has_now_is_none_of_ours() -> None:
+    from raymemprof.recording.children import Children
+
+    children = Children()
+    stranger = psutil.Process(os.getpid()).parent()
+    assert stranger is not None
+    mine = subprocess.Popen([sys.executable, "-c", HOLD, str(MIB), "60"])
+    try:
+        time.sleep(0.1)
+        children.look(0, at_once=True)
+        assert children._known.keys() >= {mine.pid}
+        children._known[stranger.pid] = children._known.pop(mine.pid)  # as if its number had been given out again
+        children.look(0, at_once=True)
+        assert stranger.pid not in children._known
+    finally:
+        mine.kill()
+        mine.wait()
+
+
 def test_where_there_are_no_children_none_are_told_of() -> None:
     @ray.remote
     @profile_memory

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -817,3 +818,59 @@ def test_a_class_that_lives_in_a_class_attribute_is_left_alone(profiled, tmp_pat
     assert Actor.Part is Item
     assert type(Actor().method()) is Item
     assert len(calls(tmp_path)) == 1
+
+
+# One method of an actor
+
+
+@pytest.mark.versions
+@pytest.mark.usefixtures("cluster")
+def test_single_methods_of_an_actor():
+    """What `@ray.method` says holds above and below, and the calls are the actor's, in one capture."""
+    import ray
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
+
+    class Actor:
+        def __init__(self):
+            self.kept = []
+
+        @ray.method(num_returns=2)
+        @profile_memory
+        def above(self, first, *, second=2):
+            return first, second
+
+        @profile_memory
+        @ray.method(num_returns=2)
+        def below(self, first, *, second=2):
+            return first, second
+
+        @profile_memory
+        def grow(self):
+            self.kept.append(bytearray(b"1") * 8_000_000)
+            time.sleep(0.3)  # longer than tracing lingers for tasks
+
+        @profile_memory
+        async def wait(self):
+            return 3
+
+        @staticmethod
+        @profile_memory
+        def helper(self_is_no_object):
+            return self_is_no_object
+
+    assert str(inspect.signature(Actor.above)) == "(self, first, *, second=2)"
+    assert Actor.helper(1) == 1
+    actor = ray.remote(Actor).options(max_concurrency=1).remote()
+    for method in (actor.above, actor.below):
+        assert ray.get(method.remote(1, second=5)) == [1, 5]
+    for _ in range(4):
+        ray.get(actor.grow.remote())
+    assert ray.get(actor.wait.remote()) == 3
+    found = calls(actor_id=actor._actor_id.hex())
+    assert {call.kind for call in found} == {"method"}
+    assert [call.name.rpartition(".")[2] for call in found] == ["above", "below", *["grow"] * 4, "wait"]
+    assert len({call.capture for call in found}) == 1
+    ray.kill(actor)
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])

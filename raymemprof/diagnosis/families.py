@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..reading.catalog import Call
-from ..rows import show_bytes
+from ..rows import printable, show_bytes
 
 __all__ = ["is_mainly", "largest_family", "steps", "told"]
 
@@ -31,9 +31,11 @@ def is_mainly(call: Call | None) -> bool:
 
 def told(call: Call) -> str:
     """Say what a call's children used."""
-    count = len(call.children)
-    largest = [f"{child.name} (pid {child.pid}) {show_bytes(child.memory)}" for child in call.children[:_MOST_NAMED]]
-    of = f": {', '.join(largest)}{', …' if count > _MOST_NAMED else ''}" if largest else ""
+    count, named = call.children_count, len(call.children)
+    largest = [
+        f"{printable(child.name)} (pid {child.pid}) {show_bytes(child.memory)}" for child in call.children[:_MOST_NAMED]
+    ]
+    of = f": {', '.join(largest)}{', …' if named > _MOST_NAMED else ''}" if largest else ""
     many = f"{count} child processes" if count > 1 else "child process"
     return f"The {many} of {call.name} used {show_bytes(call.children_peak)} beside that{of}."
 
@@ -42,7 +44,7 @@ def steps(call: Call) -> list[str]:
     """Return what lowers it, where children are the larger part."""
     if not is_mainly(call):
         return []
-    count = max(len(call.children), 1)
+    count = max(call.children_count, 1)
     each = f", each {show_bytes(call.children_peak // count)}" if count > 1 else ""
     found = [
         f"Have {call.name} start fewer child processes{each}, or smaller ones: `num_workers=` of a DataLoader, "

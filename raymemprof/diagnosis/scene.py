@@ -381,8 +381,8 @@ def _suspect(
 
 
 def _victim(call: Call) -> Victim:
-    peak = call.peak_memory - call.children_peak  # its own, as what Ray says of a process is
-    return Victim(call.name, call.task_id, call.actor_id, call.worker_id, call.pid, peak, call.node_id)
+    own = call.own_peak or call.peak_memory  # what Ray says of a process is without its children, too
+    return Victim(call.name, call.task_id, call.actor_id, call.worker_id, call.pid, own, call.node_id)
 
 
 def _is(named: Victim, known: Victim) -> bool:

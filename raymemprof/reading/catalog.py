@@ -45,6 +45,9 @@ __all__ = [
 
 Source = str | os.PathLike[str] | None
 
+_MOST_BYTES = 1 << 62
+"""No figure is above this."""
+_FIGURES = frozenset(("memory", "peak", "children", "total", "count"))
 STATUSES = ("running", "finished", "failed", "cancelled", "killed")
 _MOST_NAMES = 10
 _RECENTLY = 3600.0
@@ -154,13 +157,16 @@ class Call:
         duration: how long it took; None where its end was not recorded.
         status: "running", "finished", "failed", "cancelled", or "killed" where its process ended before it did.
         error: the exception it raised, or what ended its process, where that is known.
-        memory_before: memory when it began, that of child processes included.
+        memory_before: memory when it began, without child processes.
         peak_memory: the most memory while it ran, that of child processes included.
         memory_after: memory when it ended, without child processes.
         capture: the capture file that holds its allocations; None where it was only sampled, or the file is gone.
         children_peak: what its child processes, and theirs, added to that when they had most; pages that they share
             with it count once. 0 where there were none.
         children: the largest of them when all had most together.
+        children_count: how many there were then.
+        children_before: what those that were there when it began added.
+        own_peak: the most memory of the process alone.
         children_left: those that were still there when it ended.
         note: why it was not traced; or since when it is not known whether it still runs, on another machine.
     """
@@ -190,15 +196,28 @@ class Call:
     children_peak: int = 0
     children: tuple[ChildProcess, ...] = ()
     children_left: tuple[ChildProcess, ...] = ()
+    children_count: int = 0
+    children_before: int = 0
+    own_peak: int = 0
 
     @property
     def growth(self) -> int:
         """By how much its process's memory rose above what it had before; its peak may be of what others left there."""
-        return self.peak_memory - self.memory_before
+        return self.peak_memory - self.memory_before - self.children_before
 
 
 def _children(listed: Iterable[Any]) -> tuple[ChildProcess, ...]:
-    return tuple(ChildProcess(int(pid), str(name), int(size)) for pid, name, size in listed)
+    found = []
+    for entry in listed:
+        with contextlib.suppress(TypeError, ValueError):  # a line that was damaged into other words
+            pid, name, size = entry
+            if _is_figure(pid) and isinstance(name, str) and _is_figure(size):
+                found.append(ChildProcess(pid, name, size))
+    return tuple(found)
+
+
+def _is_figure(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MOST_BYTES
 
 
 class Calls(Rows[Call]):
@@ -221,7 +240,7 @@ class Calls(Rows[Call]):
         ("node", lambda call: _short_id(call.node_id), False),
         ("note", lambda call: call.error or call.note or "", False),
     )
-    if_various: ClassVar[tuple[str, ...]] = ("node", "children")
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
     expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
 
 
@@ -626,6 +645,8 @@ class Journal:
                 raise TypeError
         if not all(isinstance(line[key], _OPTIONAL[key]) for key in _OPTIONAL.keys() & line.keys()):
             raise TypeError
+        if not all(_is_figure(line[key]) for key in _FIGURES & line.keys()):
+            raise TypeError
         capture = line.get("capture")
         if capture is not None and not (contract.is_ours(capture) and contract.is_capture(capture)):
             raise TypeError  # a name that would lead out of the folder
@@ -724,7 +745,7 @@ class Journal:
                     duration,
                     status,
                     error,
-                    begin["memory"] + begin.get("children", 0),
+                    begin["memory"],
                     max(peak, total),
                     after,
                     self._capture(begin.get("capture")),
@@ -734,6 +755,9 @@ class Journal:
                     max(family.get("memory", 0), (end or {}).get("children", 0)),
                     _children(family.get("largest", ())),
                     _children((end or {}).get("left", ())),
+                    family.get("count", 0),
+                    begin.get("children", 0),
+                    peak,
                 )
             except (KeyError, TypeError, ValueError, OverflowError, OSError):  # fromtimestamp raises all of these
                 continue

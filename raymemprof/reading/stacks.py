@@ -38,7 +38,7 @@ _OURS = (NATIVE_FILE, SAMPLED_FILE, ESTIMATED_FILE)
 _MARK_DEPTH = 16
 """How deep in a stack a mark's frame may lie: with native frames there are some of C's above it."""
 _MARKS = (contract.BEGIN_FILE, contract.BEGIN_BLOCK_FILE, contract.END_FILE, contract.SAMPLE_FILE)
-_LIBRARIES_OF_RAY = ("data", "train")
+_LIBRARIES_OF_RAY = (("data",), ("train",))
 """Their threads work for the code that uses them, as other libraries' do."""
 _RUN_USER_CODE = ("decorator.py", "frames.py")
 _NATIVE_SUFFIXES = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxi", ".rs", ".s", ".so", ".dylib"}
@@ -120,7 +120,7 @@ def _whose(file: str) -> str:
         return "wrapper" if parts[-1] in _RUN_USER_CODE else "recording"
     for i, folder in enumerate(parts):
         if folder.endswith("-packages") and parts[i + 1 : i + 2] == ("ray",):
-            return "user" if parts[i + 2] in _LIBRARIES_OF_RAY else "ray"
+            return "user" if parts[i + 2 : i + 3] in _LIBRARIES_OF_RAY else "ray"
     is_plumbing = (
         parts[-1:] == ("threading.py",)
         or "asyncio" in parts[-2:]

@@ -92,6 +92,7 @@ class RunningCall:
         "total",
         "touched",
         "touched_step",
+        "written_children",
         "written_peak",
         "written_total",
     )
@@ -161,8 +162,9 @@ class RunningCall:
         private, shared, self.mapped = memory.now()
         sampler.saw(private, shared)
         self.first = self.peak = self.written_peak = self.looked = private
-        self.total = self.written_total = private + children.added
-        self.children_peak = 0
+        added = children.look(private)
+        self.total = self.written_total = private + added
+        self.children_peak = self.written_children = 0
         self._most_shared = self._least_shared = self.looked_shared = shared
         self._first_peak_rss = memory.peak_rss()
         self.touched = memory.touched()
@@ -177,7 +179,7 @@ class RunningCall:
             "actor_id": who.actor_id,
             "job_id": who.job_id,
             "memory": private,
-            **({"children": children.added} if children.added else {}),
+            **({"children": added} if added else {}),
         }
         if self.lease is not None:
             path = self.lease.path
@@ -205,7 +207,8 @@ class RunningCall:
                 return f"one call in {settings.every} is traced (every={settings.every})"
         linger = settings.linger
         if linger is None:
-            linger = math.inf if profile.kind in ("actor", "method") else _LINGER
+            is_of_actor = profile.kind in ("actor", "method") and who.actor_id is not None
+            linger = math.inf if is_of_actor else _LINGER
         try:
             self.lease = tracker.acquire(
                 self, settings, self.journal, lambda: contract.file_stem(profile.name, who.task_id, who.attempt), linger
@@ -267,7 +270,7 @@ class RunningCall:
         if peak_rss > self._first_peak_rss:  # the kernel saw a peak that may lie between two samples
             self.saw(peak_rss - self._most_shared, self._most_shared)
             highest = self.peak
-        added = children.look(private, at_once=True) if children.count() or self.children_peak else 0
+        added = children.look(private, at_once=duration >= children.pause)
         self.saw_children(private, added)
         status, text = _outcome(error)
         self.journal.write(

@@ -13,13 +13,16 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import host
 from . import memory, notes
 
 __all__ = ["Children", "children"]
 
-_OF_RAY = tuple(f"/ray/{part}/" for part in ("core/src", "_private", "dashboard", "autoscaler", "util/client/server"))
+_OF_RAY = tuple(
+    f"-packages/ray/{part}/" for part in ("core/src", "_private", "dashboard", "autoscaler", "util/client/server")
+)
 """What the command lines have of the processes that a driver's `ray.init()` starts, which are not its own."""
 _WORKER = "default_worker"
 _WORDS = 5
@@ -35,6 +38,10 @@ _SEARCH_SHARE = 0.001
 _NEW = 8 * 2**20
 _NEW_PART = 0.04
 """Bytes, and the part of all, that children have taken or touched since from which it is asked again what is shared."""
+_FORKED = 0x40
+"""Linux's PF_FORKNOEXEC: it has not become another program yet."""
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_AFTER_AN_ERROR = 1.0
 _MOST_TOLD = 8
 """Children that the journal names: the largest."""
 
@@ -48,6 +55,7 @@ class _Child:
     """RSS - SHR."""
     divided: int = 0
     """Its part of what the family has, when that was asked for last."""
+    is_fork: bool = False
     private_then: int = 0
     touched: int = 0
     """Bytes of pages that it touched for the first time: a copy of a page that it shared is among them."""
@@ -69,6 +77,8 @@ class Children:
         self._lock = threading.Lock()
         self._is_possible = os.path.exists("/proc/self/task")
         self._find_due = 0.0
+        self.pause = 0.0
+        """Seconds between looks, so that they take their part of a CPU and no more."""
         self._search_due: float | None = None
         self._saved, self._saved_at = _MOST_SAVED, time.monotonic()
         self._upper = self._exact_upper = self._exact = 0
@@ -83,14 +93,19 @@ class Children:
             private: this process's RSS - SHR.
             at_once: look now, however short ago that was.
         """
-        if not self._is_possible or not self._lock.acquire(blocking=False):
-            return self.added
+        if not self._is_possible:
+            return 0
+        is_ours = False
         try:
-            self._look(private, at_once)
+            is_ours = self._lock.acquire(blocking=False)
+            if is_ours:
+                self._look(private, at_once)
         except Exception as error:
+            self.added, self._find_due = 0, time.monotonic() + _AFTER_AN_ERROR
             notes.once("children", f"what child processes use was not read: {error!r}")
         finally:
-            self._lock.release()
+            if is_ours:
+                self._lock.release()
         return self.added
 
     def largest(self) -> list[list[int | str]]:
@@ -108,19 +123,30 @@ class Children:
             self.added = self._upper = self._exact = self._exact_upper = 0
             return
         if now < self._find_due and not at_once:
+            self._drop_dead()
             return
         began = time.thread_time()
         self._find(now)
         self._read()
         cost = time.thread_time() - began
-        self._find_due = now + cost / _FIND_SHARE
+        self.pause = cost / _FIND_SHARE
+        self._find_due = now + self.pause
         self._saved = min(self._saved + (now - self._saved_at) * _EXACT_SHARE, _MOST_SAVED)
         self._saved_at = now
         if self._known and self._saved > 0 and self._is_worth_asking(private):
             began = time.thread_time()
-            self._ask(private)
+            self._ask()
             self._saved -= time.thread_time() - began
         self.added = min(self._upper, self._exact + max(self._upper - self._exact_upper, 0)) if self._known else 0
+
+    def _drop_dead(self) -> None:
+        """Forget those that have ended: that is seen in a microsecond."""
+        dead = [pid for pid in self._known if not _is_there(pid)]
+        for pid in dead:
+            del self._known[pid]
+        if dead:
+            self._upper = sum([child.private for child in self._known.values()])
+            self.added = min(self.added, self._upper)
 
     def _is_worth_asking(self, private: int) -> bool:
         new = sum([child.touched - child.touched_then for child in self._known.values()])
@@ -133,32 +159,35 @@ class Children:
         return now >= self._search_due
 
     def _find(self, now: float) -> None:
-        found: list[int] = []
-        waiting = [os.getpid()]
+        found: set[int] = set()
+        waiting = [os.getpid()] if self._known or _has_children() else []
         while waiting:
             for pid in _started_by(waiting.pop()):
                 if pid not in found and self._is_ours(pid):
-                    found.append(pid)
+                    found.add(pid)
                     waiting.append(pid)
         if self._is_search_due(now):
             began = time.thread_time()
-            found += [pid for pid in _of_group() if pid not in found and self._is_ours(pid)]
+            found.update([pid for pid in _of_group() if pid not in found and self._is_ours(pid)])
             self._search_due = now + max((time.thread_time() - began) / _SEARCH_SHARE, _FIRST_SEARCH)
         for pid in [pid for pid in self._known if pid not in found]:
-            if not self._is_ours(pid):  # it is not where it was looked for, but may have another parent now
+            now_there = _stat(pid)  # it is not where it was looked for, but may have another parent now
+            if now_there is None or now_there.started != self._known[pid].started:
                 del self._known[pid]
+            else:
+                self._known[pid].touched = now_there.touched
 
     def _is_ours(self, pid: int) -> bool:
         """Whether a process is there, and none of Ray's; takes it in where it is new."""
-        found = _started(pid)
-        if found is None:
+        found = _stat(pid)
+        if found is None or found.is_just_forked:
             return False
-        started, touched = found
         known = self._known.get(pid)
-        if known is not None and known.started == started:
-            known.touched = touched
+        if known is not None and known.started == found.started and known.is_fork == found.is_fork:
+            known.touched = found.touched
             return True
-        if self._foreign.get(pid) == started:
+        self._known.pop(pid, None)  # another process has the number, or this one has become another program
+        if self._foreign.get(pid) == found.started:
             return False
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -167,9 +196,9 @@ class Children:
             return False
         paths = [word for word in command[:_WORDS] if " " not in word]  # code after -c may name Ray's files, too
         if any(part in path for path in paths for part in _OF_RAY):
-            self._foreign[pid] = started
+            self._foreign[pid] = found.started
             return False
-        self._known[pid] = _Child(pid, _name(command), started)
+        self._known[pid] = _Child(pid, _name(command), found.started, is_fork=found.is_fork)
         return True
 
     def _read(self) -> None:
@@ -183,21 +212,20 @@ class Children:
             child.private = (int(fields[1]) - int(fields[2])) * memory.PAGE
         self._upper = sum([child.private for child in self._known.values()])
 
-    def _ask(self, private: int) -> None:
+    def _ask(self) -> None:
         """Ask the kernel how much of it is whose: what all have together, less what this process has."""
+        private = memory.now()[0]
         own = host.divided(os.getpid())
-        if own is None:
-            self._exact = self._exact_upper = self._upper
-            self._count_then = len(self._known)
-            return
-        together = own
+        together, surely = own or 0, 0
         for child in self._known.values():
             part = host.divided(child.pid)
             child.divided = child.private if part is None else part  # of another user's it is not told
-            child.private_then = child.private
+            child.private_then, child.touched_then = child.private, child.touched
             together += child.divided
-            child.touched_then = child.touched
-        self._exact, self._exact_upper = max(together - private, 0), self._upper
+            surely += min(host.unshared(child.pid) or 0, child.private)
+        # This process may itself share pages with others, as a fork does: then it has less than its RSS - SHR.
+        self._exact = self._upper if own is None else max(together - private, surely)
+        self._exact_upper = self._upper
         self._count_then = len(self._known)
 
 
@@ -237,17 +265,40 @@ def _of_group() -> list[int]:
     return found
 
 
-def _started(pid: int) -> tuple[int, int] | None:
-    """When a process was started, in ticks of the system's clock, and the bytes that it has touched for the first time.
+class _Stat(NamedTuple):
+    started: int
+    """In ticks of the system's clock since it started."""
+    touched: int
+    """Bytes that it has touched for the first time."""
+    is_fork: bool
 
-    None where it is not there, or a zombie.
-    """
+    @property
+    def is_just_forked(self) -> bool:
+        """Whether it may have the memory of its parent itself, as the child of `vfork` has until it is a program."""
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / _TICKS
+        return self.is_fork and age < 3 / _TICKS
+
+
+def _stat(pid: int) -> _Stat | None:
+    """What the kernel says of a process; None where it is not there, or a zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read(1024).rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else (int(fields[19]), int(fields[7]) * memory.PAGE)
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return _Stat(int(fields[19]), int(fields[7]) * memory.PAGE, bool(int(fields[6]) & _FORKED))
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _name(command: list[str]) -> str:

@@ -170,11 +170,29 @@ def _decorate(target: Any, options: Options) -> Any:
     if isinstance(target, type):
         return _class(target, options)
     if inspect.isfunction(target):
+        if _is_method(target):
+            kind = "actor" if target.__name__ == "__init__" else "method"
+            return _seen_whole(_function(target, Profile(target.__qualname__, kind, options), bound=True), target)
         return _function(target, Profile(target.__qualname__, "task", options))
     raise TypeError(
         f"profile_memory cannot decorate {target!r}: it takes a function, a class, "
         "or what @ray.remote made of one (and a label, for `with`)."
     )
+
+
+def _is_method(function: Callable[..., Any]) -> bool:
+    """Whether a function stands in the body of a class, and takes the object."""
+    place = function.__qualname__.rpartition(".")[0]
+    code = function.__code__
+    return bool(place) and not place.endswith("<locals>") and code.co_varnames[: code.co_argcount][:1] == ("self",)
+
+
+def _seen_whole(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have Ray look at a method's wrapper, and not below: what `@ray.method` says above it is noted there."""
+    if wrapper is not function and hasattr(wrapper, "__wrapped__"):
+        wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        del wrapper.__wrapped__
+    return wrapper
 
 
 def _remote(target: Any, kind: str, options: Options) -> Any:

@@ -7,6 +7,7 @@ page. What is noted is the exception: ranges that are not, or not wholly, reside
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import sys
@@ -51,7 +52,7 @@ def _classes() -> bytes:
 
 _CLASSES = _classes()
 
-_mincore = ctypes.CDLL(None).mincore
+_mincore = ctypes.CDLL(None, use_errno=True).mincore
 _mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 _pread = ctypes.PyDLL(None).pread
 _pread.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
@@ -222,7 +223,9 @@ class Mappings:
         for start in range(mapping.start, mapping.end, len(self._buffer) * PAGE):
             size = min(len(self._buffer) * PAGE, mapping.end - start)
             if _mincore(start, size, self._address):
-                raise OSError("the kernel does not tell")
+                if ctypes.get_errno() == errno.ENOMEM:  # it was unmapped since the mappings were read
+                    continue
+                raise OSError(ctypes.get_errno(), "the kernel does not tell")
             found += self._buffer.count(1, 0, size // PAGE)
         return found
 

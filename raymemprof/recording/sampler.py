@@ -20,6 +20,8 @@ _RISE = 1.1
 """A new peak is written to the journal when it is a tenth or more above the last one written."""
 
 
+_LEAST_CHILDREN = 4 * 2**20
+"""Bytes beyond that by which children must have risen."""
 _FAST = 0.005
 """Seconds between looks while memory moves in a call that is traced, and between the first ones at it."""
 _FAST_TICKS = 4
@@ -103,13 +105,16 @@ class Sampler:
         if watch is not None and traced:
             watch.tick(traced)
         private, shared, _ = memory.now()
+        for call in calls:
+            call.saw(private, shared)
         added = children.look(private)
         risen: dict[int, list[RunningCall]] = {}
         families: dict[int, list[RunningCall]] = {}
         for call in calls:
-            call.saw(private, shared)
-            if call.saw_children(private, added) and call.total >= call.written_total * _RISE:
-                call.written_total = call.total
+            if call.saw_children(private, added) and (
+                call.total >= call.written_total * _RISE or added >= call.written_children * _RISE + _LEAST_CHILDREN
+            ):
+                call.written_total, call.written_children = call.total, call.children_peak
                 families.setdefault(id(call.journal), []).append(call)
             if call.peak >= call.written_peak * _RISE:
                 call.written_peak = call.peak
