@@ -107,10 +107,13 @@ class Result:
     def is_right(self) -> bool:
         """Whether what is told is within a tenth, or 8 MiB, of what the process grew by or held, and the sum adds up.
 
-        What is held may be of memory that allocators had retained, and what was freed may be retained: both are told.
+        What is held may be of memory that allocators had retained, or in place of what was released, and what was freed
+        may be retained: all are told.
         The data of loaded libraries is told beside what is not seen.
         """
-        told = self.held if self.is_shared else self.held + (self.heap.retained or 0) + self.libraries
+        told = (
+            self.held if self.is_shared else self.held + (self.heap.retained or 0) + self.libraries - self.heap.released
+        )
         if (
             not self.is_shared and self.heap.retained is None and self.heap.grew is not None
         ):  # the rest is one or the other, and it is said
