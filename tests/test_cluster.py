@@ -532,7 +532,7 @@ def test_reading_on_a_node_is_bounded(nodes: Nodes, recorded: Recorded) -> None:
         assert heap.calls == 24
         assert heap.missing == ()
         assert sum(line.bytes for line in heap.at_peak) == heap.peak
-        assert len(heap.at_peak) >= 24 * 2_000
+        assert len(heap.at_peak) >= 24 * 1_990  # and Ray's own, of which there is room for 50,000
     shown = {kind: f"{size / MIB:.0f} MiB" for kind, size in watch.memory.items()}
     limits = [f"{limit / MIB:.0f} MiB" for limit in watch.limits.values()]
     print(f"merging 24 captures twice on a node took, RSS - SHR: {shown}; readers' limits: {limits}")

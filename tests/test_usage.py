@@ -228,7 +228,7 @@ def test_an_object_that_many_map_counts_once(nodes: Any, wait_for: Callable[...,
         assert after.object_store_primary - before.object_store_primary == pytest.approx(SIZE, rel=0.01)
         assert after.object_store_capacity == 1_400_000_000
         assert SIZE <= after.object_store <= 1.02 * max(SIZE, after.object_store_capacity)
-        assert after.explained == after.object_store + after.workers + after.system
+        assert after.explained == after.object_store + after.workers + after.system + (after.shared_memory or 0)
         assert after.explained < SIZE + 0.45 * GIB + READERS * 150 * MIB
     finally:
         for reader in readers:

@@ -199,7 +199,7 @@ class Nodes(Rows[NodeUsage]):
         ("objects", lambda node: _of(node.object_store_used, node.object_store_capacity), True),
         ("spilled", lambda node: show_bytes(node.spilled or None), True),
     )
-    expendable: ClassVar[tuple[str, ...]] = ("objects", "spilled", "Ray itself", "other shared", "the rest")
+    expendable: ClassVar[tuple[str, ...]] = ("objects", "spilled", "other shared", "Ray itself", "the rest")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
