@@ -216,13 +216,15 @@ class Children:
         """Ask the kernel how much of it is whose: what all have together, less what this process has."""
         private = memory.now()[0]
         own = host.divided(os.getpid())
-        together, surely = own or 0, 0
+        together, surely = 0, 0
         for child in self._known.values():
             part = host.divided(child.pid)
             child.divided = child.private if part is None else part  # of another user's it is not told
             child.private_then, child.touched_then = child.private, child.touched
             together += child.divided
             surely += min(host.unshared(child.pid) or 0, child.private)
+        if own is not None:  # where one forked, or ended, meanwhile it has more at one end than goes with theirs
+            together += min(own, host.divided(os.getpid()) or own)
         # This process may itself share pages with others, as a fork does: then it has less than its RSS - SHR.
         self._exact = self._upper if own is None else max(together - private, surely)
         self._exact_upper = self._upper
