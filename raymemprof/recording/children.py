@@ -62,6 +62,11 @@ class _Child:
     touched_then: int = 0
 
     @property
+    def counts(self) -> bool:
+        """Whether what it has grown by is its own: of a fork that was not asked yet it is its parent's."""
+        return self.private_then > 0 or not self.is_fork
+
+    @property
     def own(self) -> int:
         """Its part now: what it has grown by since is its own."""
         return min(self.divided + max(self.private - self.private_then, 0), self.private)
@@ -137,7 +142,8 @@ class Children:
             began = time.thread_time()
             self._ask()
             self._saved -= time.thread_time() - began
-        self.added = min(self._upper, self._exact + max(self._upper - self._exact_upper, 0)) if self._known else 0
+        grown = sum([max(child.private - child.private_then, 0) for child in self._known.values() if child.counts])
+        self.added = min(self._upper, self._exact + grown) if self._known else 0
 
     def _drop_dead(self) -> None:
         """Forget those that have ended: that is seen in a microsecond."""
