@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["HostMemory", "divided", "kill_threshold", "memory"]
+__all__ = ["HostMemory", "kill_threshold", "memory", "shares"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _USUAL_THRESHOLD = 0.95
@@ -45,31 +45,24 @@ def memory(pid: int | None = None) -> HostMemory:
     return found
 
 
-def divided(pid: int) -> int | None:
-    """Return a process's part of anonymous memory, what it shares with relatives divided among them (Pss_Anon).
+def shares(pid: int) -> tuple[int | None, int | None]:
+    """Return two parts of a process's memory, in bytes; this takes some milliseconds.
 
-    None where it is not told: to another user, or by a kernel older than Linux 5.9. Some milliseconds.
+    The first is its part of anonymous memory when pages that several processes share are divided among them (Pss_Anon,
+    from Linux 5.9 on); the second is what it has written to and shares with no one (Private_Dirty). Each is None if the
+    kernel does not tell.
     """
-    return _rollup(pid).get(b"Pss_Anon")
-
-
-def unshared(pid: int) -> int | None:
-    """Return the bytes that a process has written to and shares with nobody; None where it is not told."""
-    return _rollup(pid).get(b"Private_Dirty")
-
-
-def _rollup(pid: int) -> dict[bytes, int]:
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             lines = file.read().splitlines()[1:]
     except OSError:
-        return {}
+        return None, None
     figures = {}
     for line in lines:
         name, _, rest = line.partition(b":")
         with contextlib.suppress(ValueError, IndexError):
             figures[name] = int(rest.split()[0]) * 1024
-    return figures
+    return figures.get(b"Pss_Anon"), figures.get(b"Private_Dirty")
 
 
 def kill_threshold(total: int) -> int:

@@ -200,7 +200,7 @@ def test_a_kill_for_what_children_held() -> None:
     assert len(told["pids"]) == 4
     (sentence,) = [text for text in told["summary"] if "child processes" in text]
     assert any(str(pid) in sentence for pid in told["pids"])
-    assert "The 4 child processes of loads used" in sentence
+    assert "the 4 child processes of loads used" in sentence
     assert not [text for text in told["summary"] if text.startswith("It held")]
     assert told["advice"][0].startswith("Have loads start fewer child processes")
     asked = [text.split("memory=")[1].split(")")[0] for text in told["advice"] if "@ray.remote(memory=" in text]

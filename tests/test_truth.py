@@ -450,6 +450,21 @@ def test_calls_that_follow_each_other_share_a_capture():
     assert sum(kept) == near(30_000_000)
 
 
+def test_a_capture_held_no_less_than_its_call():
+    """Both are of one process, also where the peak is over before the sampler looks."""
+
+    @ray.remote
+    @profile_memory
+    def brief():
+        kept = [json.dumps([{"id": n, "name": "x" * 50} for n in range(200_000)])]
+        kept.append(json.loads(kept[0]))
+        return len(kept)
+
+    call = the_call(brief.remote())
+    assert heap(call).peak > 50_000_000
+    assert heap(call.capture).peak >= heap(call).peak * 0.98
+
+
 @pytest.mark.parametrize("wait", [0, 0.3])
 @pytest.mark.parametrize("is_all_traced", [True, False])
 def test_what_a_call_renews_is_its_own(is_all_traced, wait):

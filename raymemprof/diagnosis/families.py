@@ -37,7 +37,7 @@ def told(call: Call) -> str:
     ]
     of = f": {', '.join(largest)}{', …' if named > _MOST_NAMED else ''}" if largest else ""
     many = f"{count} child processes" if count > 1 else "child process"
-    return f"The {many} of {call.name} used {show_bytes(call.children_peak)} beside that{of}."
+    return f"In addition, the {many} of {call.name} used {show_bytes(call.children_peak)}{of}."
 
 
 def steps(call: Call) -> list[str]:
@@ -52,7 +52,7 @@ def steps(call: Call) -> list[str]:
     ]
     if any(child.name.startswith("ray::") for child in call.children):
         found.append(
-            "They are forks, and copy each page that they write to; reading Python objects counts references, which "
-            "writes. Keep the data in arrays (NumPy, Arrow, tensors), or in a file that is mapped."
+            "They are forks: each page that they write to is copied. Reading a Python object changes its reference "
+            "count, which is a write. Keep the data in arrays (NumPy, Arrow, tensors) or in a memory-mapped file."
         )
     return found

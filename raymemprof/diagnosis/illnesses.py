@@ -504,7 +504,7 @@ def retained_memory(seen: Seen) -> Iterator[Finding]:
 
 
 _KEEP_LESS = (
-    "have allocators give more of it back, at some cost in time: `runtime_env={'env_vars': "
+    "have allocators return more of it, at some cost in time: `runtime_env={'env_vars': "
     "{'ARROW_DEFAULT_MEMORY_POOL': 'system', 'MALLOC_MMAP_THRESHOLD_': '65536', 'MALLOC_TRIM_THRESHOLD_': '65536'}}`."
 )
 
@@ -787,7 +787,7 @@ def idle_workers(seen: Seen) -> Iterator[Finding]:
         is_freed = freed >= _MAINLY * (most.memory - plain)
         if is_freed:
             evidence.append(
-                f"Allocators kept {show_bytes(freed)} of it then: memory that was freed, and not given back."
+                f"Allocators retained {show_bytes(freed)} of it: memory that was freed but not returned to the system."
             )
         yield Finding(
             severity="warning",

@@ -159,7 +159,7 @@ class Heap:
         if self.grew is not None and self.unseen is not None:
             whose = "The process grew by" if self.calls == 1 else "Their processes grew by"
             held = f"{whose} {show_bytes(self.grew)}: {show_bytes(self.peak)} held"
-            freed = f", less {show_bytes(self.released)} freed that were there before"
+            freed = f", minus {show_bytes(self.released)} that were there before and were freed"
             freed = freed if self.released >= _WORTH_SHOWING else ""
             if self.retained is None:
                 lines.append(f"{held}, {show_bytes(self.unseen)} retained by allocators or not seen{freed}.")

@@ -15,7 +15,7 @@ from typing import Any
 from .. import journal as contract
 from .accounts import LARGE, OPAQUE, POOL, Account, Baseline, Held, Moment
 from .model import Figures, Place, Request, Row, Stack
-from .samples import Look, Move, Sample, Samples
+from .samples import CallFacts, Look, Move, Sample, Samples
 from .stacks import (
     ESTIMATED_FILE,
     NATIVE_FILE,
@@ -113,7 +113,14 @@ class Ledger:
         first = samples[min(samples)]
         look = first.look
         libraries = look.libraries if look is not None else 0
-        return Account(None, Baseline(first.memory, first.retained(look), libraries, first.used, first.pools))
+        calls = self._samples.calls.values()
+        facts = CallFacts(  # the process's peak is the highest that any of its calls saw
+            first.memory,
+            first.pools,
+            peak=max([call.peak for call in calls if call.peak is not None], default=None),
+            highest=max([call.highest for call in calls if call.highest is not None], default=None),
+        )
+        return Account(facts, Baseline(first.memory, first.retained(look), libraries, first.used, first.pools))
 
     def follow(self, records: Iterable[Any]) -> None:
         """Take all records of the capture into account."""
@@ -576,10 +583,10 @@ def _before(base: Baseline) -> str:
     """What a capture's process had when it began, which no record tells of."""
     parts = []
     if base.retained is not None and base.retained >= _WORTH_SAYING:
-        parts.append(f"{base.retained / 2**20:,.1f} MiB retained by allocators")
+        parts.append(f"allocators retained {base.retained / 2**20:,.1f} MiB")
     if base.pools >= _WORTH_SAYING:
-        parts.append(f"{base.pools / 2**20:,.1f} MiB held in Arrow's memory pool")
-    of_these = f", {' and '.join(parts)} among it" if parts else ""
+        parts.append(f"Arrow's memory pool held {base.pools / 2**20:,.1f} MiB")
+    of_these = f", of which {' and '.join(parts)}" if parts else ""
     return f"the process had {base.memory / 2**20:,.1f} MiB before tracing began{of_these}"
 
 

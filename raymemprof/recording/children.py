@@ -62,14 +62,15 @@ class _Child:
     touched_then: int = 0
 
     @property
-    def counts(self) -> bool:
-        """Whether what it has grown by is its own: of a fork that was not asked yet it is its parent's."""
-        return self.private_then > 0 or not self.is_fork
+    def grown(self) -> int:
+        """Bytes that it has grown by since the kernel was asked. Before that, all that a fork has is its parent's."""
+        is_its_own = self.private_then > 0 or not self.is_fork
+        return max(self.private - self.private_then, 0) if is_its_own else 0
 
     @property
     def own(self) -> int:
-        """Its part now: what it has grown by since is its own."""
-        return min(self.divided + max(self.private - self.private_then, 0), self.private)
+        """Its part now."""
+        return min(self.divided + self.grown, self.private)
 
 
 class Children:
@@ -142,7 +143,7 @@ class Children:
             began = time.thread_time()
             self._ask()
             self._saved -= time.thread_time() - began
-        grown = sum([max(child.private - child.private_then, 0) for child in self._known.values() if child.counts])
+        grown = sum([child.grown for child in self._known.values()])
         self.added = min(self._upper, self._exact + grown) if self._known else 0
 
     def _drop_dead(self) -> None:
@@ -221,17 +222,19 @@ class Children:
     def _ask(self) -> None:
         """Ask the kernel how much of it is whose: what all have together, less what this process has."""
         private = memory.now()[0]
-        own = host.divided(os.getpid())
-        together, surely = 0, 0
+        before, _ = host.shares(os.getpid())
+        together = surely = 0
         for child in self._known.values():
-            part = host.divided(child.pid)
-            child.divided = child.private if part is None else part  # of another user's it is not told
+            part, unshared = host.shares(child.pid)
+            child.divided = child.private if part is None else part  # the kernel does not tell of another user's
             child.private_then, child.touched_then = child.private, child.touched
             together += child.divided
-            surely += min(host.unshared(child.pid) or 0, child.private)
-        if own is not None:  # where one forked, or ended, meanwhile it has more at one end than goes with theirs
-            together += min(own, host.divided(os.getpid()) or own)
-        # This process may itself share pages with others, as a fork does: then it has less than its RSS - SHR.
+            surely += min(unshared or 0, child.private)
+        after, _ = host.shares(os.getpid())
+        own = after if before is None or after is None else min(before, after)
+        if own is not None:  # the lower: when a child is forked or ends meanwhile, the other would count its part twice
+            together += own
+        # This process may be a fork itself, and share pages with its own parent: then its part is below its RSS - SHR.
         self._exact = self._upper if own is None else max(together - private, surely)
         self._exact_upper = self._upper
         self._count_then = len(self._known)
@@ -318,7 +321,7 @@ def _name(command: list[str]) -> str:
     if program.startswith("python"):
         for number, word in enumerate(command[1:_WORDS], 1):
             if word in ("-m", "-c") and number + 1 < len(command):
-                return f"{program} {word} {command[number + 1]}"[:60].splitlines()[0]
+                return f"{program} {word} {command[number + 1].strip()}"[:60].splitlines()[0]
             if word and not word.startswith("-"):
                 return os.path.basename(word)
     return program
