@@ -433,6 +433,8 @@ def test_many_calls_together_are_the_sum_of_each():
 
     references = [many.remote(10_000_000 * n) for n in range(1, 9)]
     found = [the_call(reference) for reference in references]
+    for number, call in enumerate(found, 1):
+        assert heap(call).peak == near(10_000_000 * number), f"{call}\n{heap(call)!r}"
     together = heap(found)
     assert together.calls == 8
     assert together.peak == sum(heap(call).peak for call in found) == near(360_000_000)
@@ -448,6 +450,29 @@ def test_calls_that_follow_each_other_share_a_capture():
     assert capture.calls == 3
     kept = [line.bytes for line in heap(capture).top(100, "leaks") if line.file == __file__]
     assert sum(kept) == near(30_000_000)
+
+
+def test_shared_memory_that_goes_meanwhile_does_not_hide_what_is_allocated(tmp_path, run_script):
+    """Between two samples the kernel knows the highest RSS, but not what of it was shared."""
+    run_script(
+        f"""
+import mmap
+from raymemprof import profile_memory
+
+@profile_memory(directory={str(tmp_path)!r})
+def task(shared, size):
+    shared.close()
+    return len(bytearray(size * 1_000_000))
+
+for size in range(34, 66, 4):  # each is a new peak of RSS
+    shared = mmap.mmap(-1, (size - 4) * 1_000_000)
+    for _ in range(size - 4):
+        shared.write(b"1" * 1_000_000)
+    task(shared, size)
+"""
+    )
+    peaks = [heap(call).peak for call in calls(tmp_path)]
+    assert peaks == [near(size * 1_000_000) for size in range(34, 66, 4)]
 
 
 def test_a_capture_held_no_less_than_its_call():

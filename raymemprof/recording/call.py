@@ -266,10 +266,9 @@ class RunningCall:
         self.saw(private, shared)
         sampler.saw(private, shared)
         peak_rss = memory.peak_rss()
-        highest = peak_rss - self._least_shared
         if peak_rss > self._first_peak_rss:  # the kernel saw a peak that may lie between two samples
             self.saw(peak_rss - self._most_shared, self._most_shared)
-            highest = self.peak
+        highest = peak_rss - self._least_shared
         added = children.look(private, at_once=duration >= children.pause)
         self.saw_children(private, added)
         status, text = _outcome(error)
