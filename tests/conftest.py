@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,22 @@ def nodes() -> Iterator[Nodes]:
     finally:
         ray.shutdown()
         nodes.stop()
+
+
+@pytest.fixture(scope="session")
+def memory_to_itself() -> Callable[[], AbstractContextManager[None]]:
+    """Have the machine's memory for oneself: of all tests on it that have Ray kill for memory, one runs at a time.
+
+    Ray kills where the whole machine uses too much, and what one of them takes, another would be killed for.
+    """
+
+    @contextlib.contextmanager
+    def locked() -> Iterator[None]:
+        with open(Path(tempfile.gettempdir()) / "raymemprof-tests.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    return locked
 
 
 @pytest.fixture

@@ -403,9 +403,10 @@ print(advice.fits[socket.gethostname()])
     assert printed.strip() == "0"
 
 
-def play(scene: str, folder: Path) -> dict[str, Any]:
+def play(scene: str, folder: Path, memory_to_itself: Any) -> dict[str, Any]:
     command = [sys.executable, str(PROGRAM), scene]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
+    with memory_to_itself():
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     records: dict[str, Any] = json.loads((folder / "records.json").read_text())
     if "skip" in records:
@@ -413,9 +414,9 @@ def play(scene: str, folder: Path) -> dict[str, Any]:
     return records
 
 
-def test_the_pages_example(tmp_path: Path) -> None:
+def test_the_pages_example(tmp_path: Path, memory_to_itself: Any) -> None:
     """15 tasks of 1.2 GB, 18 GB in all, one CPU each: doubled, 7 run at once, and memory does not exceed 9 GB."""
-    records = play("page", tmp_path)
+    records = play("page", tmp_path, memory_to_itself)
     (advice,) = records["advices"]
     assert advice["calls"] * advice["p50"] == 18_000_000_000
     assert advice["p50"] == advice["p95"] == 1_200_000_000
@@ -427,8 +428,8 @@ def test_the_pages_example(tmp_path: Path) -> None:
     assert re.search(r"\b2 +7 +15\b", records["shown"])
 
 
-def test_nodes_of_a_cluster(tmp_path: Path) -> None:
-    records = play("nodes", tmp_path)
+def test_nodes_of_a_cluster(tmp_path: Path, memory_to_itself: Any) -> None:
+    records = play("nodes", tmp_path, memory_to_itself)
     (advice,), (later,) = records["both"], records["one"]
     assert sorted(advice["admits"].values()) == [2, 12]
     assert set(advice["fits"]) == {node["NodeID"] for node in records["nodes"]}
@@ -440,9 +441,9 @@ def test_nodes_of_a_cluster(tmp_path: Path) -> None:
 
 
 @pytest.mark.rays
-def test_a_job_that_ray_kills_finishes_as_advised(tmp_path: Path) -> None:
+def test_a_job_that_ray_kills_finishes_as_advised(tmp_path: Path, memory_to_itself: Any) -> None:
     """Each way as it stands: with `memory=`, though Ray's own figure does not know the threshold, and `num_cpus=`."""
-    records = play("oom", tmp_path)
+    records = play("oom", tmp_path, memory_to_itself)
     advice, first = records["advice"], records["first"]
     assert first["killed"] >= 1
     assert first["kills"] >= first["killed"]

@@ -198,10 +198,11 @@ def test_a_child_that_outlives_its_call_is_told_of() -> None:
         gone.wait(10)
 
 
-def test_a_kill_for_what_children_held() -> None:
+def test_a_kill_for_what_children_held(memory_to_itself: Any) -> None:
     """Their share is told of, no line is accused of it, and fewer children, as is advised, finish."""
     program = Path(__file__).with_name("children_kill_program.py")
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=150)
+    with memory_to_itself():
+        done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     told, cured = map(json.loads, done.stdout.splitlines()[-2:])
     assert cured == [0]

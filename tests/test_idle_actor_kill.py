@@ -14,7 +14,7 @@ CALLS = 6
 PROGRAM = f"""
 import json, os, time, psutil
 memory = psutil.virtual_memory()
-threshold = (memory.total - memory.available + 1.5 * 2**30) / memory.total
+threshold = (memory.total - memory.available + 2 * 2**30) / memory.total
 os.environ |= {{"RAY_memory_usage_threshold": str(threshold), "RAY_memory_monitor_refresh_ms": "50"}}
 import ray, raymemprof
 from raymemprof import profile_memory
@@ -32,13 +32,17 @@ class Cache:
         return os.getpid()
 
 cache = Cache.remote()
-for _ in range({CALLS}):
-    ray.get(cache.add.remote({SIZE}))
-pid = ray.get(cache.query.remote())
+try:
+    for _ in range({CALLS}):
+        ray.get(cache.add.remote({SIZE}))
+    pid = ray.get(cache.query.remote())
+except ray.exceptions.RayError:  # others took so much that Ray killed it now
+    print(json.dumps({{}}))
+    raise SystemExit
 deadline = time.monotonic() + 60
 kept = []
 while psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" and time.monotonic() < deadline:
-    if len(kept) < 40:
+    if len(kept) < 60:
         kept.append(bytearray(b"1") * 50_000_000)  # the driver fills the node, and Ray kills what it can
     time.sleep(0.05)
 del kept
@@ -63,10 +67,11 @@ print(json.dumps(found))
 
 
 @pytest.mark.timeout(300)
-def test_what_it_held_is_told(run_script: Callable[..., str]) -> None:
+def test_what_it_held_is_told(run_script: Callable[..., str], memory_to_itself: Any) -> None:
     mistake = next(number for number, line in enumerate(PROGRAM.splitlines(), 1) if "# MISTAKE" in line)
-    for _ in range(TRIES):  # others on this machine may free so much memory meanwhile that Ray kills nobody
-        found: dict[str, Any] = json.loads(run_script(PROGRAM).splitlines()[-1])
+    for _ in range(TRIES):  # what others take or free meanwhile may have Ray kill too early, or nobody
+        with memory_to_itself():
+            found: dict[str, Any] = json.loads(run_script(PROGRAM).splitlines()[-1])
         if "cause" in found:
             break
     assert found["cause"] == "ray_memory_monitor"

@@ -23,21 +23,22 @@ pytest.importorskip("grpc", reason="Ray says which task was killed only through 
 
 
 @pytest.fixture(scope="module")
-def killing() -> Iterator[Nodes]:
+def killing(memory_to_itself: Any) -> Iterator[Nodes]:
     """Two nodes: "one", which this process is on, never kills; "two" does soon."""
     import ray
 
     nodes = Nodes()
-    try:
-        nodes.start("one", RAY_memory_monitor_refresh_ms="0")
-        memory = psutil.virtual_memory()
-        threshold = (memory.total - memory.available + 1.5 * GIB) / memory.total
-        nodes.start("two", RAY_memory_usage_threshold=str(threshold), RAY_memory_monitor_refresh_ms="100")
-        nodes.connect()
-        yield nodes
-    finally:
-        ray.shutdown()
-        nodes.stop()
+    with memory_to_itself():
+        try:
+            nodes.start("one", RAY_memory_monitor_refresh_ms="0")
+            memory = psutil.virtual_memory()
+            threshold = (memory.total - memory.available + 1.5 * GIB) / memory.total
+            nodes.start("two", RAY_memory_usage_threshold=str(threshold), RAY_memory_monitor_refresh_ms="100")
+            nodes.connect()
+            yield nodes
+        finally:
+            ray.shutdown()
+            nodes.stop()
 
 
 def programs() -> tuple[Callable[[str], None], Callable[[str], None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -42,7 +43,7 @@ Record = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Record]]:
+def play(tmp_path_factory: pytest.TempPathFactory, memory_to_itself: Any) -> Iterator[Callable[..., Record]]:
     """Play scenes of the program, each set in a Ray session of its own that is played once."""
     played: dict[tuple[str, ...], Record] = {}
 
@@ -50,7 +51,8 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Rec
         if scenes not in played:
             folder = tmp_path_factory.mktemp("kills")
             command = [sys.executable, str(PROGRAM), *scenes]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+            with memory_to_itself() if "others" not in scenes else contextlib.nullcontext():
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr
             played[scenes] = json.loads((folder / "records.json").read_text())
         return played[scenes]
