@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 import raymemprof
+from raymemprof import journal as contract
 from raymemprof import profile_memory
 from raymemprof.reading.samples import Look, read_samples
+from raymemprof.recording import memory, watch
+from raymemprof.recording.allocators import Allocators
 from raymemprof.recording.residency import Mappings
 
 PAGE = mmap.PAGESIZE
@@ -211,3 +214,20 @@ def test_a_peak_that_is_written_after_the_end_changes_nothing(tmp_path: Path) ->
     assert (facts.after, facts.highest) == (lines[end]["memory"], lines[end]["highest"])
     assert raymemprof.heap(call).peak == before.peak
     assert len(data) == 40 * MIB
+
+
+def test_a_moment_in_which_memory_moves_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may stop the sampler between its mark and its reading, and other threads run on."""
+    held: list[bytearray] = []
+    marks: list[int] = []
+
+    def slow_mark(size: int) -> None:
+        marks.append(size)
+        if not held:
+            held.append(bytearray(b"1") * (64 * MIB))
+
+    monkeypatch.setattr(watch, "_make_mark", slow_mark)
+    moment = watch.Watch("a.bin", None, Allocators())._observe([])  # type: ignore[arg-type]
+    assert len(marks) == 2
+    assert marks[-1] == contract.marker_size(moment.mark)
+    assert moment.private == pytest.approx(memory.now()[0], abs=MIB)

@@ -114,12 +114,8 @@ class Ledger:
         look = first.look
         libraries = look.libraries if look is not None else 0
         calls = self._samples.calls.values()
-        facts = CallFacts(  # the process's peak is the highest that any of its calls saw
-            first.memory,
-            first.pools,
-            peak=max([call.peak for call in calls if call.peak is not None], default=None),
-            highest=max([call.highest for call in calls if call.highest is not None], default=None),
-        )
+        peak = max([call.peak for call in calls if call.peak is not None], default=None)
+        facts = CallFacts(first.memory, first.pools, peak=peak)  # it may have been higher between calls
         return Account(facts, Baseline(first.memory, first.retained(look), libraries, first.used, first.pools))
 
     def follow(self, records: Iterable[Any]) -> None:

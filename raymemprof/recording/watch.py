@@ -38,6 +38,8 @@ _SELDOM = 0.1
 _STEP = 4 * 2**20
 _STEP_PART = 0.02
 """A call's peak is looked at again when it is higher by so many bytes, and by this part of all."""
+_TRIES = 3
+"""Times that a moment is looked at where memory changes while it is."""
 _SHARE = 0.01
 """The part of a CPU that looking takes at most."""
 _LEAST_TICKS = 4
@@ -192,22 +194,28 @@ class Watch:
             notes.once("watch", f"which lines moved memory, and what is resident, was not noted: {error!r}")
 
     def _observe(self, calls: list[RunningCall]) -> _Observation:
-        """Take stacks, mark and figures at one moment: the interpreter's lock is held until memory is read."""
+        """Take stacks, mark and figures at one moment."""
         if calls:
             self._threads = tuple(dict.fromkeys(call.thread for call in calls))
         return self._observe_threads(self._threads if calls else ())
 
     def _observe_threads(self, threads: tuple[int, ...]) -> _Observation:
-        at = stacks(threads)
         is_due = time.monotonic() >= self._free_due
-        return self._observed(at, self._asked() if is_due else (self._free_known, None))
+        return self._at_once(lambda: (stacks(threads), self._asked() if is_due else (self._free_known, None)))
 
-    def _observed(self, at: tuple[RawStack, ...], in_malloc: tuple[int, int | None]) -> _Observation:
-        pools = self._allocators.sampled()
-        mark = self._mark
-        self._mark += 1
-        _make_mark(contract.marker_size(mark))
-        reading = memory.now()
+    def _at_once(self, look: Callable[[], tuple[tuple[RawStack, ...], tuple[int, int | None]]]) -> _Observation:
+        """Look, mark and read memory; again where memory changed meanwhile, since another thread ran in between."""
+        before = memory.now()[0]
+        for _ in range(_TRIES):
+            at, in_malloc = look()
+            pools = self._allocators.sampled()
+            mark = self._mark
+            self._mark += 1
+            _make_mark(contract.marker_size(mark))
+            reading = memory.now()
+            if abs(reading[0] - before) < _LEAST_MOVE:
+                break
+            before = reading[0]
         return _Observation(mark, at, reading[0], reading[1], reading, pools, *in_malloc, memory.touched())
 
     def _asked(self) -> tuple[int, int | None]:
@@ -295,13 +303,13 @@ class Watch:
         moves, self._moves, self._moved = self._moves, [], 0  # gone, whatever goes wrong below
         self._tokens -= 1
         began = time.thread_time()  # to wait for the interpreter's lock costs nobody anything
-        is_looked_at = False
+        is_looked_at, at = False, now.at
         try:
             pools = self._allocators.addresses()
             if pools is not None:
                 line["arenas"] = None  # not known, if nothing below says it
             if look and self._mappings is not None:
-                now = self._observed(now.at, self._asked())
+                now = self._at_once(lambda: (at, self._asked()))
                 found = self._look(self._mappings)
                 after = self._asked()[0]
                 step = max(_STEP, now.private * _STEP_PART)
