@@ -26,7 +26,7 @@ from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
 
-__all__ = ["Profile", "RunningCall", "begin", "end"]
+__all__ = ["Profile", "RunningCall", "begin", "covered", "end"]
 
 _MOST_ERROR_TEXT = 500
 _LINGER = 0.25
@@ -55,6 +55,10 @@ class Profile:
                 notes.once(complaint, complaint)
             self._settings = settings
         return settings
+
+    def is_off(self) -> bool:
+        """Whether it is known that nothing is recorded."""
+        return self._settings is not None and not self._settings.enabled
 
 
 class RunningCall:
@@ -133,15 +137,6 @@ class RunningCall:
     def is_current(self) -> bool:
         """Whether the running code belongs to this call, and to none within it."""
         return _current.get() is self
-
-    def covers(self, function: object, instance: object) -> bool:
-        """Whether a call made inside this one is part of it: recursion, or an actor's method calling another."""
-        call: RunningCall | None = self
-        while call is not None:
-            if not call.ended and (call.function is function or (instance is not None and call.instance is instance)):
-                return True
-            call = call.enclosing
-        return False
 
     def start(self, block: bool = False) -> None:
         """Begin to record; where that fails the call runs unrecorded. Never raises of its own accord."""
@@ -307,6 +302,16 @@ class RunningCall:
             frames.renamed(frames.mark, self.profile.name, self.lease.slot, file)(size)
 
 
+def covered(function: object, instance: object = None) -> bool:
+    """Whether what runs now is of a call that one of `function` is part of: recursion, or a method calling another."""
+    call = _current.get()
+    while call is not None:
+        if not call.ended and (call.function is function or (instance is not None and call.instance is instance)):
+            return True
+        call = call.enclosing
+    return False
+
+
 def begin(profile: Profile, function: object, instance: object = None) -> RunningCall | None:
     """Return a call that can be started, or None where it is not to be recorded. Never raises of its own accord.
 
@@ -316,13 +321,13 @@ def begin(profile: Profile, function: object, instance: object = None) -> Runnin
         settings = profile.settings()
         if not settings.enabled:
             return None
+        if covered(function, instance):
+            return None
         enclosing = _current.get()
         while (
             enclosing is not None and enclosing.ended
         ):  # as seen from what a call left behind, a task of asyncio's say
             enclosing = enclosing.enclosing
-        if enclosing is not None and enclosing.covers(function, instance):
-            return None
         call = RunningCall(profile, settings, function, instance)
         call.enclosing = enclosing
     except Exception as error:
