@@ -30,6 +30,8 @@ __all__ = ["Profile", "RunningCall", "begin", "covered", "end"]
 
 _MOST_ERROR_TEXT = 500
 _LINGER = 0.25
+_ROOM = 50
+"""Frames that beginning or ending a call may need, the logging of what went wrong included."""
 
 
 class Profile:
@@ -312,6 +314,18 @@ def covered(function: object, instance: object = None) -> bool:
     return False
 
 
+def _has_room() -> bool:
+    """Whether a call can be begun and ended here: what runs out of frames halfway would leave it half recorded."""
+    try:
+        return _descend(_ROOM)
+    except RecursionError:
+        return False
+
+
+def _descend(frames: int) -> bool:
+    return frames == 0 or _descend(frames - 1)
+
+
 def begin(profile: Profile, function: object, instance: object = None) -> RunningCall | None:
     """Return a call that can be started, or None where it is not to be recorded. Never raises of its own accord.
 
@@ -322,6 +336,9 @@ def begin(profile: Profile, function: object, instance: object = None) -> Runnin
         if not settings.enabled:
             return None
         if covered(function, instance):
+            return None
+        if not _has_room():
+            notes.once("room", f"a call within {_ROOM} frames of the recursion limit is not recorded")
             return None
         enclosing = _current.get()
         while (

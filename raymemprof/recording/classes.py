@@ -6,6 +6,7 @@ Nothing is derived from it, so what the class has its own mind about (its metacl
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 from collections.abc import Iterator
@@ -74,6 +75,8 @@ def record_methods(cls: type, defined: type, options: Options) -> None:
         is_special = attribute.startswith("__") and attribute.endswith("__")
         if not _is_method(value) or (is_special and attribute not in _DUNDERS):
             continue
+        if attribute == "__init__" and attribute not in vars(cls) and cls is defined and _may_be_given_one(cls):
+            continue
         profile = Profile(
             f"{defined.__qualname__}.{attribute}", "actor" if attribute == "__init__" else "method", options
         )
@@ -82,6 +85,15 @@ def record_methods(cls: type, defined: type, options: Options) -> None:
         else:
             new = (_InheritedStatic if isinstance(value, staticmethod) else _Inherited)(attribute, profile)
         type.__setattr__(cls, attribute, new)  # whatever its metaclass has to say about attributes
+
+
+def _may_be_given_one(cls: type) -> bool:
+    """Whether a decorator above may write this class an `__init__`, which it does not where there is one: dataclass."""
+    has_one = "__dataclass_fields__" in vars(cls) or "__attrs_attrs__" in vars(cls)
+    has_fields = bool(inspect.get_annotations(cls)) or any(
+        type(value).__module__.startswith("attr.") for value in vars(cls).values()
+    )
+    return has_fields and not has_one
 
 
 def _attributes(cls: type) -> Iterator[tuple[str, Any]]:
@@ -121,22 +133,23 @@ class _Inherited:
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         owner = type(instance) if owner is None else owner
-        value = self._next(owner)
+        value = self._next(owner, instance)
         if _is_method(value):
             made = self._recorded.get(value)
             value = self._recorded.setdefault(value, _recorded(value, self._profile)) if made is None else made
         return value.__get__(instance, owner) if hasattr(value, "__get__") else value
 
-    def _next(self, owner: type) -> Any:
-        """Return what would be found if this were not there."""
-        bases = iter(owner.__mro__)
-        for base in bases:
-            if vars(base).get(self._name) is self:
-                break
-        for base in bases:
-            if self._name in vars(base):
-                return vars(base)[self._name]
-        raise AttributeError(f"type object {owner.__name__!r} has no attribute {self._name!r}")
+    def _next(self, *owners: Any) -> Any:
+        """Return what would be found if this were not there: inspect asks with the class in the instance's place."""
+        for owner in owners:
+            bases = iter(getattr(owner, "__mro__", ()))
+            for base in bases:
+                if vars(base).get(self._name) is self:
+                    break
+            for base in bases:
+                if self._name in vars(base):
+                    return vars(base)[self._name]
+        raise AttributeError(f"{owners[0].__name__!r} has no attribute {self._name!r}")
 
 
 class _InheritedStatic(_Inherited, staticmethod):  # type: ignore[type-arg]
