@@ -75,13 +75,13 @@ def record_methods(cls: type, defined: type, options: Options) -> None:
         is_special = attribute.startswith("__") and attribute.endswith("__")
         if not _is_method(value) or (is_special and attribute not in _DUNDERS):
             continue
-        if attribute == "__init__" and attribute not in vars(cls) and cls is defined and _may_be_given_one(cls):
-            continue
-        profile = Profile(
-            f"{defined.__qualname__}.{attribute}", "actor" if attribute == "__init__" else "method", options
-        )
+        kind = "actor" if attribute == "__init__" else "method"
+        profile = Profile(f"{defined.__qualname__}.{attribute}", kind, options)
+        new: Any
         if attribute in vars(cls):
             new = _recorded(value, profile)
+        elif attribute == "__init__" and cls is defined and _may_be_given_one(cls):
+            attribute, new = "__init_subclass__", _AskedByRay(vars(cls).get("__init_subclass__"), profile)
         else:
             new = (_InheritedStatic if isinstance(value, staticmethod) else _Inherited)(attribute, profile)
         type.__setattr__(cls, attribute, new)  # whatever its metaclass has to say about attributes
@@ -154,3 +154,23 @@ class _Inherited:
 
 class _InheritedStatic(_Inherited, staticmethod):  # type: ignore[type-arg]
     """A static method, which Ray tells by its type."""
+
+
+class _AskedByRay(_Inherited):
+    """Has `__init__` recorded in the class that Ray derives, of a class that must not have one of its own."""
+
+    def __init__(self, own: Any, profile: Profile) -> None:
+        super().__init__("__init_subclass__", profile)
+        self._own = own
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._own, self._profile)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        owner = type(instance) if owner is None else owner
+        return types.MethodType(self._derived, owner)
+
+    def _derived(self, cls: type, **more: Any) -> None:
+        (self._own or self._next(cls)).__get__(None, cls)(**more)
+        if "__ray_actor_class__" in vars(cls):
+            type.__setattr__(cls, "__init__", _Inherited("__init__", self._profile))
