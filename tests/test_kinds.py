@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from raymemprof import calls, heap, profile_memory
+from raymemprof import calls, heap, profile_memory, speedscope
 
 PROGRAM = Path(__file__).with_name("kinds_program.py")
 KINDS = (
@@ -552,6 +552,19 @@ def test_blocks_in_blocks_each_have_their_own(tmp_path):
         "outer": ("block", "finished", near(30_000_000)),
         "inner": ("block", "finished", near(10_000_000)),
     }
+
+
+def test_the_stack_of_a_block_begins_in_the_function_it_stands_in(profiled, tmp_path):
+    @profiled
+    def work():
+        with profile_memory("block", directory=tmp_path):
+            return len(bytearray(b"1") * 20_000_000)
+
+    work()
+    (block,) = [call for call in calls(tmp_path) if call.name == "block"]
+    report = speedscope(block, tmp_path / "block.json")
+    frames = json.loads(report.path.read_text())["shared"]["frames"]
+    assert {Path(frame["file"]).name for frame in frames} <= {Path(__file__).name, ""}
 
 
 def test_an_exception_passes_through_a_block(tmp_path):

@@ -153,7 +153,9 @@ def cut(info: StackInfo, call: Any) -> Stack:
         return stack[:found] or ((stack[found][0].rpartition(" [slot")[0], "", 0),)
     if call is not None and call.owner is not None:
         for index in range(len(stack) - 1, -1, -1):
-            if stack[index][:2] == call.owner:
+            # A recorded function has a frame of its own above the wrapper, which it is called through.
+            is_entry = index > 0 and _whose(stack[index - 1][1]) == "wrapper"
+            if stack[index][:2] == call.owner and not is_entry:
                 return stack[: index + 1]
     return stack
 
