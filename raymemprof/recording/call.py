@@ -317,6 +317,10 @@ def covered(function: object, instance: object = None) -> bool:
 def _has_room() -> bool:
     """Whether a call can be begun and ended here: what runs out of frames halfway would leave it half recorded."""
     try:
+        sys._getframe(sys.getrecursionlimit() // 4)  # a frame of Python's counts for several where it goes through C
+    except ValueError:  # there are not as many
+        return True
+    try:
         return _descend(_ROOM)
     except RecursionError:
         return False
