@@ -24,9 +24,11 @@ __all__ = [
     "RegisteredProcess",
     "TaskAttempt",
     "TaskIdentity",
+    "actor_class",
     "address_here",
     "attempts",
     "gcs_address",
+    "is_exported",
     "is_intended_exit",
     "is_running",
     "kill_threshold",
@@ -191,6 +193,16 @@ def original_actor_class(remote: Any) -> type:
     """Return the class that `@ray.remote` was put on."""
     modified = remote.__ray_metadata__.modified_class
     return getattr(modified, "__ray_actor_class__", modified)  # type: ignore[no-any-return]
+
+
+def actor_class(remote: Any) -> type:
+    """Return the class that Ray derived from it, of which actors are made."""
+    return remote.__ray_metadata__.modified_class  # type: ignore[no-any-return]
+
+
+def is_exported(remote: Any) -> bool:
+    """Whether workers may have an actor class already; True where Ray does not say."""
+    return getattr(remote.__ray_metadata__, "last_export_cluster_and_job", "unknown") is not None
 
 
 def remote_options(remote: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import asyncio
 import functools
 import inspect
@@ -15,12 +14,11 @@ import sys
 import threading
 import time
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from raymemprof import calls, heap, profile_memory
+from raymemprof import calls, heap, profile_memory, speedscope
 
 PROGRAM = Path(__file__).with_name("kinds_program.py")
 KINDS = (
@@ -556,6 +554,19 @@ def test_blocks_in_blocks_each_have_their_own(tmp_path):
     }
 
 
+def test_the_stack_of_a_block_begins_in_the_function_it_stands_in(profiled, tmp_path):
+    @profiled
+    def work():
+        with profile_memory("block", directory=tmp_path):
+            return len(bytearray(b"1") * 20_000_000)
+
+    work()
+    (block,) = [call for call in calls(tmp_path) if call.name == "block"]
+    report = speedscope(block, tmp_path / "block.json")
+    frames = json.loads(report.path.read_text())["shared"]["frames"]
+    assert {Path(frame["file"]).name for frame in frames} <= {Path(__file__).name, ""}
+
+
 def test_an_exception_passes_through_a_block(tmp_path):
     error = ValueError("mine")
     with pytest.raises(ValueError, match="mine") as caught, profile_memory("block", directory=tmp_path):
@@ -631,193 +642,6 @@ def test_a_bad_variable_is_passed_over(variable, profiled, tmp_path, monkeypatch
 def test_disabled_returns_the_very_same_thing(target):
     assert profile_memory(enabled=False)(target) is target
     assert profile_memory(target, enabled=False) is target
-
-
-# Classes
-
-
-@pytest.mark.versions
-def test_a_class_stays_what_it_is(profiled):
-    class Actor:
-        """What it is for."""
-
-        limit = 5
-
-        def __init__(self, start: int, *, step: int = 1) -> None:
-            self.value = start
-
-    decorated = profiled(Actor)
-    assert issubclass(decorated, Actor)
-    assert (decorated.__name__, decorated.__qualname__) == (Actor.__name__, Actor.__qualname__)
-    assert (decorated.__module__, decorated.__doc__) == (Actor.__module__, Actor.__doc__)
-    assert inspect.signature(decorated) == inspect.signature(Actor)
-    assert decorated.limit == 5
-    assert decorated(3).value == 3
-
-
-def test_slots_stay_closed(profiled):
-    @profiled
-    class Point:
-        __slots__ = ("x",)
-
-        def __init__(self, x):
-            self.x = x
-
-    point = Point(1)
-    assert point.x == 1
-    assert not hasattr(point, "__dict__")
-    with pytest.raises(AttributeError):
-        point.y = 2
-
-
-def test_slots_with_a_weak_reference(profiled):
-    @profiled
-    class Point:
-        __slots__ = ("__weakref__", "x")
-
-    assert weakref.ref(Point()) is not None
-    assert not hasattr(Point(), "__dict__")
-
-
-def test_a_class_whose_base_is_told_of_subclasses(profiled):
-    told = []
-
-    class Base:
-        def __init_subclass__(cls, *, tag="untagged", **more):
-            super().__init_subclass__(**more)
-            told.append(tag)
-
-    @profiled
-    class Actor(Base, tag="mine"):
-        def method(self):
-            return 1
-
-    class Child(Actor, tag="child"):
-        pass
-
-    assert Actor().method() == Child().method() == 1
-    assert (told[0], told[-1]) == ("mine", "child")
-
-
-def test_a_class_with_a_metaclass(profiled):
-    class Meta(type):
-        def __call__(cls, *args):
-            made = super().__call__(*args)
-            made.by_meta = True
-            return made
-
-    @profiled
-    class Actor(metaclass=Meta):
-        def method(self):
-            return self.by_meta
-
-    assert type(Actor) is Meta
-    assert Actor().method() is True
-
-
-@pytest.mark.parametrize("slots", [False, True])
-def test_a_dataclass(slots, profiled, tmp_path):
-    @profiled
-    @dataclass(slots=slots)
-    class Point:
-        x: int
-        y: int = 2
-
-        def total(self):
-            return self.x + self.y
-
-    point = Point(1)
-    assert point == Point(1, 2)
-    assert repr(point).endswith("Point(x=1, y=2)")
-    assert point.total() == 3
-    assert [call.kind for call in calls(tmp_path)] == ["actor", "actor", "method"]
-
-
-def test_an_abstract_class_stays_abstract_until_it_is_complete(profiled, tmp_path):
-    @profiled
-    class Base(abc.ABC):
-        @abc.abstractmethod
-        def method(self): ...
-
-        def call(self):
-            return self.method()
-
-    with pytest.raises(TypeError, match="abstract"):
-        Base()
-
-    @profiled
-    class Complete(Base):
-        def method(self):
-            return "complete"
-
-    assert Complete().call() == "complete"
-    assert len(calls(tmp_path)) == 1
-
-
-def test_properties_super_and_call(profiled, tmp_path):
-    class Base:
-        def __init__(self, value):
-            self._value = value
-
-        def method(self):
-            return ["base"]
-
-    @profiled
-    class Actor(Base):
-        def __init__(self, value):
-            super().__init__(value)
-
-        @property
-        def value(self):
-            return self._value
-
-        @value.setter
-        def value(self, value):
-            self._value = value
-
-        def method(self):
-            return [*super().method(), "actor"]
-
-        def __call__(self, n):
-            return n + self._value
-
-        def __len__(self):
-            return 7
-
-    actor = Actor(1)
-    actor.value += 1
-    assert (actor.value, actor(3), len(actor), actor.method()) == (2, 5, 7, ["base", "actor"])
-    assert [name.rpartition(".")[2] for name in names(tmp_path)] == ["__init__", "__call__", "method"]
-
-
-def test_static_and_class_methods(profiled, tmp_path):
-    class Base:
-        @classmethod
-        def made(cls, n):
-            return cls.__name__, n
-
-    @profiled
-    class Actor(Base):
-        @staticmethod
-        def static(n):
-            return n
-
-    assert Actor.static(1) == Actor().static(1) == 1
-    assert Actor.made(2) == Actor().made(2) == ("Actor", 2)
-    assert [name.rpartition(".")[2] for name in names(tmp_path)] == ["static", "static", "made", "made"]
-
-
-def test_a_class_that_lives_in_a_class_attribute_is_left_alone(profiled, tmp_path):
-    @profiled
-    class Actor:
-        Part = Item
-
-        def method(self):
-            return self.Part()
-
-    assert Actor.Part is Item
-    assert type(Actor().method()) is Item
-    assert len(calls(tmp_path)) == 1
 
 
 # One method of an actor

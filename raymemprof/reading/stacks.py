@@ -40,7 +40,8 @@ _MARK_DEPTH = 16
 _MARKS = (contract.BEGIN_FILE, contract.BEGIN_BLOCK_FILE, contract.END_FILE, contract.SAMPLE_FILE)
 _LIBRARIES_OF_RAY = (("data",), ("train",))
 """Their threads work for the code that uses them, as other libraries' do."""
-_RUN_USER_CODE = ("decorator.py", "frames.py")
+_RUN_USER_CODE = ("decorator.py", "frames.py", "wrappers.py")
+"""Of recording; until 1.0 wrappers stood in decorator.py."""
 _NATIVE_SUFFIXES = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxi", ".rs", ".s", ".so", ".dylib"}
 _ANY_STANDARD_LIBRARY = re.compile(r"/lib(64)?/python3\.\d+/")
 """That of the recorded process may be another Python's than this one's."""
@@ -152,7 +153,9 @@ def cut(info: StackInfo, call: Any) -> Stack:
         return stack[:found] or ((stack[found][0].rpartition(" [slot")[0], "", 0),)
     if call is not None and call.owner is not None:
         for index in range(len(stack) - 1, -1, -1):
-            if stack[index][:2] == call.owner:
+            # A recorded function has a frame of its own above the wrapper, which it is called through.
+            is_entry = index > 0 and _whose(stack[index - 1][1]) == "wrapper"
+            if stack[index][:2] == call.owner and not is_entry:
                 return stack[: index + 1]
     return stack
 

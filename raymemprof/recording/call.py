@@ -26,10 +26,12 @@ from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
 
-__all__ = ["Profile", "RunningCall", "begin", "end"]
+__all__ = ["Profile", "RunningCall", "begin", "covered", "end"]
 
 _MOST_ERROR_TEXT = 500
 _LINGER = 0.25
+_ROOM = 50
+"""Frames that beginning or ending a call may need, the logging of what went wrong included."""
 
 
 class Profile:
@@ -55,6 +57,10 @@ class Profile:
                 notes.once(complaint, complaint)
             self._settings = settings
         return settings
+
+    def is_off(self) -> bool:
+        """Whether it is known that nothing is recorded."""
+        return self._settings is not None and not self._settings.enabled
 
 
 class RunningCall:
@@ -133,15 +139,6 @@ class RunningCall:
     def is_current(self) -> bool:
         """Whether the running code belongs to this call, and to none within it."""
         return _current.get() is self
-
-    def covers(self, function: object, instance: object) -> bool:
-        """Whether a call made inside this one is part of it: recursion, or an actor's method calling another."""
-        call: RunningCall | None = self
-        while call is not None:
-            if not call.ended and (call.function is function or (instance is not None and call.instance is instance)):
-                return True
-            call = call.enclosing
-        return False
 
     def start(self, block: bool = False) -> None:
         """Begin to record; where that fails the call runs unrecorded. Never raises of its own accord."""
@@ -307,6 +304,32 @@ class RunningCall:
             frames.renamed(frames.mark, self.profile.name, self.lease.slot, file)(size)
 
 
+def covered(function: object, instance: object = None) -> bool:
+    """Whether what runs now is of a call that one of `function` is part of: recursion, or a method calling another."""
+    call = _current.get()
+    while call is not None:
+        if not call.ended and (call.function is function or (instance is not None and call.instance is instance)):
+            return True
+        call = call.enclosing
+    return False
+
+
+def _has_room() -> bool:
+    """Whether a call can be begun and ended here: what runs out of frames halfway would leave it half recorded."""
+    try:
+        sys._getframe(sys.getrecursionlimit() // 4)  # a frame of Python's counts for several where it goes through C
+    except ValueError:  # there are not as many
+        return True
+    try:
+        return _descend(_ROOM)
+    except RecursionError:
+        return False
+
+
+def _descend(frames: int) -> bool:
+    return frames == 0 or _descend(frames - 1)
+
+
 def begin(profile: Profile, function: object, instance: object = None) -> RunningCall | None:
     """Return a call that can be started, or None where it is not to be recorded. Never raises of its own accord.
 
@@ -316,13 +339,16 @@ def begin(profile: Profile, function: object, instance: object = None) -> Runnin
         settings = profile.settings()
         if not settings.enabled:
             return None
+        if covered(function, instance):
+            return None
+        if not _has_room():
+            notes.once("room", f"a call within {_ROOM} frames of the recursion limit is not recorded")
+            return None
         enclosing = _current.get()
         while (
             enclosing is not None and enclosing.ended
         ):  # as seen from what a call left behind, a task of asyncio's say
             enclosing = enclosing.enclosing
-        if enclosing is not None and enclosing.covers(function, instance):
-            return None
         call = RunningCall(profile, settings, function, instance)
         call.enclosing = enclosing
     except Exception as error:

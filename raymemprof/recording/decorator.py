@@ -1,32 +1,26 @@
-"""`profile_memory`: what can be decorated, and how each kind is wrapped.
+"""`profile_memory`: what can be decorated, and blocks.
 
-What a decorator leaves behind travels to Ray workers, so it is a plain function or class that holds the user's function
-and a `Profile`. Each kind of callable stays what it is, since Ray looks at the wrapper to decide how to run it.
+What a decorator leaves behind travels to Ray workers, so it is a plain function or class.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import sys
 import threading
-import types
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from .. import ray_runtime
-from . import frames
 from .call import Profile, RunningCall, begin, end
+from .classes import is_in_use, record_methods, recorded_class
 from .options import Options
+from .wrappers import recorded
 
 __all__ = ["profile_memory"]
 
 T = TypeVar("T")
-
-_WRAPPED = "__raymemprof_wrapped__"
-_DUNDERS = ("__init__", "__call__")
-"""The special methods that Ray runs as calls of an actor; the others run within those."""
 
 
 @overload
@@ -168,12 +162,12 @@ def _decorate(target: Any, options: Options) -> Any:
     if remote is not None:
         return _remote(target, remote, options)
     if isinstance(target, type):
-        return _class(target, options)
+        return recorded_class(target, options)
     if inspect.isfunction(target):
         if _is_method(target):
             kind = "actor" if target.__name__ == "__init__" else "method"
-            return _seen_whole(_function(target, Profile(target.__qualname__, kind, options), bound=True), target)
-        return _function(target, Profile(target.__qualname__, "task", options))
+            return recorded(target, Profile(target.__qualname__, kind, options), bound=True)
+        return recorded(target, Profile(target.__qualname__, "task", options))
     raise TypeError(
         f"profile_memory cannot decorate {target!r}: it takes a function, a class, "
         "or what @ray.remote made of one (and a label, for `with`)."
@@ -187,197 +181,19 @@ def _is_method(function: Callable[..., Any]) -> bool:
     return bool(place) and not place.endswith("<locals>") and code.co_varnames[: code.co_argcount][:1] == ("self",)
 
 
-def _seen_whole(wrapper: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Have Ray look at a method's wrapper, and not below: what `@ray.method` says above it is noted there."""
-    if wrapper is not function and hasattr(wrapper, "__wrapped__"):
-        wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-        del wrapper.__wrapped__
-    return wrapper
-
-
 def _remote(target: Any, kind: str, options: Options) -> Any:
-    """Make again what `@ray.remote` made, of the wrapped function or class and with the same options."""
-    ray = sys.modules["ray"]
-    if kind == "function":
+    """Have what `@ray.remote` made recorded: a new actor class or remote function, with the same options.
+
+    An actor class that nobody can have used yet is changed itself: making another derives from the user's class again.
+    """
+    if kind == "class":
+        original = ray_runtime.original_actor_class(target)
+        if not ray_runtime.is_exported(target) and not is_in_use(target, original):
+            record_methods(ray_runtime.actor_class(target), original, options)
+            return target
+        inner = _decorate(original, options)
+    else:
         inner = _decorate(ray_runtime.original_function(target), options)
-    else:
-        inner = _decorate(ray_runtime.original_actor_class(target), options)
     remote_options = ray_runtime.remote_options(target)
+    ray = sys.modules["ray"]
     return ray.remote(**remote_options)(inner) if remote_options else ray.remote(inner)
-
-
-def _class(cls: type, options: Options) -> type:
-    """Return a subclass of the same name whose methods are wrapped, inherited ones too.
-
-    A subclass, as Ray itself makes one of an actor's class: `cls` may be in use elsewhere, and a class that is imported
-    by reference on the worker would come back without its wrappers.
-    """
-    profiled: type
-
-    def inherited(name: str) -> Callable[..., Any]:
-        """A method of a base, looked up when it is called: a class that derives from this one may bring another."""
-
-        def forward(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            return getattr(super(profiled, self), name)(*args, **kwargs)
-
-        return forward
-
-    namespace: dict[str, Any] = {
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-    }
-    if "__slots__" in cls.__dict__ and not cls.__dictoffset__:
-        namespace["__slots__"] = ()
-    if "__orig_bases__" in cls.__dict__:
-        namespace["__orig_bases__"] = cls.__dict__["__orig_bases__"]  # a generic class stays one
-    for name, attribute in _attributes(cls):
-        if name.startswith("__") and name.endswith("__") and name not in _DUNDERS:
-            continue
-        profile = Profile(f"{cls.__qualname__}.{name}", "actor" if name == "__init__" else "method", options)
-        if isinstance(attribute, (staticmethod, classmethod)):
-            if inspect.isfunction(attribute.__func__):
-                bound = isinstance(attribute, classmethod)
-                namespace[name] = type(attribute)(_function(attribute.__func__, profile, bound=bound))
-        elif inspect.isfunction(attribute):
-            run = attribute if name in cls.__dict__ else inherited(name)
-            namespace[name] = _function(attribute, profile, bound=True, run=run)
-    profiled = types.new_class(cls.__name__, (cls,), {}, lambda body: body.update(namespace))
-    return profiled
-
-
-def _attributes(cls: type) -> list[tuple[str, Any]]:
-    """Return the class's attributes as they stand in its body or the nearest base's."""
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        found.update(vars(base))
-    return list(found.items())
-
-
-def _function(
-    function: Callable[..., Any], profile: Profile, bound: bool = False, run: Callable[..., Any] | None = None
-) -> Callable[..., Any]:
-    """Wrap a function as the kind it is.
-
-    `bound` says that its first argument is the object it belongs to; `run` is what to call in its place.
-    """
-    if getattr(function, _WRAPPED, False):
-        return function
-    wrap: Callable[[Callable[..., Any], Profile, bool], Callable[..., Any]]
-    if inspect.isasyncgenfunction(function):
-        wrap = _async_generator
-    elif inspect.iscoroutinefunction(function):
-        wrap = _coroutine
-    elif inspect.isgeneratorfunction(function):
-        wrap = _generator
-    else:
-        wrap = _plain
-    wrapper = functools.update_wrapper(wrap(run or function, profile, bound), function)
-    wrapper.__qualname__ = profile.name
-    setattr(wrapper, _WRAPPED, True)
-    return wrapper
-
-
-# The wrappers below are pickled by value, with what they name: only functions and modules that can be imported.
-
-
-def _plain(function: Callable[..., Any], profile: Profile, bound: bool) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        call = begin(profile, function, args[0] if bound and args else None)
-        if call is None:
-            return function(*args, **kwargs)
-        try:
-            call.start()
-            call.enter()
-            result = call.frame(frames.plain)(function, args, kwargs)
-        except BaseException as error:
-            end(call, error)
-            raise
-        end(call)
-        return result
-
-    return wrapper
-
-
-def _coroutine(function: Callable[..., Any], profile: Profile, bound: bool) -> Callable[..., Coroutine[Any, Any, Any]]:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        call = begin(profile, function, args[0] if bound and args else None)
-        if call is None:
-            return await function(*args, **kwargs)
-        try:
-            call.start()
-            call.enter()
-            result = await call.frame(frames.wait)(function, args, kwargs)
-        except BaseException as error:
-            end(call, error)
-            raise
-        end(call)
-        return result
-
-    return wrapper
-
-
-def _generator(function: Callable[..., Any], profile: Profile, bound: bool) -> Callable[..., Generator[Any, Any, Any]]:
-    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        call = begin(profile, function, args[0] if bound and args else None)
-        if call is None:
-            return (yield from function(*args, **kwargs))
-        sent: Any = None
-        thrown: BaseException | None = None
-        out: list[Any] = []
-        try:
-            call.start()
-            step = call.frame(frames.step_generator)
-            generator = function(*args, **kwargs)
-            while step(generator, call, sent, thrown, out):
-                sent = thrown = None
-                try:
-                    sent = yield out.pop()
-                except GeneratorExit:
-                    value = generator.close()
-                    if value is None:  # from Python 3.13 on, `close` hands on what the generator returned
-                        raise
-                    out.append(value)
-                    break
-                except BaseException as error:
-                    thrown = error
-        except BaseException as error:
-            end(call, error)
-            raise
-        end(call)
-        return out.pop()
-
-    return wrapper
-
-
-def _async_generator(
-    function: Callable[..., Any], profile: Profile, bound: bool
-) -> Callable[..., AsyncGenerator[Any, Any]]:
-    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        call = begin(profile, function, args[0] if bound and args else None)
-        sent: Any = None
-        thrown: BaseException | None = None
-        out: list[Any] = []
-        step: Callable[..., Any] = frames.step_async_generator
-        try:
-            if call is not None:
-                call.start()
-                step = call.frame(step)
-            generator = function(*args, **kwargs)
-            while await step(generator, call, sent, thrown, out):
-                sent = thrown = None
-                try:
-                    sent = yield out.pop()
-                except GeneratorExit:
-                    await generator.aclose()
-                    raise
-                except BaseException as error:
-                    thrown = error
-        except BaseException as error:
-            if call is not None:
-                end(call, error)
-            raise
-        if call is not None:
-            end(call)
-
-    return wrapper

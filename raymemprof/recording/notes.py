@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 
@@ -15,4 +16,8 @@ def once(kind: str, message: str) -> None:
     """Log `message` as a warning unless this process has said something of this kind before."""
     if kind not in _said:
         _said.add(kind)
-        _logger.warning("raymemprof (pid %d): %s", os.getpid(), message)
+        line = ("raymemprof (pid %d): %s", os.getpid(), message)
+        try:
+            _logger.warning(*line)
+        except RecursionError:  # where the user's code has used up the stack there is another one
+            _thread.start_new_thread(_logger.warning, line)

@@ -1,0 +1,222 @@
+"""A function of the user's, as it is recorded: each kind of callable stays what it is.
+
+Ray looks at a function to decide how to run it: a generator function stays one, a coroutine function too.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any
+
+from . import entry, frames
+from .call import Profile, begin, covered, end
+
+__all__ = ["is_recorded", "recorded"]
+
+_MARK = "__raymemprof__"
+
+
+def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = False) -> types.FunctionType:
+    """Return a function that records its calls; `bound` says that its first argument is the object it belongs to.
+
+    It has the code of `function` behind a question: a call to record goes to a wrapper, one that is part of such a call
+    runs on. So recursion takes no frame more than it did. Where the code cannot be given a question, the wrapper is
+    what is returned, and each call goes through it.
+    """
+    if is_recorded(function):
+        return function
+    wrapper = _dressed(_wrap(function, profile, bound), function, profile)
+    question = _Question(function, wrapper, profile, bound)
+    code = entry.with_question(function.__code__, question.inside, question.run, question.asks_first)
+    if code is None:
+        made = wrapper
+        made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    else:
+        made = types.FunctionType(
+            code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        )
+        made.__kwdefaults__ = function.__kwdefaults__
+        _dressed(made, function, profile)
+    if bound:  # Ray looks below what wraps a method, where it would not see what `@ray.method` says above
+        del made.__wrapped__  # type: ignore[attr-defined]
+        made.__dict__.update(function.__dict__)
+    setattr(made, _MARK, (made.__code__, wrapper))
+    return made
+
+
+def is_recorded(function: types.FunctionType) -> bool:
+    """Whether a function records its calls; not so one that took its attributes from it, as `functools.wraps` does."""
+    code, _ = getattr(function, _MARK, (None, None))
+    return code is function.__code__
+
+
+def _dressed(made: types.FunctionType, function: types.FunctionType, profile: Profile) -> types.FunctionType:
+    functools.update_wrapper(made, function)
+    made.__qualname__ = profile.name
+    return made
+
+
+class _Question:
+    """What a recorded function asks before its first instruction, and where it goes with the answer.
+
+    It is among the constants of the function's code, where the garbage collector does not look. So it refers to
+    functions weakly: the recorded one has them in its attributes.
+    """
+
+    __slots__ = ("__weakref__", "_function", "_profile", "_shape", "_wrapper", "asks_first")
+
+    def __init__(
+        self, function: types.FunctionType, wrapper: types.FunctionType, profile: Profile, bound: bool
+    ) -> None:
+        code = function.__code__
+        keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        shape = (code.co_argcount, keywords, entry.has_rest(code), entry.has_more(code))
+        self.__setstate__((function, wrapper, profile, shape, bound and code.co_argcount > 0))
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._function(), self._wrapper(), self._profile, self._shape, self.asks_first
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        function, wrapper, self._profile, self._shape, self.asks_first = state
+        self._function = weakref.ref(function)
+        self._wrapper = weakref.ref(wrapper)
+
+    def inside(self, instance: object = None) -> bool:
+        """Whether the function just runs: within a call that it is part of, or where nothing is recorded."""
+        function = self._function()
+        return function is None or self._profile.is_off() or covered(function, instance)
+
+    def run(self, *values: Any) -> Any:
+        """Record a call with these values of the function's parameters."""
+        wrapper = self._wrapper()
+        assert wrapper is not None
+        count, names, has_rest, has_more = self._shape
+        args, last = values[:count], count + len(names)
+        kwargs = dict(zip(names, values[count:last], strict=True))
+        if has_rest:
+            args += values[last]
+        if has_more:
+            kwargs |= values[-1]
+        return wrapper(*args, **kwargs)
+
+
+def _wrap(function: Callable[..., Any], profile: Profile, bound: bool) -> Any:
+    wrap: Callable[[Callable[..., Any], Profile, bool], Callable[..., Any]]
+    if inspect.isasyncgenfunction(function):
+        wrap = _async_generator
+    elif inspect.iscoroutinefunction(function):
+        wrap = _coroutine
+    elif inspect.isgeneratorfunction(function):
+        wrap = _generator
+    else:
+        wrap = _plain
+    return wrap(function, profile, bound)
+
+
+# The wrappers below are pickled by value, with what they name: only functions and modules that can be imported.
+
+
+def _plain(function: Callable[..., Any], profile: Profile, bound: bool) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call = begin(profile, function, args[0] if bound and args else None)
+        if call is None:
+            return function(*args, **kwargs)
+        try:
+            call.start()
+            call.enter()
+            result = call.frame(frames.plain)(function, args, kwargs)
+        except BaseException as error:
+            end(call, error)
+            raise
+        end(call)
+        return result
+
+    return wrapper
+
+
+def _coroutine(function: Callable[..., Any], profile: Profile, bound: bool) -> Callable[..., Coroutine[Any, Any, Any]]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call = begin(profile, function, args[0] if bound and args else None)
+        if call is None:
+            return await function(*args, **kwargs)
+        try:
+            call.start()
+            call.enter()
+            result = await call.frame(frames.wait)(function, args, kwargs)
+        except BaseException as error:
+            end(call, error)
+            raise
+        end(call)
+        return result
+
+    return wrapper
+
+
+def _generator(function: Callable[..., Any], profile: Profile, bound: bool) -> Callable[..., Generator[Any, Any, Any]]:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        call = begin(profile, function, args[0] if bound and args else None)
+        if call is None:
+            return (yield from function(*args, **kwargs))
+        sent: Any = None
+        thrown: BaseException | None = None
+        out: list[Any] = []
+        try:
+            call.start()
+            step = call.frame(frames.step_generator)
+            generator = function(*args, **kwargs)
+            while step(generator, call, sent, thrown, out):
+                sent = thrown = None
+                try:
+                    sent = yield out.pop()
+                except GeneratorExit:
+                    value = generator.close()
+                    if value is None:  # from Python 3.13 on, `close` hands on what the generator returned
+                        raise
+                    out.append(value)
+                    break
+                except BaseException as error:
+                    thrown = error
+        except BaseException as error:
+            end(call, error)
+            raise
+        end(call)
+        return out.pop()
+
+    return wrapper
+
+
+def _async_generator(
+    function: Callable[..., Any], profile: Profile, bound: bool
+) -> Callable[..., AsyncGenerator[Any, Any]]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        call = begin(profile, function, args[0] if bound and args else None)
+        sent: Any = None
+        thrown: BaseException | None = None
+        out: list[Any] = []
+        step: Callable[..., Any] = frames.step_async_generator
+        try:
+            if call is not None:
+                call.start()
+                step = call.frame(step)
+            generator = function(*args, **kwargs)
+            while await step(generator, call, sent, thrown, out):
+                sent = thrown = None
+                try:
+                    sent = yield out.pop()
+                except GeneratorExit:
+                    await generator.aclose()
+                    raise
+                except BaseException as error:
+                    thrown = error
+        except BaseException as error:
+            if call is not None:
+                end(call, error)
+            raise
+        if call is not None:
+            end(call)
+
+    return wrapper
