@@ -13,10 +13,12 @@ import re
 import sys
 from dataclasses import dataclass, field
 
+from . import descriptors
 from .memory import PAGE
 
 __all__ = ["Look", "Mappings", "Segment"]
 
+_PAGEMAP = "/proc/self/pagemap"
 _GRAIN = 64
 """Pages that are told apart from their neighbours: 256 KiB."""
 _CHUNK = 2**15
@@ -128,11 +130,8 @@ class Mappings:
         """Bytes that are a process's own of a library's mapping, which hardly change once it is loaded."""
         self._arenas: set[int] = set()
         """Where arenas of pools begin, as far as they are known."""
-        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with descriptors.opened(_PAGEMAP) as descriptor:
             self._known = {(one.start, one.end): self._few(descriptor, one) for one in _mappings() if not one.is_heap}
-        finally:
-            os.close(descriptor)
 
     def look(self, pools: tuple[int, ...] | None = None) -> Look:
         """Look now. Raises `OSError` where the kernel does not tell.
@@ -142,8 +141,7 @@ class Mappings:
         """
         found = _Found()
         self._looks += 1
-        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with descriptors.opened(_PAGEMAP) as descriptor:
             for mapping in _mappings():
                 if pools is not None and self._is_pools(mapping, pools):
                     found.arenas.append((mapping.start // PAGE, (mapping.end - mapping.start) // PAGE))
@@ -152,8 +150,6 @@ class Mappings:
                     found.libraries += self._of_library(descriptor, mapping)
                 elif mapping.is_heap or not self._is_known(descriptor, mapping):
                     self._scan(descriptor, mapping, found)
-        finally:
-            os.close(descriptor)
         if sum(found.doubtful) >= _LEAST_DOUBTFUL:
             _settle(found)
         segments = sorted(map(tuple, found.segments), key=lambda one: one[2] - one[1])[:_MOST_SEGMENTS]

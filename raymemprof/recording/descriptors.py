@@ -1,0 +1,252 @@
+"""The file descriptors that recording keeps open in the user's process, held against code that closes what it finds.
+
+Code that becomes a daemon closes every descriptor it has, whoever opened it, and the numbers go to the files that it
+opens next: what memray or a journal wrote then would go into those. So from when the first is kept,
+
+- `os.close`, `os.closerange` and `os.dup2` find the numbers that are kept as if they were not open;
+- whoever keeps one asks before each use whether it is still his: C code, or a function that somebody took from `os`
+  before, can close it all the same;
+- `lent` has a number be memray's own again while memray closes it, where it has become another file's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Kept",
+    "above_standard",
+    "close",
+    "find",
+    "guard",
+    "is_own_pipe",
+    "keep",
+    "lent",
+    "lowest_above_standard",
+    "opened",
+    "release",
+]
+
+_STANDARD = 3
+"""Numbers below are standard input, output and error: who closed one means to open another there."""
+_NEARBY = 16
+"""Numbers, from the lowest that was free, among which a new descriptor is looked for first."""
+_LISTS = ("/proc/self/fd", "/dev/fd")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A descriptor and the file that it is open on."""
+
+    number: int
+    device: int
+    inode: int
+
+    def status(self) -> os.stat_result | None:
+        """Return what the kernel says of the file; None where the number is closed, or another file's by now."""
+        try:
+            status = os.fstat(self.number)
+        except OSError:
+            return None
+        return status if status.st_ino == self.inode and status.st_dev == self.device else None
+
+
+_kept: dict[int, tuple[Kept, Callable[[], None] | None]] = {}
+
+
+def keep(number: int, give_up: Callable[[], None] | None = None) -> Kept:
+    """Hold a descriptor from now on; `give_up` has its user stop where somebody needs the number."""
+    status = os.fstat(number)
+    kept = Kept(number, status.st_dev, status.st_ino)
+    _kept[number] = (kept, give_up)
+    return kept
+
+
+def release(kept: Kept) -> None:
+    """Hold a descriptor no longer."""
+    if _kept.get(kept.number, (None, None))[0] == kept:
+        del _kept[kept.number]
+
+
+def close(kept: Kept) -> None:
+    """Close a descriptor where it is still ours."""
+    release(kept)
+    if kept.status() is not None:
+        _close(kept.number)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[int]:
+    """Open a file or folder to read, and hold its descriptor meanwhile."""
+    kept = keep(lowest_above_standard(os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+    try:
+        yield kept.number
+    finally:
+        close(kept)
+
+
+def lowest_above_standard(number: int) -> int:
+    """Return a descriptor, or another for it if its number is a standard one's."""
+    if number >= _STANDARD:
+        return number
+    import fcntl
+
+    try:
+        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _STANDARD)
+    finally:
+        _close(number)
+
+
+@contextlib.contextmanager
+def above_standard() -> Iterator[int]:
+    """Have what is opened meanwhile get no number of a standard descriptor; gives the lowest that is free."""
+    taken: list[int] = []
+    try:
+        while True:
+            free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            if free >= _STANDARD:
+                break
+            taken.append(free)
+        _close(free)
+        yield free
+    finally:
+        for number in taken:
+            _close(number)
+
+
+def find(lowest: int, is_it: Callable[[int, os.stat_result], bool], *, everywhere: bool = False) -> Iterator[int]:
+    """Yield the open descriptors for which `is_it` says so: near `lowest`, or else `everywhere`."""
+    numbers: Sequence[int] = range(lowest, lowest + _NEARBY)
+    if everywhere:
+        numbers = sorted(int(name) for name in os.listdir(next(filter(os.path.isdir, _LISTS))) if name.isdigit())
+    for number in numbers:
+        try:
+            if is_it(number, os.fstat(number)):
+                yield number
+        except OSError:
+            continue
+
+
+def is_own_pipe(number: int, status: os.stat_result) -> bool:
+    """Whether a descriptor may be libunwind's, which checks addresses with a pipe."""
+    return stat.S_ISFIFO(status.st_mode) and not os.get_inheritable(number) and not os.get_blocking(number)
+
+
+@contextlib.contextmanager
+def lent(stand_ins: dict[Kept, str]) -> Iterator[None]:
+    """Have numbers that have become other files' be open on `stand_ins` meanwhile, and give them back after.
+
+    Raises `OSError` where there are not enough descriptors. No thread of Python may run during the block.
+    """
+    taken = {kept: path for kept, path in stand_ins.items() if kept.status() is None}
+    numbers = {kept.number for kept in taken}
+    system = ctypes.PyDLL(None)  # keeps the interpreter's lock
+
+    def copied(number: int) -> int:
+        """Another descriptor of the same file, that has none of the numbers."""
+        copies = [system.dup(number)]
+        while copies[-1] in numbers:
+            copies.append(system.dup(number))
+        for copy in copies[:-1]:
+            system.close(copy)
+        if copies[-1] < 0:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        os.set_inheritable(copies[-1], False)
+        return int(copies[-1])
+
+    opened_now: dict[int, int] = {}
+    saved: dict[int, tuple[int, bool]] = {}
+    try:
+        for kept, path in taken.items():
+            opened_now[kept.number] = _opened(path)
+            if opened_now[kept.number] in numbers:
+                copy = copied(opened_now[kept.number])
+                system.close(opened_now[kept.number])
+                opened_now[kept.number] = copy
+        for number in opened_now:
+            with contextlib.suppress(OSError):  # nobody has it
+                inheritable = os.get_inheritable(number)
+                saved[number] = (copied(number), inheritable)
+        for number, stand_in in opened_now.items():
+            system.dup2(stand_in, number)
+        yield
+    finally:
+        for number, (copy, inheritable) in saved.items():
+            system.dup2(copy, number)
+            os.set_inheritable(number, inheritable)
+        for number in opened_now.keys() - saved.keys():  # it was nobody's, and is not left to what was lent
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(number), os.fstat(opened_now[number])):
+                    system.close(number)
+        for number in [*opened_now.values(), *(copy for copy, _ in saved.values())]:
+            system.close(number)
+
+
+def _opened(path: str) -> int:
+    for flags in (os.O_RDWR, os.O_RDONLY):
+        with contextlib.suppress(OSError):
+            return os.open(path, flags | os.O_CLOEXEC)
+    return os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+
+_close, _closerange, _dup2 = os.close, os.closerange, os.dup2
+
+
+def _is_ours(number: Any) -> bool:
+    held = _kept.get(number)
+    return held is not None and held[0].status() is not None
+
+
+def _guarded_close(fd: int) -> None:
+    if fd in _kept and _is_ours(fd):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    _close(fd)
+
+
+def _guarded_closerange(fd_low: int, fd_high: int, /) -> None:
+    try:
+        ours = sorted([number for number in list(_kept) if fd_low <= number < fd_high and _is_ours(number)])
+    except TypeError:  # what is no number is for the real one to refuse
+        ours = []
+    for number in ours:
+        _closerange(fd_low, number)
+        fd_low = number + 1
+    _closerange(fd_low, fd_high)
+
+
+def _guarded_dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
+    if fd2 in _kept and _is_ours(fd2):
+        give_up = _kept[fd2][1]
+        if give_up is not None:
+            give_up()
+    return _dup2(fd, fd2, inheritable)
+
+
+def guard() -> None:
+    """Have Python's functions that close descriptors leave ours alone, from now on."""
+    for name, real, ours in (
+        ("close", _close, _guarded_close),
+        ("closerange", _closerange, _guarded_closerange),
+        ("dup2", _dup2, _guarded_dup2),
+    ):
+        ours.__name__ = ours.__qualname__ = name
+        ours.__doc__, ours.__module__ = real.__doc__, "os"  # who pickles it takes along what `os` has elsewhere
+        for module in (os, sys.modules.get(real.__module__)):
+            if getattr(module, name, None) is real:
+                setattr(module, name, ours)
+
+
+def _after_fork() -> None:
+    """What the parent keeps is nothing to the child, which may close it."""
+    _kept.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
