@@ -14,11 +14,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import operator
 import os
 import stat
 import sys
+import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import Any
 
 __all__ = [
@@ -30,9 +35,10 @@ __all__ = [
     "is_own_pipe",
     "keep",
     "lent",
-    "lowest_above_standard",
-    "opened",
+    "open_kept",
+    "reading",
     "release",
+    "scan",
 ]
 
 _STANDARD = 3
@@ -59,15 +65,62 @@ class Kept:
         return status if status.st_ino == self.inode and status.st_dev == self.device else None
 
 
-_kept: dict[int, tuple[Kept, Callable[[], None] | None]] = {}
+_kept: dict[int, tuple[Kept, Callable[[], object] | None]] = {}
+_passing: Counter[tuple[int, int]] = Counter()
+"""Folders that are gone through, whose descriptors have numbers that Python does not tell."""
+_opening = threading.RLock()
+"""Held from before a descriptor is there until it is kept."""
+_LONGEST_WAIT = 1.0
+"""Seconds that somebody who closes descriptors waits for that."""
 
 
-def keep(number: int, give_up: Callable[[], None] | None = None) -> Kept:
-    """Hold a descriptor from now on; `give_up` has its user stop where somebody needs the number."""
+def keep(number: int, give_up: Callable[[], object] | None = None) -> Kept:
+    """Hold a descriptor from now on; `give_up` has its user stop where somebody needs the number.
+
+    Without, whoever needs it waits until it is closed.
+    """
     status = os.fstat(number)
     kept = Kept(number, status.st_dev, status.st_ino)
     _kept[number] = (kept, give_up)
     return kept
+
+
+def open_kept(
+    path: str | os.PathLike[str],
+    flags: int = os.O_RDONLY,
+    mode: int = 0o600,
+    give_up: Callable[[], object] | None = None,
+) -> Kept:
+    """Open a file, and hold its descriptor, as `keep` does, until it is given to `close`. Raises `OSError`."""
+    with _opening:
+        return keep(_above_standard(os.open(path, flags | os.O_CLOEXEC, mode)), give_up)
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], flags: int = 0) -> Iterator[BufferedReader]:
+    """Open a file to read, and hold its descriptor meanwhile. Raises `OSError`."""
+    kept = open_kept(path, os.O_RDONLY | flags)
+    try:
+        with open(kept.number, "rb", closefd=False) as file:
+            yield file
+    finally:
+        close(kept)
+
+
+def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
+    """Yield what a folder has, and hold the descriptors that are open on it meanwhile. Raises `OSError`."""
+    status = os.stat(folder)
+    which = (status.st_dev, status.st_ino)
+    _passing[which] += 1
+    try:
+        with _opening:
+            entries = os.scandir(folder)
+        with entries:
+            yield from entries
+    finally:
+        _passing[which] -= 1
+        if _passing[which] <= 0:
+            _passing.pop(which, None)
 
 
 def release(kept: Kept) -> None:
@@ -83,17 +136,7 @@ def close(kept: Kept) -> None:
         _close(kept.number)
 
 
-@contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[int]:
-    """Open a file or folder to read, and hold its descriptor meanwhile."""
-    kept = keep(lowest_above_standard(os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
-    try:
-        yield kept.number
-    finally:
-        close(kept)
-
-
-def lowest_above_standard(number: int) -> int:
+def _above_standard(number: int) -> int:
     """Return a descriptor, or another for it if its number is a standard one's."""
     if number >= _STANDARD:
         return number
@@ -107,8 +150,12 @@ def lowest_above_standard(number: int) -> int:
 
 @contextlib.contextmanager
 def above_standard() -> Iterator[int]:
-    """Have what is opened meanwhile get no number of a standard descriptor; gives the lowest that is free."""
+    """Have what is opened meanwhile get no number of a standard descriptor; gives the lowest that is free.
+
+    What is opened may be kept before somebody closes it.
+    """
     taken: list[int] = []
+    _opening.acquire()
     try:
         while True:
             free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -118,6 +165,7 @@ def above_standard() -> Iterator[int]:
         _close(free)
         yield free
     finally:
+        _opening.release()
         for number in taken:
             _close(number)
 
@@ -126,13 +174,17 @@ def find(lowest: int, is_it: Callable[[int, os.stat_result], bool], *, everywher
     """Yield the open descriptors for which `is_it` says so: near `lowest`, or else `everywhere`."""
     numbers: Sequence[int] = range(lowest, lowest + _NEARBY)
     if everywhere:
-        numbers = sorted(int(name) for name in os.listdir(next(filter(os.path.isdir, _LISTS))) if name.isdigit())
+        numbers = sorted(_listed())
     for number in numbers:
         try:
             if is_it(number, os.fstat(number)):
                 yield number
         except OSError:
             continue
+
+
+def _listed() -> list[int]:
+    return [int(name) for name in os.listdir(next(filter(os.path.isdir, _LISTS))) if name.isdigit()]
 
 
 def is_own_pipe(number: int, status: os.stat_result) -> bool:
@@ -202,31 +254,52 @@ _close, _closerange, _dup2 = os.close, os.closerange, os.dup2
 
 def _is_ours(number: Any) -> bool:
     held = _kept.get(number)
-    return held is not None and held[0].status() is not None
+    if held is not None:
+        return held[0].status() is not None
+    if not _passing:
+        return False
+    status = os.fstat(number)
+    return (status.st_dev, status.st_ino) in _passing
 
 
 def _guarded_close(fd: int) -> None:
-    if fd in _kept and _is_ours(fd):
+    if (_kept or _passing) and _is_ours(fd):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     _close(fd)
 
 
 def _guarded_closerange(fd_low: int, fd_high: int, /) -> None:
+    is_held = _opening.acquire(timeout=_LONGEST_WAIT)
     try:
-        ours = sorted([number for number in list(_kept) if fd_low <= number < fd_high and _is_ours(number)])
-    except TypeError:  # what is no number is for the real one to refuse
-        ours = []
-    for number in ours:
-        _closerange(fd_low, number)
-        fd_low = number + 1
-    _closerange(fd_low, fd_high)
+        low, high = operator.index(fd_low), operator.index(fd_high)
+        numbers = _listed() if _passing else list(_kept)
+        for number in sorted([number for number in numbers if low <= number < high and _is_still_ours(number)]):
+            _closerange(low, number)
+            low = number + 1
+        _closerange(low, high)
+    finally:
+        if is_held:
+            _opening.release()
+
+
+def _is_still_ours(number: Any) -> bool:
+    try:
+        return _is_ours(number)
+    except (OSError, TypeError):
+        return False
 
 
 def _guarded_dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
-    if fd2 in _kept and _is_ours(fd2):
-        give_up = _kept[fd2][1]
+    deadline = time.monotonic() + _LONGEST_WAIT
+    while time.monotonic() < deadline:
+        with _opening:
+            if not _is_still_ours(fd2):
+                return _dup2(fd, fd2, inheritable)
+            give_up = _kept.get(fd2, (None, None))[1]
         if give_up is not None:
             give_up()
+            break
+        time.sleep(0.001)
     return _dup2(fd, fd2, inheritable)
 
 
@@ -246,7 +319,10 @@ def guard() -> None:
 
 def _after_fork() -> None:
     """What the parent keeps is nothing to the child, which may close it."""
+    global _opening
+    _opening = threading.RLock()
     _kept.clear()
+    _passing.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

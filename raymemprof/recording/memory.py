@@ -28,10 +28,9 @@ else:
 
 def _open_statm() -> descriptors.Kept | None:
     try:
-        number = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        return descriptors.open_kept("/proc/self/statm", give_up=bool)  # another is opened then
     except OSError:
         return None  # not Linux
-    return descriptors.keep(descriptors.lowest_above_standard(number))
 
 
 _statm = _open_statm()
@@ -88,7 +87,7 @@ def _ever() -> int:
 def _of_this_program() -> int | None:
     """Return the same without what the process was before it became this program; takes ten times as long."""
     try:
-        with open("/proc/self/status", "rb") as file:
+        with descriptors.reading("/proc/self/status") as file:
             found = re.search(rb"VmHWM:\s*(\d+) kB", file.read())
     except OSError:
         return None  # not Linux

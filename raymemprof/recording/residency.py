@@ -130,7 +130,8 @@ class Mappings:
         """Bytes that are a process's own of a library's mapping, which hardly change once it is loaded."""
         self._arenas: set[int] = set()
         """Where arenas of pools begin, as far as they are known."""
-        with descriptors.opened(_PAGEMAP) as descriptor:
+        with descriptors.reading(_PAGEMAP) as pagemap:
+            descriptor = pagemap.fileno()
             self._known = {(one.start, one.end): self._few(descriptor, one) for one in _mappings() if not one.is_heap}
 
     def look(self, pools: tuple[int, ...] | None = None) -> Look:
@@ -141,7 +142,8 @@ class Mappings:
         """
         found = _Found()
         self._looks += 1
-        with descriptors.opened(_PAGEMAP) as descriptor:
+        with descriptors.reading(_PAGEMAP) as pagemap:
+            descriptor = pagemap.fileno()
             for mapping in _mappings():
                 if pools is not None and self._is_pools(mapping, pools):
                     found.arenas.append((mapping.start // PAGE, (mapping.end - mapping.start) // PAGE))
@@ -250,7 +252,7 @@ class Mappings:
 def _mappings() -> list[_Mapping]:
     """The mappings that allocations may lie in."""
     found = []
-    with open("/proc/self/maps", "rb") as file:
+    with descriptors.reading("/proc/self/maps") as file:
         lines = file.read().splitlines()
     for line in lines:
         fields = line.split(None, 5)
@@ -274,15 +276,10 @@ def _mappings() -> list[_Mapping]:
 def _is_arena(start: int, size: int) -> bool:
     """Whether malloc made a mapping for an arena: it begins with the arena, the heap before, and its own size."""
     try:
-        descriptor = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        with descriptors.reading("/proc/self/mem") as memory:
+            head = os.pread(memory.fileno(), 4 * _ENTRY, start)
+    except OSError:  # it has gone, or the kernel does not let it be read
         return False
-    try:
-        head = os.pread(descriptor, 4 * _ENTRY, start)
-    except OSError:  # it has gone
-        return False
-    finally:
-        os.close(descriptor)
     used, usable = (int.from_bytes(head[at : at + _ENTRY], sys.byteorder) for at in (2 * _ENTRY, 3 * _ENTRY))
     return 0 < used <= usable == size
 
@@ -291,7 +288,7 @@ def _settle(found: _Found) -> None:
     """Find out how many of the doubtful pages are the process's own, as those are that a fork shares."""
     own: list[tuple[int, int, int]] = []
     first = last = 0
-    with open("/proc/self/smaps", "rb") as file:
+    with descriptors.reading("/proc/self/smaps") as file:
         for line in file:
             if line.startswith(b"Anonymous:"):
                 own.append((first, last, int(line.split()[1]) * 1024 // PAGE))

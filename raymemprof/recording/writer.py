@@ -115,8 +115,8 @@ class Journal:
             os.truncate(self._kept.number, status.st_size)
 
     def _open(self, flags: int = 0) -> descriptors.Kept:
-        flags |= os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-        return descriptors.keep(descriptors.lowest_above_standard(os.open(self.path, flags, _MODE)))
+        flags |= os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        return descriptors.open_kept(self.path, flags, _MODE, give_up=bool)  # it is opened again then
 
     def _append(self, data: bytes, is_needed: bool) -> None:
         status = self._kept.status()
