@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -18,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import budget, descriptors, notes
+from . import budget, descriptors, limits, notes
 from .allocators import Allocators
-from .writer import Journal, longest_file
 
 if TYPE_CHECKING:
     from .options import Settings
     from .watch import Watch
+    from .writer import Journal
 
 __all__ = ["Capture", "MemrayMissingError", "RefusedError", "is_asking"]
 
@@ -187,7 +186,7 @@ class Capture:
             raise RefusedError(f"memray does not run on {sys.platform}")
         if self._is_disk_full():
             raise RefusedError(_DISK_FULL.format(self.path.parent))
-        if _would_signal():
+        if limits.would_signal():
             raise RefusedError(_SIGNAL)
         if self.settings.native and _pipe and any(end.status() is None for end in _pipe):
             raise RefusedError("the code closed a descriptor that memray needs for native stacks")
@@ -295,7 +294,7 @@ class Capture:
             return _JOURNAL_GONE
         if not _is_tracing(self._memray):
             return _CANNOT_WRITE
-        return _SIGNAL if _would_signal() else None
+        return _SIGNAL if limits.would_signal() else None
 
 
 _pipe: tuple[descriptors.Kept, ...] = ()
@@ -321,13 +320,6 @@ def _is_tracing(tracker: Any) -> bool:
     finally:
         _asking.now = False
     return True
-
-
-def _would_signal() -> bool:
-    """Whether it would end the process, or call its handler, if a file of memray's became too large."""
-    if longest_file() == float("inf"):
-        return False
-    return signal.getsignal(signal.SIGXFSZ) is not signal.SIG_IGN
 
 
 def _first_open_on(free: int, which: tuple[int, int]) -> int | None:

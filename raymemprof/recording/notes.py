@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 
+from . import limits
+
 __all__ = ["once"]
 
 _logger = logging.getLogger("raymemprof")
@@ -13,6 +15,6 @@ _said: set[str] = set()
 
 def once(kind: str, message: str) -> None:
     """Log `message` as a warning unless this process has said something of this kind before."""
-    if kind not in _said:
+    if kind not in _said and not limits.would_signal():  # the log may be a file
         _said.add(kind)
         _logger.warning("raymemprof (pid %d): %s", os.getpid(), message)

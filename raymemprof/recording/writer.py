@@ -20,14 +20,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import descriptors, notes
+from . import descriptors, limits, notes
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
-__all__ = ["Journal", "longest_file"]
+__all__ = ["Journal"]
 
 _MODE = 0o644
 _KEPT_ROOM = 8 * 2**10
@@ -125,7 +120,7 @@ class Journal:
         if self._torn:
             data = b"\n" + data
         end = status.st_size + len(data)
-        if end > longest_file():
+        if end > limits.longest_file():
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self.path))
         if end + _KEPT_ROOM > self._room >= 0:
             self._keep_room(status.st_size, end, is_needed)
@@ -175,14 +170,6 @@ class Journal:
             pause.wait(_RETRY)
             with contextlib.suppress(OSError):
                 self.catch_up()
-
-
-def longest_file() -> float:
-    """Return the bytes that a file of this process may have: a signal ends the process that writes more."""
-    if resource is None:
-        return float("inf")
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    return float("inf") if limit == resource.RLIM_INFINITY else limit
 
 
 @cache
