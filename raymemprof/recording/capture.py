@@ -36,6 +36,7 @@ _UNDISTURBED = 0.02
 _RSS_INTERVAL = 100
 """Milliseconds between memray's own looks at the process's memory. Where C code closed the descriptor that it reads
 that from, the next look ends the process: by then tracing has ended."""
+_LOOK = 0.005
 _STATUS = "/proc/self/status"
 """What memray keeps open to read the process's memory from."""
 _DISK_FULL = f"less than {_LEAST_FREE:.0f} % of the disk under {{}} is free"
@@ -83,7 +84,9 @@ class Capture:
     _memray: Any = None
     _file: descriptors.Kept | None = None
     _kept: tuple[descriptors.Kept, ...] = ()
-    _at_path: tuple[int, int] = (0, 0)
+    _named: descriptors.Kept | None = None
+    """The file that has the capture's name, of no descriptor."""
+    _look_due: float = 0.0
     _is_closing: bool = False
 
     def suits(self, settings: Settings, folder: Path) -> bool:
@@ -97,9 +100,14 @@ class Capture:
             and mine.switch_allocators == settings.switch_allocators
         )
 
-    def is_well(self) -> bool:
-        """Whether what is traced now will be found there; where not, have the capture end. Some microseconds."""
-        if self.ended_by is None and self._memray is not None:
+    def is_well(self, at_once: bool = True) -> bool:
+        """Whether what is traced now will be found there; where not, have the capture end. Some 10 microseconds.
+
+        Not `at_once` it is enough to have looked some milliseconds ago: that is for short calls.
+        """
+        now = time.monotonic()
+        if self.ended_by is None and self._memray is not None and (at_once or now >= self._look_due):
+            self._look_due = now + _LOOK
             trouble = self._trouble()
             if trouble is not None and not self._is_closing:
                 self.ended_by = self.ended_by or trouble
@@ -209,10 +217,13 @@ class Capture:
             try:
                 with _undisturbed():
                     tracker.__enter__()
-                self._is_closing = False
-                self._keep(free)
             except BaseException:
                 del tracker  # lets go of the file before it is removed: memray complains of a missing one
+                raise
+            try:
+                self._keep(free)
+            except BaseException:
+                tracker.__exit__(None, None, None)
                 raise
         self._memray = tracker
 
@@ -220,8 +231,8 @@ class Capture:
         """Find the descriptors that memray opened, from `free` on."""
         global _pipe
         at_path = os.lstat(self.path)
-        self._at_path = (at_path.st_dev, at_path.st_ino)
-        wanted = [self._at_path]
+        wanted = [(at_path.st_dev, at_path.st_ino)]
+        self._named = descriptors.Kept(-1, *wanted[0])
         with contextlib.suppress(OSError):
             status = os.stat(_STATUS)
             wanted.append((status.st_dev, status.st_ino))
@@ -236,7 +247,7 @@ class Capture:
             ends = list(descriptors.find(free, descriptors.is_own_pipe))
             if len(ends) == 2 and os.path.samestat(os.fstat(ends[0]), os.fstat(ends[1])):
                 _pipe = tuple(descriptors.keep(end) for end in ends)
-        self._file = found[0] if found and (found[0].device, found[0].inode) == self._at_path else None
+        self._file = found[0] if found and (found[0].device, found[0].inode) == wanted[0] else None
         self._kept = tuple(found)
 
     def _stop(self) -> None:
@@ -275,13 +286,7 @@ class Capture:
         return True
 
     def _is_gone(self) -> bool:
-        try:
-            status = os.lstat(self.path)
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:
-            return False  # not to be told
-        return (status.st_dev, status.st_ino) != self._at_path
+        return self._named is None or not descriptors.is_named(self._named, str(self.path))
 
     def _trouble(self) -> str | None:
         if any([kept.status() is None for kept in self._kept]):

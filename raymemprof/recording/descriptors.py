@@ -32,6 +32,7 @@ __all__ = [
     "close",
     "find",
     "guard",
+    "is_named",
     "is_own_pipe",
     "keep",
     "lent",
@@ -63,6 +64,17 @@ class Kept:
         except OSError:
             return None
         return status if status.st_ino == self.inode and status.st_dev == self.device else None
+
+
+def is_named(kept: Kept, path: str) -> bool:
+    """Whether the file that a descriptor was opened on has that name, as far as can be told."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return status.st_ino == kept.inode and status.st_dev == kept.device
 
 
 _kept: dict[int, tuple[Kept, Callable[[], object] | None]] = {}

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import threading
+import time
 
 import psutil
 
@@ -16,6 +17,8 @@ __all__ = ["PAGE", "Reading", "now", "peak_rss", "touched"]
 Reading = tuple[int, int, int]
 """RSS − SHR, SHR, and the addresses that are mapped (VmSize), in bytes."""
 
+_LOOK = 0.001
+"""Seconds between looks at whether somebody has closed the descriptor that memory is read from."""
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 try:
@@ -35,6 +38,7 @@ def _open_statm() -> descriptors.Kept | None:
 
 _statm = _open_statm()
 _reopening = threading.Lock()
+_look_due = 0.0
 _process = psutil.Process()
 
 
@@ -43,9 +47,11 @@ def now() -> Reading:
 
     What psutil's `memory_info()` reads, from a file that stays open: a tenth of the time, which every call pays twice.
     """
+    global _look_due
     statm = _statm
-    if statm is not None and statm.status() is None:
-        statm = _reopened(statm)
+    if statm is not None and (moment := time.monotonic()) >= _look_due:
+        _look_due = moment + _LOOK
+        statm = statm if statm.status() is not None else _reopened(statm)
     if statm is not None:
         fields = os.pread(statm.number, 256, 0).split()
         shared = int(fields[2]) * PAGE

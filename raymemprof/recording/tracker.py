@@ -60,7 +60,7 @@ class Lease:
 
     def lost(self) -> str | None:
         """Return why not all of the call that ends now is in the capture, if that is so."""
-        return None if self.capture.is_well() else self.capture.ended_by
+        return None if self.capture.is_well(at_once=False) else self.capture.ended_by
 
 
 class _Owner(threading.Thread):
@@ -95,7 +95,9 @@ class ProcessTracker:
                 if capture is None:
                     capture = self._start(settings, journal, folder / f"{stem()}.bin")
                 is_open = capture.opened.is_set()
-                if not is_open or (capture.is_well() and (capture.suits(settings, folder) or self._is_active(capture))):
+                if not is_open or (
+                    capture.is_well(at_once=False) and (capture.suits(settings, folder) or self._is_active(capture))
+                ):
                     capture.linger = max(capture.linger, linger)
                     lease = self._holders[holder] = self._next_place(capture)
                     break

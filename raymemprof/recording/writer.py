@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import threading
+import time
 import weakref
 from collections import deque
 from functools import cache
@@ -34,6 +35,8 @@ _KEEP_SIZE = 1
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _RETRY = 1.0
 """Seconds between attempts to write what has waited."""
+_LOOK = 0.005
+"""Seconds between looks at whether the file has its name still."""
 _MOST_WAITING = 256 * 2**10
 """Bytes that wait at most."""
 
@@ -47,6 +50,9 @@ class Journal:
         """Create the file; raises `OSError` where that cannot be done."""
         self.path = path
         self._kept = self._open(os.O_CREAT | os.O_EXCL)
+        self._name = str(path)
+        self._look_due = 0.0
+        self._has_lost_name = False
         self._torn = False
         self._room = 0
         """Where in the file the room ends that is kept for it."""
@@ -63,7 +69,8 @@ class Journal:
         """
         data = _encode(line).encode() + b"\n"
         try:
-            self.catch_up()
+            if self._waiting:
+                self.catch_up()
             self._append(data, is_needed)
         except OSError as error:
             if not is_needed or sum(map(len, self._waiting)) + len(data) > _MOST_WAITING:
@@ -76,7 +83,7 @@ class Journal:
 
     def catch_up(self) -> None:
         """Write what has waited. Raises `OSError` where the disk refuses it still."""
-        if self._waiting and self._is_first.acquire(blocking=False):
+        if self._is_first.acquire(blocking=False):
             try:
                 while self._waiting:
                     self._append(self._waiting[0], is_needed=True)
@@ -85,14 +92,20 @@ class Journal:
                 self._is_first.release()
 
     def is_lost(self) -> bool:
-        """Whether the file has been deleted, renamed or replaced, so that nobody finds what is written."""
-        try:
-            status = os.lstat(self.path)
-        except (FileNotFoundError, NotADirectoryError):
+        """Whether the file has been deleted, renamed or replaced, so that nobody finds what is written.
+
+        A name is looked up every few milliseconds only.
+        """
+        now = time.monotonic()
+        if now >= self._look_due:
+            self._look_due = now + _LOOK
+            self._has_lost_name = not descriptors.is_named(self._kept, self._name)
+        if self._has_lost_name:
             return True
+        try:
+            return os.fstat(self._kept.number).st_nlink == 0
         except OSError:
-            return False  # not to be told
-        return (status.st_dev, status.st_ino) != (self._kept.device, self._kept.inode)
+            return False  # it is opened again when it is written
 
     def close(self) -> None:
         """Close the file."""
