@@ -56,7 +56,6 @@ __all__ = [
     "SAMPLE_FILE",
     "SAMPLE_KEYS",
     "VERSION",
-    "Journal",
     "file_stem",
     "frame_name",
     "is_alive",
@@ -169,41 +168,6 @@ def frame_name(name: str, slot: int) -> str:
 def slot_of(name: str) -> int:
     """Return the slot that a frame's name ends in."""
     return int(name[name.rindex("[slot ") + 6 : -1])
-
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-class Journal:
-    """An append-only file of JSON lines, written by one process."""
-
-    def __init__(self, path: Path) -> None:
-        """Create the file; raises `OSError` where that cannot be done."""
-        self.path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._torn = False
-
-    def write(self, line: dict[str, Any]) -> int:
-        """Append one line, and return its bytes; raises `OSError` where the disk refuses it."""
-        data = _encode(line).encode() + b"\n"
-        if self._torn:
-            data = b"\n" + data
-        written = 0
-        try:
-            written = os.write(self._file, data)
-        finally:
-            self._torn = written != len(data) and (self._torn or written > 0)
-        if written != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        return written
-
-    def is_removed(self) -> bool:
-        """Whether somebody has removed the file, so that what is written is lost."""
-        return os.fstat(self._file).st_nlink == 0
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
 
 
 def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:

@@ -19,16 +19,22 @@ import psutil
 
 from .. import journal as contract
 from .. import ray_runtime
-from . import frames, memory, metrics, notes
+from . import descriptors, frames, memory, metrics, notes
 from .children import children
 from .options import Options, Settings, resolve
 from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
+from .writer import Journal
 
 __all__ = ["Profile", "RunningCall", "begin", "covered", "end"]
 
 _MOST_ERROR_TEXT = 500
+_MOST_JOURNALS = 8
+"""Journals that are open at once: a process that records to ever more folders must not run out of descriptors."""
+_JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran, and with it what was noted until then"
+_OF_THE_BEGINNING = ("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory")
+"""Keys of a call's `begin` line that hold whatever became of its capture and its journal."""
 _LINGER = 0.25
 _ROOM = 50
 """Frames that beginning or ending a call may need, the logging of what went wrong included."""
@@ -67,6 +73,7 @@ class RunningCall:
     """A call between its beginning and its end."""
 
     __slots__ = (
+        "_begin_line",
         "_begun",
         "_entered",
         "_first_peak_rss",
@@ -76,6 +83,7 @@ class RunningCall:
         "_pid",
         "_started",
         "_steps_left",
+        "_who",
         "children_peak",
         "enclosing",
         "ended",
@@ -153,6 +161,7 @@ class RunningCall:
     def _start(self, block: bool) -> None:
         settings, profile = self.settings, self.profile
         who = ray_runtime.task_identity()
+        self._who = who
         self.journal = _journal_for(settings.directory, profile.name, who)
         self.number = next(_numbers)
         note = self._lease(who)
@@ -188,6 +197,7 @@ class RunningCall:
             line["note"] = note
         self._started = time.perf_counter()
         self.journal.write(line)
+        self._begin_line = line
         self._begun = True
         self._mark(contract.BEGIN_BLOCK_FILE if block else contract.BEGIN_FILE)
         sampler.add(self)
@@ -269,6 +279,7 @@ class RunningCall:
         added = children.look(private, at_once=duration >= children.pause)
         self.saw_children(private, added)
         status, text = _outcome(error)
+        note = self._renewed_journal() or (self.lease.lost() if self.lease is not None else None)
         self.journal.write(
             {
                 "event": "end",
@@ -281,10 +292,19 @@ class RunningCall:
                 **({"children": self.children_peak, "total": self.total} if self.children_peak else {}),
                 **({"left": children.largest(), "count": children.count()} if added else {}),
                 **({"highest": highest} if peak_rss and self.lease is not None else {}),
-                **({"note": self.lease.lost} if self.lease is not None and self.lease.lost else {}),
-            }
+                **({"note": note} if note else {}),
+            },
+            is_needed=True,
         )
         metrics.send(self.profile.name, max(self.peak, self.total), status)
+
+    def _renewed_journal(self) -> str | None:
+        """Where the journal is gone, have the call in another; return what to note of that."""
+        if not self.journal.is_lost():
+            return None
+        self.journal = _journal_for(self.settings.directory, self.profile.name, self._who)
+        self.journal.write({key: self._begin_line[key] for key in _OF_THE_BEGINNING}, is_needed=True)
+        return _JOURNAL_GONE
 
     def _note_end(self) -> None:
         """Have what is the call's at its end noted, while it is."""
@@ -379,33 +399,40 @@ def _outcome(error: BaseException | None) -> tuple[str, str | None]:
 
 
 def _describe(error: BaseException) -> str:
+    name = type(error).__name__
     try:
-        text = f"{type(error).__name__}: {error}"
+        text = f"{name}: {str(error)[:_MOST_ERROR_TEXT]}"  # of a very long one there is no copy
     except Exception as trouble:  # a user's exception may not be printable
-        text = f"{type(error).__name__} (its text cannot be had: {type(trouble).__name__})"
+        text = f"{name} (its text cannot be had: {type(trouble).__name__})"
     return text[:_MOST_ERROR_TEXT]
 
 
-def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity) -> contract.Journal:
+def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity) -> Journal:
     """Return this process's journal in a folder, making it, with its first line, where there is none yet."""
     ray_logs = None if directory is not None else ray_runtime.logs_directory()
     key = directory or str(ray_logs or "")
     journal = _journals.get(key)
-    if journal is not None and not journal.is_removed():
+    if journal is not None and not journal.is_lost():
         return journal
     with _journals_lock:
-        if _journals.get(key) is journal:
-            folder = Path(directory) if directory is not None else ray_logs or contract.local_directory()
-            folder.mkdir(parents=True, exist_ok=True)
-            made = contract.Journal(folder / f"{contract.file_stem(name, who.task_id, who.attempt)}.jsonl")
-            try:
-                made.write(_process_line())
-            except BaseException:  # or every call would leave an open file behind
-                made.close()
-                made.path.unlink(missing_ok=True)
-                raise
-            _journals[key] = made
-    return _journals[key]
+        made_meanwhile = _journals.get(key)
+        if made_meanwhile is not None and made_meanwhile is not journal:
+            return made_meanwhile
+        folder = Path(directory) if directory is not None else ray_logs or contract.local_directory()
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptors.guard()
+        made = Journal(folder / f"{contract.file_stem(name, who.task_id, who.attempt)}.jsonl")
+        try:
+            made.write(_process_line())
+        except BaseException:  # or every call would leave an open file behind
+            made.close()
+            made.path.unlink(missing_ok=True)
+            raise
+        _journals.pop(key, None)  # it closes when no running call has it any more
+        _journals[key] = made
+        while len(_journals) > _MOST_JOURNALS:
+            del _journals[next(iter(_journals))]
+        return made
 
 
 def _process_line() -> dict[str, Any]:
@@ -427,7 +454,7 @@ def _process_line() -> dict[str, Any]:
 
 _counts: dict[str, int] = {}
 _numbers = itertools.count()
-_journals: dict[str, contract.Journal] = {}
+_journals: dict[str, Journal] = {}
 _journals_lock = threading.Lock()
 _current: ContextVar[RunningCall | None] = ContextVar("raymemprof_call", default=None)
 """The innermost call that the running code belongs to."""

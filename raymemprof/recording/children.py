@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import host
-from . import memory, notes
+from . import descriptors, memory, notes
 
 __all__ = ["Children", "children"]
 
@@ -197,7 +197,7 @@ class Children:
         if self._foreign.get(pid) == found.started:
             return False
         try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
+            with descriptors.reading(f"/proc/{pid}/cmdline") as file:
                 command = os.fsdecode(file.read(4096)).split("\0")
         except OSError:
             return False
@@ -211,7 +211,7 @@ class Children:
     def _read(self) -> None:
         for child in list(self._known.values()):
             try:
-                with open(f"/proc/{child.pid}/statm", "rb") as file:
+                with descriptors.reading(f"/proc/{child.pid}/statm") as file:
                     fields = file.read(256).split()
             except OSError:
                 del self._known[child.pid]
@@ -253,8 +253,8 @@ def _has_children() -> bool:
 def _started_by(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+        for thread in descriptors.scan(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), descriptors.reading(f"{thread.path}/children") as file:
                 found += map(int, file.read().split())
     return found
 
@@ -268,7 +268,7 @@ def _of_group() -> list[int]:
     if os.getpgrp() != own or not any(os.path.basename(word).startswith(_WORKER) for word in sys.orig_argv):
         return []
     found = []
-    for name in os.listdir("/proc"):
+    for name in [entry.name for entry in descriptors.scan("/proc")]:
         if name.isdigit() and int(name) != own:
             with contextlib.suppress(OSError):
                 if os.getpgid(int(name)) == own:
@@ -293,7 +293,7 @@ class _Stat(NamedTuple):
 def _stat(pid: int) -> _Stat | None:
     """What the kernel says of a process; None where it is not there, or a zombie."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with descriptors.reading(f"/proc/{pid}/stat") as file:
             fields = file.read(1024).rpartition(b")")[2].split()
     except OSError:
         return None

@@ -13,6 +13,8 @@ from typing import Any
 import memray
 import wrapt
 
+from .capture import is_asking
+
 __all__ = ["give_way", "renew"]
 
 _LOCK = "tracker_creation_lock"
@@ -26,8 +28,13 @@ class _Lock(wrapt.ObjectProxy):  # type: ignore[type-arg]  # older ones take non
         self._self_before = before
 
     def __enter__(self) -> Any:
+        if is_asking():  # and must not wait, nor be interrupted with the lock in hand
+            return None
         self._self_before()
         return self.__wrapped__.__enter__()
+
+    def __exit__(self, *error: object) -> Any:
+        return None if is_asking() else self.__wrapped__.__exit__(*error)
 
 
 def give_way(close_ours: Callable[[], None]) -> None:

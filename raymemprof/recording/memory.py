@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
+import time
 
 import psutil
+
+from . import descriptors
 
 __all__ = ["PAGE", "Reading", "now", "peak_rss", "touched"]
 
 Reading = tuple[int, int, int]
 """RSS − SHR, SHR, and the addresses that are mapped (VmSize), in bytes."""
 
+_LOOK = 0.001
+"""Seconds between looks at whether somebody has closed the descriptor that memory is read from."""
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 try:
@@ -23,14 +29,16 @@ else:
     PAGE = resource.getpagesize()
 
 
-def _open_statm() -> int | None:
+def _open_statm() -> descriptors.Kept | None:
     try:
-        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        return descriptors.open_kept("/proc/self/statm", give_up=bool)  # another is opened then
     except OSError:
         return None  # not Linux
 
 
 _statm = _open_statm()
+_reopening = threading.Lock()
+_look_due = 0.0
 _process = psutil.Process()
 
 
@@ -39,13 +47,32 @@ def now() -> Reading:
 
     What psutil's `memory_info()` reads, from a file that stays open: a tenth of the time, which every call pays twice.
     """
-    if _statm is not None:
-        fields = os.pread(_statm, 256, 0).split()
+    global _look_due
+    statm = _statm
+    if statm is not None and (moment := time.monotonic()) >= _look_due:
+        _look_due = moment + _LOOK
+        statm = statm if statm.status() is not None else _reopened(statm)
+    if statm is not None:
+        fields = os.pread(statm.number, 256, 0).split()
         shared = int(fields[2]) * PAGE
         return int(fields[1]) * PAGE - shared, shared, int(fields[0]) * PAGE
     info = _process.memory_info()
     shared = getattr(info, "shared", 0)  # not counted on macOS
     return info.rss - shared, shared, info.vms
+
+
+def _reopened(closed: descriptors.Kept) -> descriptors.Kept | None:
+    """Open the file again, whose descriptor somebody closed; None while another thread does."""
+    global _statm
+    if not _reopening.acquire(blocking=False):
+        return None
+    try:
+        if _statm is closed:
+            descriptors.release(closed)
+            _statm = _open_statm()
+        return _statm
+    finally:
+        _reopening.release()
 
 
 def peak_rss() -> int:
@@ -66,7 +93,7 @@ def _ever() -> int:
 def _of_this_program() -> int | None:
     """Return the same without what the process was before it became this program; takes ten times as long."""
     try:
-        with open("/proc/self/status", "rb") as file:
+        with descriptors.reading("/proc/self/status") as file:
             found = re.search(rb"VmHWM:\s*(\d+) kB", file.read())
     except OSError:
         return None  # not Linux
@@ -83,11 +110,12 @@ _inherited = _not_our_own()
 
 
 def _after_fork() -> None:
-    global _inherited, _process, _statm
+    global _inherited, _process, _reopening, _statm
+    _reopening = threading.Lock()
     _inherited = _not_our_own()
     _process = psutil.Process()
     if _statm is not None:
-        os.close(_statm)
+        descriptors.close(_statm)
         _statm = _open_statm()
 
 

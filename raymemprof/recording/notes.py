@@ -6,6 +6,8 @@ import _thread
 import logging
 import os
 
+from . import limits
+
 __all__ = ["once"]
 
 _logger = logging.getLogger("raymemprof")
@@ -14,7 +16,7 @@ _said: set[str] = set()
 
 def once(kind: str, message: str) -> None:
     """Log `message` as a warning unless this process has said something of this kind before."""
-    if kind not in _said:
+    if kind not in _said and not limits.would_signal():  # the log may be a file
         _said.add(kind)
         line = ("raymemprof (pid %d): %s", os.getpid(), message)
         try:

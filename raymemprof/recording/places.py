@@ -8,9 +8,12 @@ import sysconfig
 from collections.abc import Iterable
 from functools import lru_cache
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
+
+if TYPE_CHECKING:
+    from .writer import Journal
 
 __all__ = ["Places", "RawStack", "stacks"]
 
@@ -64,7 +67,7 @@ def _is_library(file: str) -> bool:
 class Places:
     """The numbers that call stacks have in what a journal says of a capture."""
 
-    def __init__(self, journal: contract.Journal, capture: str) -> None:
+    def __init__(self, journal: Journal, capture: str) -> None:
         self._journal = journal
         self._capture = capture
         self._numbers: dict[RawStack, int] = {}

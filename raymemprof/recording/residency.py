@@ -13,10 +13,12 @@ import re
 import sys
 from dataclasses import dataclass, field
 
+from . import descriptors
 from .memory import PAGE
 
 __all__ = ["Look", "Mappings", "Segment"]
 
+_PAGEMAP = "/proc/self/pagemap"
 _GRAIN = 64
 """Pages that are told apart from their neighbours: 256 KiB."""
 _CHUNK = 2**15
@@ -128,11 +130,9 @@ class Mappings:
         """Bytes that are a process's own of a library's mapping, which hardly change once it is loaded."""
         self._arenas: set[int] = set()
         """Where arenas of pools begin, as far as they are known."""
-        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with descriptors.reading(_PAGEMAP) as pagemap:
+            descriptor = pagemap.fileno()
             self._known = {(one.start, one.end): self._few(descriptor, one) for one in _mappings() if not one.is_heap}
-        finally:
-            os.close(descriptor)
 
     def look(self, pools: tuple[int, ...] | None = None) -> Look:
         """Look now. Raises `OSError` where the kernel does not tell.
@@ -142,8 +142,8 @@ class Mappings:
         """
         found = _Found()
         self._looks += 1
-        descriptor = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with descriptors.reading(_PAGEMAP) as pagemap:
+            descriptor = pagemap.fileno()
             for mapping in _mappings():
                 if pools is not None and self._is_pools(mapping, pools):
                     found.arenas.append((mapping.start // PAGE, (mapping.end - mapping.start) // PAGE))
@@ -152,8 +152,6 @@ class Mappings:
                     found.libraries += self._of_library(descriptor, mapping)
                 elif mapping.is_heap or not self._is_known(descriptor, mapping):
                     self._scan(descriptor, mapping, found)
-        finally:
-            os.close(descriptor)
         if sum(found.doubtful) >= _LEAST_DOUBTFUL:
             _settle(found)
         segments = sorted(map(tuple, found.segments), key=lambda one: one[2] - one[1])[:_MOST_SEGMENTS]
@@ -254,7 +252,7 @@ class Mappings:
 def _mappings() -> list[_Mapping]:
     """The mappings that allocations may lie in."""
     found = []
-    with open("/proc/self/maps", "rb") as file:
+    with descriptors.reading("/proc/self/maps") as file:
         lines = file.read().splitlines()
     for line in lines:
         fields = line.split(None, 5)
@@ -278,15 +276,10 @@ def _mappings() -> list[_Mapping]:
 def _is_arena(start: int, size: int) -> bool:
     """Whether malloc made a mapping for an arena: it begins with the arena, the heap before, and its own size."""
     try:
-        descriptor = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        with descriptors.reading("/proc/self/mem") as memory:
+            head = os.pread(memory.fileno(), 4 * _ENTRY, start)
+    except OSError:  # it has gone, or the kernel does not let it be read
         return False
-    try:
-        head = os.pread(descriptor, 4 * _ENTRY, start)
-    except OSError:  # it has gone
-        return False
-    finally:
-        os.close(descriptor)
     used, usable = (int.from_bytes(head[at : at + _ENTRY], sys.byteorder) for at in (2 * _ENTRY, 3 * _ENTRY))
     return 0 < used <= usable == size
 
@@ -295,7 +288,7 @@ def _settle(found: _Found) -> None:
     """Find out how many of the doubtful pages are the process's own, as those are that a fork shares."""
     own: list[tuple[int, int, int]] = []
     first = last = 0
-    with open("/proc/self/smaps", "rb") as file:
+    with descriptors.reading("/proc/self/smaps") as file:
         for line in file:
             if line.startswith(b"Anonymous:"):
                 own.append((first, last, int(line.split()[1]) * 1024 // PAGE))

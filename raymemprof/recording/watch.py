@@ -22,6 +22,7 @@ from .residency import Mappings
 if TYPE_CHECKING:
     from .allocators import Allocators
     from .call import RunningCall
+    from .writer import Journal
 
 __all__ = ["TOUCHED", "Watch"]
 
@@ -67,7 +68,7 @@ _MOST_SAMPLES_AT_ONCE = 50.0
 class Watch:
     """The watch over one capture."""
 
-    def __init__(self, capture: str, journal: contract.Journal, allocators: Allocators) -> None:
+    def __init__(self, capture: str, journal: Journal, allocators: Allocators) -> None:
         self._capture = capture
         self._journal = journal
         self._allocators = allocators
