@@ -22,9 +22,10 @@ from .diagnosis import live
 from .diagnosis import ooms as kills
 from .diagnosis import usage as memory
 from .errors import CaptureError
+from .events import STATUSES
 from .reading import catalog, cleaning, fetching, messages, reports
 from .reading import heap as heaps
-from .rows import Rows, plain
+from .rows import Rows, first_few, plain, printable
 
 __all__ = ["main"]
 
@@ -96,7 +97,7 @@ def _filters(function: F) -> F:
             click.argument("source", required=False, type=click.Path()),
             _address,
             click.option("--name", help="Only calls of this name: task, Actor.method, or with *."),
-            click.option("--status", type=click.Choice(catalog.STATUSES), help="Only calls that ended so."),
+            click.option("--status", type=click.Choice(STATUSES), help="Only calls that ended so."),
             click.option("--kind", type=click.Choice(catalog.KINDS), help="Only calls of this kind."),
             click.option("--task-id", help="Only this task's; the beginning of the id is enough, as for all ids."),
             click.option("--actor-id", help="Only this actor's."),
@@ -136,7 +137,7 @@ def _target(function: F) -> F:
             click.option("--job-id", help="The calls of this job."),
             click.option("--node-id", help="The calls on this node."),
             click.option("--kind", type=click.Choice(catalog.KINDS), help="The calls of this kind."),
-            click.option("--status", type=click.Choice(catalog.STATUSES), help="The calls that ended so."),
+            click.option("--status", type=click.Choice(STATUSES), help="The calls that ended so."),
         ]
     ):
         function = option(function)
@@ -214,8 +215,8 @@ def _report_options(view: bool = True, offline: bool = True) -> Callable[[F], F]
 def _print_rows(rows: Rows[Any], as_json: bool) -> None:
     if as_json:
         click.echo(rows.to_json())
-        for node in rows.missing:
-            click.echo(f"raymemprof: {node}", err=True)
+        for text in (*first_few(rows.left_out), *rows.missing):
+            click.echo(f"raymemprof: {printable(str(text))}", err=True)
     else:
         from rich.console import Console
 

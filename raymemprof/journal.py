@@ -44,8 +44,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+from .events import is_sound
 
 __all__ = [
     "BEGIN_BLOCK_FILE",
@@ -57,6 +60,7 @@ __all__ = [
     "SAMPLE_KEYS",
     "VERSION",
     "Journal",
+    "Lines",
     "file_stem",
     "frame_name",
     "is_alive",
@@ -73,8 +77,10 @@ __all__ = [
 
 VERSION = 1
 _NOT_PLAIN = "It is no plain file"
-_MOST_LINE = 16 * 2**20
+_MOST_LINE = 4 * 2**20
 """Bytes of a line; a longer one is none of ours."""
+_TOO_LONG = b"a longer one"
+_BLOCK = 2**20
 _OF_SAMPLES = (b'{"event":"sample"', b'{"event":"place"')
 _BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
@@ -225,22 +231,77 @@ def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:
     return descriptor
 
 
-def read_lines(path: Path, *, with_samples: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a journal that are whole; a torn or damaged line is passed over.
+class Lines:
+    """The lines of a journal that are whole and hold what they must; each as a dictionary, once.
 
     Those of samples, which are most of it and of use with a capture only, are left out unless they are asked for.
-    Raises `OSError` where it is no plain file, or cannot be read.
+    Raises `OSError` where the file is no plain one, or cannot be read.
     """
-    with open(open_plain(path), "rb") as file:
-        while text := file.readline(_MOST_LINE):
-            if not with_samples and text.startswith(_OF_SAMPLES):
-                continue
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(line, dict):
-                yield line
+
+    def __init__(self, path: Path, *, with_samples: bool = False) -> None:
+        self.left_out = 0
+        """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
+        self._file = open(open_plain(path), "rb", buffering=0)  # noqa: SIM115  # closed when all is read
+        self._with_samples = with_samples
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with self._file as file:
+            for text, is_ended in _texts(file):
+                if not text or (not self._with_samples and text.startswith(_OF_SAMPLES)):
+                    continue
+                try:
+                    line = json.loads(text.decode())
+                except (ValueError, RecursionError):
+                    line = None
+                if isinstance(line, dict) and is_sound(line):
+                    yield line
+                else:
+                    self.left_out += is_ended
+
+
+def read_lines(path: Path, *, with_samples: bool = False) -> Lines:
+    """Return the lines of a journal, to go through once."""
+    return Lines(path, with_samples=with_samples)
+
+
+def _texts(file: FileIO) -> Iterator[tuple[bytes, bool]]:
+    """Yield each line, and whether it has its end, which a kill may have torn off; of one that is too long a stand-in.
+
+    Where the file has a hole there is one NUL.
+    """
+    pending = bytearray()
+    is_too_long = False
+    position = 0
+    while True:
+        start = _next_data(file, position)
+        block = file.read(_BLOCK)
+        if start > position and not is_too_long:
+            pending += b"\0"
+        if not block:
+            if pending:
+                yield bytes(pending), False
+            return
+        position = start + len(block)
+        *whole, rest = block.split(b"\n")
+        for text in whole:
+            if pending:
+                text, pending = bytes(pending) + text, bytearray()
+            yield (_TOO_LONG if is_too_long or len(text) > _MOST_LINE else text), True
+            is_too_long = False
+        if not is_too_long:
+            pending += rest
+            if len(pending) > _MOST_LINE:
+                is_too_long, pending = True, bytearray()
+
+
+def _next_data(file: FileIO, position: int) -> int:
+    """Go to where the file has data again, or to its end: a file of terabytes may be one hole."""
+    try:
+        return file.seek(position, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return file.seek(0, os.SEEK_END)
+        return file.seek(position)  # this file system does not tell
 
 
 def _is_dying(pid: int) -> bool:

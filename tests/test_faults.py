@@ -339,6 +339,13 @@ GARBAGE = [
     b'{"event":"open","capture":"raymemprof-foreign.bin","time":1e300}',
     b'{"event":"close","capture":"raymemprof-foreign.bin","time":"noon"}',
     b'{"event":"close","capture":[],"time":1}',
+    b"\x00" * 5000,
+    b"[" * 10_000 + b"]" * 10_000,
+    b'{"event":' * 10_000 + b"1" + b"}" * 10_000,
+    b'{"event":"place","capture":"raymemprof-foreign.bin","place":0,"stack":' + b"[" * 500 + b"]" * 500 + b"}",
+    b'{"event":"begin","event":7}',
+    b'{"event":"end","call":999997,"duration":1,"status":"finished","error":null,"memory":1,"peak":1}',
+    b'{"event":"a newer one","memory":NaN}',
 ]
 
 

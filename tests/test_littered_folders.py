@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 import raymemprof
-from raymemprof import CaptureError, profile_memory
+from raymemprof import CaptureError, cli, profile_memory
 
 MIB = 2**20
 
@@ -58,6 +60,155 @@ def test_lines_that_were_damaged_into_other_words(folder: Path) -> None:
     assert len(raymemprof.calls(folder, name="load")) == 1
     assert "load" in repr(calls)
     assert len(raymemprof.advise(calls)) == 1
+
+
+BEGIN = {
+    "event": "begin",
+    "time": 1.0,
+    "name": "bad",
+    "kind": "task",
+    "task_id": None,
+    "attempt": 0,
+    "actor_id": None,
+    "job_id": None,
+    "memory": 1,
+}
+END = {"event": "end", "duration": 1.0, "status": "failed", "error": None, "memory": 1, "peak": 1}
+HUGE = 10**400
+DAMAGED: list[dict[str, Any]] = [
+    *({**BEGIN, "memory": value} for value in (HUGE, -1, 1.5, "1", True, None, float("nan"), float("inf"))),
+    *({**BEGIN, "time": value} for value in (HUGE, 3e16, -1e30, float("inf"), float("nan"), "1", False, None)),
+    *({**BEGIN, "attempt": value} for value in (HUGE, -1, "0", 0.5)),
+    *({**BEGIN, "task_id": value} for value in ("../../x", "\x00", "\x1b[31m", "\ud800", "**/x", 5, "f" * 10_000)),
+    *({**BEGIN, "slot": value, "turn": 0} for value in (HUGE, -1, "0", None)),
+    {**BEGIN, "slot": 0},
+    *({**BEGIN, "capture": value} for value in ("../raymemprof-a.bin", "raymemprof-a.jsonl", "\x00", 5, "\ud800")),
+    *({**BEGIN, "name": value} for value in (None, 5, ["x"])),
+    *({**END, "duration": value} for value in (HUGE, -1, float("inf"), float("nan"), "1", True)),
+    *({**END, "status": value} for value in ("\x1b[31m", "done", None, ["x"])),
+    *({**END, "peak": value} for value in (HUGE, -1, "1")),
+    *({**END, "highest": value} for value in (HUGE, -1, None)),
+    *({"event": "peak", "calls": value, "memory": 1} for value in ([[1]], [HUGE], ["1"], {}, None)),
+    {"event": "peak", "calls": [100], "memory": HUGE},
+    {"event": "children", "calls": [0], "memory": 1, "total": HUGE, "count": 1, "largest": []},
+    *({"event": "open", "capture": "raymemprof-x-local-0-1-1.bin", "time": value} for value in (HUGE, 3e16, "1")),
+    *({"event": "close", "capture": "raymemprof-x-local-0-1-1.bin", "time": value} for value in (HUGE, "1")),
+    {"event": "fetched", "time": HUGE, "status": "killed", "error": None},
+    *({"event": "process", "pid": value} for value in (HUGE, -1, "1", 2**40)),
+    *({"event": "process", "created": value} for value in (HUGE, "1", float("inf"))),
+    *({"event": "process", "worker_id": value} for value in ("**/x", "\x00", 5)),
+    *({"event": "process", "logs": value} for value in ("\x00", "\ud800", 5)),
+]
+
+
+def damage(journal: Path, between: list[str]) -> None:
+    """Put lines into a journal, as a second half that is no longer written to."""
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([*lines[:-1], *between, lines[-1], ""]))
+
+
+def test_one_damaged_line_spoils_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All else is listed in every table, and each says how many were left out."""
+    (journal,) = folder.glob("*.jsonl")
+    before = list(raymemprof.calls(folder))
+    damage(journal, [json.dumps({"call": 100 + number, **line}) for number, line in enumerate(DAMAGED)])
+    said = f"{journal.name}: {len(DAMAGED)} damaged lines left out"
+    calls, captures = raymemprof.calls(folder), raymemprof.captures(folder)
+    assert list(calls) == before
+    assert [capture.calls for capture in captures] == [1]
+    advice, diagnosis = raymemprof.advise(calls), raymemprof.doctor(folder)
+    for table in (calls, captures, advice):
+        assert said in " ".join(repr(table).split())
+        assert said in table._repr_html_()
+        assert said in table[:0].left_out
+        assert json.loads(table.to_json())
+        assert len(table.to_pandas()) == 1
+    assert said in str(diagnosis)
+    diagnosis.to_json()
+    heap = raymemprof.heap(calls[0])
+    assert MIB <= heap.peak < 2 * MIB
+    assert any("damaged lines of the journal left out" in note for note in heap.notes)
+    raymemprof.ooms(folder)
+    for command in ("calls", "captures", "advise"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([command, str(folder), "--json"])
+        assert ended.value.code == 0
+        out, errors = capsys.readouterr()
+        assert len(json.loads(out)) == 1
+        assert said in errors
+
+
+def test_a_line_that_was_torn_by_a_kill_is_not_called_damaged(folder: Path) -> None:
+    (journal,) = folder.glob("*.jsonl")
+    with journal.open("ab") as file:
+        file.write(b'{"event":"begin","call":7')
+    assert raymemprof.calls(folder).left_out == ()
+    with journal.open("ab") as file:
+        file.write(b'\n{"event":"begin","ca')
+    assert raymemprof.calls(folder).left_out == (f"{journal.name}: 1 damaged line left out",)
+
+
+@pytest.mark.parametrize("filling", ["hole", "one line", "line of zeros"])
+def test_a_journal_that_is_huge(folder: Path, filling: str) -> None:
+    """What is no line is passed over, in little memory, and what comes after it is read."""
+    (journal,) = folder.glob("*.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    (begin,) = [json.loads(line) for line in lines if b'"event":"begin"' in line]
+    folder = folder.with_name("there")  # where no thread of this process looks after the disk budget
+    folder.mkdir()
+    with (folder / journal.name).open("wb") as file:
+        file.writelines(lines)
+        if filling == "hole":
+            file.seek(2**33, os.SEEK_CUR)
+        else:
+            for _ in range(64):
+                file.write((b"\0" if filling == "line of zeros" else b"[") * MIB)
+        file.write(b"\n" + json.dumps({**begin, "call": 7, "name": "late"}).encode() + b"\n")
+    began = time.monotonic()
+    tracemalloc.start()
+    try:
+        calls = raymemprof.calls(folder)
+        assert tracemalloc.get_traced_memory()[1] < 16 * MIB
+    finally:
+        tracemalloc.stop()
+    assert [call.name for call in calls] == ["load", "late"]
+    assert calls.left_out == (f"{journal.name}: 1 damaged line left out",)
+    assert time.monotonic() - began < 20
+
+
+def test_an_end_before_its_beginning(folder: Path) -> None:
+    (journal,) = folder.glob("*.jsonl")
+    (before,) = raymemprof.calls(folder)
+    first, *rest = journal.read_text().splitlines()
+    journal.write_text("\n".join([first, *reversed(rest), ""]))
+    assert raymemprof.calls(folder) == [before]
+    assert raymemprof.calls(folder).left_out == ()
+
+
+def test_what_process_it_was_is_damaged(folder: Path) -> None:
+    """Whether it still runs cannot be known, so it is not called killed."""
+    (journal,) = folder.glob("*.jsonl")
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join(["{}", *(line for line in lines[1:] if '"event":"end"' not in line), ""]))
+    (call,) = raymemprof.calls(folder)
+    assert call.status == "running"
+    assert "not known" in (call.note or "")
+
+
+def test_a_call_without_memory(folder: Path) -> None:
+    """Advice on it divides by nothing."""
+    (journal,) = folder.glob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for number in range(1, 4):
+        others = [
+            {**line, **({"pid": number} if "pid" in line else {"memory": 0, "peak": 0, "total": 0})} for line in lines
+        ]
+        journal.with_name(f"raymemprof-other-local-0-{number}-1.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in others if line["event"] in ("process", "begin", "end"))
+        )
+    (advice,) = raymemprof.advise(raymemprof.calls(folder))
+    assert (advice.calls, advice.p50) == (4, 0)
+    raymemprof.doctor(folder)
 
 
 def test_what_cannot_be_removed_is_said_and_what_was_is_told(folder: Path) -> None:

@@ -62,6 +62,9 @@ def analyse(request: Request) -> Sum:
         else:
             assert ledger is not None
             figures, rows = ledger.figures(), ledger.rows()
+        if samples.left_out:
+            damaged = f"{samples.left_out} damaged line{'s' * (samples.left_out != 1)} of the journal left out"
+            figures = tuple(replace(one, notes=(*one.notes, damaged)) for one in figures)
         temporal_rows: tuple[TemporalRow, ...] = ()
         marks: tuple[int, ...] | None = None
         if request.temporal:
