@@ -163,7 +163,7 @@ def test_a_journal_that_is_huge(folder: Path, filling: str) -> None:
         else:
             for _ in range(64):
                 file.write((b"\0" if filling == "line of zeros" else b"[") * MIB)
-        file.write(b"\n" + json.dumps({**begin, "call": 7, "name": "late"}).encode() + b"\n")
+        file.write(b"\n" + json.dumps({**begin, "call": 10**6, "name": "late"}).encode() + b"\n")
     began = time.monotonic()
     tracemalloc.start()
     try:
