@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -46,6 +50,84 @@ def test_journals_that_are_no_files(folder: Path) -> None:
     assert len(raymemprof.calls(folder)) == 2
 
 
+def special(path: Path, kind: str) -> None:
+    """Put something that is no plain file where a capture or journal would be."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as place:
+            place.bind(str(path))
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    else:
+        path.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "loop", "folder"])
+@pytest.mark.parametrize("suffix", ["bin", "jsonl"])
+def test_what_bears_the_name_of_a_capture_and_is_no_file(
+    folder: Path, kind: str, suffix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)  # a socket's name may not be long
+    path = Path(f"raymemprof-x-local-0-1-1.{suffix}")
+    special(path, kind)
+    began = time.monotonic()
+    for report in (raymemprof.heap, raymemprof.flamegraph, raymemprof.table, raymemprof.speedscope):
+        with pytest.raises((CaptureError, ValueError, FileNotFoundError)) as refused:
+            report(path)
+        assert path.name in str(refused.value)
+        assert len(str(refused.value)) < 300
+    for command in ("heap", "flamegraph"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([command, str(path)])
+        assert ended.value.code == 2
+        assert len(capsys.readouterr()[1].splitlines()) == 1
+    assert [call.name for call in raymemprof.calls(folder)] == ["load"]
+    assert [one.path.name for one in raymemprof.captures(folder) if one.calls] == [
+        one.name for one in folder.glob("raymemprof-load*.bin")
+    ]
+    assert raymemprof.heap([*raymemprof.captures(folder)]).peak >= MIB
+    raymemprof.fetch(raymemprof.calls(folder), folder / "fetched")
+    raymemprof.doctor(folder)
+    raymemprof.clean(folder, all=True)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("kind", ["zeros", "hole", "magic and zeros"])
+def test_a_capture_of_zeros(folder: Path, kind: str) -> None:
+    path = folder / "raymemprof-x-local-0-1-1.bin"
+    with path.open("wb") as file:
+        file.write(b"memray\0" if kind == "magic and zeros" else b"")
+        if kind == "hole":
+            file.truncate(2**34)
+        else:
+            file.writelines([bytes(MIB)] * 64)
+    began = time.monotonic()
+    with pytest.raises(CaptureError) as refused:
+        raymemprof.heap(path)
+    assert time.monotonic() - began < 10  # a second a megabyte before
+    if kind != "magic and zeros":
+        assert "nothing but zeros" in refused.value.reason
+
+
+def test_the_zeros_that_the_capture_of_a_killed_process_ends_in(folder: Path, tmp_path: Path) -> None:
+    """They are left unread, and it is read as without them."""
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "killed"])
+    assert done.returncode == -signal.SIGKILL
+    (call,) = raymemprof.calls(tmp_path / "killed")
+    assert call.capture is not None
+    before = raymemprof.heap(call)
+    with call.capture.open("ab") as file:
+        file.writelines([bytes(MIB)] * 32)
+    began = time.monotonic()
+    after = raymemprof.heap(call)
+    assert time.monotonic() - began < 10
+    assert (after.peak, after.allocations) == (before.peak, before.allocations)
+    assert after.peak >= 5 * MIB
+
+
 def test_lines_that_were_damaged_into_other_words(folder: Path) -> None:
     (journal,) = folder.glob("*.jsonl")
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -62,6 +144,14 @@ def test_lines_that_were_damaged_into_other_words(folder: Path) -> None:
     assert len(raymemprof.advise(calls)) == 1
 
 
+KILLED = """
+import os, signal, sys
+from raymemprof import profile_memory
+
+with profile_memory("killed", directory=sys.argv[1]):
+    kept = bytearray(5 * 2**20)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 BEGIN = {
     "event": "begin",
     "time": 1.0,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
+from .capture_file import opened
 from .ledger import Ledger
 from .model import Answer, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
 from .samples import Samples, read_samples
@@ -45,7 +46,7 @@ def analyse(request: Request) -> Sum:
     """Read a capture; raises what memray raises on a bad file (or takes the process down with it)."""
     import memray
 
-    with contextlib.closing(memray.FileReader(request.path)) as reader:
+    with opened(request.path) as path, contextlib.closing(memray.FileReader(path)) as reader:
         meta = reader.metadata
         native = meta.has_native_traces
         snapshots: tuple[Snapshot, ...] = ()

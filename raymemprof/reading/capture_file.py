@@ -1,0 +1,82 @@
+"""Opens a capture for memray: only a plain file, and without the zeros that it ends in.
+
+memray makes a capture larger before it writes there, so what a killed process leaves ends in zeros: a tenth of it. Its
+reader looks for where they begin one by one, for a second a megabyte, several times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from .. import journal as contract
+
+__all__ = ["opened"]
+
+_BLOCK = 2**20
+_FEW_ZEROS = 64 * 1024
+"""Bytes of zeros that memray may look through."""
+_MOST_PARTS = 10_000
+"""Parts of a file with holes that are looked at one by one."""
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[str]:
+    """Yield a path by which memray finds the capture; raises `OSError`, and `ValueError` where there is nothing in it.
+
+    It stays the same file, whatever takes its name meanwhile.
+    """
+    with contextlib.ExitStack() as stack:
+        descriptor = contract.open_plain(path, follow=True)
+        stack.callback(os.close, descriptor)
+        size = os.fstat(descriptor).st_size
+        end = _end(descriptor, size)
+        if size and not end:
+            raise ValueError("it holds nothing but zeros")
+        if size - end > _FEW_ZEROS:
+            with contextlib.suppress(OSError):  # no room for it: then it takes long
+                copy = stack.enter_context(tempfile.TemporaryFile())
+                _copy(descriptor, copy.fileno(), end)
+                descriptor = copy.fileno()
+        yield f"/proc/self/fd/{descriptor}" if sys.platform == "linux" else path
+
+
+def _end(descriptor: int, size: int) -> int:
+    """Return where the zeros begin that a file ends in."""
+    for start, end in reversed(_parts(descriptor, size)):
+        while end > start:
+            begin = max(end - _BLOCK, start)
+            data = os.pread(descriptor, end - begin, begin).rstrip(b"\0")
+            if data:
+                return begin + len(data)
+            end = begin
+    return 0
+
+
+def _parts(descriptor: int, size: int) -> list[tuple[int, int]]:
+    """Return where a file has data and where that ends: a file of terabytes may be one hole."""
+    parts: list[tuple[int, int]] = []
+    end = 0
+    try:
+        while end < size and len(parts) < _MOST_PARTS:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+            end = os.lseek(descriptor, start, os.SEEK_HOLE)
+            parts.append((start, end))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # there is none any more
+            return parts
+        return [(0, size)]  # this file system does not tell
+    return parts if end >= size else [(0, size)]
+
+
+def _copy(source: int, to: int, size: int) -> None:
+    position = 0
+    while position < size:
+        data = os.pread(source, min(_BLOCK, size - position), position)
+        if not data:
+            return  # it has become shorter
+        position += os.write(to, data)
