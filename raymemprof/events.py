@@ -147,6 +147,7 @@ _OPTIONAL: dict[str, dict[str, Check]] = {
         "count": is_figure,
         "highest": is_figure,
     },
+    "close": {"bytes": is_figure, "crc32": is_figure},
 }
 _CHECKS: dict[str, tuple[tuple[tuple[str, Check], ...], tuple[tuple[str, Check], ...]]] = {
     event: (tuple(required.items()), tuple(_OPTIONAL.get(event, {}).items())) for event, required in _REQUIRED.items()

@@ -21,7 +21,7 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
   moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
   are still there), and `note` if tracing stopped before
-- `close`: `capture`, `time`
+- `close`: `capture`, `time`, and `bytes` and `crc32` of the whole file, where reading it did not take too long
 - `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
   ended: what had become of the process by then
 
@@ -36,6 +36,7 @@ from __future__ import annotations
 import errno
 import getpass
 import json
+import math
 import os
 import re
 import socket
@@ -43,6 +44,7 @@ import stat
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
@@ -61,6 +63,7 @@ __all__ = [
     "VERSION",
     "Journal",
     "Lines",
+    "checksum",
     "file_stem",
     "frame_name",
     "is_alive",
@@ -81,6 +84,7 @@ _MOST_LINE = 4 * 2**20
 """Bytes of a line; a longer one is none of ours."""
 _TOO_LONG = b"a longer one"
 _BLOCK = 2**20
+_CHECKED_AT_ONCE = 2**18
 _OF_SAMPLES = (b'{"event":"sample"', b'{"event":"place"')
 _BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
@@ -174,7 +178,10 @@ def frame_name(name: str, slot: int) -> str:
 
 def slot_of(name: str) -> int:
     """Return the slot that a frame's name ends in."""
-    return int(name[name.rindex("[slot ") + 6 : -1])
+    try:
+        return int(name[name.rindex("[slot ") + 6 : -1])
+    except ValueError:
+        raise ValueError("the frame of a call names no slot: it is damaged") from None
 
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -210,6 +217,21 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+
+def checksum(descriptor: int, seconds: float = math.inf) -> tuple[int, int] | None:
+    """Return a file's size and the CRC-32 of all of it; None where that takes longer than `seconds`."""
+    began = time.monotonic()
+    size = crc32 = 0
+    buffer = memoryview(bytearray(_CHECKED_AT_ONCE))
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        file.seek(0)
+        while read := file.readinto(buffer):
+            crc32 = zlib.crc32(buffer[:read], crc32)
+            size += read
+            if time.monotonic() - began > seconds:
+                return None
+    return size, crc32
 
 
 def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:

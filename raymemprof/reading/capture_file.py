@@ -22,13 +22,18 @@ _FEW_ZEROS = 64 * 1024
 """Bytes of zeros that memray may look through."""
 _MOST_PARTS = 10_000
 """Parts of a file with holes that are looked at one by one."""
+_OTHER = (
+    "its checksum is not the one that its process wrote when it closed it: it was damaged since, or it is a copy that "
+    "was made before, which can be fetched again"
+)
 
 
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[str]:
-    """Yield a path by which memray finds the capture; raises `OSError`, and `ValueError` where there is nothing in it.
+def opened(path: str, checksum: tuple[int, int] | None) -> Iterator[str]:
+    """Yield a path by which memray finds the capture, which stays the same file, whatever takes its name meanwhile.
 
-    It stays the same file, whatever takes its name meanwhile.
+    Raises `OSError` where it cannot be read, and `ValueError` where there is nothing in it, or its size or checksum is
+    not the one that its process gave.
     """
     with contextlib.ExitStack() as stack:
         descriptor = contract.open_plain(path, follow=True)
@@ -37,6 +42,8 @@ def opened(path: str) -> Iterator[str]:
         end = _end(descriptor, size)
         if size and not end:
             raise ValueError("it holds nothing but zeros")
+        if checksum is not None and (size != checksum[0] or contract.checksum(descriptor) != checksum):
+            raise ValueError(_OTHER)
         if size - end > _FEW_ZEROS:
             with contextlib.suppress(OSError):  # no room for it: then it takes long
                 copy = stack.enter_context(tempfile.TemporaryFile())

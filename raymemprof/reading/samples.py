@@ -127,35 +127,47 @@ class Samples:
     """Addresses at which arenas of pools begin, whose memory is sampled."""
     left_out: int = 0
     """How many lines of the journal were damaged."""
+    is_unclosed: bool = False
+    """Whether its process is gone and did not close it."""
+    checksum: tuple[int, int] | None = None
+    """Bytes and CRC-32 of the capture when its process had closed it; None where nobody says."""
 
 
 def read_samples(capture: Path) -> Samples:
     """Return what the journal beside a capture says of it; nothing where there is none, or an older version's."""
     name = re.sub(r"\.bin\.\d+$", ".bin", capture.name)
+    is_forks = name != capture.name
     for path in _journals(capture):
         with contextlib.suppress(OSError):
             status = path.stat()
-            found = _read_journal(path, status.st_size, status.st_mtime_ns).get(name)
+            process, captures = _read_journal(path, status.st_size, status.st_mtime_ns)
+            found = captures.get(name)
+            if found is not None and is_forks:
+                return replace(found, is_unclosed=False, checksum=None)
             if found is not None:
-                return found
+                return replace(found, is_unclosed=found.is_unclosed and not contract.is_alive(process))
     return Samples()
 
 
 @lru_cache(maxsize=2)
-def _read_journal(path: Path, size: int, changed: int) -> dict[str, Samples]:
-    """What a journal says of each capture; of many captures that one process wrote it is read once."""
+def _read_journal(path: Path, size: int, changed: int) -> tuple[dict[str, Any], dict[str, Samples]]:
+    """What a journal says of its process and of each capture; of many that one process wrote it is read once."""
+    process: dict[str, Any] = {}
     found: dict[str, Samples] = {}
     numbers: dict[int, tuple[Samples, tuple[int, int]]] = {}
     lines = contract.read_lines(path, with_samples=True)
     left_out = 0
     for line in lines:
+        if line["event"] == "process":
+            process = line
         try:
             _take(line, found, numbers)
         except (KeyError, TypeError, ValueError):  # what is within its lists is not what it must be
             left_out += 1
     for samples in found.values():
         _fill_arenas(samples)
-    return {name: replace(samples, left_out=lines.left_out + left_out) for name, samples in found.items()}
+    left_out += lines.left_out
+    return process, {name: replace(samples, left_out=left_out) for name, samples in found.items()}
 
 
 def _fill_arenas(found: Samples) -> None:
@@ -227,6 +239,12 @@ def _take(line: dict[str, Any], found: dict[str, Samples], numbers: dict[int, tu
                 _known(*numbers[number], None, line["memory"], None)
     elif event == "end" and line["call"] in numbers:
         _known(*numbers[line["call"]], line["memory"], line["peak"], line.get("highest"))
+    elif event == "close":
+        samples = found.setdefault(line["capture"], Samples())
+        checksum = (line["bytes"], line["crc32"]) if "bytes" in line and "crc32" in line else None
+        found[line["capture"]] = replace(samples, is_unclosed=False, checksum=checksum)
+    elif event == "open":
+        found[line["capture"]] = replace(found.get(line["capture"], Samples()), is_unclosed=True)
 
 
 def _known(samples: Samples, place: tuple[int, int], after: int | None, peak: int, highest: int | None) -> None:

@@ -73,6 +73,8 @@ class Reading:
     retained_before: int | None
     retained_at_end: int | None
     notes: tuple[str, ...]
+    checked: bool
+    """Whether each capture has the checksum that its process wrote."""
     rows: dict[str, tuple[Row, ...]]
     snapshots: tuple[Snapshot, ...]
     """Of the process while the target ran; none where the target is of several captures."""
@@ -165,6 +167,7 @@ def _reading(
         retained_before=_sum(figures.retained_before for _, figures in read),
         retained_at_end=_sum(figures.retained_at_end for _, figures in read),
         notes=tuple(dict.fromkeys(note for _, figures in read for note in figures.notes)),
+        checked=all(figures.checked for _, figures in read),
         rows=found.rows,
         snapshots=_snapshots(found, calls, temporal),
         pid=found.pid,

@@ -43,6 +43,8 @@ _LOOK = 0.25
 """Seconds between looks at how large the open capture is."""
 _GROWTH = 256
 """It is compared with the budget whenever it has grown by this part of it."""
+_CHECKSUM_LIMIT = 2.0
+"""Seconds that the checksum of a closed capture may take; the file was just written, so it is in memory."""
 _UNDISTURBED = 0.02
 """Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds."""
 
@@ -238,7 +240,9 @@ class ProcessTracker:
         try:
             with _undisturbed():
                 memray_tracker.__exit__(None, None, None)
-            capture.journal.write({"event": "close", "capture": capture.path.name, "time": time.time()})
+            capture.journal.write(
+                {"event": "close", "capture": capture.path.name, "time": time.time(), **_checksum(capture.path)}
+            )
         except Exception as error:
             notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
         finally:
@@ -266,6 +270,19 @@ class ProcessTracker:
                 else:
                     pause = max(capture.linger, _RECHECK)
                     capture.stop.clear()
+
+
+def _checksum(path: Path) -> dict[str, int]:
+    """Return what a closed capture is like, so that damage to it shows when it is read."""
+    try:
+        descriptor = contract.open_plain(path)
+        try:
+            found = contract.checksum(descriptor, _CHECKSUM_LIMIT)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return {}  # somebody has removed it
+    return {"bytes": found[0], "crc32": found[1]} if found is not None else {}
 
 
 def _keep_budget(capture: _Capture) -> None:
