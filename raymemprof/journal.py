@@ -173,7 +173,8 @@ def is_ours(name: str) -> bool:
 
 def frame_name(name: str, slot: int) -> str:
     """Return the name of the frame that a call in `slot` runs in."""
-    return f"{name} [slot {slot}]".replace("\0", " ")  # where memray would end the name
+    # NUL is where memray would end the name, and half of a surrogate pair is no text that it can write.
+    return f"{name} [slot {slot}]".replace("\0", " ").encode(errors="replace").decode()
 
 
 def slot_of(name: str) -> int:

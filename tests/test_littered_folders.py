@@ -312,3 +312,80 @@ def test_what_cannot_be_removed_is_said_and_what_was_is_told(folder: Path) -> No
     text = " ".join(repr(removed).split())
     assert "raymemprof-folder-local-0-1-1.bin (It is a folder)" in text
     assert "1 could not be removed" in text
+
+
+EVIL = "a\x1b]0;owned\x07\x1b[2J\u202egnp\nb\x85\u2028c"
+"""Sets a terminal's title, clears it, turns what follows around, and goes to other lines."""
+
+
+def assert_tame(text: str) -> None:
+    """Nothing in it is obeyed by a terminal, but for line ends of ours."""
+    assert [c for c in text if not c.isprintable() and c != "\n"] == []
+
+
+def test_names_that_a_terminal_would_obey(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (capture,) = [one.path for one in raymemprof.captures(folder)]
+    bad = tmp_path / f"{EVIL}.bin"
+    bad.write_bytes(b"no capture")
+    good = tmp_path / f"raymemprof-{EVIL}.bin"
+    os.link(capture, good)
+    with pytest.raises(CaptureError) as refused:
+        raymemprof.heap(bad)
+    assert refused.value.path == str(bad)
+    assert_tame(str(refused.value))
+    assert_tame(str(CaptureError("x", f"an {EVIL} in the reason")))
+    monkeypatch.chdir(tmp_path)
+    for command, target in (("heap", bad), ("heap", good), ("flamegraph", good), ("heap", tmp_path / f"{EVIL}no")):
+        with pytest.raises(SystemExit):
+            cli.main([command, str(target)])
+        out, errors = capsys.readouterr()
+        assert_tame(out + errors)
+        assert out + errors
+    (report,) = tmp_path.glob("*.html")
+    assert report.name.isprintable()
+    assert_tame(repr(raymemprof.heap([bad, good])))
+
+
+def test_contents_that_a_terminal_would_obey(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a call: its name, its error, and why it was not traced; of a journal that somebody else may have written."""
+    (journal,) = folder.glob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    untraced = {**BEGIN, "name": EVIL, "note": EVIL, "time": lines[0]["created"]}
+    more = [{**untraced, "call": 10**6 + n} for n in range(2)] + [{**END, "call": 10**6, "error": EVIL}]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in [*lines, *more]))
+    calls = raymemprof.calls(folder)
+    assert [call.name for call in calls if call.name != "load"] == [EVIL] * 2
+    for table in (calls, raymemprof.advise(calls), raymemprof.doctor(folder), raymemprof.heap(calls)):
+        assert_tame(str(table))
+        assert_tame(table._repr_html_())
+    with pytest.raises(CaptureError) as refused:
+        raymemprof.heap(next(call for call in calls if call.capture is None))
+    assert_tame(str(refused.value))
+    with pytest.raises(ValueError, match="none of the 2 calls") as none:
+        raymemprof.heap([call for call in calls if call.capture is None])
+    assert_tame(str(none.value))
+    assert_tame("\n".join(raymemprof.heap(calls).missing))
+    for arguments in (["calls"], ["advise"], ["doctor"], ["heap", "--status", "failed"], ["heap", "--name", "nothing"]):
+        with pytest.raises(SystemExit):
+            cli.main([arguments[0], str(folder), *arguments[1:]])
+        out, errors = capsys.readouterr()
+        assert_tame(out + errors)
+        assert out + errors
+
+
+@pytest.mark.versions
+def test_a_label_that_is_no_text(tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    """Half of a surrogate pair: memray cannot write it, and loses nothing by that."""
+    label = "half \ud83d of a pair"
+    with profile_memory(label, directory=tmp_path / "here", linger=0):
+        kept = bytearray(3 * MIB)
+    (call,) = raymemprof.calls(tmp_path / "here", name=label)
+    assert (call.name, call.note, len(kept)) == (label, None, 3 * MIB)
+    wait_for(lambda: raymemprof.captures(tmp_path / "here")[0].status == "closed")
+    assert 3 * MIB <= raymemprof.heap(call).peak < 3.5 * MIB
+    assert "half" in repr(raymemprof.heap(call)).encode().decode()
+    assert "half" in repr(raymemprof.calls(tmp_path / "here")).encode().decode()
+    for report in (raymemprof.flamegraph, raymemprof.table, raymemprof.speedscope):
+        assert "half" in report(call, tmp_path).title.encode().decode()

@@ -49,7 +49,7 @@ class Line:
         return f"{self.file}:{self.line}" if self.file else self.function
 
     def __str__(self) -> str:
-        return f"{self.place} in {self.function}" if self.file else self.function
+        return printable(f"{self.place} in {self.function}" if self.file else self.function)
 
 
 class Lines(Rows[Line]):
