@@ -597,8 +597,8 @@ class Journal:
     def _take(self, line: dict[str, Any]) -> None:
         event = line["event"]
         capture = line.get("capture")
-        if capture is not None and not (contract.is_ours(capture) and contract.is_capture(capture)):
-            self._left_out += 1  # a name that would lead out of the folder
+        if capture is not None and not _may_name(event, capture):
+            self._left_out += 1
             return
         if event == "begin":
             self._begins[line["call"]] = line
@@ -719,7 +719,7 @@ class Journal:
             return None
         if name not in self._exists:
             path = self._folder / name
-            self._exists[name] = path if path.exists() else None
+            self._exists[name] = path if os.path.exists(path) else None  # also where it is no path at all
         return self._exists[name]
 
     def captures(self) -> Iterator[Capture]:
@@ -783,6 +783,13 @@ class Journal:
         status, error = self._fetched["status"], self._fetched["error"]
         when = datetime.fromtimestamp(self._fetched["time"], timezone.utc)
         return status, error, f"as of {when:%Y-%m-%d %H:%M} UTC, when it was fetched" if status == "running" else None
+
+
+def _may_name(event: str, capture: str) -> bool:
+    """Whether a line may name such a capture: one in its folder, or whole if a call joined one that lies elsewhere."""
+    folder, _, name = capture.rpartition("/")
+    is_name = contract.is_ours(name) and contract.is_capture(name)
+    return is_name and (not folder or (event == "begin" and os.path.isabs(folder)))
 
 
 class Evidence:
