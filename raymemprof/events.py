@@ -6,7 +6,6 @@ its bounds: no figure is so large that sums, dates and shares of it cannot be ha
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -58,12 +57,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_maybe_path(value: object) -> bool:
-    if value is None:
-        return True
-    try:
-        return type(value) is str and b"\0" not in os.fsencode(value)
-    except UnicodeEncodeError:
-        return False
+    return value is None or (type(value) is str and "\0" not in value)
 
 
 def _is_status(value: object) -> bool:

@@ -76,12 +76,14 @@ __all__ = [
     "open_plain",
     "read_lines",
     "slot_of",
+    "well_formed",
 ]
 
 VERSION = 1
 _NOT_PLAIN = "It is no plain file"
 _MOST_LINE = 4 * 2**20
 """Bytes of a line; a longer one is none of ours."""
+_SURROGATE = b"\\ud"
 _TOO_LONG = b"a longer one"
 _BLOCK = 2**20
 _CHECKED_AT_ONCE = 2**18
@@ -173,8 +175,12 @@ def is_ours(name: str) -> bool:
 
 def frame_name(name: str, slot: int) -> str:
     """Return the name of the frame that a call in `slot` runs in."""
-    # NUL is where memray would end the name, and half of a surrogate pair is no text that it can write.
-    return f"{name} [slot {slot}]".replace("\0", " ").encode(errors="replace").decode()
+    return well_formed(f"{name} [slot {slot}]".replace("\0", " "))  # where memray would end the name
+
+
+def well_formed(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which neither memray nor a file nor a terminal takes."""
+    return text.encode(errors="replace").decode()
 
 
 def slot_of(name: str) -> int:
@@ -274,6 +280,8 @@ class Lines:
                     continue
                 try:
                     line = json.loads(text.decode())
+                    if _SURROGATE in text:
+                        line = json.loads(well_formed(json.dumps(line, ensure_ascii=False)))
                 except (ValueError, RecursionError):
                     line = None
                 if isinstance(line, dict) and is_sound(line):

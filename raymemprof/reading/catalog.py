@@ -298,6 +298,8 @@ class Filters:
             value = getattr(self, one.name)
             if not isinstance(value, _TEXT):
                 raise TypeError(f"{one.name}={value!r} must be text, as calls() shows it.")
+        if self.name is not None:
+            object.__setattr__(self, "name", contract.well_formed(self.name))  # as names are read
         _check("status", self.status, STATUSES)
         _check("kind", self.kind, KINDS)
 
@@ -616,7 +618,7 @@ class Journal:
         elif event == "close":
             self._closes[line["capture"]] = line["time"]
         elif event == "process":
-            self._process = line
+            self._process = self._process or line  # it has one, which is its first
         elif event == "fetched":
             self._fetched = line
 

@@ -159,7 +159,7 @@ def _read_journal(path: Path, size: int, changed: int) -> tuple[dict[str, Any], 
     left_out = 0
     for line in lines:
         if line["event"] == "process":
-            process = line
+            process = process or line
         try:
             _take(line, found, numbers)
         except (KeyError, TypeError, ValueError):  # what is within its lists is not what it must be
