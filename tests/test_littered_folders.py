@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import raymemprof
-from raymemprof import CaptureError, cli, profile_memory
+from raymemprof import CaptureError, cli, host, profile_memory
 
 MIB = 2**20
 
@@ -312,6 +312,83 @@ def test_what_cannot_be_removed_is_said_and_what_was_is_told(folder: Path) -> No
     text = " ".join(repr(removed).split())
     assert "raymemprof-folder-local-0-1-1.bin (It is a folder)" in text
     assert "1 could not be removed" in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "raymemprof-x-local-0-\u00b2-1.bin",
+        "raymemprof-x-local-0-99999999999999999999-99999999999999999999.bin",
+        "raymemprof-x-local-0-1-1.bin.99999999999999999999",
+        f"raymemprof-{'9' * 200}.bin",
+        "raymemprof-.bin",
+        "raymemprof-x-local-0-99999999999999999999-1.jsonl",
+        ".raymemprof-x.1.vm.99999999999999999999.part",
+        os.fsdecode(b"raymemprof-\xff.bin"),
+        os.fsdecode(b"raymemprof-\xff.jsonl"),
+    ],
+)
+def test_names_that_recording_never_gives(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / name).write_bytes(b"no capture")
+    assert [call.name for call in raymemprof.calls(folder)] == ["load"]
+    captures = raymemprof.captures(folder)
+    assert "load" in repr(captures)
+    captures.to_json(), captures._repr_html_()
+    assert raymemprof.heap(captures).peak >= MIB
+    raymemprof.fetch(raymemprof.calls(folder), folder)
+    with pytest.raises((CaptureError, ValueError, FileNotFoundError)):  # fetch() sweeps what is a part of a file
+        raymemprof.heap(folder / name)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["heap", str(folder / name)])
+    assert ended.value.code == 2
+    assert len(capsys.readouterr()[1].splitlines()) == 1
+    raymemprof.doctor(folder)
+    raymemprof.clean(folder, all=True)
+
+
+def test_logs_of_rays_that_are_none(folder: Path) -> None:
+    """Pipes keep nobody waiting, and times that there are not are no times."""
+    (journal,) = folder.glob("*.jsonl")
+    lines = [line for line in journal.read_text().splitlines() if '"event":"end"' not in line]
+    worker = "f" * 56
+    process = {**json.loads(lines[0]), "pid": 2**31 - 1, "worker_id": worker}
+    journal.write_text("\n".join([json.dumps(process), *lines[1:], ""]))
+    (folder / "events").mkdir()
+    owners = "python-core-driver-01000000ffffffffffffffffffffffffffffffffffffffffffffffff_9999999999.log"
+    for name in (
+        "events/event_RAYLET.log",
+        "raylet.out",
+        f"python-core-worker-{worker}_{2**31 - 1}.log",
+        f"worker-{worker}-01000000-{2**31 - 1}.err",
+        "raylet.out.1",
+        owners,
+    ):
+        os.mkfifo(folder / name)
+    began = time.monotonic()
+    for _ in range(2):
+        (call,) = raymemprof.calls(folder)
+        assert call.status == "killed"
+        assert list(raymemprof.ooms(folder)) == []
+        raymemprof.doctor(folder)
+        raymemprof.explain("Task was killed due to the node running low on memory.", folder)
+        for name in ("raylet.out", owners):
+            (folder / name).unlink()
+        when = "[9999-99-99 99:99:99,044 I 445 445]"
+        killed = "Selected to kill: (task ID f, worker PID 7)"
+        (folder / "raylet.out").write_text(f"{when} (raylet) node_manager.cc:1: {killed}\n" * 2)
+        (folder / owners).write_text(
+            f"{when} task_manager.cc:1: task ab retries left: 3, oom retries left: -1, task failed due to oom: 1\n"
+        )
+    assert time.monotonic() - began < 30
+
+
+def test_a_threshold_that_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for threshold in ("inf", "nan", "-1", "1e400", "much", ""):
+        monkeypatch.setenv("RAY_memory_usage_threshold", threshold)
+        assert host.kill_threshold(100) == 95
+        assert raymemprof.heap(raymemprof.calls(folder)).peak >= MIB
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.5")
+    assert host.kill_threshold(100) == 50
 
 
 EVIL = "a\x1b]0;owned\x07\x1b[2J\u202egnp\nb\x85\u2028c"

@@ -844,7 +844,7 @@ def _unknown(path: Path, known: dict[Path, Capture], lies_on: str | None) -> Cap
         opened_at=None,
         closed_at=None,
         native=parent.native if parent else False,
-        pid=int(pid) if pid.isdigit() else None,
+        pid=int(pid) if pid.isdecimal() else None,
         node_id=parent.node_id if parent else lies_on,
         worker_id=parent.worker_id if parent else None,
         calls=0,
