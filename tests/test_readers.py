@@ -120,23 +120,38 @@ def test_a_reader_ends_with_who_asked(long_read: Path, wait_for: Callable[..., A
         reader.kill() if reader.is_running() else None
 
 
-def test_a_reader_that_is_killed_is_no_damage(long_read: Path, wait_for: Callable[..., Any]) -> None:
-    reasons: list[str] = []
+@pytest.fixture
+def refusal(long_read: Path, wait_for: Callable[..., Any]) -> Callable[[Callable[[psutil.Process], object]], str]:
+    """Do something to the reader, or its capture, while it reads; return why there is no answer."""
 
-    def ask() -> None:
-        with pytest.raises(raymemprof.CaptureError) as refused:
-            raymemprof.heap(long_read)
-        reasons.append(refused.value.reason)
+    def run(meanwhile: Callable[[psutil.Process], object]) -> str:
+        reasons: list[str] = []
 
-    before = {reader.pid: _seconds(reader) for reader in readers()}
-    asks = threading.Thread(target=ask)
-    asks.start()
-    (reader,) = wait_for(lambda: busy(before))
-    reader.kill()
-    asks.join(30)
-    (reason,) = reasons
+        def ask() -> None:
+            with pytest.raises(raymemprof.CaptureError) as refused:
+                raymemprof.heap(long_read)
+            reasons.append(refused.value.reason)
+
+        before = {reader.pid: _seconds(reader) for reader in readers()}
+        asks = threading.Thread(target=ask)
+        asks.start()
+        (reader,) = wait_for(lambda: busy(before))
+        meanwhile(reader)
+        asks.join(60)
+        (reason,) = reasons
+        return reason
+
+    return run
+
+
+def test_a_reader_that_is_killed_is_no_damage(refusal: Callable[..., str]) -> None:
+    reason = refusal(lambda reader: reader.kill())
     assert "SIGKILL" in reason
     assert "damaged" not in reason
+
+
+def test_a_capture_that_is_cut_while_it_is_read(refusal: Callable[..., str], long_read: Path) -> None:
+    assert "changed while it was read" in refusal(lambda _: os.truncate(long_read, 100 * MIB))
 
 
 def test_the_kernel_ends_a_reader_that_computes_too_long(long_read: Path) -> None:
@@ -152,27 +167,26 @@ def test_the_kernel_ends_a_reader_that_computes_too_long(long_read: Path) -> Non
 
 
 def test_a_reader_outlives_the_thread_that_asked(many_stacks: Path) -> None:
-    """And ends with the process, not with the thread: it is there for the next capture."""
-    found = []
-    for _ in range(2):
-        asks = threading.Thread(target=raymemprof.heap, args=(many_stacks,))
-        asks.start()
-        asks.join(60)
-        found.append({reader.pid for reader in readers()})
-    assert found[0]
-    assert found[0] <= found[1]
+    """It ends with the process, not with the thread, and is there for the next capture."""
+    asks = threading.Thread(target=raymemprof.heap, args=(many_stacks,))
+    asks.start()
+    asks.join(60)
+    reader = processes._idle[-1]
+    with pytest.raises(subprocess.TimeoutExpired):
+        reader._process.wait(0.5)
 
 
-def test_a_fork_reads_with_readers_of_its_own(many_stacks: Path) -> None:
-    raymemprof.heap(many_stacks)
-    pid = os.fork()
-    if not pid:
-        try:
-            os._exit(0 if raymemprof.heap(many_stacks).allocations >= 8_000 else 1)
-        finally:
-            os._exit(2)
+def test_a_fork_reads_with_readers_of_its_own(many_stacks: Path, run_script: Callable[..., str]) -> None:
+    run_script(
+        f"""
+import os, raymemprof
+assert raymemprof.heap({str(many_stacks)!r}).allocations >= 8_000
+pid = os.fork()
+assert raymemprof.heap({str(many_stacks)!r}).allocations >= 8_000
+if pid:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert raymemprof.heap(many_stacks).allocations >= 8_000
+"""
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names without a file")

@@ -38,7 +38,9 @@ def opened(path: str, checksum: tuple[int, int] | None) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         descriptor = contract.open_plain(path, follow=True)
         stack.callback(os.close, descriptor)
-        size = os.fstat(descriptor).st_size
+        before = os.fstat(descriptor)
+        stack.callback(_check_unchanged, descriptor, before, is_over=checksum is not None)
+        size = before.st_size
         end = _end(descriptor, size)
         if size and not end:
             raise ValueError("it holds nothing but zeros")
@@ -50,6 +52,14 @@ def opened(path: str, checksum: tuple[int, int] | None) -> Iterator[str]:
                 _copy(descriptor, copy.fileno(), end)
                 descriptor = copy.fileno()
         yield f"/proc/self/fd/{descriptor}" if sys.platform == "linux" else path
+
+
+def _check_unchanged(descriptor: int, before: os.stat_result, *, is_over: bool) -> None:
+    """Refuse a capture that changed while it was read, but for one that its process still writes and that grew."""
+    now = os.fstat(descriptor)
+    has_changed = (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+    if now.st_size < before.st_size or (is_over and has_changed):
+        raise ValueError("it changed while it was read; try again")
 
 
 def _end(descriptor: int, size: int) -> int:
