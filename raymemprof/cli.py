@@ -22,9 +22,10 @@ from .diagnosis import live
 from .diagnosis import ooms as kills
 from .diagnosis import usage as memory
 from .errors import CaptureError
+from .events import STATUSES
 from .reading import catalog, cleaning, fetching, messages, reports
 from .reading import heap as heaps
-from .rows import Rows, plain
+from .rows import Rows, first_few, plain, printable
 
 __all__ = ["main"]
 
@@ -47,7 +48,7 @@ class _Commands(click.Group):
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.exceptions.Abort:  # Ctrl-C
-            click.echo("raymemprof: stopped.", err=True)
+            _say("stopped.")
             raise SystemExit(130) from None
         except click.ClickException as error:
             text = error.format_message()
@@ -57,8 +58,13 @@ class _Commands(click.Group):
             text = str(error)
         else:
             raise SystemExit(status if isinstance(status, int) else 0)
-        click.echo(f"raymemprof: {' '.join(text.split())}", err=True)
+        _say(" ".join(text.split()))
         raise SystemExit(2)
+
+
+def _say(what: object) -> None:
+    """Tell the user something beside what the command prints; names in it may hold what a terminal would obey."""
+    click.echo(f"raymemprof: {printable(str(what))}", err=True)
 
 
 def _connect_if_asked(context: click.Context, parameter: click.Parameter, address: str | None) -> None:
@@ -96,7 +102,7 @@ def _filters(function: F) -> F:
             click.argument("source", required=False, type=click.Path()),
             _address,
             click.option("--name", help="Only calls of this name: task, Actor.method, or with *."),
-            click.option("--status", type=click.Choice(catalog.STATUSES), help="Only calls that ended so."),
+            click.option("--status", type=click.Choice(STATUSES), help="Only calls that ended so."),
             click.option("--kind", type=click.Choice(catalog.KINDS), help="Only calls of this kind."),
             click.option("--task-id", help="Only this task's; the beginning of the id is enough, as for all ids."),
             click.option("--actor-id", help="Only this actor's."),
@@ -136,7 +142,7 @@ def _target(function: F) -> F:
             click.option("--job-id", help="The calls of this job."),
             click.option("--node-id", help="The calls on this node."),
             click.option("--kind", type=click.Choice(catalog.KINDS), help="The calls of this kind."),
-            click.option("--status", type=click.Choice(catalog.STATUSES), help="The calls that ended so."),
+            click.option("--status", type=click.Choice(STATUSES), help="The calls that ended so."),
         ]
     ):
         function = option(function)
@@ -155,7 +161,7 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
         found = [call for call in fitting if call.capture]
         if not found:
             for node in missing:
-                click.echo(f"raymemprof: {node}", err=True)
+                _say(node)
         if fitting and not found:
             raise ValueError(f"{fitting[0].name} was not traced: {fitting[0].note or 'its capture is gone'}.")
         if not found:
@@ -214,8 +220,8 @@ def _report_options(view: bool = True, offline: bool = True) -> Callable[[F], F]
 def _print_rows(rows: Rows[Any], as_json: bool) -> None:
     if as_json:
         click.echo(rows.to_json())
-        for node in rows.missing:
-            click.echo(f"raymemprof: {node}", err=True)
+        for text in (*first_few(rows.left_out), *rows.missing):
+            _say(text)
     else:
         from rich.console import Console
 
@@ -224,9 +230,9 @@ def _print_rows(rows: Rows[Any], as_json: bool) -> None:
 
 
 def _print_report(report: reports.Report) -> None:
-    click.echo(f"Wrote {report.path}")
+    click.echo(f"Wrote {printable(str(report.path))}")
     for text in report.missing:
-        click.echo(f"raymemprof: {text}", err=True)
+        _say(text)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -337,9 +343,9 @@ def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
     """
     fetched = fetching.fetch(_chosen(captures, **filters), to)
     for path in fetched:
-        click.echo(f"Fetched {path}")
+        click.echo(f"Fetched {printable(str(path))}")
     for text in fetched.missing:
-        click.echo(f"raymemprof: {text}", err=True)
+        _say(text)
     return 1 if fetched.missing else 0
 
 
@@ -486,4 +492,4 @@ def doctor(source: str | None, output: str | None, force: bool, as_json: bool) -
         console.print(found, soft_wrap=True) if console.is_terminal else click.echo(str(found))
     if output is not None:
         report = found.save(output, overwrite=force)
-        click.echo(f"Wrote {report.path}", err=as_json)
+        click.echo(f"Wrote {printable(str(report.path))}", err=as_json)

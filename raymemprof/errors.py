@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from .rows import printable
+
 __all__ = ["CaptureError"]
 
 
@@ -18,7 +20,7 @@ class CaptureError(Exception):
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(path, reason)
         self.path = os.fspath(path)
-        self.reason = reason
+        self.reason = printable(" ".join(reason.split()))
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{printable(self.path)}: {self.reason}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["HostMemory", "kill_threshold", "memory", "shares"]
+__all__ = ["HostMemory", "kill_threshold", "memory", "pid_exists", "shares"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _USUAL_THRESHOLD = 0.95
@@ -45,6 +45,11 @@ def memory(pid: int | None = None) -> HostMemory:
     return found
 
 
+def pid_exists(pid: int) -> bool:
+    """Whether there is a process of this number, which a file's name or a log may say, and may be none."""
+    return 0 < pid < 2**31 and psutil.pid_exists(pid)
+
+
 def shares(pid: int) -> tuple[int | None, int | None]:
     """Return two parts of a process's memory, in bytes; this takes some milliseconds.
 
@@ -68,7 +73,9 @@ def shares(pid: int) -> tuple[int | None, int | None]:
 def kill_threshold(total: int) -> int:
     """Return the bytes in use above which Ray's memory monitor kills on a node with so much memory."""
     with contextlib.suppress(ValueError):
-        return int(total * float(os.environ.get("RAY_memory_usage_threshold") or _USUAL_THRESHOLD))
+        threshold = float(os.environ.get("RAY_memory_usage_threshold", ""))
+        if 0 <= threshold <= 1:  # Ray does not start with another
+            return int(total * threshold)
     return int(total * _USUAL_THRESHOLD)
 
 

@@ -21,7 +21,7 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
   moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
   are still there), and `note` if tracing stopped before
-- `close`: `capture`, `time`
+- `close`: `capture`, `time`, and `bytes` and `crc32` of the whole file, where reading it did not take too long
 - `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
   ended: what had become of the process by then
 
@@ -36,6 +36,7 @@ from __future__ import annotations
 import errno
 import getpass
 import json
+import math
 import os
 import re
 import socket
@@ -43,9 +44,13 @@ import stat
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+from .events import is_sound
 
 __all__ = [
     "BEGIN_BLOCK_FILE",
@@ -56,6 +61,8 @@ __all__ = [
     "SAMPLE_FILE",
     "SAMPLE_KEYS",
     "VERSION",
+    "Lines",
+    "checksum",
     "file_stem",
     "frame_name",
     "is_alive",
@@ -68,12 +75,17 @@ __all__ = [
     "open_plain",
     "read_lines",
     "slot_of",
+    "well_formed",
 ]
 
 VERSION = 1
 _NOT_PLAIN = "It is no plain file"
-_MOST_LINE = 16 * 2**20
+_MOST_LINE = 4 * 2**20
 """Bytes of a line; a longer one is none of ours."""
+_SURROGATE = b"\\ud"
+_TOO_LONG = b"a longer one"
+_BLOCK = 2**20
+_CHECKED_AT_ONCE = 2**18
 _OF_SAMPLES = (b'{"event":"sample"', b'{"event":"place"')
 _BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
@@ -162,12 +174,35 @@ def is_ours(name: str) -> bool:
 
 def frame_name(name: str, slot: int) -> str:
     """Return the name of the frame that a call in `slot` runs in."""
-    return f"{name} [slot {slot}]".replace("\0", " ")  # where memray would end the name
+    return well_formed(f"{name} [slot {slot}]".replace("\0", " "))  # where memray would end the name
+
+
+def well_formed(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which neither memray nor a file nor a terminal takes."""
+    return text.encode(errors="replace").decode()
 
 
 def slot_of(name: str) -> int:
     """Return the slot that a frame's name ends in."""
-    return int(name[name.rindex("[slot ") + 6 : -1])
+    try:
+        return int(name[name.rindex("[slot ") + 6 : -1])
+    except ValueError:
+        raise ValueError("the frame of a call names no slot: it is damaged") from None
+
+
+def checksum(descriptor: int, seconds: float = math.inf) -> tuple[int, int] | None:
+    """Return a file's size and the CRC-32 of all of it; None where that takes longer than `seconds`."""
+    began = time.monotonic()
+    size = crc32 = 0
+    buffer = memoryview(bytearray(_CHECKED_AT_ONCE))
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        file.seek(0)
+        while read := file.readinto(buffer):
+            crc32 = zlib.crc32(buffer[:read], crc32)
+            size += read
+            if time.monotonic() - began > seconds:
+                return None
+    return size, crc32
 
 
 def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:
@@ -189,22 +224,79 @@ def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:
     return descriptor
 
 
-def read_lines(path: Path, *, with_samples: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a journal that are whole; a torn or damaged line is passed over.
+class Lines:
+    """The lines of a journal that are whole and hold what they must; each as a dictionary, once.
 
     Those of samples, which are most of it and of use with a capture only, are left out unless they are asked for.
-    Raises `OSError` where it is no plain file, or cannot be read.
+    Raises `OSError` where the file is no plain one, or cannot be read.
     """
-    with open(open_plain(path), "rb") as file:
-        while text := file.readline(_MOST_LINE):
-            if not with_samples and text.startswith(_OF_SAMPLES):
-                continue
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(line, dict):
-                yield line
+
+    def __init__(self, path: Path, *, with_samples: bool = False) -> None:
+        self.left_out = 0
+        """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
+        self._file = open(open_plain(path), "rb", buffering=0)  # noqa: SIM115  # closed when all is read
+        self._with_samples = with_samples
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        with self._file as file:
+            for text, is_ended in _texts(file):
+                if not text or (not self._with_samples and text.startswith(_OF_SAMPLES)):
+                    continue
+                try:
+                    line = json.loads(text.decode())
+                    if _SURROGATE in text:
+                        line = json.loads(well_formed(json.dumps(line, ensure_ascii=False)))
+                except (ValueError, RecursionError):
+                    line = None
+                if isinstance(line, dict) and is_sound(line):
+                    yield line
+                else:
+                    self.left_out += is_ended
+
+
+def read_lines(path: Path, *, with_samples: bool = False) -> Lines:
+    """Return the lines of a journal, to go through once."""
+    return Lines(path, with_samples=with_samples)
+
+
+def _texts(file: FileIO) -> Iterator[tuple[bytes, bool]]:
+    """Yield each line, and whether it has its end, which a kill may have torn off; of one that is too long a stand-in.
+
+    Where the file has a hole there is one NUL.
+    """
+    pending = bytearray()
+    is_too_long = False
+    position = 0
+    while True:
+        start = _next_data(file, position)
+        block = file.read(_BLOCK)
+        if start > position and not is_too_long:
+            pending += b"\0"
+        if not block:
+            if pending:
+                yield bytes(pending), False
+            return
+        position = start + len(block)
+        *whole, rest = block.split(b"\n")
+        for text in whole:
+            if pending:
+                text, pending = bytes(pending) + text, bytearray()
+            yield (_TOO_LONG if is_too_long or len(text) > _MOST_LINE else text), True
+            is_too_long = False
+        if not is_too_long:
+            pending += rest
+            if len(pending) > _MOST_LINE:
+                is_too_long, pending = True, bytearray()
+
+
+def _next_data(file: FileIO, position: int) -> int:
+    """Go to where the file has data again, or to its end: a file of terabytes may be one hole."""
+    try:
+        return file.seek(position, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return file.seek(0, os.SEEK_END)
+        return file.seek(position)  # this file system does not tell
 
 
 def _is_dying(pid: int) -> bool:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .journal import open_plain
+
 __all__ = [
     "NodeStats",
     "ProcessIdentity",
@@ -472,7 +474,7 @@ def gcs_address() -> str | None:
 def kill_threshold(log: Path, pid: int) -> tuple[bool, int | None]:
     """Return whether a raylet's log says above how many bytes in use it kills, and what it says: None for never."""
     for path in (log.with_name(f"{log.name}.1"), log):
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        with contextlib.suppress(OSError), open(open_plain(path, follow=True), "rb") as file:
             for found in _THRESHOLD.finditer(file.read(_LOG_HEAD)):
                 if int(found[1]) == pid:
                     return True, None if found[2] is None else int(found[2])

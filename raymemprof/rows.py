@@ -105,9 +105,17 @@ class Rows(Sequence[T], Generic[T]):
     if_various: ClassVar[tuple[str, ...]] = ()
     """Headings of columns that are shown only where they do not say the same in every row."""
 
-    def __init__(self, rows: Iterable[T], caption: str = "", missing: Iterable[MissingNode] = ()) -> None:
+    def __init__(
+        self,
+        rows: Iterable[T],
+        caption: str = "",
+        missing: Iterable[MissingNode] = (),
+        left_out: Iterable[str] = (),
+    ) -> None:
         self._rows = list(rows)
         self._caption = caption
+        self.left_out = tuple(left_out)
+        """A few words on each file that could not be read, or not all of it."""
         self.missing = tuple(missing)
         """The nodes that are not in this because they did not answer, each with `node_id`, `address`, `reason`."""
 
@@ -134,7 +142,7 @@ class Rows(Sequence[T], Generic[T]):
 
     def _with(self, rows: list[T]) -> Self:
         """Return a sequence of other rows of which the same is to be said."""
-        return type(self)(rows, self._caption, self.missing)
+        return type(self)(rows, self._caption, self.missing, self.left_out)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Rows):
@@ -201,7 +209,8 @@ class Rows(Sequence[T], Generic[T]):
 
     def _notes(self) -> list[str]:
         """The lines that are to be said below a table."""
-        return [text for text in (self._more(), *self._caption.split("\n"), *first_few(self.missing)) if text]
+        known = (self._more(), *self._caption.split("\n"), *first_few(self.left_out), *first_few(self.missing))
+        return [text for text in known if text]
 
     def __repr__(self) -> str:
         from rich.console import Console

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -350,6 +352,13 @@ GARBAGE = [
     b'{"event":"open","capture":"raymemprof-foreign.bin","time":1e300}',
     b'{"event":"close","capture":"raymemprof-foreign.bin","time":"noon"}',
     b'{"event":"close","capture":[],"time":1}',
+    b"\x00" * 5000,
+    b"[" * 10_000 + b"]" * 10_000,
+    b'{"event":' * 10_000 + b"1" + b"}" * 10_000,
+    b'{"event":"place","capture":"raymemprof-foreign.bin","place":0,"stack":' + b"[" * 500 + b"]" * 500 + b"}",
+    b'{"event":"begin","event":7}',
+    b'{"event":"end","call":999997,"duration":1,"status":"finished","error":null,"memory":1,"peak":1}',
+    b'{"event":"a newer one","memory":NaN}',
 ]
 
 
@@ -420,6 +429,123 @@ def test_damaged_captures(state: str, recorded: Path, tmp_path: Path) -> None:
     assert {Path(error.path) for error in refusals} == {damaged}
     assert all(error.reason for error in refusals)
     assert raymemprof.heap(path).allocations >= 20  # and the next good capture is read
+
+
+@pytest.mark.versions
+def test_the_journal_has_the_checksum_of_each_closed_capture(recorded: Path) -> None:
+    (journal,) = recorded.glob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    closes = [line for line in lines if line["event"] == "close"]
+    assert closes
+    for line in closes:
+        data = (recorded / line["capture"]).read_bytes()
+        assert (line["bytes"], line["crc32"]) == (len(data), zlib.crc32(data))
+        assert raymemprof.heap(recorded / line["capture"]).checked
+
+
+def test_any_flipped_bit_of_a_closed_capture_is_noticed(recorded: Path) -> None:
+    """Of those that can still be read, one in five or so gave a wrong peak."""
+    call = raymemprof.calls(recorded)[-1]
+    assert call.capture is not None
+    whole = call.capture.read_bytes()
+    chance = random.Random(12)
+    for turn in range(60):
+        data = bytearray(whole)
+        if turn < 50:
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        elif turn < 55:
+            del data[chance.randrange(len(data)) :]
+        else:
+            data += bytes(turn)
+        call.capture.write_bytes(data)
+        with pytest.raises(raymemprof.CaptureError, match=r"checksum|empty"):
+            raymemprof.heap(call)
+    call.capture.write_bytes(whole)
+    assert 2_000_000 <= raymemprof.heap(call).peak < 2_200_000
+
+
+def test_a_capture_without_its_journal_is_not_checked(recorded: Path, tmp_path: Path) -> None:
+    """Nor is a fetched one less checked than where it lay, nor does a capture without a checksum nag."""
+    call = raymemprof.calls(recorded)[-1]
+    assert call.capture is not None
+    before = raymemprof.heap(call)
+    assert before.checked
+    (tmp_path / "copy").mkdir()
+    copy = raymemprof.heap(shutil.copy(call.capture, tmp_path / "copy"))
+    assert (copy.checked, copy.peak) == (False, before.peak)
+    assert not any("checksum" in note for note in copy.notes)
+    (fetched,) = raymemprof.fetch(call, tmp_path / "fetched")
+    assert raymemprof.heap(fetched).checked
+    (journal,) = recorded.glob("*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    older = [{key: line[key] for key in line if key not in ("bytes", "crc32")} for line in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in older))
+    unchecked = raymemprof.heap(call)
+    assert (unchecked.checked, unchecked.peak, unchecked.notes) == (False, before.peak, before.notes)
+
+
+def test_damage_to_the_capture_of_a_killed_process(tmp_path: Path) -> None:
+    """It has no checksum, which is said; what cannot be in a capture is noticed all the same."""
+    size = 123_456_788
+    code = KILLED.replace("os.kill", f"large = bytearray({size})\n    os.kill")
+    done = subprocess.run([sys.executable, "-c", code, tmp_path])
+    assert done.returncode == -signal.SIGKILL
+    (call,) = raymemprof.calls(tmp_path)
+    assert call.capture is not None
+    found = raymemprof.heap(call)
+    assert not found.checked
+    assert any("checksum" in note for note in found.notes)
+    assert any("checksum" in note for note in raymemprof.heap(raymemprof.captures(tmp_path)).notes)
+    whole = call.capture.read_bytes().rstrip(b"\0")
+    middle = 2 * len(whole) // 3
+    call.capture.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])  # a page that was lost, say
+    with pytest.raises(raymemprof.CaptureError, match=r"damaged|memray"):
+        raymemprof.heap(call)
+    assert whole.count(varint(size + 1)) == 1
+    call.capture.write_bytes(whole.replace(varint(size + 1), varint(2**56)))
+    with pytest.raises(raymemprof.CaptureError, match="cannot be"):
+        raymemprof.heap(call)
+
+
+def varint(number: int) -> bytes:
+    """A number as memray writes it: seven bits a byte, the least first."""
+    parts = [number >> shift & 0x7F | 0x80 for shift in range(0, number.bit_length(), 7)]
+    return bytes([*parts[:-1], parts[-1] & 0x7F])
+
+
+def test_a_capture_that_is_closed_as_the_process_ends_has_a_checksum(
+    run_script: Callable[..., str], tmp_path: Path
+) -> None:
+    run_script(
+        f"""
+from raymemprof import profile_memory
+with profile_memory("load", directory={str(tmp_path / "records")!r}, linger=600):
+    kept = bytearray(3_000_000)
+"""
+    )
+    assert raymemprof.heap(raymemprof.calls(tmp_path / "records")).checked
+
+
+def test_a_forked_childs_capture_has_no_checksum(run_script: Callable[..., str], tmp_path: Path) -> None:
+    """That in the journal is its parent's."""
+    run_script(
+        f"""
+import os
+from raymemprof import profile_memory
+with profile_memory("load", directory={str(tmp_path / "records")!r}, follow_fork=True):
+    pid = os.fork()
+    if not pid:
+        kept = bytearray(2_000_000)
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+    )
+    parents, childs = sorted(raymemprof.captures(tmp_path / "records"), key=lambda capture: len(capture.path.name))
+    assert raymemprof.heap(parents).checked
+    found = raymemprof.heap(childs)
+    assert not found.checked
+    assert not any("samples" in note for note in found.notes)
+    assert 2_000_000 <= found.peak < 3_000_000
 
 
 NONSENSE = """

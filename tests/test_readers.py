@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import raymemprof
-from raymemprof.reading import model, processes, totals
+from raymemprof.reading import model, processes, totals, worker
 
 MIB = 2**20
 
@@ -52,14 +52,6 @@ def many_stacks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def links(path: Path, folder: Path, count: int) -> list[Path]:
-    """The same capture under several names."""
-    found = [folder / f"raymemprof-many-local-0-1-{number}.bin" for number in range(count)]
-    for link in found:
-        os.link(path, link)
-    return found
-
-
 def readers(process: int | None = None) -> list[psutil.Process]:
     """The reader processes that a process has started."""
     found = []
@@ -70,22 +62,131 @@ def readers(process: int | None = None) -> list[psutil.Process]:
     return found
 
 
-def test_a_reader_ends_with_who_asked(many_stacks: Path, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+KILLED = """
+import os, signal, sys
+from raymemprof import profile_memory
+
+with profile_memory("killed", directory=sys.argv[1]):
+    kept = [bytearray(5_000) for _ in range(int(sys.argv[2]))]
+    large = bytearray(3 * 2**20)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(folder: Path, allocations: int = 100) -> Path:
+    """The capture of a process that was killed: it is as memray writes it, and ends in zeros."""
+    done = subprocess.run([sys.executable, "-c", KILLED, folder, str(allocations)])
+    assert done.returncode == -signal.SIGKILL
+    (capture,) = raymemprof.captures(folder)
+    return capture.path
+
+
+@pytest.fixture
+def long_read(tmp_path: Path) -> Iterator[Path]:
+    """A capture that memray reads for many seconds without letting go of the interpreter's lock."""
+    path = killed(tmp_path)
+    path.write_bytes(path.read_bytes().rstrip(b"\0"))
+    with path.open("ab") as file:
+        file.writelines([b"\x10" * MIB] * 300)  # frames that were left
+    yield path
+    path.unlink()
+
+
+def busy(before: dict[int, float]) -> list[psutil.Process]:
+    """The readers that have computed for half a second since `before`."""
+    return [reader for reader in readers() if _seconds(reader) - before.get(reader.pid, 0) > 0.5]
+
+
+def _seconds(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.Error):
+        return sum(process.cpu_times()[:2])
+    return 0.0
+
+
+def test_a_reader_ends_with_who_asked(long_read: Path, wait_for: Callable[..., Any]) -> None:
     """At once, though it is not done: who asked may have been killed to give memory back."""
-    links(many_stacks, tmp_path, 50)
-    code = f"import raymemprof; raymemprof.heap(raymemprof.captures({str(tmp_path)!r}))"
-    asker = subprocess.Popen([sys.executable, "-c", code])
+    asker = subprocess.Popen([sys.executable, "-c", f"import raymemprof; raymemprof.heap({str(long_read)!r})"])
     try:
-        (reader, *_) = wait_for(lambda: readers(asker.pid))
-        wait_for(lambda: sum(reader.cpu_times()[:2]) > 1)  # of some ten seconds
+        (reader,) = wait_for(lambda: readers(asker.pid))
+        wait_for(lambda: _seconds(reader) > 1)
         asker.send_signal(signal.SIGKILL)
         asker.wait()
         with contextlib.suppress(psutil.NoSuchProcess):
             reader.wait(2)
+        assert not reader.is_running()
     finally:
         asker.kill()
         asker.wait()
-    assert not reader.is_running()
+        reader.kill() if reader.is_running() else None
+
+
+@pytest.fixture
+def refusal(long_read: Path, wait_for: Callable[..., Any]) -> Callable[[Callable[[psutil.Process], object]], str]:
+    """Do something to the reader, or its capture, while it reads; return why there is no answer."""
+
+    def run(meanwhile: Callable[[psutil.Process], object]) -> str:
+        reasons: list[str] = []
+
+        def ask() -> None:
+            with pytest.raises(raymemprof.CaptureError) as refused:
+                raymemprof.heap(long_read)
+            reasons.append(refused.value.reason)
+
+        before = {reader.pid: _seconds(reader) for reader in readers()}
+        asks = threading.Thread(target=ask)
+        asks.start()
+        (reader,) = wait_for(lambda: busy(before))
+        meanwhile(reader)
+        asks.join(60)
+        (reason,) = reasons
+        return reason
+
+    return run
+
+
+def test_a_reader_that_is_killed_is_no_damage(refusal: Callable[..., str]) -> None:
+    reason = refusal(lambda reader: reader.kill())
+    assert "SIGKILL" in reason
+    assert "damaged" not in reason
+
+
+def test_a_capture_that_is_cut_while_it_is_read(refusal: Callable[..., str], long_read: Path) -> None:
+    assert "changed while it was read" in refusal(lambda _: os.truncate(long_read, 100 * MIB))
+
+
+def test_the_kernel_ends_a_reader_that_computes_too_long(long_read: Path) -> None:
+    """Whoever asked for it, and whether or not they still look."""
+    reader = processes._Reader(256 * MIB)
+    try:
+        worker.send(reader._process.stdin, ([model.Request(str(long_read))], 0.5))  # type: ignore[arg-type]
+        assert reader._process.wait(20) == -signal.SIGXCPU
+        assert "too long" in reader._epitaph()
+    finally:
+        reader.kill()
+        reader.close()
+
+
+def test_a_reader_outlives_the_thread_that_asked(many_stacks: Path) -> None:
+    """It ends with the process, not with the thread, and is there for the next capture."""
+    asks = threading.Thread(target=raymemprof.heap, args=(many_stacks,))
+    asks.start()
+    asks.join(60)
+    reader = processes._idle[-1]
+    with pytest.raises(subprocess.TimeoutExpired):
+        reader._process.wait(0.5)
+
+
+def test_a_fork_reads_with_readers_of_its_own(many_stacks: Path, run_script: Callable[..., str]) -> None:
+    run_script(
+        f"""
+import os, raymemprof
+assert raymemprof.heap({str(many_stacks)!r}).allocations >= 8_000
+pid = os.fork()
+assert raymemprof.heap({str(many_stacks)!r}).allocations >= 8_000
+if pid:
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names without a file")

@@ -338,6 +338,19 @@ def test_a_thousand_journals(folder: Path, tmp_path: Path) -> None:
     assert time.monotonic() - started < 20  # seconds, on a busy machine; the benchmarks measure
 
 
+def test_a_call_in_the_capture_of_another_folder(tmp_path: Path) -> None:
+    """A process has one capture at a time: a call that records elsewhere joins it, and is found where it recorded."""
+    with (
+        profile_memory("outer", directory=tmp_path / "one", linger=0),
+        profile_memory("inner", directory=tmp_path / "two"),
+    ):
+        kept = bytearray(3 * MIB)
+    (outer,), inners = raymemprof.calls(tmp_path / "one"), raymemprof.calls(tmp_path / "two")
+    assert ([call.name for call in inners], inners.left_out) == (["inner"], ())
+    assert inners[0].capture == outer.capture
+    assert len(kept) <= raymemprof.heap(inners[0]).peak < 3.5 * MIB
+
+
 def test_heap_of_a_call(folder: Path, big: raymemprof.Call) -> None:
     found = raymemprof.heap(big)
     assert 2 * MIB <= found.peak < 2.1 * MIB

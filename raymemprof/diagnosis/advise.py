@@ -154,16 +154,21 @@ def advise(calls: Iterable[Call] | None = None) -> Advices:
         if not isinstance(call, Call):
             raise TypeError(f"advise takes calls as raymemprof.calls() returns them, not {call!r}.")
     now = usage() if cluster.is_connected() else None
-    return advise_of(recorded, now, getattr(calls, "missing", ()))
+    return advise_of(recorded, now, getattr(calls, "missing", ()), getattr(calls, "left_out", ()))
 
 
-def advise_of(recorded: Iterable[Call], now: Usage | None, missing: Iterable[MissingNode] = ()) -> Advices:
+def advise_of(
+    recorded: Iterable[Call],
+    now: Usage | None,
+    missing: Iterable[MissingNode] = (),
+    left_out: Iterable[str] = (),
+) -> Advices:
     """Return the same for what is known already: these calls, and what memory is used for now."""
     recorded, nodes = list(recorded), _nodes(now)
     named = {node.node_id: node for node in (*missing, *(now.missing if now else ()))}
     found = [_advice(group, nodes) for group in _groups(recorded)]
     found.sort(key=lambda advice: (-advice.p95, advice.name))
-    return Advices(found, _caption(nodes), named.values())
+    return Advices(found, _caption(nodes), named.values(), left_out)
 
 
 def advise_seen(name: str, kind: str, sizes: Mapping[tuple[str, int], int], now: Usage | None) -> Advice:
@@ -294,7 +299,7 @@ def _sized(
 ) -> Advice:
     """Return what follows of the peaks, in order, and of the processes that these calls run in now."""
     p50, p95 = _percentile(peaks, 0.5), _percentile(peaks, 0.95)
-    needs = math.ceil(max(p95, killed) * MARGIN / _GRAIN) * _GRAIN
+    needs = max(math.ceil(max(p95, killed) * MARGIN / _GRAIN), 1) * _GRAIN
     fits = {node.node_id: _fitting(node, needs, _held(theirs, node)) for node in nodes}
     memory = _memory(needs, nodes, group.kind)
     num_cpus = _num_cpus([(node.cpus, _at_once(node, needs, fits[node.node_id])) for node in nodes])
@@ -393,7 +398,7 @@ def _about_peaks(group: _Group, p50: int, p95: int) -> Iterator[str]:
         yield f"only one {what} was seen: others may need more."
     elif processes and len(processes) < _FEW:
         yield f"only {len(processes)} {few} were seen: others may need more."
-    if p95 > _VARIES * p50:
+    if p50 and p95 > _VARIES * p50:
         yield (
             f"peaks vary, with the input perhaps: the 95th percentile is {p95 / p50:.1f} times the median. Ask for "
             "what each call needs, with .options(memory=…), or give it pieces of one size."

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..rows import show_bytes
+from ..rows import first_few, show_bytes
 from . import illnesses
 from .findings import Check, Diagnosis, Finding, gap
 from .seen import Group, Seen, look_around, users
@@ -190,6 +190,7 @@ def _about_head(seen: Seen, findings: list[Finding]) -> Check:
 
 def _unchecked(seen: Seen) -> Iterator[str]:
     yield from map(str, seen.missing)
+    yield from (f"What it cannot read: {text}." for text in first_few(seen.calls.left_out))
     if seen.usage is None:
         yield (
             f"What memory is used for now: this is of {seen.source}. In a process that is connected to the cluster "

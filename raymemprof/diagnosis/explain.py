@@ -16,7 +16,7 @@ from ..cluster import MissingNode
 from ..reading.catalog import Call, Calls, folders_of
 from ..reading.heap import Line
 from ..reading.messages import Message, Process, Victim, parse
-from ..rows import first_few, plain, show_bytes
+from ..rows import first_few, plain, printable, show_bytes
 from .families import is_mainly, largest_family, steps, told
 from .scene import Finding, Suspect, look
 
@@ -62,14 +62,14 @@ class Explanation:
 
     def __str__(self) -> str:
         steps = (f"  {number}. {text}" for number, text in enumerate(self.advice, 1))
-        return "\n".join([*self.summary, "What to do:", *steps])
+        return "\n".join(map(printable, [*self.summary, "What to do:", *steps]))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """Return the explanation as a notebook shows it."""
-        first, *rest = (html.escape(text) for text in self.summary)
-        steps = "".join(f"<li>{html.escape(text)}</li>" for text in self.advice)
+        first, *rest = (html.escape(printable(text)) for text in self.summary)
+        steps = "".join(f"<li>{html.escape(printable(text))}</li>" for text in self.advice)
         more = "".join(f"<div>{text}</div>" for text in rest)
         return f"<div><b>{first}</b></div>{more}<div>What to do:</div><ol>{steps}</ol>"
 

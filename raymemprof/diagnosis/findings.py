@@ -14,7 +14,7 @@ from ..cluster import MissingNode
 from ..reading.catalog import Calls
 from ..reading.heap import Line
 from ..reading.reports import Report
-from ..rows import plain
+from ..rows import plain, printable
 from .advise import Advices
 from .ooms import Kills
 from .page import fragment, save
@@ -161,7 +161,7 @@ class Diagnosis:
         return f"{told} But {gap(self.silent)}." if self.silent else told
 
     def __str__(self) -> str:
-        return "\n".join(line for line, _ in self._lines())
+        return "\n".join(printable(line) for line, _ in self._lines())
 
     __repr__ = __str__
 
@@ -170,7 +170,7 @@ class Diagnosis:
         from rich.text import Text
 
         for line, style in self._lines():
-            yield Text(line, style)
+            yield Text(printable(line), style)
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         """The text's lines, each with a style."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..reading.worker import receive
-from ..rows import show_bytes
+from ..rows import printable, show_bytes
 from .feed import End
 from .usage import NodeUsage, ProcessUsage, Usage
 
@@ -396,7 +396,7 @@ class _Column:
         return self._padded(self.write(process))
 
     def _padded(self, text: str) -> str:
-        text = "".join(letter if letter.isprintable() else "�" for letter in text)[: self.width]
+        text = printable(text)[: self.width]
         return (text.rjust(self.width) if self.is_number else text.ljust(self.width)) + " "
 
 

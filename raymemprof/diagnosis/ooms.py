@@ -13,7 +13,7 @@ from ..cluster import MissingNode
 from ..reading.catalog import Call, Evidence, Filters, Place, folders_of, list_calls, place_here
 from ..reading.deaths import Death, cgroup_oom_kills, fits
 from ..reading.messages import Process
-from ..rows import Rows, show_bytes, show_seconds
+from ..rows import Rows, printable, show_bytes, show_seconds
 from .retries import OomRetry, oom_retries
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class Retry:
     is_over: bool = False
 
     def __str__(self) -> str:
-        what = f"{self.name or self.task_id} was killed for memory {self.kills} times since {self.since:%H:%M:%S} UTC"
+        who = printable(self.name or self.task_id)
+        what = f"{who} was killed for memory {self.kills} times since {self.since:%H:%M:%S} UTC"
         if self.is_over:
             return f"{what}, and Ray retried it each time, until its job ended; RAY_task_oom_retries sets a limit."
         after = f"; next after {show_seconds(self.pause)}" if self.pause is not None else ""

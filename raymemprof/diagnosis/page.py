@@ -17,7 +17,7 @@ from urllib.parse import quote
 from ..errors import CaptureError
 from ..reading.catalog import Call, Calls
 from ..reading.reports import Report, flamegraph
-from ..rows import Rows, show_bytes, show_seconds
+from ..rows import Rows, printable, show_bytes, show_seconds
 
 if TYPE_CHECKING:
     from .findings import Check, Diagnosis, Finding
@@ -276,8 +276,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 def _text(text: str) -> str:
     """Escape a text; what stands between backticks is code."""
-    printable = "".join(character if character.isprintable() else "�" for character in text)
-    return _CODE.sub(r"<code>\1</code>", html.escape(printable))
+    return _CODE.sub(r"<code>\1</code>", html.escape(printable(text)))
 
 
 def _table(caption: str, rows: Rows[Any], total: int) -> str:

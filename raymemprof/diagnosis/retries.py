@@ -7,13 +7,11 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
-import psutil
-
-from .. import ray_runtime
-from ..reading.deaths import oldest_first
+from .. import host, ray_runtime
+from ..reading.deaths import moment, oldest_first, opened
 
 __all__ = ["OomRetry", "oom_retries"]
 
@@ -73,13 +71,13 @@ def oom_retries(folders: Iterable[Path], *, is_running: bool | None = None) -> l
         for (_, pid), paths in logs.items():
             text = b"\n".join(map(_tail, paths))
             if _MARK in text:
-                has_ended = not goes_on or not psutil.pid_exists(pid)
+                has_ended = not goes_on or not host.pid_exists(pid)
                 found += (replace(retry, is_over=retry.is_over or has_ended) for retry in _told(text))
     return found
 
 
 def _tail(log: Path) -> bytes:
-    with contextlib.suppress(OSError), log.open("rb") as file:  # it may be rotated away by now
+    with contextlib.suppress(OSError), opened(log) as file:  # it may be rotated away by now
         file.seek(max(os.fstat(file.fileno()).st_size - _MOST, 0))
         return file.read(_MOST)
     return b""
@@ -92,14 +90,16 @@ def _told(text: bytes) -> list[OomRetry]:
         task_id = (line["killed"] or line["again"] or line["failed"] or b"").decode()
         before = found.get(task_id)
         if line["killed"]:
-            left, when = int(line["left"]), datetime.fromisoformat(line["when"].decode().replace(",", "."))
+            left, when = int(line["left"]), moment(line["when"])
+            if when is None:
+                continue
             found[task_id] = OomRetry(
                 task_id=task_id,
                 name=before.name if before else None,
                 kills=(before.kills if before else 0) + 1,
                 left=None if left < 0 else left,
                 pause=before.pause if before else None,
-                since=before.since if before else when.astimezone(timezone.utc),
+                since=before.since if before else when,
             )
         elif line["again"] and before:
             name = line["name"].decode(errors="replace")

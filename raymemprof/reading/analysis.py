@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
+from .capture_file import opened
 from .ledger import Ledger
 from .model import Answer, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
-from .samples import Samples, read_samples
+from .samples import read_samples
 from .stacks import stack_of
 from .totals import Total
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import memray
 
 __all__ = ["analyse", "answer"]
+
+_MOST_ERRORS = 2**16
 
 
 def answer(requests: Sequence[Request], memory_limit: int) -> Answer:
@@ -36,6 +40,8 @@ def answer(requests: Sequence[Request], memory_limit: int) -> Answer:
             found = Answer(None, (Failure(request.path, reason),))
         except Exception as error:
             reason = (str(error) or type(error).__name__).rstrip(".")
+            if isinstance(error, (LookupError, UnicodeError, AssertionError)):  # what is in it led nowhere
+                reason = f"it is damaged ({type(error).__name__}: {reason})"
             found = Answer(None, (Failure(request.path, f"it cannot be read: {reason}."),))
         total.add(found)
     return total.answer()
@@ -45,14 +51,15 @@ def analyse(request: Request) -> Sum:
     """Read a capture; raises what memray raises on a bad file (or takes the process down with it)."""
     import memray
 
-    with contextlib.closing(memray.FileReader(request.path)) as reader:
+    samples = read_samples(Path(request.path))
+    said = _end_of_errors()
+    with opened(request.path, samples.checksum) as path, contextlib.closing(memray.FileReader(path)) as reader:
         meta = reader.metadata
         native = meta.has_native_traces
         snapshots: tuple[Snapshot, ...] = ()
         if request.with_snapshots:
             snapshots = tuple(Snapshot(s.time, s.rss, s.heap) for s in reader.get_memory_snapshots())
         foreign = not _is_ours(Path(request.path), reader)
-        samples = Samples() if foreign else read_samples(Path(request.path))
         ledger = None if foreign else Ledger(request, native, samples)
         if ledger is not None:
             ledger.follow(reader.get_allocation_records())
@@ -62,6 +69,18 @@ def analyse(request: Request) -> Sum:
         else:
             assert ledger is not None
             figures, rows = ledger.figures(), ledger.rows()
+        if b"Invalid record type" in _errors_since(said):
+            raise ValueError("memray met a record that cannot be, and read no further: it is damaged")
+        notes = []
+        if samples.left_out:
+            notes.append(f"{samples.left_out} damaged line{'s' * (samples.left_out != 1)} of the journal left out")
+        if samples.is_unclosed:
+            notes.append("its process did not close the capture, so it has no checksum: damage since need not show")
+        if ledger is not None and samples.is_unclosed and ledger.lost_samples:
+            lost = f"{ledger.lost_samples} of the {len(samples.by_mark)} samples that its journal has are not in it"
+            notes.append(f"the capture was cut off or damaged, so figures may be too low: {lost}")
+        is_checked = samples.checksum is not None
+        figures = tuple(replace(one, notes=(*one.notes, *notes), checked=is_checked) for one in figures)
         temporal_rows: tuple[TemporalRow, ...] = ()
         marks: tuple[int, ...] | None = None
         if request.temporal:
@@ -82,6 +101,19 @@ def analyse(request: Request) -> Sum:
             temporal_rows=temporal_rows,
             high_water_marks=marks,
         )
+
+
+def _end_of_errors() -> int:
+    """Where in this process's errors memray's next one will be: it reads no further where it has one, and goes on."""
+    with contextlib.suppress(OSError):  # they go to no file
+        return os.lseek(2, 0, os.SEEK_END)
+    return 0
+
+
+def _errors_since(position: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return os.pread(2, _MOST_ERRORS, position)
+    return b""
 
 
 def _is_ours(path: Path, reader: memray.FileReader) -> bool:

@@ -12,9 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from .. import cluster
+from .. import cluster, host
 from .. import journal as contract
 
 __all__ = ["Arrival", "File", "Source", "State", "lose", "state_of", "sweep"]
@@ -170,6 +168,6 @@ def sweep(folder: Path) -> None:
     """Remove what a fetch left that was killed."""
     for name in os.listdir(folder):
         found = _PART.match(name)
-        if found and not psutil.pid_exists(int(found[1])):
+        if found and not host.pid_exists(int(found[1])):
             with contextlib.suppress(OSError):  # somebody else swept, or it is not ours to remove
                 (folder / name).unlink()

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 from .. import cluster, ray_runtime
 from .. import journal as contract
 from ..errors import CaptureError
-from ..rows import Rows, first_few, printable, show_bytes, show_seconds
+from ..events import STATUSES, is_figure
+from ..rows import Rows, printable, show_bytes, show_seconds
 from . import deaths, serving
 
 __all__ = [
@@ -45,49 +46,11 @@ __all__ = [
 
 Source = str | os.PathLike[str] | None
 
-_MOST_BYTES = 1 << 62
-"""No figure is above this."""
-_FIGURES = frozenset(("memory", "peak", "children", "total", "count"))
-STATUSES = ("running", "finished", "failed", "cancelled", "killed")
 _MOST_NAMES = 10
 _RECENTLY = 3600.0
 """Seconds for which a process may have written nothing although it is there."""
 KINDS = ("task", "actor", "method", "block")
 _TEXT = (str, NoneType)
-_NUMBER = (int, float)
-_LINES: dict[str, dict[str, Any]] = {
-    "process": {},
-    "open": {"capture": str, "time": _NUMBER},
-    "begin": {
-        "call": int,
-        "time": _NUMBER,
-        "name": str,
-        "kind": str,
-        "task_id": _TEXT,
-        "attempt": (int, NoneType),
-        "actor_id": _TEXT,
-        "job_id": _TEXT,
-        "memory": int,
-    },
-    "peak": {"calls": list, "memory": int},
-    "children": {"calls": list, "memory": int, "total": int, "count": int, "largest": list},
-    "end": {"call": int, "duration": _NUMBER, "status": str, "error": _TEXT, "memory": int, "peak": int},
-    "close": {"capture": str, "time": _NUMBER},
-    "fetched": {"time": _NUMBER, "status": str, "error": _TEXT},
-}
-"""What a journal's lines must hold, and of which types; one that does not was damaged."""
-_OPTIONAL: dict[str, Any] = {
-    "note": _TEXT,
-    "slot": (int, NoneType),
-    "turn": (int, NoneType),
-    "pid": (int, NoneType),
-    "node_id": _TEXT,
-    "worker_id": _TEXT,
-    "children": int,
-    "total": int,
-    "left": list,
-    "count": int,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +174,9 @@ def _children(listed: Iterable[Any]) -> tuple[ChildProcess, ...]:
     for entry in listed:
         with contextlib.suppress(TypeError, ValueError):  # a line that was damaged into other words
             pid, name, size = entry
-            if _is_figure(pid) and isinstance(name, str) and _is_figure(size):
+            if is_figure(pid) and isinstance(name, str) and is_figure(size):
                 found.append(ChildProcess(pid, name, size))
     return tuple(found)
-
-
-def _is_figure(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _MOST_BYTES
 
 
 class Calls(Rows[Call]):
@@ -319,7 +278,7 @@ def calls(
     if not found:
         names = {name for listing in listings for name in listing.names}
         caption = f"{caption}: {some_names(names)}" if names else caption
-    return Calls(found, _with_skipped(caption, [text for listing in listings for text in listing.skipped]), missing)
+    return Calls(found, caption, missing, [text for listing in listings for text in listing.skipped])
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +298,8 @@ class Filters:
             value = getattr(self, one.name)
             if not isinstance(value, _TEXT):
                 raise TypeError(f"{one.name}={value!r} must be text, as calls() shows it.")
+        if self.name is not None:
+            object.__setattr__(self, "name", contract.well_formed(self.name))  # as names are read
         _check("status", self.status, STATUSES)
         _check("kind", self.kind, KINDS)
 
@@ -378,7 +339,7 @@ class Listing(NamedTuple):
     names: set[str]
     """Of all calls there are, also those that were not asked for."""
     skipped: list[str]
-    """A few words on each journal that cannot be read."""
+    """A few words on each journal that cannot be read, or not all of it."""
 
 
 def _ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers:
@@ -416,6 +377,7 @@ def list_calls(place: Place, filters: Filters) -> Listing:
         there = list(journal.calls())
         names.update(call.name for call in there)
         found.extend(call for call in there if filters.fit(call))
+        skipped += journal.damage()
     only = _only_capture(place.source)
     if only is not None:
         found = [call for call in found if call.capture == only]
@@ -459,7 +421,7 @@ def captures(
         kept, skipped = _list_captures(Place(source, tuple(folders)), filters)
         caption, missing = _caption(folders), ()
     kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
-    return Captures(kept, _with_skipped(caption, skipped), missing)
+    return Captures(kept, caption, missing, skipped)
 
 
 def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[str]]:
@@ -473,6 +435,7 @@ def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[
         there = {capture.path: capture for capture in journal.captures()}
         if place.is_told_here(journal.node_id):
             known.update(there)
+            skipped += journal.damage()
         else:
             elsewhere.update(there)
     for folder in place.folders:
@@ -488,11 +451,6 @@ def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[
         for path, capture in known.items()
         if (wanted is None or path in wanted) and (only is None or path == only)
     ], skipped
-
-
-def _with_skipped(caption: str, skipped: list[str]) -> str:
-    """Say below a table what is not in it because its journal cannot be read."""
-    return "; ".join([caption, *first_few(skipped)])
 
 
 def some_names(names: set[str]) -> str:
@@ -628,28 +586,22 @@ class Journal:
         self._opens: dict[str, dict[str, Any]] = {}
         self._closes: dict[str, float] = {}
         self._fetched: dict[str, Any] | None = None
-        for line in contract.read_lines(path):
-            try:
-                self._take(line)
-            except (KeyError, TypeError):
-                continue  # a line that was damaged into other words
+        self._left_out = 0
+        lines = contract.read_lines(path)
+        for line in lines:
+            self._take(line)
+        self._left_out += lines.left_out
         logs = self._process.get("logs")
-        self._evidence = evidence(Path(logs) if isinstance(logs, str) else self._folder)
+        self._evidence = evidence(Path(logs) if logs else self._folder)
         self._fate: tuple[str, str | None, str | None] | None = None
         self._exists: dict[str, Path | None] = {}
 
     def _take(self, line: dict[str, Any]) -> None:
         event = line["event"]
-        for key, kind in _LINES.get(event, {}).items():
-            if not isinstance(line[key], kind):
-                raise TypeError
-        if not all(isinstance(line[key], _OPTIONAL[key]) for key in _OPTIONAL.keys() & line.keys()):
-            raise TypeError
-        if not all(_is_figure(line[key]) for key in _FIGURES & line.keys()):
-            raise TypeError
         capture = line.get("capture")
-        if capture is not None and not (contract.is_ours(capture) and contract.is_capture(capture)):
-            raise TypeError  # a name that would lead out of the folder
+        if capture is not None and not _may_name(event, capture):
+            self._left_out += 1
+            return
         if event == "begin":
             self._begins[line["call"]] = line
         elif event == "end":
@@ -666,7 +618,7 @@ class Journal:
         elif event == "close":
             self._closes[line["capture"]] = line["time"]
         elif event == "process":
-            self._process = line
+            self._process = self._process or line  # it has one, which is its first
         elif event == "fetched":
             self._fetched = line
 
@@ -684,7 +636,7 @@ class Journal:
     def _is_copy(self) -> bool:
         """Whether it was fetched, as far as it says so or the journal that its process writes is seen here."""
         logs = self._process.get("logs")
-        if self._fetched is not None or not isinstance(logs, str):
+        if self._fetched is not None or not logs:
             return self._fetched is not None
         try:
             return not os.path.samefile(Path(logs, self.path.name), self.path)
@@ -710,57 +662,58 @@ class Journal:
     @property
     def node_id(self) -> str | None:
         """The node that recorded it."""
-        node_id = self._process.get("node_id")
-        return node_id if isinstance(node_id, str) else None
+        return self._process.get("node_id")
+
+    def damage(self) -> list[str]:
+        """Return a few words on what could not be read of it, if there is anything."""
+        count = self._left_out
+        return [f"{self.path.name}: {count} damaged line{'s' * (count != 1)} left out"] if count else []
 
     def calls(self) -> Iterator[Call]:
         """Yield the calls, in the order in which they began."""
         pid, node_id, worker_id = (self._process.get(key) for key in ("pid", "node_id", "worker_id"))
         for number, begin in self._begins.items():
-            try:
-                end = self._ends.get(number)
-                if end is not None:
-                    status, error, note = end["status"], end["error"], end.get("note")
-                    duration, after, peak = end["duration"], end["memory"], end["peak"]
-                    if status == "failed" and (error or "").startswith("SystemExit"):
-                        status, error = self._told_to_end(status, error)
-                else:
-                    status, error, note = self._unfinished()
-                    duration, after = None, None
-                    peak = max(self._peaks.get(number, 0), begin["memory"])
-                slot = begin.get("slot")
-                family = self._children.get(number, {})
-                total = max(family.get("total", 0), (end or {}).get("total", 0))
-                yield Call(
-                    begin["name"],
-                    begin["kind"],
-                    begin["task_id"],
-                    begin["attempt"],
-                    begin["actor_id"],
-                    begin["job_id"],
-                    node_id,
-                    worker_id,
-                    pid or 0,
-                    datetime.fromtimestamp(begin["time"], timezone.utc),
-                    duration,
-                    status,
-                    error,
-                    begin["memory"],
-                    max(peak, total),
-                    after,
-                    self._capture(begin.get("capture")),
-                    begin.get("note") or note,
-                    None if slot is None else (slot, begin["turn"]),
-                    self._lies_on,
-                    max(family.get("memory", 0), (end or {}).get("children", 0)),
-                    _children(family.get("largest", ())),
-                    _children((end or {}).get("left", ())),
-                    family.get("count", 0),
-                    begin.get("children", 0),
-                    peak,
-                )
-            except (KeyError, TypeError, ValueError, OverflowError, OSError):  # fromtimestamp raises all of these
-                continue
+            end = self._ends.get(number)
+            if end is not None:
+                status, error, note = end["status"], end["error"], end.get("note")
+                duration, after, peak = end["duration"], end["memory"], end["peak"]
+                if status == "failed" and (error or "").startswith("SystemExit"):
+                    status, error = self._told_to_end(status, error)
+            else:
+                status, error, note = self._unfinished()
+                duration, after = None, None
+                peak = max(self._peaks.get(number, 0), begin["memory"])
+            slot = begin.get("slot")
+            family = self._children.get(number, {})
+            total = max(family.get("total", 0), (end or {}).get("total", 0))
+            yield Call(
+                begin["name"],
+                begin["kind"],
+                begin["task_id"],
+                begin["attempt"],
+                begin["actor_id"],
+                begin["job_id"],
+                node_id,
+                worker_id,
+                pid or 0,
+                datetime.fromtimestamp(begin["time"], timezone.utc),
+                duration,
+                status,
+                error,
+                begin["memory"],
+                max(peak, total),
+                after,
+                self._capture(begin.get("capture")),
+                begin.get("note") or note,
+                None if slot is None else (slot, begin["turn"]),
+                self._lies_on,
+                max(family.get("memory", 0), (end or {}).get("children", 0)),
+                _children(family.get("largest", ())),
+                _children((end or {}).get("left", ())),
+                family.get("count", 0),
+                begin.get("children", 0),
+                peak,
+            )
 
     def _capture(self, name: str | None) -> Path | None:
         """Return the capture's path if the file is there."""
@@ -768,20 +721,18 @@ class Journal:
             return None
         if name not in self._exists:
             path = self._folder / name
-            self._exists[name] = path if path.exists() else None
+            self._exists[name] = path if os.path.exists(path) else None  # also where it is no path at all
         return self._exists[name]
 
     def captures(self) -> Iterator[Capture]:
         """Yield the captures that are still there."""
         counts: dict[str, int] = {}
         for begin in self._begins.values():
-            if isinstance(begin.get("capture"), str):
+            if begin.get("capture") is not None:
                 counts[begin["capture"]] = counts.get(begin["capture"], 0) + 1
         for name, line in self._opens.items():
-            try:
+            with contextlib.suppress(OSError):  # the file is gone
                 yield self._opened(name, line, counts.get(name, 0))
-            except (OSError, KeyError, TypeError, ValueError, OverflowError):
-                continue  # the file is gone, or the line was damaged into other words
 
     def _opened(self, name: str, line: dict[str, Any], calls: int) -> Capture:
         path = self._folder / name
@@ -807,7 +758,9 @@ class Journal:
         """What became of a call whose end was not written: its status, what ended the process, and a note."""
         if self._fate is None:
             # Where the cluster is asked, a living node tells of its own processes: this one's node is gone.
-            if self._is_of_another_machine and self._lies_on is None:
+            if not self._process:
+                self._fate = ("running", None, "which process it was is damaged: whether it still runs is not known")
+            elif self._is_of_another_machine and self._lies_on is None:
                 self._fate = self._as_of_the_fetch()
             elif contract.is_alive(self._process):
                 self._fate = ("running", None, None)
@@ -832,6 +785,13 @@ class Journal:
         status, error = self._fetched["status"], self._fetched["error"]
         when = datetime.fromtimestamp(self._fetched["time"], timezone.utc)
         return status, error, f"as of {when:%Y-%m-%d %H:%M} UTC, when it was fetched" if status == "running" else None
+
+
+def _may_name(event: str, capture: str) -> bool:
+    """Whether a line may name such a capture: one in its folder, or whole if a call joined one that lies elsewhere."""
+    folder, _, name = capture.rpartition("/")
+    is_name = contract.is_ours(name) and contract.is_capture(name)
+    return is_name and (not folder or (event == "begin" and os.path.isabs(folder)))
 
 
 class Evidence:
@@ -867,11 +827,10 @@ class Evidence:
 
     def of(self, process: Mapping[str, Any]) -> tuple[str, str | None, deaths.Death | None]:
         """Return cause, sentence and the raylet's or kernel's word for a journal's `process` line."""
-        try:
-            since = datetime.fromtimestamp(process["created"], timezone.utc)
-            return self.of_worker(process["worker_id"], process["pid"], since)
-        except (KeyError, TypeError, ValueError, OverflowError):
+        if process.get("created") is None or process.get("pid") is None:
             return "unknown", None, None
+        since = datetime.fromtimestamp(process["created"], timezone.utc)
+        return self.of_worker(process.get("worker_id"), process["pid"], since)
 
 
 def _unknown(path: Path, known: dict[Path, Capture], lies_on: str | None) -> Capture:
@@ -885,7 +844,7 @@ def _unknown(path: Path, known: dict[Path, Capture], lies_on: str | None) -> Cap
         opened_at=None,
         closed_at=None,
         native=parent.native if parent else False,
-        pid=int(pid) if pid.isdigit() else None,
+        pid=int(pid) if pid.isdecimal() else None,
         node_id=parent.node_id if parent else lies_on,
         worker_id=parent.worker_id if parent else None,
         calls=0,

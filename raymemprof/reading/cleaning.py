@@ -13,9 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psutil
-
-from .. import cluster
+from .. import cluster, host
 from .. import journal as contract
 from ..rows import Rows, first_few, show_bytes
 from .catalog import Capture, Journal, Place, Source, folders_of, journals, names, place_here, some_names
@@ -252,7 +250,7 @@ def _of_forks(capture: Path) -> list[Path]:
 def _is_forks(name: str) -> bool:
     """Whether a capture is a forked child's that may still write to it."""
     pid = name.rpartition(".")[2]
-    return pid.isdigit() and psutil.pid_exists(int(pid))
+    return pid.isdecimal() and host.pid_exists(int(pid))
 
 
 def _is_just_begun(name: str) -> bool:

@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 import psutil
 
+from .. import journal as contract
 from .messages import KERNEL_KILL, Process, Victim, killed, node_of, parse, top_processes
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "fits",
     "how_it_ended",
     "kernel_kills",
+    "moment",
     "oldest_first",
+    "opened",
     "raylet_deaths",
     "worker_exit",
 ]
@@ -51,7 +54,8 @@ _DIED = re.compile(
     rb"Worker PID: (\d{1,10}) (?:Worker exit type: \w+ Worker exit detail: )?"
 )
 _STAMP = re.compile(rb'"timestamp":(\d{1,11})(?:\.\d{1,9})?[,}]')
-_TIME = re.compile(rb"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{1,9} ")
+_TIME = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{1,9} ")
+_STAMP_END = len("[2026-11-23 02:53:25")
 _SIGNAL = re.compile(r"\*\*\* (SIG[A-Z]+) received|Fatal Python error: (Segmentation fault|Aborted|Bus error)")
 _EXIT_CODE = re.compile(r"exits with an exit code \d|receives a SIGTERM|exit_actor\(\) is called")
 
@@ -103,10 +107,8 @@ def _from_log(logs: Path) -> Iterator[Death]:
         if is_kill or b"Memory on the node (IP: " in line:
             text = line.decode(errors="replace").replace("\\n", "\n")
             node = node_of(text) if "Memory on the node" in text else node
-            if is_kill and start is not None:
-                time = _TIME.match(start)
-                assert time is not None
-                when = datetime.fromisoformat(time[1].decode()).astimezone(timezone.utc)
+            when = moment(start[1:_STAMP_END]) if is_kill and start is not None else None
+            if when is not None:
                 yield from _victims(when, killed(text), *node)
 
 
@@ -124,7 +126,7 @@ def _opened(folder: Path, pattern: str, stack: ExitStack) -> list[BinaryIO]:
         stack.close()
         paths, logs = oldest_first(folder, pattern), []
         try:
-            logs = [stack.enter_context(path.open("rb")) for path in paths]
+            logs = [stack.enter_context(opened(path)) for path in paths]
             found = [(status.st_dev, status.st_ino) for status in map(os.stat, oldest_first(folder, pattern))]
         except FileNotFoundError:
             continue
@@ -137,7 +139,20 @@ def _opened(folder: Path, pattern: str, stack: ExitStack) -> list[BinaryIO]:
 
 def oldest_first(folder: Path, pattern: str) -> list[Path]:
     """Return a log and its rotated files: the higher the number the older, none is the newest."""
-    return sorted(folder.glob(pattern), key=_rotation)
+    return sorted(filter(os.path.isfile, folder.glob(pattern)), key=_rotation)
+
+
+def opened(log: Path) -> BinaryIO:
+    """Open a log to read; raises `OSError` where it is no file: a pipe would keep its reader waiting."""
+    return open(contract.open_plain(log, follow=True), "rb")
+
+
+def moment(stamp: bytes) -> datetime | None:
+    """Return the time of a record in a log, which is local; None where there is no such time."""
+    try:
+        return datetime.fromisoformat(stamp.decode().replace(",", ".")).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _rotation(path: Path) -> tuple[int, str]:
@@ -234,7 +249,7 @@ def crash_signal(logs: Path, worker_id: str | None, pid: int | None) -> str | No
 
 def _tail(path: Path) -> str:
     try:
-        with path.open("rb") as log:
+        with opened(path) as log:
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - _LOG_TAIL))
             return log.read().decode(errors="replace")

@@ -13,6 +13,7 @@ from .. import cluster
 from .. import journal as contract
 from ..errors import CaptureError
 from ..progress import progress
+from ..rows import printable
 from . import pieces, serving, streaming
 from .arrivals import Arrival, File, Source, State, state_of, sweep
 from .catalog import Journal, Place, journals
@@ -33,7 +34,7 @@ class Fetched(list[Path]):
 
     def __init__(self, paths: Iterable[Path] = (), missing: Iterable[str] = ()) -> None:
         super().__init__(paths)
-        self.missing = tuple(missing)
+        self.missing = tuple(map(printable, missing))
 
     def __repr__(self) -> str:
         return "\n".join([super().__repr__(), *self.missing])

@@ -49,7 +49,7 @@ class Line:
         return f"{self.file}:{self.line}" if self.file else self.function
 
     def __str__(self) -> str:
-        return f"{self.place} in {self.function}" if self.file else self.function
+        return printable(f"{self.place} in {self.function}" if self.file else self.function)
 
 
 class Lines(Rows[Line]):
@@ -91,6 +91,9 @@ class Heap:
         released: what the process had before the call and had freed by then, as a cache that the call renews. So
             `grew` is `peak` + `retained` + `unseen` - `released`.
         notes: sentences on how sure the figures are.
+        checked: whether each capture is as its process closed it, by the checksum that it wrote then. There is none
+            where it was killed, its journal is of an older version, or is not beside the capture; one that is another
+            is a `CaptureError`.
         allocations: how many allocations were made in all.
         calls: how many calls, or whole captures, this is the sum of.
         title: what it is of.
@@ -120,6 +123,7 @@ class Heap:
     retained_before: int | None = None
     retained_at_end: int | None = None
     notes: tuple[str, ...] = ()
+    checked: bool = False
 
     def top(self, n: int = 10, view: str | None = None) -> Lines:
         """Return the `n` lines that held most at the peak; of calls that were killed, when they died.
@@ -200,6 +204,7 @@ class Heap:
             "retained_before": self.retained_before,
             "retained_at_end": self.retained_at_end,
             "notes": list(self.notes),
+            "checked": self.checked,
             "killed": self.killed,
             "by_name": list(self.by_name),
             "missing": list(self.missing),
@@ -250,6 +255,7 @@ def heap(target: Target) -> Heap:
         retained_before=reading.retained_before,
         retained_at_end=reading.retained_at_end,
         notes=reading.notes,
+        checked=reading.checked,
     )
 
 

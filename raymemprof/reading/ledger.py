@@ -41,6 +41,8 @@ _PEAK_TOLERANCE = 8 * 2**20
 _PEAK_TOLERANCE_PART = 0.05
 """A sample stands for a call's peak where its memory is lower by no more than this, or this part of the growth."""
 _WORTH_SAYING = 2**20
+_MOST_BYTES = 1 << 48
+"""No process has an allocation that is larger: processors have no more addresses."""
 _MAINLY = 0.9
 """A place counts as the one where something happened if it had this part of it."""
 
@@ -195,6 +197,8 @@ class Ledger:
             if address in table:  # its end was not recorded, and its address is in use again
                 _drop(table, address)
             if size >= LARGE:
+                if size > _MOST_BYTES:
+                    raise ValueError(f"an allocation of {size:,} bytes cannot be: it is damaged")
                 born[address] = (size, self._clock, self._next_mark)
             if found:
                 if is_line:
@@ -220,6 +224,11 @@ class Ledger:
             account.settle()
         if self._everything is not None:
             self._everything.at_end = Moment(self._asked_at, self._look, dict(self._everything.large), 0, [])
+
+    @property
+    def lost_samples(self) -> int:
+        """How many samples that the journal has were not marked in the capture, up to its end."""
+        return len(self._coming)
 
     def _free(self, address: int) -> None:
         """Note for the calls before which a large allocation was made that it was freed."""

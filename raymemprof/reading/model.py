@@ -106,6 +106,8 @@ class Figures:
     """`retained`, as of the last look before the end."""
     notes: tuple[str, ...] = ()
     """What else is to be known of the figures: sentences."""
+    checked: bool = False
+    """Whether the capture has the checksum that its process wrote when it closed it."""
 
 
 @dataclass(frozen=True, slots=True)

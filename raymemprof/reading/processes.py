@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .. import cluster, host
+from .. import journal as contract
 from ..rows import show_bytes
 from .model import Answer, Failure, Request
 from .totals import Total
@@ -31,7 +32,7 @@ package = types.ModuleType({__package__.partition(".")[0]!r})  # without what it
 package.__path__ = [sys.argv[1]]
 sys.modules[package.__name__] = package
 from {__package__}.worker import main
-main(int(sys.argv[2]))
+main(int(sys.argv[2]), int(sys.argv[3]))
 """
 _MOST_PROCESSES = 4
 _MOST_ON_A_NODE = 2
@@ -47,6 +48,7 @@ _SECONDS_TO_END = 5
 _SECONDS_TO_LOOK = 0.02
 _LONGEST_POLL = 2**31 - 1
 _MOST_AT_ONCE = 50
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
 _BYTES_AT_ONCE = 4_000_000
 """What one request to a reader process holds: so many captures, or so many bytes of them."""
 
@@ -100,10 +102,11 @@ def _size(path: Path) -> int | Failure:
     try:
         if path.is_dir():
             return Failure(str(path), "it is a folder, not a capture.")
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        descriptor = contract.open_plain(path, follow=True)
     except OSError as error:
         return Failure(str(path), f"it cannot be read: {error.strerror}.")
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
     return size or Failure(str(path), "it is empty: the process that wrote it ended before memray started.")
 
 
@@ -194,13 +197,19 @@ class _Reader:
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         environment["PYTHONSAFEPATH"] = "1"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as the process is there
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(_PACKAGE), str(memory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=environment,
-            start_new_session=True,  # Ctrl-C in the terminal is for the caller
+        # It ends when the thread that starts it does.
+        self._process = (
+            _lasting_thread()
+            .submit(
+                subprocess.Popen,
+                [sys.executable, "-c", _START, str(_PACKAGE), str(memory), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in the terminal is for the caller
+            )
+            .result()
         )
         self.memory = memory
         self.alive = True
@@ -211,7 +220,7 @@ class _Reader:
         """Return the answer, or why there is none."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
-            send(self._process.stdin, requests)  # type: ignore[arg-type]
+            send(self._process.stdin, (requests, limit))  # type: ignore[arg-type]
             poll = select.poll()  # `select` takes no descriptor above 1023
             poll.register(self._process.stdout, select.POLLIN)
             if not poll.poll(min(limit * 1e3, _LONGEST_POLL)):
@@ -232,7 +241,12 @@ class _Reader:
     def _epitaph(self) -> str:
         status = self._process.returncode
         if status is not None and status < 0:
-            return f"memray's reader crashed on it ({signal.Signals(-status).name}), so it is damaged."
+            name = signal.Signals(-status).name
+            if name in _CRASHES:
+                return f"memray's reader crashed on it ({name}), so it is damaged."
+            if name == "SIGXCPU":
+                return "reading it took too long, so it was stopped."
+            return f"the process that read it was killed ({name}), for want of memory perhaps; try again."
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
         if last.startswith("MemoryError"):
@@ -263,6 +277,25 @@ class _Reader:
 
 _idle: list[_Reader] = []
 _idle_lock = threading.Lock()
+_starter: ThreadPoolExecutor | None = None
+
+
+def _lasting_thread() -> ThreadPoolExecutor:
+    """The thread that starts reader processes: it lasts as long as this process."""
+    global _starter
+    with _idle_lock:
+        _starter = _starter or ThreadPoolExecutor(1, "raymemprof-readers")
+        return _starter
+
+
+def _after_fork() -> None:
+    """Start readers from a thread of this process's own: the parent's is not here, nor who may hold the lock."""
+    global _idle_lock, _starter
+    _idle_lock = threading.Lock()
+    _starter = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _take(memory: int) -> _Reader:

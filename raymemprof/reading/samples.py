@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import journal as contract
+from ..events import is_figure
 
 __all__ = ["CallFacts", "Look", "Move", "Sample", "Samples", "read_samples"]
 
@@ -23,8 +24,6 @@ _CLOSE = 0.1
 """Seconds in which it takes little more."""
 _ALIKE = 0.05
 """The part by which figures of before and after may differ."""
-_MOST_BYTES = 1 << 62
-"""No figure is above this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,31 +125,49 @@ class Samples:
     """By slot and turn."""
     arenas: set[int] = field(default_factory=set)
     """Addresses at which arenas of pools begin, whose memory is sampled."""
+    left_out: int = 0
+    """How many lines of the journal were damaged."""
+    is_unclosed: bool = False
+    """Whether its process is gone and did not close it."""
+    checksum: tuple[int, int] | None = None
+    """Bytes and CRC-32 of the capture when its process had closed it; None where nobody says."""
 
 
 def read_samples(capture: Path) -> Samples:
     """Return what the journal beside a capture says of it; nothing where there is none, or an older version's."""
     name = re.sub(r"\.bin\.\d+$", ".bin", capture.name)
+    is_forks = name != capture.name
     for path in _journals(capture):
         with contextlib.suppress(OSError):
             status = path.stat()
-            found = _read_journal(path, status.st_size, status.st_mtime_ns).get(name)
+            process, captures = _read_journal(path, status.st_size, status.st_mtime_ns)
+            found = captures.get(name)
+            if found is not None and is_forks:
+                return replace(found, is_unclosed=False, checksum=None)
             if found is not None:
-                return found
+                return replace(found, is_unclosed=found.is_unclosed and not contract.is_alive(process))
     return Samples()
 
 
 @lru_cache(maxsize=2)
-def _read_journal(path: Path, size: int, changed: int) -> dict[str, Samples]:
-    """What a journal says of each capture; of many captures that one process wrote it is read once."""
+def _read_journal(path: Path, size: int, changed: int) -> tuple[dict[str, Any], dict[str, Samples]]:
+    """What a journal says of its process and of each capture; of many that one process wrote it is read once."""
+    process: dict[str, Any] = {}
     found: dict[str, Samples] = {}
     numbers: dict[int, tuple[Samples, tuple[int, int]]] = {}
-    for line in contract.read_lines(path, with_samples=True):
-        with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError):
+    lines = contract.read_lines(path, with_samples=True)
+    left_out = 0
+    for line in lines:
+        if line["event"] == "process":
+            process = process or line
+        try:
             _take(line, found, numbers)
+        except (KeyError, TypeError, ValueError):  # what is within its lists is not what it must be
+            left_out += 1
     for samples in found.values():
         _fill_arenas(samples)
-    return found
+    left_out += lines.left_out
+    return process, {name: replace(samples, left_out=left_out) for name, samples in found.items()}
 
 
 def _fill_arenas(found: Samples) -> None:
@@ -197,47 +214,51 @@ def _journals(capture: Path) -> list[Path]:
 
 def _take(line: dict[str, Any], found: dict[str, Samples], numbers: dict[int, tuple[Samples, tuple[int, int]]]) -> None:
     event = line["event"]
-    if event in ("place", "sample", "begin") and isinstance(line.get("capture"), str):
+    if event in ("place", "sample", "begin") and line.get("capture") is not None:
         samples = found.setdefault(line["capture"].rpartition("/")[2], Samples())
         if event == "place":
-            stack = tuple((str(function), str(file), _whole(at)) for function, file, at in line["stack"])
+            stack = tuple((_text(function), _text(file), _whole(at)) for function, file, at in line["stack"])
             for function, file, _ in stack:
                 if file == contract.FRAME_FILE:
                     contract.slot_of(function)  # raises ValueError where it is none of ours
-            samples.places[_whole(line["place"])] = stack
+            samples.places[line["place"]] = stack
         elif event == "sample":
             sample = _sample(line)
+            arenas = [_whole(first) * _whole(line["page"]) for first, _ in line.get("arena_ranges", ())]
             samples.by_mark[sample.mark] = sample
-            samples.arenas.update(_whole(first) * _whole(line["page"]) for first, _ in line.get("arena_ranges", ()))
+            samples.arenas.update(arenas)
         else:
             place = (_whole(line["slot"]), _whole(line["turn"]))
             samples.calls[place] = CallFacts(
-                memory=_whole(line["memory"]),
-                pools=_whole(line.get("pools", 0)),
-                free=_whole(line["free"]) if "free" in line else None,
-                used=_whole(line["used"]) if "used" in line else None,
+                line["memory"], line.get("pools", 0), free=line.get("free"), used=line.get("used")
             )
-            numbers[_whole(line["call"])] = (samples, place)
+            numbers[line["call"]] = (samples, place)
     elif event == "peak":
         for number in line["calls"]:
             if number in numbers:
                 _known(*numbers[number], None, line["memory"], None)
     elif event == "end" and line["call"] in numbers:
         _known(*numbers[line["call"]], line["memory"], line["peak"], line.get("highest"))
+    elif event == "close":
+        samples = found.setdefault(line["capture"], Samples())
+        checksum = (line["bytes"], line["crc32"]) if "bytes" in line and "crc32" in line else None
+        found[line["capture"]] = replace(samples, is_unclosed=False, checksum=checksum)
+    elif event == "open":
+        found[line["capture"]] = replace(found.get(line["capture"], Samples()), is_unclosed=True)
 
 
-def _known(samples: Samples, place: tuple[int, int], after: Any, peak: Any, highest: Any) -> None:
+def _known(samples: Samples, place: tuple[int, int], after: int | None, peak: int, highest: int | None) -> None:
     known = samples.calls[place]
     samples.calls[place] = replace(
         known,
-        after=known.after if after is None else _whole(after),  # the sampler may write a peak after the end
-        peak=max(known.peak or 0, _whole(peak)),
-        highest=known.highest if highest is None else _whole(highest),
+        after=known.after if after is None else after,  # the sampler may write a peak after the end
+        peak=max(known.peak or 0, peak),
+        highest=known.highest if highest is None else highest,
     )
 
 
 def _sample(line: dict[str, Any]) -> Sample:
-    mark, memory, pools = _whole(line["mark"]), _whole(line["memory"]), _whole(line.get("pools", 0))
+    mark, memory = line["mark"], line["memory"]
     moves = tuple(
         Move(tuple(map(_whole, before)), tuple(map(_whole, after)), _signed(moved), _signed(pooled))
         for before, after, moved, pooled in line.get("moves", ())
@@ -256,25 +277,38 @@ def _sample(line: dict[str, Any]) -> Sample:
             mark=mark,
             memory=memory,
             holes=_whole(line["holes"]),
-            opaque=tuple(map(str, line.get("opaque", ()))),
+            opaque=tuple(map(_text, line.get("opaque", ()))),
             libraries=_whole(line.get("libraries", 0)),
             _starts=tuple(segment[0] for segment in segments),
             _segments=tuple(segments),
         )
-    arenas, free, used = (
-        None if line.get(key, other) is None else _whole(line.get(key, other))
-        for key, other in (("arenas", 0), ("free", None), ("used", None))
+    return Sample(
+        mark=mark,
+        time=float(line["time"]),
+        memory=memory,
+        shared=line["shared"],
+        pools=line.get("pools", 0),
+        arenas=line.get("arenas", 0),
+        free=line.get("free"),
+        used=line.get("used"),
+        moves=moves,
+        look=look,
     )
-    return Sample(mark, float(line["time"]), memory, _whole(line["shared"]), pools, arenas, free, used, moves, look)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 def _signed(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MOST_BYTES:
+    if type(value) is not int or not is_figure(abs(value)):
         raise TypeError
     return value
 
 
 def _whole(value: Any) -> int:
-    if _signed(value) < 0:
+    if not is_figure(value):
         raise TypeError
     return int(value)

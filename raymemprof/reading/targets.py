@@ -16,7 +16,7 @@ from .. import cluster
 from .. import journal as contract
 from ..errors import CaptureError
 from ..progress import progress
-from ..rows import first_few
+from ..rows import first_few, printable
 from . import serving
 from .catalog import Call, Capture
 from .model import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow
@@ -73,6 +73,8 @@ class Reading:
     retained_before: int | None
     retained_at_end: int | None
     notes: tuple[str, ...]
+    checked: bool
+    """Whether each capture has the checksum that its process wrote."""
     rows: dict[str, tuple[Row, ...]]
     snapshots: tuple[Snapshot, ...]
     """Of the process while the target ran; none where the target is of several captures."""
@@ -146,11 +148,11 @@ def _reading(
     whole = [item.path for item, _ in read if item.call is None]
     title, stem = _name(calls, whole, found)
     return Reading(
-        title=title,
+        title=printable(title),
         killed=bool(calls) and not whole and all(call.status == "killed" for call in calls),
         stem=stem,
         paths=tuple(dict.fromkeys(item.path for item in items if item.node_id is None)),
-        missing=missing,
+        missing=tuple(map(printable, missing)),
         names=_per_name(read),
         count=len(read),
         peak=sum(figures.peak for _, figures in read),
@@ -165,6 +167,7 @@ def _reading(
         retained_before=_sum(figures.retained_before for _, figures in read),
         retained_at_end=_sum(figures.retained_at_end for _, figures in read),
         notes=tuple(dict.fromkeys(note for _, figures in read for note in figures.notes)),
+        checked=all(figures.checked for _, figures in read),
         rows=found.rows,
         snapshots=_snapshots(found, calls, temporal),
         pid=found.pid,
@@ -241,7 +244,7 @@ def _named(target: object) -> _Named:
         raise lacking[0]
     if not items and untraced:
         (_, why), _ = untraced.most_common(1)[0]
-        raise ValueError(f"none of the {untraced.total()} calls has a capture: {why}.")
+        raise ValueError(f"none of the {untraced.total()} calls has a capture: {printable(why)}.")
     if not items:
         raise ValueError("there is nothing to read: no call, no capture.")
     sentences = [
@@ -416,9 +419,9 @@ def _name(calls: list[Call], paths: list[Path], found: Sum) -> tuple[str, str]:
         which = f"{call.task_id}-{call.attempt or 0}" if call.task_id else f"{call.pid}-{call.place[0]}-{call.place[1]}"
         return f"{call.name} ({who}, {call.status})", f"{_safe(call.name)}-{which}"
     if len(paths) == 1 and not calls:
-        return (found.command[:_LONGEST_COMMAND] if found.foreign else paths[0].name), paths[0].stem.removeprefix(
-            "raymemprof-"
-        )
+        stem = "".join(c if c.isprintable() else "_" for c in paths[0].stem)
+        title = found.command[:_LONGEST_COMMAND] if found.foreign else paths[0].name
+        return title, stem.removeprefix(contract.PREFIX)
     names = sorted({call.name for call in calls} | {path.name for path in paths})
     shown = ", ".join(names[:_LONGEST_NAMES]) + (", …" if len(names) > _LONGEST_NAMES else "")
     count = len(calls) + len(paths)

@@ -6,17 +6,22 @@ memray's reader can crash on a damaged file, and take the process with it. This 
 from __future__ import annotations
 
 import gc
+import math
 import os
 import pickle
+import resource
 import select
+import signal
 import struct
 import sys
 import threading
-from typing import BinaryIO
+import time
+from typing import Any, BinaryIO
 
 __all__ = ["IDLE_LIMIT", "main", "receive", "send"]
 
 _HEADER = struct.Struct("!Q")
+_PR_SET_PDEATHSIG = 1
 IDLE_LIMIT = 20.0
 """Seconds without a request after which the process ends."""
 
@@ -29,7 +34,7 @@ def send(stream: BinaryIO, message: object) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> object:
+def receive(stream: BinaryIO) -> Any:
     """Read one message; raises `EOFError` where the other side is gone."""
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
@@ -44,33 +49,54 @@ def receive(stream: BinaryIO) -> object:
     return pickle.loads(data)
 
 
-def main(memory_limit: int) -> None:
-    """Serve until the other side goes away or falls silent, using `memory_limit` bytes of memory at most."""
+def main(memory_limit: int, asker: int) -> None:
+    """Serve the process `asker` until it ends or falls silent, using `memory_limit` bytes of memory at most."""
+    _end_with(asker)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that memray prints may come between the answers
     if sys.platform == "linux":
-        import resource
-
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from .analysis import answer
 
     gc.disable()  # it would look through millions of live allocations again and again: a fifth of the time
-    threading.Thread(target=_end_with_the_other_side, daemon=True).start()
     questions = os.fdopen(0, "rb", buffering=0)
     while select.select([questions], [], [], IDLE_LIMIT)[0]:
         try:
-            requests = receive(questions)
+            requests, seconds = receive(questions)
         except EOFError:
             return
-        send(answers, answer(requests, memory_limit))  # type: ignore[arg-type]
+        _limit_time(seconds)
+        send(answers, answer(requests, memory_limit))
         del requests
         gc.collect()
 
 
-def _end_with_the_other_side() -> None:
-    """End at once when nobody waits for an answer any more: who asked may have been killed to give memory back."""
+def _end_with(asker: int) -> None:
+    """Have this process end at once when who asks is gone, which may have been killed to give memory back.
+
+    memray's reader holds the interpreter's lock for minutes, so only the kernel can see to it; where it does not, as on
+    macOS, a thread does when it comes to run.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != asker:  # it ended before
+            os._exit(0)
+    else:
+        threading.Thread(target=_wait_for_the_other_side, daemon=True).start()
+
+
+def _wait_for_the_other_side() -> None:
     poll = select.poll()
     poll.register(0, 0)  # nothing but that the other side is gone
     poll.poll()
     os._exit(0)
+
+
+def _limit_time(seconds: float) -> None:
+    """Have the kernel end this process where it computes for longer, should nobody else."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    until = math.ceil(time.process_time() + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (until if most == resource.RLIM_INFINITY else min(until, most), most))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import journal as contract
 from . import budget, descriptors, limits, notes
 from .allocators import Allocators
 
@@ -31,6 +32,8 @@ _LEAST_FREE = 5.0
 """Percent of the disk that must be free for a capture to be begun, or to grow."""
 _GROWTH = 256
 """A capture is compared with the budget whenever it has grown by this part of it."""
+_CHECKSUM_LIMIT = 2.0
+"""Seconds that the checksum of a closed capture may take; the file was just written, so it is in memory."""
 _UNDISTURBED = 0.02
 """Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds."""
 _RSS_INTERVAL = 100
@@ -185,7 +188,8 @@ class Capture:
         """Stop memray, and say so in the journal. Raises whatever goes wrong."""
         try:
             self._stop()
-            self.journal.write({"event": "close", "capture": self.path.name, "time": time.time()}, is_needed=True)
+            line = {"event": "close", "capture": self.path.name, "time": time.time(), **_checksum(self.path)}
+            self.journal.write(line, is_needed=True)
         finally:
             self.allocators.restore()
 
@@ -351,3 +355,16 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if sys.getswitchinterval() == during:  # else somebody has chosen another
             sys.setswitchinterval(before)
+
+
+def _checksum(path: Path) -> dict[str, int]:
+    """Return what a closed capture is like, so that damage to it shows when it is read."""
+    try:
+        descriptor = contract.open_plain(path)
+        try:
+            found = contract.checksum(descriptor, _CHECKSUM_LIMIT)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return {}  # somebody has removed it
+    return {"bytes": found[0], "crc32": found[1]} if found is not None else {}
