@@ -148,7 +148,8 @@ def save(diagnosis: Diagnosis, output: str | os.PathLike[str], overwrite: bool) 
 
 def fragment(diagnosis: Diagnosis) -> str:
     """Return findings and checks as a notebook shows them, in its own colours."""
-    parts = [f"<div><b>{_text(diagnosis.summary)}</b></div>"]
+    parts = [f"<div>{_text(diagnosis.chosen)}</div>"] if diagnosis.chosen else []
+    parts.append(f"<div><b>{_text(diagnosis.summary)}</b></div>")
     for finding in diagnosis.findings:
         colour = {"critical": "#c5221f", "warning": "#b06000", "info": "#1967d2"}[finding.severity]
         parts.append(

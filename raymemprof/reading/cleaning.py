@@ -18,7 +18,9 @@ import psutil
 from .. import cluster
 from .. import journal as contract
 from ..rows import Rows, first_few, show_bytes
-from .catalog import Capture, Journal, Place, Source, folders_of, journals, names, place_here, some_names
+from . import sources
+from .catalog import Capture, Journal, Place, journals, names, place_here, some_names
+from .sources import Source
 
 __all__ = ["Removed", "RemovedFile", "clean"]
 
@@ -120,7 +122,7 @@ def clean(
         answers = cluster.on_each_node(_clean_there, wanted, living)
         found, missing = list(answers.by_node.values()), answers.missing
     else:
-        found, missing = [_clean(Place(source, tuple(folders_of(source))), wanted)], ()
+        found, missing = [_clean(Place(source, tuple(sources.find(source).paths)), wanted)], ()
     removed = [file for done in found for file in done.removed]
     still_open, shared = sum(done.open for done in found), sum(done.shared for done in found)
     refused = [text for done in found for text in done.refused]
