@@ -22,6 +22,7 @@ from .diagnosis import live
 from .diagnosis import ooms as kills
 from .diagnosis import usage as memory
 from .errors import CaptureError
+from .ownership import UntrustedError
 from .reading import catalog, cleaning, fetching, messages, reports
 from .reading import heap as heaps
 from .rows import Rows, plain
@@ -51,6 +52,8 @@ class _Commands(click.Group):
             raise SystemExit(130) from None
         except click.ClickException as error:
             text = error.format_message()
+        except UntrustedError as error:
+            text = str(error)
         except OSError as error:
             text = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
         except (CaptureError, ValueError, TypeError) as error:

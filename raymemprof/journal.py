@@ -34,14 +34,12 @@ ends is marked by an allocation made from a frame whose file is one of the `*_FI
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import os
 import re
 import socket
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,7 +61,6 @@ __all__ = [
     "is_capture",
     "is_journal",
     "is_ours",
-    "local_directory",
     "marked_turn",
     "marker_size",
     "open_plain",
@@ -119,15 +116,6 @@ def file_stem(name: str, task_id: str | None, attempt: int | None) -> str:
     return f"{PREFIX}{clean}-{task_id or 'local'}-{attempt or 0}-{os.getpid()}-{time.time_ns()}"
 
 
-def local_directory() -> Path:
-    """Return the folder that is recorded to outside Ray, where no `directory` is given."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        user = str(os.getuid())
-    return Path(tempfile.gettempdir(), f"raymemprof-{user}")
-
-
 def marker_size(turn: int) -> int:
     """Return the size of a `bytes` object that marks the beginning or end of a turn."""
     return MARKER_BYTES + turn % MARKER_TURNS
@@ -177,10 +165,16 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class Journal:
     """An append-only file of JSON lines, written by one process."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the file; raises `OSError` where that cannot be done."""
+    def __init__(self, path: Path, mode: int = 0o600) -> None:
+        """Create the file; raises `OSError` where that cannot be done, or something is there already.
+
+        Args:
+            path: the file.
+            mode: who may read it, and the captures beside it.
+        """
         self.path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.mode = mode
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         self._torn = False
 
     def write(self, line: dict[str, Any]) -> int:

@@ -13,10 +13,32 @@ import stat
 import tempfile
 from pathlib import Path
 
-__all__ = ["Believed", "check_own_folder", "make_folder", "own_folder", "refuse_foreign_link", "user_name"]
+__all__ = [
+    "Believed",
+    "UntrustedError",
+    "check_own_folder",
+    "make_folder",
+    "own_folder",
+    "refuse_foreign_folder",
+    "refuse_foreign_link",
+    "user_name",
+]
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _ANYBODY = "in a folder that anybody may write to"
+
+
+class UntrustedError(PermissionError):
+    """A folder or link that somebody else may have made is in the way; the text says which, why, and what to do."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(errno.EPERM, why, str(path))
+
+    def __reduce__(self) -> tuple[type[UntrustedError], tuple[Path, str]]:
+        return UntrustedError, (Path(self.filename), self.strerror or "")
+
+    def __str__(self) -> str:
+        return f"{self.filename} {self.strerror}."
 
 
 def _me() -> int:
@@ -39,7 +61,7 @@ def own_folder() -> Path:
 
 
 def check_own_folder() -> None:
-    """Raise `PermissionError` where somebody else made `own_folder()`, or may write to it; nothing where there is none.
+    """Raise `UntrustedError` where somebody else made `own_folder()`, or may write to it; nothing where there is none.
 
     The error's text is one sentence on why, and what to do.
     """
@@ -59,7 +81,7 @@ def check_own_folder() -> None:
         why = f"others may write to it (mode {mode:o}): remove it, or `chmod 700 {folder}` if all in it is yours"
     else:
         return
-    raise PermissionError(errno.EPERM, f"is not used, since {why}; RAYMEMPROF_DIRECTORY names another", str(folder))
+    raise UntrustedError(folder, f"is not used, since {why}; RAYMEMPROF_DIRECTORY names another")
 
 
 def make_folder(folder: Path) -> None:
@@ -79,7 +101,7 @@ def make_folder(folder: Path) -> None:
 
 
 def refuse_foreign_link(path: Path) -> None:
-    """Raise `PermissionError` where the way to a path leads through a link that somebody else may have planted."""
+    """Raise `UntrustedError` where the way to a path leads through a link that somebody else may have planted."""
     path = Path(os.path.abspath(path))
     for step in (path, *path.parents):
         try:
@@ -89,7 +111,18 @@ def refuse_foreign_link(path: Path) -> None:
         is_shared = folder.st_mode & stat.S_IWOTH
         if stat.S_ISLNK(status.st_mode) and is_shared and status.st_uid not in (_me(), folder.st_uid):
             why = f"is not followed: {user_name(status.st_uid)} made this link, {_ANYBODY}"
-            raise PermissionError(errno.EPERM, why, str(step))
+            raise UntrustedError(step, why)
+
+
+def refuse_foreign_folder(path: Path) -> None:
+    """Raise `UntrustedError` where somebody else made a folder, or a link to one, where anybody may make one."""
+    refuse_foreign_link(path)
+    try:
+        status, folder = os.stat(path), os.stat(path.parent)
+    except OSError:
+        return
+    if folder.st_mode & stat.S_IWOTH and status.st_uid != _me():
+        raise UntrustedError(path, f"is not written to: it belongs to {user_name(status.st_uid)}, {_ANYBODY}")
 
 
 class Believed:
@@ -109,8 +142,10 @@ class Believed:
 
     def doubt_of(self, status: os.stat_result) -> str | None:
         """Say the same of a file that was looked at, or that is open."""
-        if not stat.S_ISREG(status.st_mode):
-            return "it is no plain file"
+        return self.foreign(status) if stat.S_ISREG(status.st_mode) else "it is no plain file"
+
+    def foreign(self, status: os.stat_result) -> str | None:
+        """Say only why a file counts as somebody else's."""
         if self.owners is None:
             return None
         if status.st_uid not in self.owners:

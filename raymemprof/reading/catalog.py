@@ -565,7 +565,7 @@ def journals(place: Place, skipped: list[str]) -> Iterator[Journal]:
     for path in paths:
         try:
             believed = known.get(path.parent) or known.setdefault(path.parent, Believed(path.parent))
-            doubt = None if is_named else believed.doubt(path)
+            doubt = None if is_named else believed.foreign(path.lstat())
             if doubt is not None:
                 skipped.append(f"{path.name} is not read: {doubt}")
                 continue

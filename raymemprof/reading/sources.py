@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .. import journal as contract
 from .. import local_clusters, ray_runtime
-from ..ownership import check_own_folder, own_folder, refuse_foreign_link, user_name
+from ..ownership import UntrustedError, check_own_folder, own_folder, refuse_foreign_link, user_name
 
 __all__ = ["Folders", "SeveralClustersError", "Source", "find"]
 
@@ -42,7 +42,7 @@ def find(source: Source, only_recorded: bool = True) -> Folders:
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        PermissionError: the way there leads through a folder or link that somebody else may have made.
+        UntrustedError: the way there leads through a folder or link that somebody else may have made.
         ValueError: `source` is empty; or it is None, and several clusters run here.
     """
     if source is not None:
@@ -73,7 +73,7 @@ def _named(source: str | os.PathLike[str]) -> list[Path]:
 
 
 def _check_way(path: Path) -> None:
-    """Raise `PermissionError` where the way to a path leads through what somebody else may have made."""
+    """Raise `UntrustedError` where the way to a path leads through what somebody else may have made."""
     refuse_foreign_link(path)
     if own_folder() in (path, path.parent):
         check_own_folder()
@@ -103,7 +103,7 @@ def _running(only_recorded: bool) -> Folders | None:
 
 def _newest(only_recorded: bool) -> Folders:
     """Return what this user recorded to last, of the sessions that have ended and the folder used without Ray."""
-    refused: list[str] = []
+    notes: list[str] = []
     others: set[str] = set()
     candidates: list[Path] = []
     for logs in (path for root in ray_runtime.session_roots() for path in root.glob("session_2*/logs")):
@@ -115,25 +115,24 @@ def _newest(only_recorded: bool) -> Folders:
     if only_recorded:
         try:
             check_own_folder()
-        except PermissionError as error:
-            refused.append(f"{error.filename} {error.strerror}")
+        except UntrustedError as error:
+            notes.append(str(error).rstrip("."))
         else:
             candidates.append(own_folder())
+    foreign = [cluster for cluster in local_clusters.running() if not cluster.is_own]
+    if foreign:
+        notes.append(f"clusters of other users run here: {local_clusters.shown(foreign)}; --address asks one")
     newest = max(candidates, key=lambda folder: _last_written(folder, only_recorded), default=None)
     if newest is None or not _last_written(newest, only_recorded):
-        none = "No recording of yours was found on this machine" if only_recorded else "No session of yours was found"
-        clusters = [cluster for cluster in local_clusters.running() if not cluster.is_own]
-        if clusters:
-            none += f"; other users' clusters run: {local_clusters.shown(clusters)}; connect to one with --address"
-        elif others:
-            none += f"; sessions of {', '.join(sorted(others))} are there: name one's folder to read it"
-        return Folders([], "; ".join([none, *refused]))
-    if newest == own_folder():
+        newest, chosen = None, f"No {'recording' if only_recorded else 'session'} of yours was found on this machine"
+        if others:
+            chosen += f"; there are sessions of {', '.join(sorted(others))}: name one's folder to read it"
+    elif newest == own_folder():
         chosen = f"Read: what was recorded last, outside Ray, in {newest}"
     else:
         last = "that was recorded to" if only_recorded else "on this machine"
         chosen = f"Read: the latest Ray session {last}, in {newest}; no cluster of yours was found running"
-    return Folders([newest], "; ".join([chosen, *refused]))
+    return Folders([newest] if newest is not None else [], "; ".join([chosen, *notes]))
 
 
 def _owner(logs: Path) -> int | None:

@@ -19,6 +19,7 @@ import psutil
 
 from .. import journal as contract
 from .. import ray_runtime
+from ..ownership import make_folder, own_folder
 from . import frames, memory, metrics, notes
 from .children import children
 from .options import Options, Settings, resolve
@@ -369,9 +370,14 @@ def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity
         return journal
     with _journals_lock:
         if _journals.get(key) is journal:
-            folder = Path(directory) if directory is not None else ray_logs or contract.local_directory()
-            folder.mkdir(parents=True, exist_ok=True)
-            made = contract.Journal(folder / f"{contract.file_stem(name, who.task_id, who.attempt)}.jsonl")
+            stem = contract.file_stem(name, who.task_id, who.attempt)
+            if ray_logs is not None:
+                ray_logs.mkdir(parents=True, exist_ok=True)
+                made = contract.Journal(ray_logs / f"{stem}.jsonl", 0o644)  # as Ray's logs are
+            else:
+                folder = own_folder() if directory is None else Path(directory)
+                make_folder(folder)
+                made = contract.Journal(folder / f"{stem}.jsonl")
             try:
                 made.write(_process_line())
             except BaseException:  # or every call would leave an open file behind

@@ -43,6 +43,7 @@ _LOOK = 0.25
 """Seconds between looks at how large the open capture is."""
 _GROWTH = 256
 """It is compared with the budget whenever it has grown by this part of it."""
+_AS_MEMRAY_MAKES_IT = 0o644
 _UNDISTURBED = 0.02
 """Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds."""
 
@@ -324,6 +325,11 @@ def _open(capture: _Capture) -> Any:
         if "more than one Tracker" in str(error):
             raise RefusedError("another memray tracker is active in this process") from error
         raise
+    if capture.journal.mode != _AS_MEMRAY_MAKES_IT:
+        try:
+            os.chmod(capture.path, capture.journal.mode)
+        except OSError as error:  # a file system without modes
+            notes.once("mode", f"others may be able to read the capture {capture.path}: {error!r}")
     capture.journal.write(
         {"event": "open", "capture": capture.path.name, "time": time.time(), "native": settings.native}
     )
@@ -361,6 +367,10 @@ def _close_for_another() -> None:
 
 def _after_fork() -> None:
     """Leave memray and its thread to the parent; its lock may have been held by a thread that is not here."""
+    capture = tracker._latest
+    if capture is not None and capture.journal.mode != _AS_MEMRAY_MAKES_IT:
+        with contextlib.suppress(OSError):  # memray does not follow the fork, and has made none
+            os.chmod(f"{capture.path}.{os.getpid()}", capture.journal.mode)
     tracker.__init__()  # type: ignore[misc]
     giving_way = sys.modules.get("raymemprof.recording.giving_way")
     if giving_way is not None:
