@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,8 @@ _LOOK = 0.25
 """Seconds between looks at how large the open capture is."""
 _GROWTH = 256
 """It is compared with the budget whenever it has grown by this part of it."""
-_AS_MEMRAY_MAKES_IT = 0o644
+_IN_LOGS = 0o644
+"""The mode of captures in the logs of Ray's sessions, as memray makes them."""
 _UNDISTURBED = 0.02
 """Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds."""
 
@@ -239,6 +241,7 @@ class ProcessTracker:
         try:
             with _undisturbed():
                 memray_tracker.__exit__(None, None, None)
+            _make_private(capture)  # memray has written it anew, compressed
             capture.journal.write({"event": "close", "capture": capture.path.name, "time": time.time()})
         except Exception as error:
             notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
@@ -305,6 +308,7 @@ def _open(capture: _Capture) -> Any:
     from .giving_way import give_way
 
     give_way(_close_for_another)
+    _make_forks_private()
     settings = capture.settings
     if settings.switch_allocators:
         capture.allocators.switch()
@@ -325,11 +329,7 @@ def _open(capture: _Capture) -> Any:
         if "more than one Tracker" in str(error):
             raise RefusedError("another memray tracker is active in this process") from error
         raise
-    if capture.journal.mode != _AS_MEMRAY_MAKES_IT:
-        try:
-            os.chmod(capture.path, capture.journal.mode)
-        except OSError as error:  # a file system without modes
-            notes.once("mode", f"others may be able to read the capture {capture.path}: {error!r}")
+    _make_private(capture)
     capture.journal.write(
         {"event": "open", "capture": capture.path.name, "time": time.time(), "native": settings.native}
     )
@@ -365,12 +365,32 @@ def _close_for_another() -> None:
     tracker.close("the code started a memray tracker of its own, and a process can have only one", _AFTER_YOU)
 
 
+def _make_private(capture: _Capture | None, suffix: str = "") -> None:
+    """Let nobody else read a capture outside of Ray's logs."""
+    if capture is None or capture.journal.mode == _IN_LOGS:
+        return
+    path = f"{capture.path}{suffix}"
+    try:
+        os.chmod(path, capture.journal.mode)
+    except FileNotFoundError:
+        pass  # somebody has removed it, or memray does not follow this fork
+    except OSError as error:  # a file system without modes
+        notes.once("mode", f"others may be able to read the capture {path}: {error!r}")
+
+
+@cache
+def _make_forks_private() -> None:
+    """Do the same for the captures of forks. Called once memray, whose own hook makes them, has been imported."""
+    os.register_at_fork(after_in_child=lambda: _make_private(_before_fork, f".{os.getpid()}"))
+
+
+_before_fork: _Capture | None = None
+
+
 def _after_fork() -> None:
     """Leave memray and its thread to the parent; its lock may have been held by a thread that is not here."""
-    capture = tracker._latest
-    if capture is not None and capture.journal.mode != _AS_MEMRAY_MAKES_IT:
-        with contextlib.suppress(OSError):  # memray does not follow the fork, and has made none
-            os.chmod(f"{capture.path}.{os.getpid()}", capture.journal.mode)
+    global _before_fork
+    _before_fork = tracker._latest
     tracker.__init__()  # type: ignore[misc]
     giving_way = sys.modules.get("raymemprof.recording.giving_way")
     if giving_way is not None:
