@@ -69,6 +69,7 @@ def _named(source: str | os.PathLike[str]) -> list[Path]:
     if not path.is_dir():
         return [path.parent]
     logs = path / "logs"  # of a Ray session, whose folder people name as well
+    refuse_foreign_link(logs)
     return [logs if logs.is_dir() and not any(map(contract.is_journal, os.listdir(path))) else path]
 
 
@@ -93,6 +94,8 @@ def _running(only_recorded: bool) -> Folders | None:
     (cluster,) = meant or own
     if not cluster.logs:
         return Folders([], f"The Ray cluster {cluster} runs here; connect to it: --address {cluster.address}")
+    for folder in cluster.logs:
+        refuse_foreign_link(folder)
     chosen = f"Read: the Ray cluster that runs here at {cluster.address}, in {', '.join(map(str, cluster.logs))}"
     if only_recorded and not any(_last_written(folder, only_recorded) for folder in cluster.logs):
         chosen += "; nothing was recorded there"
