@@ -17,6 +17,10 @@ __all__ = ["choose_mode"]
 
 _MODE = "RAY_AUTH_MODE"
 _SECONDS = 5.0
+_HOW = (
+    "put the cluster's, which `ray get-auth-token` prints on its nodes, into ~/.ray/auth_token or the variable "
+    "RAY_AUTH_TOKEN"
+)
 _REFUSED = 3
 _TRY_GCS = f"""
 import sys
@@ -63,11 +67,8 @@ def choose_mode(address: str, *, client: bool) -> None:
             _use(mode)
             return
     if _REFUSED in statuses.values():
-        raise PermissionError(
-            "it wants a token, and there is none here that it accepts: put the cluster's, which `ray get-auth-token` "
-            "prints on its nodes, into ~/.ray/auth_token or the variable RAY_AUTH_TOKEN"
-        )
-    raise TimeoutError(f"no Ray cluster answered there within {_SECONDS:.0f} s")
+        raise PermissionError(f"it wants a token, and there is none here that it accepts: {_HOW}")
+    raise TimeoutError(f"no Ray cluster answered there within {_SECONDS:.0f} s; if it wants a token, {_HOW}")
 
 
 def _try(code: str, address: str, mode: str) -> subprocess.Popen[bytes]:

@@ -23,6 +23,7 @@ from .diagnosis import ooms as kills
 from .diagnosis import usage as memory
 from .errors import CaptureError
 from .events import STATUSES
+from .ownership import UntrustedError
 from .reading import catalog, cleaning, fetching, messages, reports
 from .reading import heap as heaps
 from .rows import Rows, first_few, plain, printable
@@ -52,6 +53,8 @@ class _Commands(click.Group):
             raise SystemExit(130) from None
         except click.ClickException as error:
             text = error.format_message()
+        except UntrustedError as error:
+            text = str(error)
         except OSError as error:
             text = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
         except (CaptureError, ValueError, TypeError) as error:
@@ -62,11 +65,6 @@ class _Commands(click.Group):
         raise SystemExit(2)
 
 
-def _say(what: object) -> None:
-    """Tell the user something beside what the command prints; names in it may hold what a terminal would obey."""
-    click.echo(f"raymemprof: {printable(str(what))}", err=True)
-
-
 def _connect_if_asked(context: click.Context, parameter: click.Parameter, address: str | None) -> None:
     """Connect to the cluster whose address is given, so that the command is of all its nodes."""
     if address is not None:
@@ -75,13 +73,13 @@ def _connect_if_asked(context: click.Context, parameter: click.Parameter, addres
 
 def _connect(address: str) -> None:
     """Connect, and where several clusters run here say which one it is."""
-    place = cluster.connect(address)
-    if place.others:
-        click.echo(
-            f"raymemprof: several Ray clusters run on this machine; this is {place.host}:{place.port}, "
-            f"the newest. --address {place.others[0]} is another.",
-            err=True,
-        )
+    _say(cluster.connect(address).chosen)
+
+
+def _say(what: object) -> None:
+    """Write what is no data, a sentence or nothing, to standard error; a terminal obeys none of the names in it."""
+    if str(what):
+        click.echo(f"raymemprof: {printable(str(what))}", err=True)
 
 
 def _address(function: F) -> F:
@@ -156,6 +154,7 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
     if any(filters.values()):
         sources: tuple[str | None, ...] = captures or (None,)
         listings = [catalog.calls(source, **filters) for source in sources]
+        chosen = "; ".join(dict.fromkeys(listing.source for listing in listings if listing.source))
         missing = dict.fromkeys(node for listing in listings for node in listing.missing)
         fitting = [call for listing in listings for call in listing]
         found = [call for call in fitting if call.capture]
@@ -166,10 +165,12 @@ def _chosen(captures: tuple[str, ...], **filters: str | None) -> Any:
             raise ValueError(f"{fitting[0].name} was not traced: {fitting[0].note or 'its capture is gone'}.")
         if not found:
             wanted = ", ".join(f"{key.replace('_', '-')} {value}" for key, value in filters.items() if value)
-            asked = [source for source in sources if source or not cluster.is_connected()]
-            folders = [str(folder) for source in asked for folder in catalog.folders_of(source)]
-            where = ", ".join(folders) or ("the cluster" if cluster.is_connected() else "any folder")
-            raise ValueError(f"no call in {where} fits {wanted}; `raymemprof calls` lists those there are.")
+            where = ", ".join(captures)
+            if cluster.is_connected() and not captures:
+                where = f"the Ray cluster at {cluster.address()}"
+            of = f"no call in {where} fits {wanted}" if where else f"no call fits {wanted} ({chosen})"
+            raise ValueError(f"{of}; `raymemprof calls` lists those there are.")
+        _say(chosen)
         return catalog.Calls(fitting, missing=missing)
     if not captures:
         raise ValueError(
@@ -219,6 +220,7 @@ def _report_options(view: bool = True, offline: bool = True) -> Callable[[F], F]
 
 def _print_rows(rows: Rows[Any], as_json: bool) -> None:
     if as_json:
+        _say(rows.source)
         click.echo(rows.to_json())
         for text in (*first_few(rows.left_out), *rows.missing):
             _say(text)
@@ -257,8 +259,8 @@ def main(context: click.Context) -> None:
 def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -> None:
     """List the calls that were recorded.
 
-    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the Ray session on
-    this machine that was recorded to last.
+    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
+    on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
     """
     orders: dict[str, Callable[[catalog.Call], Any]] = {
         "started": lambda call: call.started_at,
@@ -274,8 +276,8 @@ def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -
 def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
     """List the capture files, or those that hold a call that fits.
 
-    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the Ray session on
-    this machine that was recorded to last.
+    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
+    on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
     """
     _print_rows(catalog.captures(source, **filters), as_json)
 
@@ -389,7 +391,11 @@ def clean(
 
 @main.command()
 @click.argument("text", nargs=-1)
-@click.option("--source", type=click.Path(), help="The session's log directory; by default the latest on this machine.")
+@click.option(
+    "--source",
+    type=click.Path(),
+    help="The session's log directory; by default that of the cluster that runs here, or your latest one.",
+)
 @_address
 @_as_json
 def explain(text: tuple[str, ...], source: str | None, as_json: bool) -> None:
@@ -426,7 +432,8 @@ def _text(words: tuple[str, ...]) -> str:
 def ooms(source: str | None, as_json: bool) -> None:
     """List every process that was killed for memory, by Ray's memory monitor or by the kernel.
 
-    SOURCE is a session's log directory; by default the cluster at --address, else the latest on this machine.
+    SOURCE is a session's log directory; by default the cluster at --address, else the one that runs on this
+    machine, else the latest session of yours.
     """
     _print_rows(kills.ooms(source), as_json)
 
@@ -448,7 +455,9 @@ def usage(address: str, is_live: bool, as_json: bool) -> None:
     if is_live and as_json:
         raise click.UsageError("--live shows a terminal view; leave it out for --json.")
     if is_live:
-        raise SystemExit(live.run(address))
+        place = cluster.locate(address)
+        _say(place.chosen)
+        raise SystemExit(live.run(place.address))
     _connect(address)
     now = memory.usage()
     if as_json:
@@ -464,8 +473,8 @@ def usage(address: str, is_live: bool, as_json: bool) -> None:
 def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
     """Say how much memory= and num_cpus= to ask for, per function and actor class, and how many fit each node.
 
-    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the Ray session on
-    this machine that was recorded to last.
+    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
+    on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
     """
     _print_rows(sizing.advise(catalog.calls(source, **filters)), as_json)
 
@@ -479,11 +488,12 @@ def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
 def doctor(source: str | None, output: str | None, force: bool, as_json: bool) -> None:
     """Look for all that can be wrong with memory, and say what matters most and what to do.
 
-    SOURCE is a session's log directory; by default the cluster at --address, else the latest on this machine, of which
-    it is not known what memory is used for now.
+    SOURCE is a session's log directory; by default the cluster at --address, else the one that runs on this
+    machine, else the latest session of yours; without --address it is not known what memory is used for now.
     """
     found = doctors.doctor(source)
     if as_json:
+        _say(found.chosen)
         click.echo(found.to_json())
     else:
         from rich.console import Console

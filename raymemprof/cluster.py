@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-from . import authentication, ray_runtime
+from . import authentication, local_clusters, ray_runtime
 
 __all__ = [
     "KILLED",
@@ -28,11 +28,13 @@ __all__ = [
     "Connection",
     "MissingNode",
     "Node",
+    "address",
     "ask",
     "cancel",
     "connect",
     "here",
     "is_connected",
+    "locate",
     "missing",
     "nodes",
     "on_each_node",
@@ -102,11 +104,49 @@ def is_connected() -> bool:
 
 
 class Connection(NamedTuple):
-    """The cluster that a command connected to: its host and port, and those of others that run on this machine."""
+    """The cluster that a command connects to: its address, host and port, and the others that run on this machine.
 
+    They are told only where none was named, so that it is of interest which was chosen.
+    """
+
+    address: str
     host: str
     port: int
-    others: tuple[str, ...] = ()
+    others: tuple[local_clusters.LocalCluster, ...] = ()
+
+    @property
+    def chosen(self) -> str:
+        """Say which it is, where several could have been meant; else nothing."""
+        if not self.others:
+            return ""
+        return (
+            f"several Ray clusters run on this machine; this is {self.host}:{self.port}, as `auto` has it. "
+            f"Others, for --address: {local_clusters.shown(self.others)}."
+        )
+
+
+def locate(address: str) -> Connection:
+    """Return the cluster that an address means, which for "auto" is found on this machine.
+
+    Raises:
+        ValueError: that is no address, or no cluster runs here.
+    """
+    found = re.fullmatch(_ADDRESS, address)
+    others: tuple[local_clusters.LocalCluster, ...] = ()
+    if found is None and address != "auto":
+        raise ValueError(
+            f"{address!r} is not the address of a Ray cluster: give HOST:PORT (6379 is Ray's usual port), "
+            "ray://HOST:PORT, or auto for the one that runs here."
+        )
+    if found is None:
+        try:
+            address, others = ray_runtime.address_here()
+        except (OSError, ValueError, ImportError) as error:
+            raise ValueError(f"there is no Ray cluster to be reached at 'auto': {error}") from None
+        found = re.fullmatch(_ADDRESS, address)
+        if found is None:
+            raise ValueError(f"{address!r} (auto) is not the address of a Ray cluster; RAY_ADDRESS says so.")
+    return Connection(address, found["host"].strip("[]"), int(found["port"]), others)
 
 
 def connect(address: str) -> Connection:
@@ -115,27 +155,17 @@ def connect(address: str) -> Connection:
     Raises:
         ValueError: that is no address, or there is no cluster to be reached.
     """
-    found = re.fullmatch(_ADDRESS, address)
-    others: tuple[str, ...] = ()
-    if found is None and address != "auto":
-        raise ValueError(
-            f"{address!r} is not the address of a Ray cluster: give HOST:PORT (6379 is Ray's usual port), "
-            "ray://HOST:PORT, or auto for the one that runs here."
-        )
+    place = locate(address)
     named = repr(address)
+    if address == "auto":
+        named = f"{place.address} (auto{'; others here: ' * bool(place.others)}{local_clusters.shown(place.others)})"
     try:
-        if found is None:
-            address, others = ray_runtime.address_here()
-            found = re.fullmatch(_ADDRESS, address)
-            named = f"{address} (auto)"
-            if found is None:
-                raise ValueError("that is not the address of a Ray cluster")
-        place = Connection(found["host"].strip("[]"), int(found["port"]), others)
-        socket.create_connection(place[:2], _SECONDS_TO_CONNECT).close()  # Ray itself would try for minutes
-        authentication.choose_mode(f"{found['host']}:{place.port}", client=address.startswith("ray://"))
+        socket.create_connection((place.host, place.port), _SECONDS_TO_CONNECT).close()  # Ray would try for minutes
+        host_and_port = place.address.removeprefix("ray://")
+        authentication.choose_mode(host_and_port, client=place.address != host_and_port)
         import ray
 
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]
+        ray.init(address=place.address, logging_level="ERROR", log_to_driver=False)  # type: ignore[arg-type]
         ray_runtime.print_nothing()
         # Runs before Ray's own end, which Ctrl-C would have print a traceback: all is said by then.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -147,6 +177,11 @@ def connect(address: str) -> Connection:
         why = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"the Ray cluster at {named} cannot be connected to: {why}") from None
     return place
+
+
+def address() -> str:
+    """Return the address of the cluster that this process is connected to, as far as it is known."""
+    return ray_runtime.gcs_address() or "the address that was given"
 
 
 def here() -> str | None:

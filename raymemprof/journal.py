@@ -34,7 +34,6 @@ ends is marked by an allocation made from a frame whose file is one of the `*_FI
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import math
 import os
@@ -42,7 +41,6 @@ import re
 import socket
 import stat
 import sys
-import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -69,7 +67,6 @@ __all__ = [
     "is_capture",
     "is_journal",
     "is_ours",
-    "local_directory",
     "marked_turn",
     "marker_size",
     "open_plain",
@@ -128,15 +125,6 @@ def file_stem(name: str, task_id: str | None, attempt: int | None) -> str:
     """Return a file name without its ending that no other process, attempt or moment has."""
     clean = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "call"
     return f"{PREFIX}{clean}-{task_id or 'local'}-{attempt or 0}-{os.getpid()}-{time.time_ns()}"
-
-
-def local_directory() -> Path:
-    """Return the folder that is recorded to outside Ray, where no `directory` is given."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        user = str(os.getuid())
-    return Path(tempfile.gettempdir(), f"raymemprof-{user}")
 
 
 def marker_size(turn: int) -> int:

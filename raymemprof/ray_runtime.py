@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import local_clusters
 from .journal import open_plain
 
 __all__ = [
@@ -134,16 +135,24 @@ def session_roots() -> list[Path]:
     return list(found)
 
 
-def address_here() -> tuple[str, tuple[str, ...]]:
-    """Return the address of the cluster that Ray means by "auto", and those of the others that run on this machine.
+def address_here() -> tuple[str, tuple[local_clusters.LocalCluster, ...]]:
+    """Return the address of the cluster that Ray means by "auto", and the others that run on this machine.
 
-    Raises `ConnectionError` where none runs here.
+    That is the one which `RAY_ADDRESS` names, else the one that was started last: with `ray start`, as far as any was
+    that still runs. Raises `ConnectionError` where none runs here.
     """
+    set_by_user = os.environ.get("RAY_ADDRESS", "auto")
+    if set_by_user not in ("", "auto"):
+        return set_by_user, ()
     services = importlib.import_module("ray._private.services")
     with _silent_logger(services.logger):  # who asked is told of the others by us
-        address = os.environ.get("RAY_ADDRESS") or services.canonicalize_bootstrap_address_or_die("auto")
-        others = set() if os.environ.get("RAY_ADDRESS") else set(services.find_gcs_addresses())
-    return address, tuple(sorted(others - {address}))
+        address = str(services.canonicalize_bootstrap_address_or_die("auto"))
+        started = services.find_bootstrap_address(None)
+    running = local_clusters.running()
+    meant = next((cluster for cluster in running if started and cluster.is_at(started)), next(iter(running), None))
+    if meant is None:  # its raylet cannot be seen from here
+        return address, ()
+    return meant.address, tuple(cluster for cluster in running if cluster is not meant)
 
 
 @contextlib.contextmanager

@@ -118,6 +118,13 @@ class Rows(Sequence[T], Generic[T]):
         """A few words on each file that could not be read, or not all of it."""
         self.missing = tuple(missing)
         """The nodes that are not in this because they did not answer, each with `node_id`, `address`, `reason`."""
+        self.source = ""
+        """What was read, in words, where no source was named and no cluster was connected to; else empty."""
+
+    def read_from(self, source: str) -> Self:
+        """Say what was chosen to be read; return the same sequence."""
+        self.source = source
+        return self
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -127,7 +134,7 @@ class Rows(Sequence[T], Generic[T]):
 
     def __getitem__(self, index: int | slice) -> T | Rows[T]:
         if isinstance(index, slice):
-            return self._with(self._rows[index])
+            return self._again(self._rows[index])
         return self._rows[index]
 
     def __len__(self) -> int:
@@ -138,7 +145,10 @@ class Rows(Sequence[T], Generic[T]):
 
     def sorted(self, key: Callable[[T], Any]) -> Self:
         """Return the same records in another order."""
-        return self._with(sorted(self._rows, key=key))
+        return self._again(sorted(self._rows, key=key))
+
+    def _again(self, rows: list[T]) -> Self:
+        return self._with(rows).read_from(self.source)
 
     def _with(self, rows: list[T]) -> Self:
         """Return a sequence of other rows of which the same is to be said."""
@@ -155,6 +165,8 @@ class Rows(Sequence[T], Generic[T]):
         """Show as a table where rich prints."""
         from rich.text import Text
 
+        if self.source:
+            yield Text(printable(self.source), style="dim")
         yield self._table(options.max_width)
         for note in self._notes():  # not the table's caption, which is as narrow as the table
             yield Text(printable(note), style="dim")
@@ -236,8 +248,9 @@ class Rows(Sequence[T], Generic[T]):
             for texts in zip(*(cells for _, cells, _ in columns), strict=True)
         )
         notes = "".join(f"<div>{html.escape(printable(text))}</div>" for text in self._notes())
+        source = f"<div>{html.escape(printable(self.source))}</div>" if self.source else ""
         return (
-            f"<div>{html.escape(self._heading())}</div>"
+            f"{source}<div>{html.escape(self._heading())}</div>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
         )
 

@@ -52,6 +52,9 @@ REFUSED = {
     "symlink of a journal": "raymemprof-link-local-0-1-1.jsonl",
     "folder": "raymemprof-folder-local-0-1-1.bin",
     "fifo": "raymemprof-fifo-local-0-1-1.bin",
+    "somebody else's": "raymemprof-theirs-local-0-1-1.bin",
+    "a journal of somebody else's": "raymemprof-theirs-local-0-1-1.jsonl",
+    "hard link": "raymemprof-hard-local-0-1-1.bin",
     "not there": "raymemprof-missing-local-0-1-1.bin",
 }
 
@@ -83,7 +86,7 @@ def calls(nodes: Nodes) -> dict[str, raymemprof.Call]:
 
 
 @pytest.fixture(scope="module")
-def _traps(nodes: Nodes) -> Iterator[None]:
+def _traps(nodes: Nodes, calls: dict[str, raymemprof.Call]) -> Iterator[None]:
     """Files in the log directory of "two" that are not what their names say."""
     logs = nodes["two"].logs
     secret = logs.parent / "secret"
@@ -95,9 +98,17 @@ def _traps(nodes: Nodes) -> Iterator[None]:
         path.symlink_to("../secret")
     (logs / REFUSED["folder"]).mkdir()
     os.mkfifo(logs / REFUSED["fifo"])
+    # Ray lets anybody write to the logs of its sessions.
+    (logs / REFUSED["hard link"]).hardlink_to(secret)
+    made += [logs / REFUSED[key] for key in ("hard link", "somebody else's", "a journal of somebody else's")]
+    if os.geteuid() == 0:
+        journal = next(path for path in logs.glob("*.jsonl") if not path.is_symlink())
+        for path in made[-2:]:
+            path.write_bytes(journal.read_bytes())
+            os.chown(path, 54321, 54321)
     yield
     for path in (*made, logs / REFUSED["fifo"], logs / "raymemprof-secret.txt", secret):
-        path.unlink()
+        path.unlink(missing_ok=True)
     (logs / REFUSED["folder"]).rmdir()
 
 
@@ -199,6 +210,9 @@ def test_traps_do_not_spoil_a_listing(nodes: Nodes, calls: dict[str, raymemprof.
     assert (len(listed), listed.missing) == (len(NAMES), ())
     captures = raymemprof.captures()
     assert captures.missing == ()
+    if os.geteuid() == 0:
+        assert "it belongs to user 54321" in " ".join(repr(listed).split())
+        assert not {capture.path.name for capture in captures} & set(REFUSED.values())
     assert {call.capture for call in listed} <= {capture.path for capture in captures}
 
 

@@ -154,7 +154,8 @@ def advise(calls: Iterable[Call] | None = None) -> Advices:
         if not isinstance(call, Call):
             raise TypeError(f"advise takes calls as raymemprof.calls() returns them, not {call!r}.")
     now = usage() if cluster.is_connected() else None
-    return advise_of(recorded, now, getattr(calls, "missing", ()), getattr(calls, "left_out", ()))
+    found = advise_of(recorded, now, getattr(calls, "missing", ()), getattr(calls, "left_out", ()))
+    return found.read_from(getattr(calls, "source", ""))
 
 
 def advise_of(

@@ -27,8 +27,9 @@ def doctor(source: str | os.PathLike[str] | None = None) -> Diagnosis:
 
     Args:
         source: a session's log directory, or a folder that was recorded to; None for all nodes of the cluster that this
-            process is connected to, else the newest session on this machine. Without a connection what memory is used
-            for now is not known, and the answer says so.
+            process is connected to, else the one cluster of this user's that runs on this machine, else this user's
+            latest session, which is named first. Without a connection what memory is used for now is not known, and
+            the answer says so.
 
     Returns:
         A `Diagnosis`: `.findings`, what matters most first, `.healthy`, and what they are made from. It prints as text,
@@ -36,6 +37,7 @@ def doctor(source: str | os.PathLike[str] | None = None) -> Diagnosis:
 
     Raises:
         FileNotFoundError: `source` does not exist.
+        ValueError: no source is named, and several clusters run here.
 
     Example:
         >>> import raymemprof
@@ -63,6 +65,7 @@ def diagnose(seen: Seen) -> Diagnosis:
         advice=seen.advice,
         missing=seen.missing,
         silent=seen.silent,
+        chosen=seen.chosen,
     )
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from .. import cluster, ray_runtime
 from ..cluster import MissingNode
-from ..reading.catalog import Call, Calls, folders_of
+from ..reading import sources
+from ..reading.catalog import Call, Calls
 from ..reading.heap import Line
 from ..reading.messages import Message, Process, Victim, parse
 from ..rows import first_few, plain, printable, show_bytes
@@ -87,7 +88,8 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
     Args:
         error_or_text: an exception that `ray.get` raised, or text from a log, a notebook or a dashboard.
         source: the log directory of the session it comes from, to find the profiled calls in; None for the session
-            this process is connected to, else the latest on this machine.
+            this process is connected to, else the one cluster of this user's that runs on this machine, else this
+            user's latest session, which the summary names.
 
     Returns:
         An `Explanation`, which prints as a few lines and shows itself in a notebook. What the text does not say, and no
@@ -97,6 +99,7 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
     Raises:
         TypeError: `error_or_text` is neither.
         FileNotFoundError: `source` does not exist.
+        ValueError: the text does not say what happened, no source is named, and several clusters run here.
 
     Example:
         >>> import raymemprof
@@ -113,11 +116,16 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
         raise TypeError(f"explain takes an exception or a text, not {error_or_text!r}.")
     message = _with_attributes(parse(text), errors)
     if source is not None:
-        folders_of(source)  # raises where there is no such folder, whatever the error is
+        sources.find(source)  # raises where there is no such folder, whatever the error is
     finding = Finding(message, tells_of_death=_A_WORKER_DIED.search(text) is not None)
     missing: tuple[MissingNode, ...] = ()
     if message.victims or (message.cause == "unknown" and _A_WORKER_DIED.search(text)):
-        finding, missing = look(message, source, next(filter(None, map(_task_of, errors)), None))
+        try:
+            finding, missing = look(message, source, next(filter(None, map(_task_of, errors)), None))
+        except sources.SeveralClustersError as error:
+            if message.cause == "unknown":
+                raise
+            finding = replace(finding, chosen=f"No recording was looked at: {str(error).rstrip('.')}")
     message = finding.message
     return Explanation(
         cause=message.cause,
@@ -131,7 +139,7 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
         calls=Calls(finding.calls),
         lines=finding.lines,
         advice=tuple(_advice(finding)),
-        summary=(*_summary(finding), *first_few(missing)),
+        summary=(*_summary(finding), *[f"{text}." for text in (finding.chosen,) if text], *first_few(missing)),
     )
 
 

@@ -80,11 +80,11 @@ def _watch(place: cluster.Connection, samples: _Samples) -> None:
     while True:
         time.sleep(1)
         try:
-            socket.create_connection(place[:2], _SECONDS_GONE).close()
+            socket.create_connection((place.host, place.port), _SECONDS_GONE).close()
             heard = time.monotonic()
         except OSError:
             if time.monotonic() - heard > _SECONDS_GONE:
-                samples.end(f"the cluster at {place[0]}:{place[1]} is gone.")
+                samples.end(f"the cluster at {place.host}:{place.port} is gone.")
 
 
 def _sample(interval: float, samples: _Samples) -> None:

@@ -125,6 +125,7 @@ class Diagnosis:
         advice: what each function and actor class needs.
         missing: the nodes that did not answer.
         silent: those of them that are alive: what ails them is not known.
+        chosen: what was read where no source was named, in words; else empty.
     """
 
     when: datetime
@@ -138,6 +139,7 @@ class Diagnosis:
     advice: Advices
     missing: tuple[MissingNode, ...]
     silent: tuple[MissingNode, ...] = ()
+    chosen: str = ""
 
     @property
     def healthy(self) -> bool | None:
@@ -174,6 +176,8 @@ class Diagnosis:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         """The text's lines, each with a style."""
+        if self.chosen:
+            yield printable(self.chosen), "dim"
         yield self.summary, "bold"
         for finding in self.findings:
             yield "", ""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import cluster, ray_runtime
 from ..cluster import MissingNode
-from ..reading.catalog import Call, Evidence, Filters, Place, folders_of, list_calls, place_here
+from ..reading import sources
+from ..reading.catalog import Call, Evidence, Filters, Place, list_calls, place_here
 from ..reading.deaths import Death, cgroup_oom_kills, fits
 from ..reading.messages import Process
 from ..rows import Rows, printable, show_bytes, show_seconds
@@ -139,13 +140,15 @@ def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
 
     Args:
         source: a session's log directory; None for all nodes of the cluster that this process is connected to, else the
-            session on this machine that was recorded to last.
+            one cluster of this user's that runs on this machine, else this user's latest session. What was chosen is
+            named above the table.
 
     Returns:
         A sequence of `Kill`, which prints as a table and has `to_pandas()`.
 
     Raises:
         FileNotFoundError: `source` does not exist.
+        ValueError: no source is named, and several clusters run here.
 
     Example:
         >>> import raymemprof
@@ -156,17 +159,18 @@ def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
         living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
         answers = cluster.on_each_node(_told_there, living)
         told, missing = list(answers.by_node.values()), answers.missing
-        caption = f"on {len(answers.by_node)} node{'s' * (len(answers.by_node) != 1)}"
+        caption, chosen = f"on {len(answers.by_node)} node{'s' * (len(answers.by_node) != 1)}", ""
     else:
-        folders = folders_of(source, only_recorded=False)
+        folders, chosen = sources.find(source, only_recorded=False)
         told, missing = [_told(Place(source, tuple(folders)))], ()
-        caption = "in " + ", ".join(map(str, folders)) if folders else ""
+        caption = "" if chosen else "in " + ", ".join(map(str, folders))
     found = _with_tasks(_once(kill for one in told for kill in one.kills))
     found.sort(key=lambda kill: kill.when)
     owners = [retry for one in told for retry in one.retries]
     finished = frozenset(task_id for one in told for task_id in one.finished)
     uncounted = [one.uncounted for one in told if one.uncounted]
-    return Kills(found, caption, missing, _endless(owners, found, finished), dict.fromkeys(uncounted))
+    kills = Kills(found, caption, missing, _endless(owners, found, finished), dict.fromkeys(uncounted))
+    return kills.read_from(chosen)
 
 
 @dataclass(frozen=True, slots=True)

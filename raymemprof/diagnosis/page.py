@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..errors import CaptureError
+from ..ownership import refuse_foreign_folder, refuse_foreign_link
 from ..reading.catalog import Call, Calls
 from ..reading.reports import Report, flamegraph
 from ..rows import Rows, printable, show_bytes, show_seconds
@@ -118,9 +119,10 @@ _PARTS: tuple[tuple[str, str, Callable[[NodeUsage], int]], ...] = (
 def save(diagnosis: Diagnosis, output: str | os.PathLike[str], overwrite: bool) -> Report:
     """Write the page, and flame graphs beside it; `Diagnosis.save` says how."""
     path = Path(output).absolute()
+    refuse_foreign_link(path.parent)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name the file to write, {path / 'report.html'} say.")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise FileExistsError(f"{path} exists already, and is not overwritten unless that is asked for (--force).")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist, so no report can be written there.")
@@ -148,7 +150,8 @@ def save(diagnosis: Diagnosis, output: str | os.PathLike[str], overwrite: bool) 
 
 def fragment(diagnosis: Diagnosis) -> str:
     """Return findings and checks as a notebook shows them, in its own colours."""
-    parts = [f"<div><b>{_text(diagnosis.summary)}</b></div>"]
+    parts = [f"<div>{_text(diagnosis.chosen)}</div>"] if diagnosis.chosen else []
+    parts.append(f"<div><b>{_text(diagnosis.summary)}</b></div>")
     for finding in diagnosis.findings:
         colour = {"critical": "#c5221f", "warning": "#b06000", "info": "#1967d2"}[finding.severity]
         parts.append(
@@ -185,6 +188,7 @@ def _flamegraphs(diagnosis: Diagnosis, path: Path) -> dict[int, str]:
 
 def _flamegraph(call: Call, folder: Path, name: str, view: str) -> str:
     try:
+        refuse_foreign_folder(folder)
         folder.mkdir(exist_ok=True)
         report = flamegraph(call, folder / name, view=view)
     except (CaptureError, OSError, ValueError, ImportError) as error:

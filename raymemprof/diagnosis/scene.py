@@ -15,7 +15,8 @@ import psutil
 from .. import cluster, ray_runtime
 from ..cluster import MissingNode
 from ..errors import CaptureError
-from ..reading.catalog import Call, Evidence, Filters, Place, folders_of, list_calls, place_here
+from ..reading import sources
+from ..reading.catalog import Call, Evidence, Filters, Place, list_calls, place_here
 from ..reading.deaths import Death, cgroup_oom_kills
 from ..reading.heap import Line, heap
 from ..reading.messages import Message, Victim
@@ -75,6 +76,8 @@ class Finding:
     """Whether it is the cluster that was asked, and not a folder."""
     tells_of_death: bool = True
     """Whether the error speaks of a worker that died."""
+    chosen: str = ""
+    """What was read where no source was named, in a sentence without its full stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +124,10 @@ def look(
     """Look for what an error tells of: on its node, or on all where it does not name one, or in a folder."""
     question = _Question(message, task_id)
     missing: tuple[MissingNode, ...] = ()
+    chosen = ""
     if source is not None or not cluster.is_connected():
-        told = [_testify(question, Place(source, tuple(folders_of(source, only_recorded=False))))]
+        folders, chosen = sources.find(source, only_recorded=False)
+        told = [_testify(question, Place(source, tuple(folders)))]
     else:
         nodes = cluster.nodes()
         if message.node_ip is not None and message.node_id is None:
@@ -134,7 +139,7 @@ def look(
         answers = cluster.on_each_node(_testify_there, question, living, node_id=message.node_id)
         told, missing = list(answers.by_node.values()), answers.missing
     is_on_cluster = source is None and cluster.is_connected()
-    return replace(_conclude(question, told), is_on_cluster=is_on_cluster), missing
+    return replace(_conclude(question, told), is_on_cluster=is_on_cluster, chosen=chosen), missing
 
 
 def _last_attempt(task_id: str) -> ray_runtime.TaskAttempt | None:

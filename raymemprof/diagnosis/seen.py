@@ -15,8 +15,8 @@ from pathlib import Path
 from .. import cluster, ray_runtime
 from ..cluster import MissingNode
 from ..errors import CaptureError
-from ..reading import catalog
-from ..reading.catalog import Call, Calls, folders_of
+from ..reading import catalog, sources
+from ..reading.catalog import Call, Calls
 from ..reading.heap import Heap, Line, heap
 from ..rows import show_bytes
 from .advise import Advice, Advices, advise_of
@@ -119,6 +119,8 @@ class Seen:
     """By node id, of those that are alive."""
     folders: tuple[Path, ...] = ()
     """Those that it is of; none where it is of the connected cluster."""
+    chosen: str = ""
+    """What was read where no source was named, in a sentence without its full stop."""
     jobs: frozenset[str] | None = None
     """Those whose drivers have not ended; None where that is not known."""
     heaps: Heaps = field(default_factory=Heaps)
@@ -277,11 +279,16 @@ def look_around(source: str | os.PathLike[str] | None) -> Seen:
     when = datetime.now(timezone.utc)
     is_connected = source is None and cluster.is_connected()
     folders: list[Path] = []
+    chosen = ""
     if not is_connected:
-        folders = folders_of(source, only_recorded=False)
+        folders, chosen = sources.find(source, only_recorded=False)
+        if len(folders) > 1:
+            chosen = f"{chosen}; of these the doctor looks at the first: connect to it for all (--address)"
         if source is None and folders:  # what was recorded and what was killed must be of one session
             source = folders[0]
     kills, calls = ooms(source), catalog.calls(source)
+    if source is None and calls.source:  # no session, but what was recorded outside Ray
+        chosen = calls.source
     now = usage() if is_connected else None
     advice = advise_of(calls, now)
     missing: dict[str, MissingNode] = {}
@@ -302,6 +309,7 @@ def look_around(source: str | os.PathLike[str] | None) -> Seen:
         missing=tuple(missing.values()),
         cpus=cpus,
         folders=tuple(folders),
+        chosen=chosen,
         jobs=ray_runtime.living_jobs() if is_connected else None,
     )
 

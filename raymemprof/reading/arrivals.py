@@ -98,7 +98,8 @@ class Arrival:
     def write(self, data: memoryview, offset: int) -> None:
         """Write a part of it."""
         if self._descriptor is None:
-            self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self._part.unlink(missing_ok=True)  # a link that lies there is not written through
+            self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self.written += len(data)
         while len(data):
             written = os.pwrite(self._descriptor, data, offset)
@@ -161,7 +162,8 @@ def _size_and_change(path: Path) -> tuple[int, int] | None:
         status = path.lstat()
     except OSError:
         return None
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+    is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    return (status.st_size, status.st_mtime_ns) if is_own else None  # in /tmp anybody may have put it there
 
 
 def sweep(folder: Path) -> None:

@@ -15,12 +15,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, NamedTuple
 
-from .. import cluster, ray_runtime
+from .. import cluster
 from .. import journal as contract
 from ..errors import CaptureError
 from ..events import STATUSES, is_figure
+from ..ownership import Believed
 from ..rows import Rows, printable, show_bytes, show_seconds
-from . import deaths, serving
+from . import deaths, serving, sources
+from .sources import Source
 
 __all__ = [
     "Call",
@@ -33,18 +35,14 @@ __all__ = [
     "Journal",
     "Listing",
     "Place",
-    "Source",
     "calls",
     "captures",
-    "folders_of",
     "journals",
     "list_calls",
     "names",
     "place_here",
     "some_names",
 ]
-
-Source = str | os.PathLike[str] | None
 
 _MOST_NAMES = 10
 _RECENTLY = 3600.0
@@ -235,8 +233,8 @@ def calls(
 
     Args:
         source: a folder, or a journal or capture in one; None for all nodes of the cluster that this process is
-            connected to, else the session on this machine, or the folder that is used outside Ray, that was recorded
-            to last.
+            connected to, else the one cluster of this user's that runs on this machine, else what this user recorded
+            to last, in a session or outside Ray. What was chosen is named above the table.
         name: only calls of this name: `task`, `Actor.method`, the last parts of a longer one, or with `*`.
         status: only "running", "finished", "failed", "cancelled" or "killed" ones.
         kind: only "task", "actor", "method" or "block".
@@ -251,7 +249,8 @@ def calls(
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        ValueError: `status` or `kind` is none of those named.
+        PermissionError: the way to it leads through a folder, or a link, that somebody else may have made.
+        ValueError: `status` or `kind` is none of those named; or no source is, and several clusters run here.
 
     Example:
         >>> import raymemprof
@@ -264,11 +263,11 @@ def calls(
     if source is None and cluster.is_connected():
         answers = _ask_nodes(_calls_there, filters)
         listings = list(answers.by_node.values())
-        caption, missing = _caption_of(answers), answers.missing
+        chosen, caption, missing = "", _caption_of(answers), answers.missing
     else:
-        folders = folders_of(source)
+        folders, chosen = sources.find(source)
         listings = [list_calls(Place(source, tuple(folders)), filters)]
-        caption, missing = _caption(folders), ()
+        caption, missing = "" if chosen else _caption(folders), ()
     found = [call for listing in listings for call in listing.calls]
     if len(listings) > 1:  # what a node recorded that is gone is told by each that shares its folder
         found = list(
@@ -277,8 +276,9 @@ def calls(
     found.sort(key=lambda call: call.started_at)
     if not found:
         names = {name for listing in listings for name in listing.names}
-        caption = f"{caption}: {some_names(names)}" if names else caption
-    return Calls(found, caption, missing, [text for listing in listings for text in listing.skipped])
+        caption = ": ".join(filter(None, [caption, some_names(names)])) if names else caption
+    skipped = [text for listing in listings for text in listing.skipped]
+    return Calls(found, caption, missing, skipped).read_from(chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,13 +415,13 @@ def captures(
         answers = _ask_nodes(_captures_there, filters)
         found = {capture.path.name: capture for there, _ in answers.by_node.values() for capture in there}
         kept, skipped = list(found.values()), [text for _, texts in answers.by_node.values() for text in texts]
-        caption, missing = _caption_of(answers), answers.missing
+        chosen, caption, missing = "", _caption_of(answers), answers.missing
     else:
-        folders = folders_of(source)
+        folders, chosen = sources.find(source)
         kept, skipped = _list_captures(Place(source, tuple(folders)), filters)
-        caption, missing = _caption(folders), ()
+        caption, missing = "" if chosen else _caption(folders), ()
     kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
-    return Captures(kept, caption, missing, skipped)
+    return Captures(kept, caption, missing, skipped).read_from(chosen)
 
 
 def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[str]]:
@@ -439,12 +439,17 @@ def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[
         else:
             elsewhere.update(there)
     for folder in place.folders:
+        believed = Believed(folder)
         for name in os.listdir(folder):
             path = folder / name
             parent = path.with_suffix("") if path.suffix != ".bin" else path
-            if contract.is_capture(name) and path not in known and not {path, parent} & elsewhere and path.is_file():
+            if contract.is_capture(name) and path not in known and not {path, parent} & elsewhere:
                 with contextlib.suppress(FileNotFoundError):  # removed since the folder was listed
-                    known[path] = _unknown(path, known, place.node_id)
+                    doubt = believed.doubt(path)
+                    if doubt is None:
+                        known[path] = _unknown(path, known, place.node_id)
+                    else:
+                        skipped.append(f"{name} is not read: {doubt}")
     only = _only_capture(place.source)
     return [
         capture
@@ -487,50 +492,7 @@ def _short_id(node_id: str | None) -> str:
 
 
 def _caption(folders: list[Path]) -> str:
-    return "in " + ", ".join(map(str, folders)) if folders else "no recording was found on this machine"
-
-
-def folders_of(source: Source, only_recorded: bool = True) -> list[Path]:
-    """Return the folders that a source stands for; `only_recorded` passes sessions over that hold no recording."""
-    if source is not None:
-        if not os.fspath(source):
-            raise ValueError("the source is empty; give a folder that was recorded to, or a capture in one.")
-        path = Path(source).absolute()
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"{path} does not exist; give a folder that was recorded to, or a capture in one.")
-        if not path.is_dir():
-            return [path.parent]
-        logs = path / "logs"  # of a Ray session, whose folder people name as well
-        return [logs if logs.is_dir() and not any(map(contract.is_journal, os.listdir(path))) else path]
-    connected = ray_runtime.logs_directory()
-    if connected is not None:
-        return [connected]
-    return _newest_on_this_machine(only_recorded)
-
-
-def _newest_on_this_machine(only_recorded: bool) -> list[Path]:
-    """Return what was recorded to last: a session of a running Ray, else any session or the folder used without Ray."""
-    sessions = [path for root in ray_runtime.session_roots() for path in root.glob("session_2*/logs")]
-    set_by_user = os.environ.get("RAYMEMPROF_DIRECTORY")
-    others = [contract.local_directory()] if only_recorded else []
-    for candidates in (
-        [Path(set_by_user)] if set_by_user and only_recorded else [],
-        [path for path in sessions if ray_runtime.is_running(path.parent)],
-        [*sessions, *others],
-    ):
-        newest = max(candidates, key=lambda folder: _last_written(folder, only_recorded), default=None)
-        if newest is not None and _last_written(newest, only_recorded):
-            return [newest]
-    return []
-
-
-def _last_written(folder: Path, only_recorded: bool) -> float:
-    """When a folder was recorded to, or written to at all, last; 0 where it never was."""
-    try:
-        names = [entry for entry in os.scandir(folder) if contract.is_journal(entry.name) or not only_recorded]
-        return max((entry.stat().st_mtime for entry in names), default=0.0)
-    except OSError:
-        return 0.0
+    return "in " + ", ".join(map(str, folders))
 
 
 def _only_capture(source: Source) -> Path | None:
@@ -557,9 +519,15 @@ def journals(place: Place, skipped: list[str]) -> Iterator[Journal]:
             if contract.is_journal(name)
         )
     evidence = cache(Evidence)
+    known: dict[Path, Believed] = {}
     for path in paths:
         try:
-            journal = Journal(path, evidence, place.node_id)
+            believed = known.get(path.parent) or known.setdefault(path.parent, Believed(path.parent))
+            doubt = None if is_named else believed.foreign(path.lstat())
+            if doubt is not None:
+                skipped.append(f"{path.name} is not read: {doubt}")
+                continue
+            journal = Journal(path, evidence, place.node_id, believed)
         except FileNotFoundError:
             continue  # removed since the folder was listed
         except OSError as error:
@@ -574,8 +542,11 @@ def journals(place: Place, skipped: list[str]) -> Iterator[Journal]:
 class Journal:
     """One process's journal, read whole."""
 
-    def __init__(self, path: Path, evidence: Callable[[Path], Evidence], lies_on: str | None) -> None:
+    def __init__(
+        self, path: Path, evidence: Callable[[Path], Evidence], lies_on: str | None, believed: Believed
+    ) -> None:
         self.path = path
+        self._believed = believed
         self._folder = path.parent
         self._lies_on = lies_on
         self._process: dict[str, Any] = {}
@@ -595,6 +566,8 @@ class Journal:
         self._evidence = evidence(Path(logs) if logs else self._folder)
         self._fate: tuple[str, str | None, str | None] | None = None
         self._exists: dict[str, Path | None] = {}
+        self._doubts: dict[str, str] = {}
+        """Why what lies in a capture's place is none, in a sentence without its full stop."""
 
     def _take(self, line: dict[str, Any]) -> None:
         event = line["event"]
@@ -684,6 +657,7 @@ class Journal:
                 duration, after = None, None
                 peak = max(self._peaks.get(number, 0), begin["memory"])
             slot = begin.get("slot")
+            capture = self._capture(begin.get("capture"))
             family = self._children.get(number, {})
             total = max(family.get("total", 0), (end or {}).get("total", 0))
             yield Call(
@@ -703,8 +677,8 @@ class Journal:
                 begin["memory"],
                 max(peak, total),
                 after,
-                self._capture(begin.get("capture")),
-                begin.get("note") or note,
+                capture,
+                begin.get("note") or note or self._doubts.get(begin.get("capture") or ""),
                 None if slot is None else (slot, begin["turn"]),
                 self._lies_on,
                 max(family.get("memory", 0), (end or {}).get("children", 0)),
@@ -721,7 +695,11 @@ class Journal:
             return None
         if name not in self._exists:
             path = self._folder / name
-            self._exists[name] = path if os.path.exists(path) else None  # also where it is no path at all
+            with contextlib.suppress(OSError, ValueError):  # it is not there, or is no path at all
+                doubt = self._believed.doubt(path)
+                if doubt is not None:
+                    self._doubts[name] = f"the file in its capture's place is not read: {doubt}"
+            self._exists[name] = path if os.path.exists(path) and name not in self._doubts else None
         return self._exists[name]
 
     def captures(self) -> Iterator[Capture]:
@@ -736,13 +714,15 @@ class Journal:
 
     def _opened(self, name: str, line: dict[str, Any], calls: int) -> Capture:
         path = self._folder / name
-        size = path.stat().st_size
+        file = path.lstat()
+        if self._believed.doubt_of(file) is not None:
+            raise FileNotFoundError(path)
         closed = self._closes.get(name)
         is_open = closed is None and self._unfinished()[0] == "running"
         status = "closed" if closed is not None else "open" if is_open else "killed"
         return Capture(
             path=path,
-            size=size,
+            size=file.st_size,
             status=status,
             opened_at=datetime.fromtimestamp(line["time"], timezone.utc),
             closed_at=None if closed is None else datetime.fromtimestamp(closed, timezone.utc),

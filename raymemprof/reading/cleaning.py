@@ -15,8 +15,11 @@ from typing import Any, ClassVar
 
 from .. import cluster, host
 from .. import journal as contract
+from ..ownership import Believed
 from ..rows import Rows, first_few, show_bytes
-from .catalog import Capture, Journal, Place, Source, folders_of, journals, names, place_here, some_names
+from . import sources
+from .catalog import Capture, Journal, Place, journals, names, place_here, some_names
+from .sources import Source
 
 __all__ = ["Removed", "RemovedFile", "clean"]
 
@@ -118,7 +121,7 @@ def clean(
         answers = cluster.on_each_node(_clean_there, wanted, living)
         found, missing = list(answers.by_node.values()), answers.missing
     else:
-        found, missing = [_clean(Place(source, tuple(folders_of(source))), wanted)], ()
+        found, missing = [_clean(Place(source, tuple(sources.find(source).paths)), wanted)], ()
     removed = [file for done in found for file in done.removed]
     still_open, shared = sum(done.open for done in found), sum(done.shared for done in found)
     refused = [text for done in found for text in done.refused]
@@ -155,7 +158,7 @@ class _Wanted:
         )
 
     def is_old(self, path: Path) -> bool:
-        return self.before is None or path.stat().st_mtime <= self.before
+        return self.before is None or path.lstat().st_mtime <= self.before
 
 
 @dataclass(slots=True)
@@ -183,6 +186,8 @@ class _Account:
             status = path.lstat()
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(errno.EISDIR, "It is a folder")
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "It is no plain file")
             if not self.is_rehearsal:
                 path.unlink()
         except FileNotFoundError:
@@ -244,7 +249,8 @@ def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted, acco
 def _of_forks(capture: Path) -> list[Path]:
     """The captures of a traced process's children, named like its own with their pid."""
     found = [path for path in capture.parent.glob(f"{capture.name}.*") if contract.is_capture(path.name)]
-    return [path for path in found if not _is_forks(path.name)]
+    believed = Believed(capture.parent)
+    return [path for path in found if not _is_forks(path.name) and believed.foreign(path.lstat()) is None]
 
 
 def _is_forks(name: str) -> bool:
@@ -262,9 +268,13 @@ def _is_just_begun(name: str) -> bool:
 def _orphans(place: Place, told: set[str], wanted: _Wanted, account: _Account) -> None:
     """Remove the captures that no journal tells of."""
     for folder in place.folders:
+        believed = Believed(folder)
         for name in os.listdir(folder):
             path = folder / name
             if contract.is_capture(name) and name not in told and path.stem not in told:
                 with contextlib.suppress(FileNotFoundError):  # another node that shares the folder was faster
-                    if wanted.is_old(path) and not _is_just_begun(name) and not _is_forks(name):
+                    foreign = believed.foreign(path.lstat())
+                    if foreign is not None:
+                        account.refused.append(f"{name} ({foreign})")
+                    elif wanted.is_old(path) and not _is_just_begun(name) and not _is_forks(name):
                         account.remove(path, place.node_id)

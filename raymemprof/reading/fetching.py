@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import cluster
 from .. import journal as contract
 from ..errors import CaptureError
+from ..ownership import make_folder
 from ..progress import progress
 from ..rows import printable
 from . import pieces, serving, streaming
@@ -73,7 +74,7 @@ def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
     """
     places = places_of(target)
     folder = Path(to).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     sweep(folder)
     sources = [Source(path, node_id) for node_id, path in places.captures]
     delivery = _Delivery(folder)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from .. import cluster, host
 from .. import journal as contract
+from ..ownership import make_folder, own_folder
 from ..rows import show_bytes
 from .model import Answer, Failure, Request
 from .totals import Total
@@ -165,28 +166,42 @@ class _Work:
 
 @contextlib.contextmanager
 def _turn(most: int, is_stopped: threading.Event) -> Iterator[bool]:
-    """Wait until fewer than `most` read on this machine, for whoever it is; False where that takes too long.
+    """Wait until fewer than `most` of this user's threads read on this machine; False where that takes too long.
 
-    A name that a socket is bound to is its process's until that closes it or ends. Only Linux has names without a file.
+    A place is a file in a folder of the user's own, locked: its process gives it back, or the kernel as that ends.
+    Where there can be no such folder or file nobody is waited for.
     """
-    if sys.platform != "linux":
+    deadline = time.monotonic() + _SECONDS
+    try:
+        make_folder(own_folder())
+        while (place := _free_place(most)) is None:
+            if is_stopped.wait(_SECONDS_TO_LOOK) or time.monotonic() > deadline:
+                break
+    except OSError:
         yield True
         return
-    deadline = time.monotonic() + _SECONDS
-    with socket.socket(socket.AF_UNIX) as place:
-        while not any(_is_bound(place, f"\0raymemprof-reading-{number}") for number in range(most)):
-            if is_stopped.wait(_SECONDS_TO_LOOK) or time.monotonic() > deadline:
-                yield False
-                return
-        yield True
-
-
-def _is_bound(place: socket.socket, name: str) -> bool:
     try:
-        place.bind(name)
-    except OSError:  # it is taken
-        return False
-    return True
+        yield place is not None
+    finally:
+        if place is not None:
+            fcntl.flock(place, fcntl.LOCK_UN)  # a fork of this process may have it too
+            os.close(place)
+
+
+def _free_place(most: int) -> int | None:
+    """Return the descriptor of a place that was free, locked; None where all are taken."""
+    for number in range(most):
+        path = own_folder() / f"reading-{number}.lock"
+        place = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(place)
+            if not isinstance(error, BlockingIOError):
+                raise
+        else:
+            return place
+    return None
 
 
 class _Reader:

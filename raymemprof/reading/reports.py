@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..ownership import refuse_foreign_link
 from ..rows import show_bytes
 from .model import Stack
 from .targets import Reading, Target, read_target
@@ -274,9 +275,10 @@ def _write(
     """Render to a temporary file beside the output, and put it in place when it is whole."""
     name = f"raymemprof-{kind}-{reading.stem}{'' if view == 'peak' else f'-{view}'}.{suffix}"
     path = Path(name if output is None else output).absolute()
+    refuse_foreign_link(path if path.is_dir() else path.parent)
     if path.is_dir():
         path = path / name
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise FileExistsError(f"{path} exists already, and is not overwritten unless that is asked for (--force).")
     if any(path.exists() and path.samefile(capture) for capture in reading.paths):
         raise ValueError(f"{path} is the capture itself; give another output.")

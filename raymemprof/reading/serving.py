@@ -6,13 +6,12 @@ No path that a caller gives is opened: a caller names a file, and only here it b
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 from pathlib import Path
 
 from .. import journal as contract
 from .. import ray_runtime
 from ..errors import CaptureError
+from ..ownership import Believed
 
 __all__ = ["folders", "open_file", "path_of"]
 
@@ -29,9 +28,9 @@ def path_of(name: str) -> Path:
         raise CaptureError(name, "it is refused: a node gives only captures and journals, by their names.")
     for folder in folders():
         with contextlib.suppress(OSError):
-            status = os.lstat(folder / name)
-            if not stat.S_ISREG(status.st_mode):
-                raise CaptureError(name, "it is refused: it is no plain file.")
+            doubt = Believed(folder).doubt(folder / name)
+            if doubt is not None:
+                raise CaptureError(name, f"it is refused: {doubt}.")
             return folder / name
     raise CaptureError(name, "it is gone, removed by hand or to keep the disk budget.")
 

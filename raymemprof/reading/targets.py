@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias, Union
 from .. import cluster
 from .. import journal as contract
 from ..errors import CaptureError
+from ..ownership import UntrustedError, refuse_foreign_link
 from ..progress import progress
 from ..rows import first_few, printable
 from . import serving
@@ -268,6 +269,10 @@ def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.An
     if not os.fspath(target):
         raise ValueError("the path is empty; raymemprof.captures() lists the captures there are.")
     path = Path(target).absolute()
+    try:
+        refuse_foreign_link(path)
+    except UntrustedError as error:
+        raise CaptureError(path, f"it is not read: {error}") from None
     if path.is_dir():
         raise ValueError(f"{path} is a folder; raymemprof.captures() lists the captures in it.")
     if not os.path.exists(path):

@@ -19,13 +19,14 @@ import psutil
 
 from .. import journal as contract
 from .. import ray_runtime
+from ..ownership import make_folder, own_folder
 from . import descriptors, frames, memory, metrics, notes
 from .children import children
 from .options import Options, Settings, resolve
 from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
-from .writer import Journal
+from .writer import IN_LOGS, Journal
 
 __all__ = ["Profile", "RunningCall", "begin", "covered", "end"]
 
@@ -418,10 +419,15 @@ def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity
         made_meanwhile = _journals.get(key)
         if made_meanwhile is not None and made_meanwhile is not journal:
             return made_meanwhile
-        folder = Path(directory) if directory is not None else ray_logs or contract.local_directory()
-        folder.mkdir(parents=True, exist_ok=True)
         descriptors.guard()
-        made = Journal(folder / f"{contract.file_stem(name, who.task_id, who.attempt)}.jsonl")
+        stem = contract.file_stem(name, who.task_id, who.attempt)
+        if ray_logs is not None:
+            ray_logs.mkdir(parents=True, exist_ok=True)
+            made = Journal(ray_logs / f"{stem}.jsonl", IN_LOGS)
+        else:
+            folder = own_folder() if directory is None else Path(directory)
+            make_folder(folder)
+            made = Journal(folder / f"{stem}.jsonl")
         try:
             made.write(_process_line())
         except BaseException:  # or every call would leave an open file behind

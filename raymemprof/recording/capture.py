@@ -14,19 +14,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
 from . import budget, descriptors, limits, notes
 from .allocators import Allocators
+from .writer import IN_LOGS
 
 if TYPE_CHECKING:
     from .options import Settings
     from .watch import Watch
     from .writer import Journal
 
-__all__ = ["Capture", "MemrayMissingError", "RefusedError", "is_asking"]
+__all__ = ["Capture", "MemrayMissingError", "RefusedError", "is_asking", "note_fork"]
 
 _LEAST_FREE = 5.0
 """Percent of the disk that must be free for a capture to be begun, or to grow."""
@@ -159,6 +161,7 @@ class Capture:
         from . import giving_way
 
         giving_way.give_way(give_way)
+        _make_forks_private()
         if self.settings.switch_allocators:
             self.allocators.switch()
         try:
@@ -169,6 +172,7 @@ class Capture:
             if "more than one Tracker" in str(error):
                 raise RefusedError("another memray tracker is active in this process") from error
             raise
+        _make_private(self)
         try:
             self.journal.write(
                 {
@@ -188,6 +192,7 @@ class Capture:
         """Stop memray, and say so in the journal. Raises whatever goes wrong."""
         try:
             self._stop()
+            _make_private(self)  # memray has written it anew, compressed
             line = {"event": "close", "capture": self.path.name, "time": time.time(), **_checksum(self.path)}
             self.journal.write(line, is_needed=True)
         finally:
@@ -355,6 +360,34 @@ def _undisturbed() -> Iterator[None]:
     finally:
         if sys.getswitchinterval() == during:  # else somebody has chosen another
             sys.setswitchinterval(before)
+
+
+def _make_private(capture: Capture | None, suffix: str = "") -> None:
+    """Let nobody else read a capture outside of Ray's logs."""
+    if capture is None or capture.journal.mode == IN_LOGS:
+        return
+    path = f"{capture.path}{suffix}"
+    try:
+        os.chmod(path, capture.journal.mode)
+    except FileNotFoundError:
+        pass  # somebody has removed it, or memray does not follow this fork
+    except OSError as error:  # a file system without modes
+        notes.once("mode", f"others may be able to read the capture {path}: {error!r}")
+
+
+_before_fork: Capture | None = None
+
+
+def note_fork(capture: Capture | None) -> None:
+    """Note in a forked child which capture its parent wrote."""
+    global _before_fork
+    _before_fork = capture
+
+
+@cache
+def _make_forks_private() -> None:
+    """Do the same for the captures of forks. Called once memray, whose own hook makes them, has been imported."""
+    os.register_at_fork(after_in_child=lambda: _make_private(_before_fork, f".{os.getpid()}"))
 
 
 def _checksum(path: Path) -> dict[str, int]:

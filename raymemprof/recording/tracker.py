@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import notes
-from .capture import Capture, RefusedError
+from .capture import Capture, RefusedError, note_fork
 from .sampler import sampler
 from .watch import Watch
 
@@ -235,6 +235,7 @@ def _close_for_another() -> None:
 
 def _after_fork() -> None:
     """Leave memray and its thread to the parent; its lock may have been held by a thread that is not here."""
+    note_fork(tracker._latest)
     tracker.__init__()  # type: ignore[misc]
     giving_way = sys.modules.get("raymemprof.recording.giving_way")
     if giving_way is not None:

@@ -23,9 +23,11 @@ from typing import Any
 
 from . import descriptors, limits, notes
 
-__all__ = ["Journal"]
+__all__ = ["IN_LOGS", "Journal"]
 
-_MODE = 0o644
+IN_LOGS = 0o644
+"""The mode of files in the logs of Ray's sessions, as Ray's own have it."""
+_PRIVATE = 0o600
 _KEPT_ROOM = 8 * 2**10
 """Bytes beyond the file's end that only lines may take which must not be lost."""
 _ROOM = 2 * _KEPT_ROOM
@@ -46,9 +48,15 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class Journal:
     """An append-only file of JSON lines, written by one process. Every method may be called from any thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the file; raises `OSError` where that cannot be done."""
+    def __init__(self, path: Path, mode: int = _PRIVATE) -> None:
+        """Create the file; raises `OSError` where that cannot be done, or something is there already.
+
+        Args:
+            path: the file.
+            mode: who may read it, and the captures beside it.
+        """
         self.path = path
+        self.mode = mode
         self._kept = self._open(os.O_CREAT | os.O_EXCL)
         self._name = str(path)
         self._look_due = 0.0
@@ -124,7 +132,7 @@ class Journal:
 
     def _open(self, flags: int = 0) -> descriptors.Kept:
         flags |= os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        return descriptors.open_kept(self.path, flags, _MODE, give_up=bool)  # it is opened again then
+        return descriptors.open_kept(self.path, flags, self.mode, give_up=bool)  # it is opened again then
 
     def _append(self, data: bytes, is_needed: bool) -> None:
         status = self._kept.status()
