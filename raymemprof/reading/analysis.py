@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,7 @@ def analyse(request: Request) -> Sum:
         samples = Samples() if foreign else read_samples(Path(request.path))
         ledger = None if foreign else Ledger(request, native, samples)
         if ledger is not None:
-            ledger.follow(reader.get_allocation_records())
+            ledger.follow(reader.get_allocation_records(), _all_records(request.later))
             foreign = not ledger.seen_calls and request.places is None
         if foreign:
             figures, rows = _whole(reader, request, native)
@@ -82,6 +82,15 @@ def analyse(request: Request) -> Sum:
             temporal_rows=temporal_rows,
             high_water_marks=marks,
         )
+
+
+def _all_records(paths: Iterable[str]) -> Iterator[Any]:
+    """Yield the records of captures one after the other; of one that has gone or is damaged those before it."""
+    import memray
+
+    for path in paths:
+        with contextlib.suppress(OSError), contextlib.closing(memray.FileReader(path)) as reader:
+            yield from reader.get_allocation_records()
 
 
 def _is_ours(path: Path, reader: memray.FileReader) -> bool:
