@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from ..reading.catalog import Call
+from ..rows import show_bytes
 
 __all__ = [
     "LEAST_CALLS",
     "SURE_CALLS",
     "Growth",
+    "about_captures",
     "actor_class",
     "captures_of",
     "end_of",
     "growths",
+    "kept_by",
     "lives",
     "process_of",
     "too_few",
@@ -100,6 +104,25 @@ def too_few(calls: Iterable[Call]) -> dict[str, int]:
 def captures_of(life: Iterable[Call]) -> tuple[Path, ...]:
     """Return the captures that are there of a process's calls, in the order in which they were opened."""
     return tuple(dict.fromkeys(call.capture for call in life if call.capture is not None))
+
+
+def about_captures(life: Sequence[Call]) -> Iterator[str]:
+    """Say of which captures of an actor's life its lines are, and what is in none that is there."""
+    captures, untraced = captures_of(life), [call for call in life if call.capture is None]
+    if len(captures) > 1:
+        yield f"That is summed over the {len(captures)} captures of its process that are there."
+    if captures and untraced:
+        grown = sum(max(kept_by(call), 0) for call in untraced)
+        reasons = Counter(call.note or "the capture is gone, as to keep the disk budget" for call in untraced)
+        yield (
+            f"Not in it: {len(untraced)} of its {len(life)} calls, in which it grew by {show_bytes(grown)}, have no "
+            f"capture that is there ({reasons.most_common(1)[0][0]})."
+        )
+
+
+def kept_by(call: Call) -> int:
+    """Return by how much a call's process was larger when it ended than when it began."""
+    return (call.memory_before if call.memory_after is None else call.memory_after) - call.memory_before
 
 
 def _ended(life: list[Call]) -> list[Call]:

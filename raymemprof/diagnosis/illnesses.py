@@ -22,7 +22,18 @@ from .families import is_mainly, largest_family
 from .families import steps as children_steps
 from .families import told as children_told
 from .findings import Finding, Unclear
-from .growth import Growth, actor_class, captures_of, end_of, growths, lives, process_of, too_few
+from .growth import (
+    Growth,
+    about_captures,
+    actor_class,
+    captures_of,
+    end_of,
+    growths,
+    kept_by,
+    lives,
+    process_of,
+    too_few,
+)
 from .ooms import Kill
 from .seen import Group, Seen, crowd_then, is_ours, users
 from .usage import NodeUsage, ProcessUsage
@@ -469,23 +480,18 @@ def leaking_actors(seen: Seen, groups: list[Group]) -> Iterator[Finding | Unclea
 
 def retained_memory(seen: Seen) -> Iterator[Finding | Unclear]:
     """Tasks that let go of what they held, and whose process keeps it all the same: allocators do not give it back."""
-    keeping = (call for call in seen.calls if call.kind == "task" and _kept(call) >= _RETAINED)
-    most_first = _largest_each(keeping, _kept)
+    keeping = (call for call in seen.calls if call.kind == "task" and kept_by(call) >= _RETAINED)
+    most_first = _largest_each(keeping, kept_by)
     for call in most_first[:_LARGEST]:
         found = seen.heaps.of(call)
         if found is None:
-            yield _untraced("retained_memory", call, f"which left {show_bytes(_kept(call))}")
+            yield _untraced("retained_memory", call, f"which left {show_bytes(kept_by(call))}")
         elif found.retained_at_end is None:
-            why = f"what allocators kept of the {show_bytes(_kept(call))} that {call.name} left is not known"
+            why = f"what allocators kept of the {show_bytes(kept_by(call))} that {call.name} left is not known"
             yield Unclear("retained_memory", why)
-        elif found.retained_at_end >= _MAINLY * _kept(call):
-            yield _retained(seen, call, call.name, found, _kept(call))
+        elif found.retained_at_end >= _MAINLY * kept_by(call):
+            yield _retained(seen, call, call.name, found, kept_by(call))
     yield from _not_looked_at("retained_memory", most_first)
-
-
-def _kept(call: Call) -> int:
-    """By how much a call's process was larger when it ended than when it began."""
-    return (call.memory_before if call.memory_after is None else call.memory_after) - call.memory_before
 
 
 def _largest_each(calls: Iterable[Call], size: Callable[[Call], int]) -> list[Call]:
@@ -561,7 +567,7 @@ def _leaking(seen: Seen, growth: Growth, alike: list[Growth], killed: Group | No
         whose = f"{actors} actors of its class grow" if actors > 1 else "It grows"
         evidence.append(f"{whose}{restarted}; these figures are of the one that grew most.")
     evidence += _about_lines(seen, lines)
-    evidence += _about_captures(life, whole)
+    evidence += [*about_captures(life), *(whole.missing if whole is not None else ())]
     left = None
     if node is not None and is_alive and seen.when - end_of(last) < _STILL:
         free = max(node.limit - node.used, 0)
@@ -610,26 +616,6 @@ def _leaking(seen: Seen, growth: Growth, alike: list[Growth], killed: Group | No
         lines=lines,
         calls=Calls([max(growth.calls, key=lambda call: (call.memory_after or 0) - call.memory_before)]),
     )
-
-
-def _about_captures(life: list[Call], whole: Heap | None) -> Iterator[str]:
-    """Say of which captures of an actor's life the lines are, and what is in none that is there."""
-    captures, untraced = captures_of(life), [call for call in life if call.capture is None]
-    if not captures:
-        return
-    if len(captures) > 1:
-        yield f"That is summed over the {len(captures)} captures of its process that are there."
-    if untraced:
-        grown = sum(max(_kept(call), 0) for call in untraced)
-        (why, _) = Counter(
-            call.note or "the capture is gone, as to keep the disk budget" for call in untraced
-        ).most_common(1)[0]
-        yield (
-            f"Not in it: {len(untraced)} of its {len(life)} calls, in which it grew by {show_bytes(grown)}, have no "
-            f"capture that is there ({why})."
-        )
-    if whole is not None:
-        yield from whole.missing
 
 
 def _what_stays(growth: Growth, whole: Heap | None) -> tuple[Line, ...]:
@@ -787,7 +773,7 @@ def idle_workers(seen: Seen) -> Iterator[Finding]:
         total = sum(process.memory for process in idle)
         evidence = [f"The largest, pid {most.pid}, has {show_bytes(most.memory)}; one that keeps nothing some 50 MiB."]
         if left is not None:
-            evidence.append(f"{left.name} left {show_bytes(_kept(left))} behind in it (pid {most.pid}).")
+            evidence.append(f"{left.name} left {show_bytes(kept_by(left))} behind in it (pid {most.pid}).")
         evidence += [f"Of that {seen.held(line)}" for line in lines[:1]]
         whole = seen.heaps.of((left.capture,)) if left is not None and left.capture is not None else None
         freed = (whole.retained_before or 0) + (whole.retained_at_end or 0) if whole is not None else 0
@@ -829,8 +815,8 @@ def _left_by(seen: Seen, idle: ProcessUsage) -> Call | None:
         for call in seen.calls
         if call.pid == idle.pid and call.node_id == idle.node_id and call.worker_id in (idle.worker_id, None)
     ]
-    left = max(there, key=_kept, default=None)
-    return left if left is not None and _kept(left) >= _MAINLY * (idle.memory - _PLAIN) else None
+    left = max(there, key=kept_by, default=None)
+    return left if left is not None and kept_by(left) >= _MAINLY * (idle.memory - _PLAIN) else None
 
 
 def object_stores(seen: Seen) -> Iterator[Finding | Unclear]:

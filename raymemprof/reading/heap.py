@@ -234,7 +234,7 @@ def heap(target: Target) -> Heap:
     return _heap(read_target(target, ("peak", "leaks")))
 
 
-_MOST_PIECES = 8
+_MOST_PIECES = 32
 """Captures of one process that are summed, the latest: of each the later ones are read again."""
 
 
