@@ -99,7 +99,7 @@ if __name__ == "__main__":
     print(raymemprof.calls())
 
     # Which lines? Ask the task's call that grew most, and the actor's capture, which holds all its calls.
-    largest = max(raymemprof.calls(name="survey"), key=lambda call: call.peak_memory - call.memory_before)
+    largest = max(raymemprof.calls(name="survey"), key=lambda call: call.growth)
     actor = raymemprof.captures(name="Index.add")[0]
     print_guilty_line("the largest call of survey", largest)
     print_guilty_line("the actor Index", actor)

@@ -250,10 +250,10 @@ def main(context: click.Context) -> None:
 @_filters
 @click.option(
     "--sort",
-    type=click.Choice(("started", "duration", "peak")),
+    type=click.Choice(("started", "duration", "peak", "growth")),
     default="started",
     show_default=True,
-    help="Order of the rows, the latest, longest or largest last.",
+    help="Order of the rows, the latest, longest or largest last; growth is the peak less what was there before.",
 )
 @_as_json
 def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -> None:
@@ -266,6 +266,7 @@ def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -
         "started": lambda call: call.started_at,
         "duration": lambda call: call.duration or 0,
         "peak": lambda call: call.peak_memory,
+        "growth": lambda call: call.growth,
     }
     _print_rows(catalog.calls(source, **filters).sorted(orders[sort]), as_json)
 

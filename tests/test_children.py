@@ -272,6 +272,28 @@ def test_children_that_have_gone_between_calls_are_not_the_next_one_s(tmp_path: 
     assert third.peak_memory == third.own_peak
 
 
+def test_children_that_were_there_and_end_within_the_call_are_in_its_peak(tmp_path: Path) -> None:
+    children = []
+
+    @profile_memory(directory=tmp_path, heap=False)
+    def starts() -> None:
+        children.append(subprocess.Popen([sys.executable, "-c", HOLD, str(100 * MIB), "60"]))
+        time.sleep(1)
+
+    @profile_memory(directory=tmp_path, heap=False, interval_ms=10_000)
+    def ends() -> None:
+        children[0].kill()
+        children[0].wait()
+
+    starts()
+    ends()
+    call = raymemprof.calls(tmp_path)[-1]
+    assert call.children_before == near(105 * MIB)
+    assert call.peak_memory >= call.memory_before + call.children_before
+    assert call.children_peak >= call.children_before
+    assert 0 <= call.growth < 8 * MIB
+
+
 def test_lines_of_children_that_make_no_sense(tmp_path: Path) -> None:
     with profile_memory("block", directory=tmp_path, heap=False):
         pass

@@ -133,6 +133,28 @@ def test_heap_shows_as_many_lines_as_asked(folder: Path) -> None:
     assert len(shown[2].splitlines()) == len(shown[1].splitlines()) + 1
 
 
+def test_calls_are_sorted_by_what_they_added_and_not_by_what_was_there(tmp_path: Path) -> None:
+    """A worker that another call has filled: the fullest process is not that of the largest call."""
+    kept = []
+
+    @raymemprof.profile_memory(directory=tmp_path, heap=False)
+    def load(size: int, keep: bool) -> None:
+        data = bytearray(b"1") * size
+        if keep:
+            kept.append(data)
+
+    for size, keep in ((60 * MIB, True), (20 * MIB, False), (30 * MIB, False), (2 * MIB, False)):
+        load(size, keep)
+    listed = raymemprof.calls(tmp_path)
+    rows = json.loads(answer("calls", tmp_path, "--json", "--sort", "growth"))
+    assert [row["started_at"] for row in rows] == [listed[place].started_at.isoformat() for place in (3, 1, 2, 0)]
+    assert [row["growth"] for row in rows] == pytest.approx([2 * MIB, 20 * MIB, 30 * MIB, 60 * MIB], abs=4 * MIB)
+    assert listed[3].peak_memory > 60 * MIB, "what the first one left"
+    fullest = json.loads(answer("calls", tmp_path, "--json", "--sort", "peak"))[-1]
+    assert fullest["started_at"] == listed[2].started_at.isoformat()
+    assert " growth " in answer("calls", tmp_path)
+
+
 @pytest.mark.parametrize("command", REPORTS)
 def test_reports(command: str, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / f"out.{REPORTS[command]}"

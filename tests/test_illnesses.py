@@ -129,9 +129,56 @@ def doctor(
         "cpus": dict.fromkeys([one.node_id for one in (*nodes, *silent)], 8.0),
         "jobs": frozenset([JOB]),
     }
-    return diagnose(
-        Seen(NOW, None, Kills(kills, retries=retries), Calls(calls), now, missing=missing, **{**figures, **more})
+    figures |= {"usage": now, "source": None, **more}
+    return consistent(
+        diagnose(Seen(NOW, kills=Kills(kills, retries=retries), calls=Calls(calls), missing=missing, **figures))
     )
+
+
+ASKS = {
+    "killed for memory": ("out_of_memory", "unexplained_death"),
+    "run out of memory": ("low_memory",),
+    "head node": ("head_node",),
+    "run at once": ("too_parallel",),
+    "an actor grow": ("leaking_actor",),
+    "copy its data": ("copy",),
+    "retried without end": ("endless_retries",),
+    "memory that was freed": ("retained_memory",),
+    "idle workers": ("idle_workers",),
+    "object store": ("object_store",),
+}
+"""Which illnesses each question is about."""
+DOUBTS = (
+    " but ",
+    "But ",
+    "not known",
+    "annot",
+    " may ",
+    "too few",
+    "before",
+    "only",
+    "without a reason",
+    " of  ",
+    ":  ",
+)
+
+
+def consistent(found: Diagnosis) -> Diagnosis:
+    """Whatever is ill, a mark and its text must say the same, and so must the findings."""
+    for one in found.checks:
+        (illnesses,) = [asked for words, asked in ASKS.items() if words in one.question] or [()]
+        severities = {finding.severity for finding in found.findings if finding.illness in illnesses}
+        says_no = one.answer.startswith(("No.", "No:", "No more than", "Not as far as was profiled."))
+        if one.verdict == "well":
+            assert says_no, one
+            assert not [words for words in DOUBTS if words in one.answer], one
+            assert not severities, (one, found.findings)
+        else:
+            assert not says_no, one
+        if severities - {"info"} or (severities and one.verdict == "ill"):
+            assert one.verdict == "ill" or "killed" in one.question, (one, found.findings)
+        assert (one.verdict == "info") is ("use most" in one.question and one.verdict != "unknown"), one
+    return found
 
 
 def named(found: Diagnosis) -> list[tuple[str, str, str | None]]:
@@ -201,7 +248,142 @@ def test_ordinary_nodes(nodes: list[NodeUsage]) -> None:
     assert found.healthy is True
     assert found.summary == "Nothing wrong was found."
     # Nothing was profiled, and that is said.
-    assert {one.verdict for one in found.checks} == {"well", "unknown"}
+    assert {one.verdict for one in found.checks} <= {"well", "unknown", "info"}
+    assert {one.verdict for one in found.checks if "profiled" not in one.answer and "use most" not in one.question} == {
+        "well"
+    }
+
+
+class TestMarks:
+    """A tick stands only where the text says that all is well; `consistent` looks at each answer."""
+
+    def grown(self, calls: int, **more: Any) -> list[Call]:
+        return [call.__class__(**{**_fields(call), **more}) for call in growing(calls)[0]]
+
+    def test_an_actor_that_may_grow(self) -> None:
+        calls, actor = growing(8)
+        found = doctor([node(actor)], calls=calls)
+        verdict, answer = check(found, "an actor grow")
+        assert verdict == "maybe"
+        assert answer.startswith("Holder may grow with each call: it grew by 700.0 MiB over 8 calls")
+
+    def test_an_actor_with_few_calls(self) -> None:
+        calls, actor = growing(3)
+        verdict, answer = check(doctor([node(actor)], calls=calls), "an actor grow")
+        assert verdict == "unknown"
+        assert "Holder" in answer
+        assert "3 calls ended" in answer
+
+    def test_no_actor(self) -> None:
+        verdict, answer = check(doctor([node()], calls=[call("load", 90 * MIB)]), "an actor grow")
+        assert (verdict, "no actor was profiled" in answer) == ("unknown", True)
+
+    def test_calls_that_were_not_traced(self) -> None:
+        calls = [call("load", 2 * GIB, note="heap tracing is off (heap=False)", memory_after=GIB)]
+        found = doctor([node()], calls=calls)
+        for words in ("copy its data", "memory that was freed"):
+            verdict, answer = check(found, words)
+            assert verdict == "unknown"
+            assert "load" in answer
+            assert "heap tracing is off" in answer
+        small = doctor([node()], calls=[call("load", 90 * MIB)])
+        assert {check(small, words)[0] for words in ("copy its data", "memory that was freed")} == {"well"}
+
+    def test_how_many_fit_is_not_known_of_a_folder(self) -> None:
+        found = doctor([], calls=[call("load", GIB)], usage=None, source="logs", advice=advise_of((), None))
+        verdict, answer = check(found, "run at once")
+        assert (verdict, "how many fit a node is not known" in answer) == ("unknown", True)
+
+    def test_not_even_one_fits(self) -> None:
+        calls = [call("load", 9 * GIB, status="running", duration=None) for _ in range(3)]
+        verdict, answer = check(doctor([node(total=8 * GIB, used=GIB)], calls=calls), "run at once")
+        assert verdict == "unknown"
+        assert "3 of load run at once on the head node 10.0.0.1, where not a single one fits now" in answer
+
+    def test_deaths_without_a_reason(self) -> None:
+        died = {"status": "killed", "duration": None, "error": WITHOUT_A_WORD}
+        verdict, answer = check(doctor([node()], calls=[call("load", GIB, **died)]), "killed for memory")
+        assert verdict == "maybe"
+        assert "load ended without a word" in answer
+        verdict, answer = check(
+            doctor([node()], calls=[call("load", GIB, job_id=EARLIER, **died)]), "killed for memory"
+        )
+        assert verdict == "unknown"
+        assert "1 process of profiled calls ended without a reason" in answer
+
+    def test_a_node_that_is_about_to_kill(self) -> None:
+        found = doctor([node(process("task", 20 * GIB, "train"), used=29 * GIB)])
+        assert check(found, "killed for memory") == ("well", "No.")
+        assert check(found, "run out of memory")[0] == "ill"
+        verdict, answer = check(found, "head node")
+        assert verdict == "maybe"
+        assert "about to run out of memory" in answer
+
+    def test_retries_of_a_job_that_is_over(self) -> None:
+        one = f"{7:040x}{EARLIER}"
+        when = NOW - timedelta(hours=3)
+        kills = [kill("hog", 9 * GIB, task_id=one, attempt=n, when=when) for n in range(4)]
+        found = doctor([node()], kills, retries=[Retry("hog", one, 4, when, None, is_over=True)])
+        assert check(found, "retried without end") == ("maybe", "Not any more: hog, killed 4 times.")
+
+    def test_a_store_that_says_nothing(self) -> None:
+        found = doctor([node(object_store_used=None, object_store_primary=None, object_store_capacity=None)])
+        verdict, answer = check(found, "object store")
+        assert (verdict, "not known" in answer) == ("unknown", True)
+        full = doctor([node(object_store_used=8 * GIB, object_store_primary=None)])
+        assert check(full, "object store")[0] == "unknown", "it may hold copies, which it drops"
+        assert check(doctor([node(object_store_used=GIB, object_store_primary=None)]), "object store")[0] == "well"
+
+    def test_a_store_that_spilled_once(self) -> None:
+        assert check(doctor([node(spilled=GIB)]), "object store")[0] == "maybe"
+
+    def test_what_uses_most_is_no_good_news(self) -> None:
+        assert check(doctor([node()], calls=[call("load", GIB)]), "use most") == ("info", "load 1.0 GiB at its peak.")
+        assert check(doctor([node()]), "use most")[0] == "unknown"
+
+    def test_more_functions_than_are_looked_into(self) -> None:
+        calls = [call(f"load{number}", GIB, note="heap tracing is off (heap=False)") for number in range(5)]
+        assert "and 1 more" in check(doctor([node()], calls=calls), "copy its data")[1]
+
+    def test_the_same_signs_everywhere(self) -> None:
+        calls, actor = growing(8)
+        found = doctor([node(actor)], calls=calls)
+        assert "✓ Does an actor grow" not in str(found)
+        assert "! Does an actor grow? Holder may grow" in str(found)
+        assert "! Does an actor grow? Holder may grow" in found._repr_html_()
+        assert "· Which tasks and actors use most?" in str(found)
+
+
+def test_a_restarted_actor_counts_once() -> None:
+    """Two lives of one actor are not two actors."""
+    first, _ = growing(12)
+    actor = process("actor", 13 * 100 * MIB, "Holder", job_id=JOB)
+    second = [
+        call.__class__(**{**_fields(call), "pid": actor.pid, "worker_id": "v"}) for call in growing(12, 50 * MIB)[0]
+    ]
+    (found,) = doctor([node(actor)], calls=[*first, *second]).findings
+    assert "by 1.1 GiB over 12 calls" in found.title
+    assert "It grows in 2 processes, since some were restarted" in text_of(found)
+    assert "actors of its class" not in text_of(found)
+
+
+def test_the_largest_of_several_kills_need_not_be_the_last() -> None:
+    found = doctor([node()], [kill("hog", 9 * GIB), kill("hog", 5 * GIB, when=NOW)]).findings[0]
+    assert "killed for memory with up to 9.0 GiB on" in found.title
+    assert "when it used 5.0 GiB" in text_of(found)
+
+
+def test_an_idle_worker_is_laid_to_the_call_that_filled_it() -> None:
+    """Not to the last one, which found it full."""
+    worker = process("idle worker", 900 * MIB, node_id=HEAD)
+    here = {"pid": worker.pid, "worker_id": None}
+    calls = [
+        call("fills", 900 * MIB, memory_after=890 * MIB, started_at=NOW - timedelta(minutes=9), **here),
+        call("adds", 900 * MIB, memory_before=890 * MIB, memory_after=891 * MIB, **here),
+    ]
+    (found,) = (one for one in doctor([node(worker)], calls=calls).findings if one.illness == "idle_workers")
+    assert found.name == "fills"
+    assert "fills left 830.0 MiB behind in it" in text_of(found)
 
 
 def test_idle_workers_that_leave_little() -> None:
@@ -333,7 +515,7 @@ class TestKillsThatAreOver:
         found = doctor([node()], [kill("hog", 9 * GIB, call=died)], [died, later])
         assert named(found) == [("out_of_memory", "info", "hog")]
         assert found.healthy is True
-        assert check(found, "killed for memory") == ("well", "Not lately: 1 process before.")
+        assert check(found, "killed for memory") == ("maybe", "Not lately: 1 process before.")
 
     @pytest.mark.parametrize(
         ("job", "age", "severity"),
@@ -392,7 +574,8 @@ class TestSilentNodes:
         assert found.healthy is True
         assert any("it has died or left" in text for text in found.unchecked)
         verdict, answer = check(found, "killed for memory")
-        assert (verdict, answer) == ("well", "No. But of node 10.0.0.2 that died or left it is not known.")
+        assert verdict == "unknown"
+        assert answer == "Not that it was seen, but what was on node 10.0.0.2 that died or left is not known."
         assert "died or left" not in check(found, "head node")[1]
 
 

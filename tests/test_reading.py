@@ -283,6 +283,7 @@ def test_pandas(folder: Path) -> None:
     assert frame["duration"].isna().sum() == 1
     assert isinstance(frame["capture"][0], str)
     assert frame["peak_memory"].max() == max(call.peak_memory for call in raymemprof.calls(folder))
+    assert (frame["growth"] == frame["peak_memory"] - frame["memory_before"]).all()
     assert raymemprof.captures(folder).to_pandas()["calls"][0] == 7
     assert len(raymemprof.calls(folder, name="none").to_pandas()) == 0
 
@@ -292,6 +293,7 @@ def test_json(folder: Path) -> None:
     assert [row["name"] for row in rows] == NAMES
     assert datetime.fromisoformat(rows[0]["started_at"]).tzinfo is not None
     assert rows[0]["capture"] == str(raymemprof.calls(folder)[0].capture)
+    assert all(row["growth"] == row["peak_memory"] - row["memory_before"] for row in rows)
     assert json.loads(raymemprof.captures(folder).to_json())[0]["status"] == "killed"
 
 

@@ -232,6 +232,7 @@ def _summary(finding: Finding) -> Iterator[str]:
         line = lines[0]
         whose = _largest_call(finding).name if len(finding.calls) > 1 else "It"
         yield f"{whose} held {show_bytes(line.bytes)} allocated at {line}" + (f": {finding.code}" * bool(finding.code))
+        yield from finding.gaps
     if message.retries == float("inf"):
         yield "Ray retries the task without end, so the job will look as if it hangs."
 

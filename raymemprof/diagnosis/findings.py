@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-__all__ = ["ILLNESSES", "SEVERITIES", "Check", "Diagnosis", "Finding", "gap"]
+__all__ = ["ILLNESSES", "SEVERITIES", "Check", "Diagnosis", "Finding", "Unclear", "gap"]
 
 SEVERITIES = ("critical", "warning", "info")
 ILLNESSES = (  # of two that are alike in the rest the first matters more: a cause before what it leads to
@@ -41,7 +41,13 @@ ILLNESSES = (  # of two that are alike in the rest the first matters more: a cau
     "retained_memory",
 )
 _MOST_NAMED = 3
-_SIGNS = {"ill": ("✗", "red"), "maybe": ("!", "blue"), "well": ("✓", "green"), "unknown": ("?", "dim")}
+_SIGNS = {
+    "ill": ("✗", "red"),
+    "maybe": ("!", "blue"),
+    "well": ("✓", "green"),
+    "unknown": ("?", "dim"),
+    "info": ("·", "dim"),
+}
 _STYLES = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
 
 
@@ -86,6 +92,19 @@ class Finding:
         return {**found, "calls": list(self.calls)}
 
 
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Where an illness could not be told: too little was seen, or nobody asked.
+
+    Attributes:
+        illness: which one.
+        why: what was not seen, in a few words.
+    """
+
+    illness: str
+    why: str
+
+
 def gap(silent: tuple[MissingNode, ...]) -> str:
     """Name the nodes that did not answer."""
     if len(silent) == 1:
@@ -100,7 +119,9 @@ class Check:
 
     Attributes:
         question: the question.
-        verdict: "ill", "maybe" (worth a look, though nothing suffers of it), "well" or "unknown".
+        verdict: "ill", "maybe" (worth a look, though nothing suffers of it), "well" (only where all was seen and is
+            well), "unknown" (too little was seen to say so), or "info" (the question asks what there is, not whether
+            that is good).
         answer: the answer, in a sentence.
     """
 

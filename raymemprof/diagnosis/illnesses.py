@@ -6,12 +6,10 @@ ill stand at the top, each with its reason.
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from ..cluster import KILLED
@@ -23,18 +21,33 @@ from .advise import MARGIN, Advice, advise_seen
 from .families import is_mainly, largest_family
 from .families import steps as children_steps
 from .families import told as children_told
-from .findings import Finding
+from .findings import Finding, Unclear
+from .growth import (
+    Growth,
+    about_captures,
+    actor_class,
+    captures_of,
+    end_of,
+    growths,
+    kept_by,
+    lives,
+    process_of,
+    too_few,
+)
 from .ooms import Kill
-from .seen import Group, Seen, actor_class, crowd_then, is_ours, process_of, users
+from .seen import Group, Seen, crowd_then, is_ours, users
 from .usage import NodeUsage, ProcessUsage
 
 __all__ = [
+    "KEPT",
     "copies",
     "endless_retries",
     "head_node",
     "idle_workers",
+    "kept_by_idle",
     "leaking_actors",
     "low_memory",
+    "must_keep",
     "object_stores",
     "out_of_memory",
     "past_kills",
@@ -44,20 +57,6 @@ __all__ = [
 ]
 
 _MIB = 2**20
-_CALLS = 4
-"""Calls of an actor below which growth says nothing."""
-_SURE = 10
-"""The same below which it may be loading in parts what is loaded once."""
-_FLOORS = 10
-"""Parts that an actor's calls are cut into; what counts is the least that it had in each."""
-_GROWTH = 50 * _MIB
-"""Growth below which caches, allocators and late imports explain it."""
-_RISING = 0.75
-"""Of the steps from part to part so many must be up."""
-_JUMP = 0.6
-"""One step with more of the growth than this is something that was loaded once."""
-_LATE = 0.25
-"""Less of the growth than this in the second half is a cache that is nearly full."""
 _MAINLY = 0.5
 """Of what a process grew by, so much must be with allocators, or held, for that to be what it is."""
 _EXPLAINED = 0.25
@@ -81,7 +80,7 @@ _OWN = 0.25
 equal node for tasks, a job has room there for a third more."""
 _PLAIN = 150 * _MIB
 """What an idle worker holds that keeps nothing: 40 to 150 MiB, with what it has imported."""
-_KEPT = 256 * _MIB
+KEPT = 256 * _MIB
 """What one of them may keep beyond that, or beyond what most of them have: about two more plain workers."""
 _PART = 0.2
 """Where no worker keeps as much by itself, all of them together may keep this part of what is left on the node."""
@@ -107,7 +106,7 @@ def endless_retries(seen: Seen, groups: list[Group], crowded: set[str | None]) -
         if not retries:
             continue
         retry = max(retries, key=lambda retry: (not retry.is_over, retry.kills))
-        lines = _lines(seen, group.holders[:1], "leaks")
+        lines = _lines(seen, seen.holders(group)[:1], "leaks")
         waits = f", after a pause that doubles each time up to a minute (now {show_seconds(retry.pause)})"
         does = (
             "retried it each time, until its job ended" if retry.is_over else f"retries it{waits * bool(retry.pause)}"
@@ -147,8 +146,9 @@ def out_of_memory(seen: Seen, groups: Iterable[Group]) -> Iterator[Finding]:
             yield _bystander(seen, group)
             continue
         family = largest_family(group.calls)
-        lines = () if is_mainly(family) else _lines(seen, group.holders[:1], "leaks")
-        size = f" with {show_bytes(group.memory)}" if group.memory else ""
+        lines = () if is_mainly(family) else _lines(seen, seen.holders(group)[:1], "leaks")
+        up_to = "up to " * (len(group.kills) > 1)  # the largest of them need not be the last
+        size = f" with {up_to}{show_bytes(group.memory)}" if group.memory else ""
         size += f", its child processes with {show_bytes(family.children_peak)}," if family is not None else ""
         yield Finding(
             severity="critical",
@@ -181,7 +181,7 @@ def past_kills(seen: Seen) -> Iterator[Finding]:
             name=group.name,
             node_id=group.last.node_id,
             evidence=tuple(_about_kills(seen, group)),
-            next_steps=tuple(_make_smaller(seen, group, _lines(seen, group.holders[:1], "leaks"))),
+            next_steps=tuple(_make_smaller(seen, group, _lines(seen, seen.holders(group)[:1], "leaks"))),
             kills=len(group.kills),
             calls=Calls(group.calls[:1]),
         )
@@ -317,13 +317,15 @@ def _mind(advice: Advice | None) -> Iterator[str]:
         yield from (f"Mind: {text}" for text in advice.warnings)
 
 
-def too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+def too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding | Unclear]:
     """Functions of which more run at once than a node has memory for, though one alone fits."""
+    if seen.usage is None:
+        yield Unclear("too_parallel", "how many fit a node is not known without a connection to the cluster")
     yield from _profiled_too_parallel(seen, groups)
     yield from _seen_too_parallel(seen, groups)
 
 
-def _profiled_too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+def _profiled_too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding | Unclear]:
     running = _running(seen)
     for advice in seen.advice:
         is_actor = advice.kind == "actor"
@@ -339,6 +341,9 @@ def _profiled_too_parallel(seen: Seen, groups: list[Group]) -> Iterator[Finding]
             else:
                 at_once = running[advice.name, is_actor, node_id]
             fits = advice.fits.get(node_id) if seen.usage is not None else None
+            if at_once > 1 and fits == 0:
+                what = f"{at_once} of {advice.name} {'ran' if killed else 'run'} at once on {seen.where(node_id)}"
+                yield Unclear("too_parallel", f"{what}, where not a single one fits now")
             if at_once < 2 or (fits is None and not killed) or (fits is not None and not 1 <= fits < at_once):
                 continue
             yield _too_parallel(seen, advice, node_id, len(killed), str(at_once), fits)
@@ -396,7 +401,7 @@ def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once
     what, one = ("actors", "actor") if advice.kind == "actor" else ("calls", "call")
     where, node = seen.where(node_id), seen.node(node_id)
     theirs = [call for call in seen.calls if call.name == advice.name or actor_class(call.name) == advice.name]
-    largest = max((call for call in theirs if call.capture), key=lambda call: call.peak_memory, default=None)
+    largest = max((call for call in theirs if call.capture), key=lambda call: call.growth, default=None)
     admits = advice.admits.get(node_id) if fits is not None else None
     admitted = f"; its CPUs admit {admits}" if admits is not None else ""
     evidence = [f"{at_once} {what} of it {'ran' if killed else 'run'} at once on {where}{admitted}."]
@@ -448,59 +453,70 @@ def _too_parallel(seen: Seen, advice: Advice, node_id: str, killed: int, at_once
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Growth:
-    """An actor's process that grows."""
-
-    name: str
-    calls: tuple[Call, ...]
-    """Those of its methods, by their end."""
-    first: int
-    last: int
-
-    @property
-    def size(self) -> int:
-        return self.last - self.first
-
-    @property
-    def method(self) -> str:
-        """The method in which it grows most."""
-        grown: dict[str, int] = {}
-        for before, call in itertools.pairwise(self.calls):
-            grown[call.name] = grown.get(call.name, 0) + (call.memory_after or 0) - (before.memory_after or 0)
-        return max(grown, key=lambda name: grown[name])
-
-
-def leaking_actors(seen: Seen, groups: list[Group]) -> Iterator[Finding]:
+def leaking_actors(seen: Seen, groups: list[Group]) -> Iterator[Finding | Unclear]:
     """Actors whose memory grows from call to call, and does not fall again."""
-    growing: dict[str, list[_Growth]] = {}
-    for growth in _growths(seen.calls):
+    if seen.calls and not lives(seen.calls):
+        yield Unclear("leaking_actor", "no actor was profiled")
+    for name, count in sorted(too_few(seen.calls).items()):
+        ended = f"{count} call{'s' * (count != 1)} ended" if count else "no call ended"
+        yield Unclear(
+            "leaking_actor",
+            f"in no actor of {name} more than {ended}, too few to tell"
+            if count > 1
+            else f"of {name} {ended}, too few to tell",
+        )
+    growing: dict[str, list[Growth]] = {}
+    for growth in growths(seen.calls):
         growing.setdefault(growth.name, []).append(growth)
     for name, found in growing.items():
         killed = next((group for group in groups if group.is_actor and group.name == name), None)
         largest = max(found, key=lambda growth: growth.size)
-        whole = seen.heaps.of(largest.calls[-1].capture)
+        whole = seen.heaps.of(captures_of(seen.life(largest.calls[-1])))
         if whole is not None and (whole.retained_at_end or 0) >= _MAINLY * largest.size:
             yield _retained(seen, largest.calls[-1], largest.name, whole, largest.size)
         else:
-            yield _leaking(seen, largest, len(found), killed)
+            yield _leaking(seen, largest, found, killed, whole)
 
 
-def retained_memory(seen: Seen) -> Iterator[Finding]:
+def retained_memory(seen: Seen) -> Iterator[Finding | Unclear]:
     """Tasks that let go of what they held, and whose process keeps it all the same: allocators do not give it back."""
-    largest: dict[str, Call] = {}
-    for call in seen.calls:
-        kept = (call.memory_after or 0) - call.memory_before
-        if call.kind == "task" and call.capture is not None and kept >= _RETAINED and not is_ours(call.name):
-            known = largest.get(call.name)
-            if known is None or kept > (known.memory_after or 0) - known.memory_before:
-                largest[call.name] = call
-    most_first = sorted(largest.values(), key=lambda call: call.memory_before - (call.memory_after or 0))
+    keeping = (call for call in seen.calls if call.kind == "task" and kept_by(call) >= _RETAINED)
+    most_first = _largest_each(keeping, kept_by)
     for call in most_first[:_LARGEST]:
-        kept = (call.memory_after or 0) - call.memory_before
         found = seen.heaps.of(call)
-        if found is not None and (found.retained_at_end or 0) >= _MAINLY * kept:
-            yield _retained(seen, call, call.name, found, kept)
+        if found is None:
+            yield _untraced("retained_memory", call, f"which left {show_bytes(kept_by(call))}")
+        elif found.retained_at_end is None:
+            why = f"what allocators kept of the {show_bytes(kept_by(call))} that {call.name} left is not known"
+            yield Unclear("retained_memory", why)
+        elif found.retained_at_end >= _MAINLY * kept_by(call):
+            yield _retained(seen, call, call.name, found, kept_by(call))
+    yield from _not_looked_at("retained_memory", most_first)
+
+
+def _largest_each(calls: Iterable[Call], size: Callable[[Call], int]) -> list[Call]:
+    """Return the largest call of each function, one that was traced where there is any; the largest first."""
+    found: dict[str, Call] = {}
+    for call in calls:
+        known = found.get(call.name)
+        if not is_ours(call.name) and (
+            known is None or (call.capture is not None, size(call)) > (known.capture is not None, size(known))
+        ):
+            found[call.name] = call
+    return sorted(found.values(), key=lambda call: -size(call))
+
+
+def _untraced(illness: str, call: Call, what: str) -> Unclear:
+    """Say that it is not known what a call allocated."""
+    why = "its capture cannot be read" if call.capture is not None else call.note or "its capture is gone"
+    return Unclear(illness, f"what the call of {call.name} {what} held is not known ({why})")
+
+
+def _not_looked_at(illness: str, most_first: list[Call]) -> Iterator[Unclear]:
+    rest = most_first[_LARGEST:]
+    if rest:
+        more = f" and {len(rest) - 1} more" if len(rest) > 1 else ""
+        yield Unclear(illness, f"only {_LARGEST} functions were looked into, not {rest[0].name}{more}")
 
 
 _KEEP_LESS = (
@@ -532,59 +548,30 @@ def _retained(seen: Seen, call: Call, name: str, found: Heap, kept: int) -> Find
     )
 
 
-def _growths(calls: Iterable[Call]) -> Iterator[_Growth]:
-    lives: dict[object, list[Call]] = {}
-    for call in calls:
-        if call.kind == "method" and call.memory_after is not None:
-            lives.setdefault((process_of(call), call.actor_id), []).append(call)
-    for life in lives.values():
-        life.sort(key=_end)
-        floors = _floors([call.memory_after or 0 for call in life])
-        if len(life) >= _CALLS and _rises(floors):
-            yield _Growth(actor_class(life[-1].name), tuple(life), floors[0], floors[-1])
-
-
-def _floors(values: list[int]) -> list[int]:
-    """Return the least of each of so many parts: what is freed again now and then does not count."""
-    count = min(_FLOORS, len(values))
-    cuts = [round(number * len(values) / count) for number in range(count + 1)]
-    return [min(values[start:end]) for start, end in itertools.pairwise(cuts)]
-
-
-def _rises(floors: list[int]) -> bool:
-    steps = [later - before for before, later in itertools.pairwise(floors)]
-    growth = floors[-1] - floors[0]
-    middle = floors[len(floors) // 2]
-    return (
-        growth >= _GROWTH
-        and sum(step > 0 for step in steps) >= _RISING * len(steps)
-        and max(steps) <= _JUMP * growth
-        and floors[-1] - middle >= _LATE * growth
-    )
-
-
-def _end(call: Call) -> datetime:
-    return call.started_at + timedelta(seconds=call.duration or 0)
-
-
-def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> Finding:
+def _leaking(seen: Seen, growth: Growth, alike: list[Growth], killed: Group | None, whole: Heap | None) -> Finding:
+    """An actor that grows; `alike` are all processes of its class that do, of which it is the largest."""
     last = growth.calls[-1]
+    life = seen.life(last)
     node = seen.node(last.node_id)
     is_alive = node is not None and any(process.pid == last.pid for process in node.processes)
-    lines = _what_stays(growth, seen.heaps.of(last.capture))
+    lines = _what_stays(growth, whole)
     per_call = growth.size / (len(growth.calls) - 1)
     evidence = [
         f"Over {len(growth.calls)} calls it grew from {show_bytes(growth.first)} to {show_bytes(growth.last)}, "
         f"{show_bytes(round(per_call))} a call, and did not fall again; most in {growth.method} "
         f"(pid {last.pid} on {seen.where(last.node_id)})."
     ]
-    if actors > 1:
-        evidence.append(f"{actors} actors of its class grow.")
+    if len(alike) > 1:
+        actors = len({one.calls[-1].actor_id for one in alike})
+        restarted = f" in {len(alike)} processes, since some were restarted" if len(alike) > actors else ""
+        whose = f"{actors} actors of its class grow" if actors > 1 else "It grows"
+        evidence.append(f"{whose}{restarted}; these figures are of the one that grew most.")
     evidence += _about_lines(seen, lines)
+    evidence += [*about_captures(life), *(whole.missing if whole is not None else ())]
     left = None
-    if node is not None and is_alive and seen.when - _end(last) < _STILL:
+    if node is not None and is_alive and seen.when - end_of(last) < _STILL:
         free = max(node.limit - node.used, 0)
-        seconds = (seen.when - _end(growth.calls[0])).total_seconds()  # a pause now is of its pace, too
+        seconds = (seen.when - end_of(growth.calls[0])).total_seconds()  # a pause now is of its pace, too
         left = seconds * free / growth.size
         evidence.append(
             f"After {round(free / per_call):,} more such calls, {show_seconds(left)} at the pace so far, the node is "
@@ -608,13 +595,19 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
         f"`@ray.remote(max_restarts=-1, max_task_retries=-1)` on {growth.name}; what it keeps is lost."
     )
     severity = "critical" if killed is not None or (left is not None and left < _SOON) else "warning"
-    is_sure = len(growth.calls) >= _SURE or (killed is not None and growth.size > (killed.memory or 0) / 2)
-    if not is_sure or (killed is None and not is_alive and seen.is_past(last.job_id, _end(last))):
+    is_sure = growth.is_sure or (killed is not None and growth.size > (killed.memory or 0) / 2)
+    is_past = killed is None and not is_alive and seen.is_past(last.job_id, end_of(last))
+    if not is_sure or is_past:
         severity = "info"
+    by = f"by {show_bytes(growth.size)} over {len(growth.calls)} calls"
+    if not is_sure:
+        title = f"{growth.name} may grow with each call: it grew {by}, too few to be sure."
+    else:
+        title = f"{growth.name} {'grew' if is_past else 'grows'} with each call: {by}."
     return Finding(
         severity=severity,
         illness="leaking_actor",
-        title=f"{growth.name} grows with each call: by {show_bytes(growth.size)} over {len(growth.calls)} calls.",
+        title=title,
         name=growth.name,
         node_id=last.node_id,
         evidence=tuple(evidence),
@@ -625,7 +618,7 @@ def _leaking(seen: Seen, growth: _Growth, actors: int, killed: Group | None) -> 
     )
 
 
-def _what_stays(growth: _Growth, whole: Heap | None) -> tuple[Line, ...]:
+def _what_stays(growth: Growth, whole: Heap | None) -> tuple[Line, ...]:
     """The lines that hold what an actor grew by, where their figures add up with its; none where they do not.
 
     An actor that let go of all on its way out is judged by what it held when it held most.
@@ -766,12 +759,12 @@ def idle_workers(seen: Seen) -> Iterator[Finding]:
     for node in seen.nodes:
         every = sorted(process.memory for process in node.processes if process.role == "idle worker")
         idle = [process for process in node.processes if process.role == "idle worker" and process.memory > _PLAIN]
-        kept = sum(process.memory - _PLAIN for process in idle)
+        kept = kept_by_idle([process.memory for process in idle])
         most = max(idle, key=lambda process: process.memory, default=None)
         # What most of them have alike is what they have imported.
         plain = max(_PLAIN, every[len(every) // 2]) if len(every) >= _MOST_OF_THEM else _PLAIN
         left_over = max(node.limit - node.used, 0)
-        if most is None or (most.memory - plain < _KEPT and kept < max(_KEPT, _PART * left_over)):
+        if most is None or (most.memory - plain < KEPT and kept < max(KEPT, _PART * left_over)):
             continue
         left = _left_by(seen, most)
         lines = _lines(seen, (left,), "leaks")
@@ -780,9 +773,9 @@ def idle_workers(seen: Seen) -> Iterator[Finding]:
         total = sum(process.memory for process in idle)
         evidence = [f"The largest, pid {most.pid}, has {show_bytes(most.memory)}; one that keeps nothing some 50 MiB."]
         if left is not None:
-            evidence.append(f"{left.name} was the last to run in it, and left {show_bytes(left.memory_after)} behind.")
+            evidence.append(f"{left.name} left {show_bytes(kept_by(left))} behind in it (pid {most.pid}).")
         evidence += [f"Of that {seen.held(line)}" for line in lines[:1]]
-        whole = seen.heaps.of(left.capture) if left is not None else None
+        whole = seen.heaps.of((left.capture,)) if left is not None and left.capture is not None else None
         freed = (whole.retained_before or 0) + (whole.retained_at_end or 0) if whole is not None else 0
         is_freed = freed >= _MAINLY * (most.memory - plain)
         if is_freed:
@@ -810,25 +803,33 @@ def idle_workers(seen: Seen) -> Iterator[Finding]:
         )
 
 
+def kept_by_idle(sizes: Iterable[int]) -> int:
+    """Return what idle workers of these sizes have beyond what each has that keeps nothing."""
+    return sum(max(size - _PLAIN, 0) for size in sizes)
+
+
 def _left_by(seen: Seen, idle: ProcessUsage) -> Call | None:
-    """Return the call that a worker ran last, where it is what left the memory."""
+    """Return the call that left most behind in a worker, where that is what it keeps: not what was there before."""
     there = [
         call
         for call in seen.calls
         if call.pid == idle.pid and call.node_id == idle.node_id and call.worker_id in (idle.worker_id, None)
     ]
-    last = max(there, key=_end, default=None)
-    return last if last is not None and (last.memory_after or 0) >= idle.memory / 2 else None
+    left = max(there, key=kept_by, default=None)
+    return left if left is not None and kept_by(left) >= _MAINLY * (idle.memory - _PLAIN) else None
 
 
-def object_stores(seen: Seen) -> Iterator[Finding]:
+def object_stores(seen: Seen) -> Iterator[Finding | Unclear]:
     """Object stores that are full, or have written objects to disk."""
     for node in seen.nodes:
         # Not what is used: copies of other nodes' objects fill a store too, and are dropped when it needs the room.
-        used, capacity, spilled = node.object_store_primary, node.object_store_capacity, node.spilled or 0
-        if used is None or not capacity or not (used >= _SPILLS * capacity or spilled):
+        used, capacity, spilled = must_keep(node), node.object_store_capacity, node.spilled or 0
+        if used is None or not capacity:
+            yield Unclear("object_store", f"what objects take on {seen.where(node.node_id)} is not known")
             continue
         is_full = used >= _SPILLS * capacity
+        if not is_full and not spilled:
+            continue
         where = seen.where(node.node_id)
         evidence = [f"Objects take {show_bytes(used)} of {show_bytes(capacity)}; above {_SPILLS:.0%} Ray spills."]
         if spilled:
@@ -849,6 +850,14 @@ def object_stores(seen: Seen) -> Iterator[Finding]:
                 f"Or start Ray there with `--object-store-memory={2 * capacity}`, if the node has memory to spare.",
             ),
         )
+
+
+def must_keep(node: NodeUsage) -> int | None:
+    """Return what a node's object store must keep or spill; None where that is not known, and may be much."""
+    used, capacity = node.object_store_used, node.object_store_capacity
+    if node.object_store_primary is None and used is not None and used < _SPILLS * (capacity or 0):
+        return used  # no more than that
+    return node.object_store_primary
 
 
 def unexplained_deaths(seen: Seen) -> Iterator[Finding]:
@@ -883,16 +892,17 @@ def unexplained_deaths(seen: Seen) -> Iterator[Finding]:
         )
 
 
-def copies(seen: Seen) -> Iterator[Finding]:
+def copies(seen: Seen) -> Iterator[Finding | Unclear]:
     """Calls that may hold their data twice: two lines hold about as much, and together most of the peak."""
-    largest: dict[str, Call] = {}
-    for call in sorted(seen.calls, key=lambda call: call.peak_memory):
-        if call.capture is not None and not is_ours(call.name):
-            largest[call.name] = call
-    for call in sorted(largest.values(), key=lambda call: -call.peak_memory)[:_LARGEST]:
-        found = seen.heaps.of(call) if call.peak_memory >= _COPIED else None
-        pair = _pair(found) if found is not None else None
-        if found is None or pair is None:
+    # What it held may be memory that its process had kept: then its growth does not show it, but its peak does.
+    most_first = _largest_each((call for call in seen.calls if call.peak_memory >= _COPIED), lambda call: call.growth)
+    for call in most_first[:_LARGEST]:
+        found = seen.heaps.of(call)
+        if found is None:
+            yield _untraced("copy", call, f"whose process had {show_bytes(call.peak_memory)}")
+            continue
+        pair = _pair(found)
+        if pair is None:
             continue
         yield Finding(
             severity="info",
@@ -911,6 +921,7 @@ def copies(seen: Seen) -> Iterator[Finding]:
             lines=pair,
             calls=Calls([call]),
         )
+    yield from _not_looked_at("copy", most_first)
 
 
 def _pair(found: Heap) -> tuple[Line, ...] | None:
@@ -922,10 +933,10 @@ def _pair(found: Heap) -> tuple[Line, ...] | None:
     return pair if alike else None
 
 
-def _lines(seen: Seen, calls: Iterable[Call | Path | None], view: str) -> tuple[Line, ...]:
-    """Return the lines that held most, of the first call, or whole capture, that can be read."""
-    for call in calls:
-        found = seen.heaps.of(call)
+def _lines(seen: Seen, holders: Iterable[Call | tuple[Path, ...] | None], view: str) -> tuple[Line, ...]:
+    """Return the lines that held most, of the first call, or process over its captures, that can be read."""
+    for holder in holders:
+        found = seen.heaps.of(holder)
         if found is not None:
             return tuple(found.top(_MOST_TOLD, view))
     return ()

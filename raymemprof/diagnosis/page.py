@@ -38,7 +38,7 @@ _WIDTH, _HEIGHT = 960, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 14, 34
 """Pixels of the timeline around what it shows."""
 _TICKS = 4
-_VERDICTS = {"ill": "✗", "maybe": "!", "well": "✓", "unknown": "?"}
+_VERDICTS = {"ill": "✗", "maybe": "!", "well": "✓", "unknown": "?", "info": "·"}
 _LEAKS = ("leaking_actor", "idle_workers", "out_of_memory", "endless_retries")
 """Illnesses of which what was left shows more than the peak does."""
 
@@ -93,7 +93,7 @@ article h4 { margin: 12px 0 0; font-size: 14px; }
 .checks { list-style: none; padding: 0; } .checks li { display: flex; gap: 10px; padding: 7px 0;
   border-bottom: 1px solid var(--line); } .checks b { font-weight: 600; }
 .sign { width: 1.2em; font-weight: 700; } .sign.ill { color: var(--critical); } .sign.well { color: var(--well); }
-.sign.maybe, .sign.unknown { color: var(--muted); }
+.sign.maybe, .sign.unknown, .sign.info { color: var(--muted); }
 figure { margin: 12px 0 20px; } figcaption { margin-bottom: 6px; overflow-wrap: anywhere; }
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--muted); font: 12px system-ui, sans-serif; }
 .key span { display: inline-flex; align-items: center; gap: 6px; margin-right: 16px; font-size: 13px; }
@@ -243,8 +243,8 @@ def _sections(diagnosis: Diagnosis, links: dict[int, str]) -> Iterator[str]:
     yield _items(
         "ul", [f"{advice.name}: {text}" for advice in diagnosis.advice[:_MOST_ROWS] for text in advice.warnings]
     )
-    largest = diagnosis.calls.sorted(lambda call: -call.peak_memory)
-    yield _table("Profiled calls, the largest first", largest[:_MOST_ROWS], len(largest))
+    largest = diagnosis.calls.sorted(lambda call: -call.growth)
+    yield _table("Profiled calls, those that grew most first", largest[:_MOST_ROWS], len(largest))
     if diagnosis.usage is not None:
         processes = diagnosis.usage.processes
         yield _table("Processes of Ray's now, the largest first", processes[:_MOST_ROWS], len(processes))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 import psutil
 
@@ -18,8 +19,9 @@ from ..errors import CaptureError
 from ..reading import sources
 from ..reading.catalog import Call, Evidence, Filters, Place, list_calls, place_here
 from ..reading.deaths import Death, cgroup_oom_kills
-from ..reading.heap import Line, heap
+from ..reading.heap import Line, heap, heap_of_life
 from ..reading.messages import Message, Victim
+from .growth import about_captures, captures_of, lives, process_of
 
 __all__ = ["Finding", "Suspect", "look"]
 
@@ -48,6 +50,10 @@ class Suspect:
     when: datetime
     calls: tuple[Call, ...] = ()
     """The profiled calls that were killed in it."""
+    captures: tuple[Path, ...] = ()
+    """Of an actor, those of its process, in their order: what it held is of all its calls."""
+    gaps: tuple[str, ...] = ()
+    """What is in none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class Finding:
     """The lines that held most when the largest of them died."""
     code: str = ""
     """The text of the first of these lines."""
+    gaps: tuple[str, ...] = ()
+    """What they are summed over, and what is not in them."""
     kernel_kills: int | None = None
     """How often the kernel has killed in the node's container."""
     said: str | None = None
@@ -171,13 +179,14 @@ def _conclude(question: _Question, told: list[_Testimony]) -> Finding:
         return replace(finding, suspects=tuple(fitting[-_MOST_SUSPECTS:]), fitting=many)
     died = named or fitting
     calls = tuple(call for suspect in died for call in suspect.calls)
-    lines, code = _held(sorted(calls, key=lambda call: -call.peak_memory))
+    lines, code, gaps = _held(died)
     return replace(
         finding,
         message=_completed(message, died),
         calls=calls,
         lines=lines,
         code=code,
+        gaps=gaps,
         said=next((suspect.said for suspect in died if suspect.cause in ("crash", "exit", "unknown")), None),
         is_inferred=is_inferred,
     )
@@ -251,6 +260,16 @@ class _Scene:
             return False
         return nodes is not None or node_ip is None or message.node_ip in (None, node_ip)
 
+    def of_life(self, suspect: Suspect) -> Suspect:
+        """Add the captures of all calls of an actor that died."""
+        if not suspect.calls or suspect.calls[-1].actor_id is None:
+            return suspect
+        last = suspect.calls[-1]
+        filters = Filters(actor_id=last.actor_id)
+        found = [call for place in self.evidence for call in list_calls(place, filters).calls]
+        life = lives(found).get((process_of(last), last.actor_id), [last])
+        return replace(suspect, captures=captures_of(life), gaps=tuple(about_captures(life)))
+
     def wait_for_deaths(self) -> None:
         """Ray raises before it kills: it lets a worker live for another 0.2 s, which must not look as if it ran on."""
         deadline = time.monotonic() + _SECONDS_TO_DIE
@@ -280,7 +299,7 @@ def _testify(question: _Question, place: Place) -> _Testimony:
         for calls, evidence in killed.values()
         if any(map(scene.is_meant, calls))
     ]
-    named = [suspect for suspect in named if _agrees(question.message, suspect)]
+    named = [scene.of_life(suspect) for suspect in named if _agrees(question.message, suspect)]
     for death, evidence in _unprofiled(scene, killed):
         suspect = _suspect(death.worker_id, death.pid, evidence, (), death)
         if question.attempt is not None:
@@ -366,7 +385,8 @@ def _add_fitting(
     testimony.fits, testimony.died = len(found), len(everybody)
     latest = sorted(found.items(), key=lambda item: item[1][0])[-_MOST_SUSPECTS - 1 :]
     testimony.fitting = [
-        _suspect(worker_id, pid, evidence, calls, death) for (pid, worker_id), (_, calls, evidence, death) in latest
+        scene.of_life(_suspect(worker_id, pid, evidence, calls, death))
+        for (pid, worker_id), (_, calls, evidence, death) in latest
     ]
 
 
@@ -421,14 +441,15 @@ def _sounds_like(message: Message, detail: str | None) -> bool:
     return detail.partition(".")[0] == message.exit_detail.partition(".")[0]
 
 
-def _held(calls: Iterable[Call]) -> tuple[tuple[Line, ...], str]:
-    """The lines that held most when the call died, and the text of the first, which its node may have alone."""
-    for call in calls:
-        if call.capture is not None:
+def _held(died: Iterable[Suspect]) -> tuple[tuple[Line, ...], str, tuple[str, ...]]:
+    """The lines that held most when the largest died, the text of the first (its node may have it alone), and the gaps."""
+    each = [(call, suspect) for suspect in died for call in suspect.calls]
+    for call, suspect in sorted(each, key=lambda one: -one[0].peak_memory):
+        if call.capture is not None or suspect.captures:
             # What an actor held is of all its calls. What was told to end has let go of it before it did.
             is_at_end = call.duration is None or call.actor_id is not None
             try:
-                held = heap(call if call.actor_id is None else call.capture)
+                held = heap_of_life(suspect.captures) if suspect.captures else heap(call)
                 lines = tuple(held.top(_MOST_LINES, view="leaks" if is_at_end else "peak"))
             except CaptureError:
                 continue  # the next one may be whole; `raymemprof.heap(call)` gives the reason
@@ -438,8 +459,8 @@ def _held(calls: Iterable[Call]) -> tuple[tuple[Line, ...], str]:
             elif lines and call.lies_on:  # the file that it ran may be another one than what is here
                 answers = cluster.on_nodes(_code, {call.lies_on: (lines[0],)})
                 code = next(iter(answers.by_node.values()), "")
-            return lines, code
-    return (), ""
+            return lines, code, (*suspect.gaps, *(held.missing if suspect.captures else ()))
+    return (), "", ()
 
 
 def _code(line: Line) -> str:

@@ -17,14 +17,15 @@ from ..cluster import MissingNode
 from ..errors import CaptureError
 from ..reading import catalog, sources
 from ..reading.catalog import Call, Calls
-from ..reading.heap import Heap, Line, heap
+from ..reading.heap import Heap, Line, heap, heap_of_life
 from ..rows import show_bytes
 from .advise import Advice, Advices, advise_of
+from .growth import actor_class, captures_of, lives, process_of
 from .ooms import Kill, Kills, ooms
 from .processes import USERS
 from .usage import NodeUsage, ProcessUsage, Usage, usage
 
-__all__ = ["Group", "Heaps", "Seen", "actor_class", "crowd_then", "is_ours", "look_around", "process_of", "users"]
+__all__ = ["Group", "Heaps", "Seen", "crowd_then", "is_ours", "look_around", "users"]
 
 _AFTERWARDS = timedelta(hours=1)
 """How long what happened in a job that is over is what the doctor was asked about, most likely."""
@@ -48,16 +49,16 @@ class Heaps:
         self._known: dict[object, Heap | None] = {}
         self.failed: list[str] = []
 
-    def of(self, target: Call | Path | None) -> Heap | None:
-        """Return what a call, or a whole capture, allocated; None where that cannot be told."""
-        if target is None or (isinstance(target, Call) and target.capture is None):
+    def of(self, target: Call | tuple[Path, ...] | None) -> Heap | None:
+        """Return what a call allocated, or a process over its captures; None where that cannot be told."""
+        if not target or (isinstance(target, Call) and target.capture is None):
             return None
         if target not in self._known:
             if len(self._known) >= _MOST_HEAPS:
                 return None
             self._known[target] = None
             try:
-                self._known[target] = heap(target)
+                self._known[target] = heap(target) if isinstance(target, Call) else heap_of_life(target)
             except (CaptureError, OSError, ValueError) as error:
                 self.failed.append(str(error))
         return self._known[target]
@@ -90,13 +91,6 @@ class Group:
     def calls(self) -> tuple[Call, ...]:
         """The profiled calls that were killed, the largest first."""
         return tuple(sorted((kill.call for kill in self.kills if kill.call), key=lambda call: -call.peak_memory))
-
-    @property
-    def holders(self) -> tuple[Call | Path, ...]:
-        """What held the memory when they were killed: a call, of an actor its whole life."""
-        if not self.is_actor:
-            return self.calls
-        return tuple(call.capture for call in self.calls if call.capture is not None)
 
     @property
     def memory(self) -> int | None:
@@ -191,6 +185,16 @@ class Seen:
             for call in self.calls
             if name is not None and call.name == name
         )
+
+    def holders(self, group: Group) -> list[Call | tuple[Path, ...]]:
+        """Return what held the memory when those of a group were killed: a call, of an actor its whole life."""
+        if not group.is_actor:
+            return list(group.calls)
+        return [captures_of(self.life(call)) for call in group.calls]
+
+    def life(self, call: Call) -> list[Call]:
+        """Return the calls of an actor in the process that ran one of them."""
+        return lives(self.calls).get((process_of(call), call.actor_id), [call])
 
     def groups(self, past: bool = False) -> list[Group]:
         """Return the kills by whom they hit, without the tasks that asked nodes for us: the late ones, or the past."""
@@ -339,16 +343,6 @@ def _job(kill: Kill) -> str | None:
 def is_ours(name: str | None) -> bool:
     """Whether a task is one of those that ask nodes for us."""
     return (name or "").startswith(_OURS)
-
-
-def actor_class(name: str) -> str:
-    """Return the class of a method's name."""
-    return name.rpartition(".")[0] or name
-
-
-def process_of(call: Call) -> object:
-    """Return what tells a call's process from all others."""
-    return call.node_id, call.worker_id, call.pid
 
 
 def users(node: NodeUsage, *roles: str) -> Iterable[ProcessUsage]:

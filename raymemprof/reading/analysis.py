@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ def analyse(request: Request) -> Sum:
         foreign = not _is_ours(Path(request.path), reader)
         ledger = None if foreign else Ledger(request, native, samples)
         if ledger is not None:
-            ledger.follow(reader.get_allocation_records())
+            ledger.follow(reader.get_allocation_records(), _all_records(request.later))
             foreign = not ledger.seen_calls and request.places is None
         if foreign:
             figures, rows = _whole(reader, request, native)
@@ -114,6 +114,17 @@ def _errors_since(position: int) -> bytes:
     with contextlib.suppress(OSError):
         return os.pread(2, _MOST_ERRORS, position)
     return b""
+
+
+def _all_records(paths: Iterable[str]) -> Iterator[Any]:
+    """Yield the records of captures one after the other; of one that has gone or is damaged those before it."""
+    import memray
+
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            checksum = read_samples(Path(path)).checksum
+            with opened(path, checksum) as file, contextlib.closing(memray.FileReader(file)) as reader:
+                yield from reader.get_allocation_records()
 
 
 def _is_ours(path: Path, reader: memray.FileReader) -> bool:

@@ -120,6 +120,10 @@ class Call:
         error: the exception it raised, or what ended its process, where that is known.
         memory_before: memory when it began, without child processes.
         peak_memory: the most memory while it ran, that of child processes included.
+        growth: by how much that is above what there was when it began: `peak_memory` less `memory_before` and
+            `children_before`; never negative. A worker that is reused has what earlier calls left in it, so the call
+            with the largest peak may have used little: sort by `growth` to find the largest call. Of calls that run
+            side by side in one process each has the growth of all.
         memory_after: memory when it ended, without child processes.
         capture: the capture file that holds its allocations; None where it was only sampled, or the file is gone.
         children_peak: what its child processes, and theirs, added to that when they had most; pages that they share
@@ -163,8 +167,18 @@ class Call:
 
     @property
     def growth(self) -> int:
-        """By how much its process's memory rose above what it had before; its peak may be of what others left there."""
-        return self.peak_memory - self.memory_before - self.children_before
+        """By how much its process's memory, and its children's, rose above what they had when it began. Bytes."""
+        return max(self.peak_memory - self.memory_before - self.children_before, 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the call for JSON and pandas."""
+        found: dict[str, Any] = {}
+        for one in fields(self):
+            if one.repr:
+                found[one.name] = getattr(self, one.name)
+            if one.name == "peak_memory":
+                found["growth"] = self.growth
+        return found
 
 
 def _children(listed: Iterable[Any]) -> tuple[ChildProcess, ...]:
@@ -190,6 +204,7 @@ class Calls(Rows[Call]):
         ("duration", lambda call: show_seconds(call.duration), True),
         ("before", lambda call: show_bytes(call.memory_before), True),
         ("peak", lambda call: show_bytes(call.peak_memory), True),
+        ("growth", lambda call: show_bytes(call.growth), True),
         ("after", lambda call: show_bytes(call.memory_after), True),
         ("children", lambda call: show_bytes(call.children_peak or None), True),
         ("pid", lambda call: str(call.pid), True),
@@ -659,7 +674,9 @@ class Journal:
             slot = begin.get("slot")
             capture = self._capture(begin.get("capture"))
             family = self._children.get(number, {})
-            total = max(family.get("total", 0), (end or {}).get("total", 0))
+            # Those that were there when it began may have gone before they were looked at again.
+            children_before = begin.get("children", 0)
+            total = max(family.get("total", 0), (end or {}).get("total", 0), begin["memory"] + children_before)
             yield Call(
                 begin["name"],
                 begin["kind"],
@@ -681,11 +698,11 @@ class Journal:
                 begin.get("note") or note or self._doubts.get(begin.get("capture") or ""),
                 None if slot is None else (slot, begin["turn"]),
                 self._lies_on,
-                max(family.get("memory", 0), (end or {}).get("children", 0)),
+                max(family.get("memory", 0), (end or {}).get("children", 0), children_before),
                 _children(family.get("largest", ())),
                 _children((end or {}).get("left", ())),
                 family.get("count", 0),
-                begin.get("children", 0),
+                children_before,
                 peak,
             )
 

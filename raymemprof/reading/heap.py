@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
+from ..errors import CaptureError
 from ..rows import Rows, first_few, printable, show_bytes
 from .model import Frame
 from .stacks import ESTIMATED_FILE, SAMPLED_FILE, guilty
-from .targets import PerName, Reading, Target, read_target
+from .targets import PerName, Piece, Reading, Target, read_target
 
-__all__ = ["Heap", "Line", "Lines", "heap"]
+__all__ = ["Heap", "Line", "Lines", "heap", "heap_of_life"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,83 @@ def heap(target: Target) -> Heap:
         >>> 1_000_000 <= raymemprof.heap(load).peak < 1_100_000
         True
     """
-    reading = read_target(target, ("peak", "leaks"))
+    return _heap(read_target(target, ("peak", "leaks")))
+
+
+_MOST_PIECES = 32
+"""Captures of one process that are summed, the latest: of each the later ones are read again."""
+
+
+def heap_of_life(captures: Sequence[Path]) -> Heap:
+    """Return what a process held that was traced in several captures, one after the other: all of them together.
+
+    What it allocated in an earlier capture counts as far as it was alive at its end and no later one shows it to have
+    been freed. What was allocated, or freed, while nothing was traced is not known.
+
+    Args:
+        captures: the process's captures, in the order in which they were opened.
+
+    Raises:
+        CaptureError: none of them can be read.
+        FileNotFoundError: there is no such file.
+    """
+    last, before = captures[-1], captures[:-1][-_MOST_PIECES:]
+    if not before:
+        return heap(last)
+    pieces = [Piece(path, tuple(captures[number:])) for number, path in enumerate(before, len(captures) - len(before))]
+    left_out = len(captures) - 1 - len(before)
+    missing = [f"{left_out} earlier captures of the process are not summed."] if left_out else []
+    try:
+        earlier = heap(pieces)
+    except (CaptureError, OSError) as error:
+        found = heap(last)
+        return replace(found, missing=(*missing, str(error), *found.missing))
+    try:
+        found = heap(last)
+    except (CaptureError, OSError) as error:
+        return replace(earlier, missing=(*missing, str(error), *earlier.missing))
+    return replace(
+        found,
+        title=f"{earlier.calls + 1} captures of one process",
+        peak=earlier.alive_at_end + found.peak,
+        alive_at_end=earlier.alive_at_end + found.alive_at_end,
+        allocations=earlier.allocations + found.allocations,
+        at_peak=_summed(earlier.at_end, found.at_peak),
+        at_end=_summed(earlier.at_end, found.at_end),
+        grew=None,  # nor what is made of it: between captures nobody looked
+        retained=None,
+        unseen=None,
+        retained_before=None,
+        retained_at_end=_both(earlier.retained_at_end, found.retained_at_end),
+        missing=(*missing, *earlier.missing, *found.missing),
+    )
+
+
+def _both(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
+
+
+def _summed(*listed: Lines) -> Lines:
+    found: dict[Frame, Line] = {}
+    for line in (line for lines in listed for line in lines):
+        key = (line.function, line.file, line.line)
+        known = found.get(key)
+        found[key] = (
+            replace(line, mean=None)
+            if known is None
+            else replace(
+                known,
+                bytes=known.bytes + line.bytes,
+                allocations=known.allocations + line.allocations,
+                reserved=known.reserved + line.reserved,
+                shared=known.shared + line.shared,
+                basis=line.basis if known.basis == "traced" else known.basis,
+            )
+        )
+    return Lines(sorted(found.values(), key=_rank))
+
+
+def _heap(reading: Reading) -> Heap:
     return Heap(
         title=reading.title,
         peak=reading.peak,

@@ -120,8 +120,8 @@ class Ledger:
         facts = CallFacts(first.memory, first.pools, peak=peak)  # it may have been higher between calls
         return Account(facts, Baseline(first.memory, first.retained(look), libraries, first.used, first.pools))
 
-    def follow(self, records: Iterable[Any]) -> None:
-        """Take all records of the capture into account."""
+    def follow(self, records: Iterable[Any], later: Iterable[Any] = ()) -> None:
+        """Take all records of the capture into account, and what later ones of its process show to have been freed."""
         import memray
 
         types = memray.AllocatorType
@@ -217,6 +217,11 @@ class Ledger:
                         account.large[address] = (place, size, self._next_mark)
                 if temporary:
                     recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
+        for record in later:
+            if record.allocator in (mmap, munmap):
+                _unmap(maps, record.address, record.size)
+            elif record.address in live:  # it is freed, or in use again
+                _drop(live, record.address)
         self._unended = frozenset((call.slot, call.turn) for call in self._running.values())
         for call in list(self._running.values()):
             self._end(call)

@@ -40,6 +40,8 @@ class Request:
     with_snapshots: bool = False
     """Whether the process's memory over time is wanted: reports of a single capture show it."""
     temporal: bool = False
+    later: tuple[str, ...] = ()
+    """The captures that the process wrote next: what they show to have been freed was not alive at the end."""
     window: tuple[float, float] | None = None
     """Seconds since the epoch between which a temporal report's allocations were made; memray has them to 10 ms."""
 

@@ -24,7 +24,7 @@ from .model import Answer, Failure, Figures, Request, Row, Snapshot, Sum, Tempor
 from .processes import read
 from .totals import Total
 
-__all__ = ["PerName", "Places", "Reading", "Target", "places_of", "read_target"]
+__all__ = ["PerName", "Piece", "Places", "Reading", "Target", "places_of", "read_target"]
 
 Target: TypeAlias = Union[
     str, "os.PathLike[str]", Capture, Call, Iterable[Union[str, "os.PathLike[str]", Capture, Call]]
@@ -32,6 +32,17 @@ Target: TypeAlias = Union[
 
 _LONGEST_NAMES = 3
 _LONGEST_COMMAND = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A capture of a process that went on to be traced: what the later ones show to have been freed is not alive."""
+
+    path: Path
+    later: tuple[Path, ...]
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,8 @@ class _Item:
     node_id: str | None
     """The node that the capture lies on; None where it can be read here."""
     call: Call | None
+    later: tuple[Path, ...] = ()
+    """The captures that its process wrote next, where what they show to have been freed is not to count."""
 
 
 def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) -> Reading:
@@ -268,6 +281,8 @@ def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.An
         return _Item(target.path, _elsewhere(target.lies_on), None)
     if not os.fspath(target):
         raise ValueError("the path is empty; raymemprof.captures() lists the captures there are.")
+    if isinstance(target, Piece):
+        return replace(_item(target.path, elsewhere), later=target.later)
     path = Path(target).absolute()
     try:
         refuse_foreign_link(path)
@@ -319,12 +334,13 @@ def _requests(items: list[_Item], views: tuple[str, ...], temporal: bool) -> dic
         calls = wanted.setdefault((item.node_id, item.path, item.call is None), [])
         if item.call is not None:
             calls.append(item.call)
+    later = {item.path: tuple(map(str, item.later)) for item in items}
     requests: dict[str | None, list[Request]] = {}
     for (node_id, path, is_whole), calls in wanted.items():
         places = None if is_whole else tuple(call.place for call in calls if call.place is not None)
         complete = frozenset(call.place for call in calls if call.place is not None and _has_ended(call))
         window = _window(calls[0]) if temporal and calls else None
-        request = Request(str(path), places, complete, views, len(wanted) == 1, temporal, window)
+        request = Request(str(path), places, complete, views, len(wanted) == 1, temporal, later[path], window)
         requests.setdefault(node_id, []).append(request)
     return requests
 
