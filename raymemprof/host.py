@@ -10,11 +10,15 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["HostMemory", "kill_threshold", "memory", "pid_exists", "shares"]
+__all__ = ["HostMemory", "is_fork", "kill_threshold", "memory", "pid_exists", "shares"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _USUAL_THRESHOLD = 0.95
 """The part of a node's memory above which Ray kills, where RAY_memory_usage_threshold does not say."""
+_FORKED = 0x40
+"""Linux's PF_FORKNOEXEC: the process has not become another program since it was forked."""
+_OF_KERNEL = ("SUnreclaim", "KernelStack", "PageTables", "SecPageTables", "Percpu")
+_OF_KERNEL_IN_CGROUP = ("slab", "kernel_stack", "pagetables", "sec_pagetables", "percpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +31,56 @@ class HostMemory:
     """Whether a cgroup's limit is what holds."""
     shared: int | None = None
     """Bytes of shared memory and tmpfs among what is used; None where the system does not say."""
+    kernel: int | None = None
+    """Bytes of page tables, kernel stacks and slab that the kernel cannot take back; None where it does not say."""
+    huge_pages: int = 0
+    """Bytes in the machine's pool of huge pages (hugetlbfs), in use or not; a cgroup's use does not count them."""
+    group: tuple[str, str] | None = None
+    """The cgroup whose limit holds: the controllers of its hierarchy, and its path there."""
 
     @property
     def available(self) -> int:
         """Bytes that can still be used."""
         return max(self.total - self.used, 0)
 
+    def has(self, pid: int) -> bool:
+        """Whether what a process uses is part of this: in a container, only what runs there."""
+        controllers, path = self.group or ("", "/")
+        own = dict(_groups(pid)).get(controllers, path)
+        # What is beside the part of the hierarchy that is seen from here has a path that climbs out of it.
+        return not own.startswith("/..") and (own == path or own.startswith(f"{path.rstrip('/')}/"))
+
 
 def memory(pid: int | None = None) -> HostMemory:
     """Return the memory that processes here share, or those in the cgroups of the process `pid`."""
     machine = psutil.virtual_memory()
-    shared = getattr(machine, "shared", None)
-    found = HostMemory(machine.total, machine.total - machine.available, is_container=False, shared=shared)
-    for limit, used, shared in _cgroups(pid):
-        if limit < found.total:
-            found = HostMemory(limit, used, is_container=True, shared=shared)
+    figures = _figures("/proc/meminfo")
+    found = HostMemory(
+        machine.total,
+        machine.total - machine.available,
+        is_container=False,
+        shared=getattr(machine, "shared", None),
+        kernel=sum(figures.get(name, 0) for name in _OF_KERNEL) if figures else None,
+        huge_pages=figures.get("Hugetlb", figures.get("HugePages_Total", 0) * figures.get("Hugepagesize", 0) // 1024),
+    )
+    for group in _limits(pid):
+        if group.total < found.total:
+            found = group
     return found
 
 
 def pid_exists(pid: int) -> bool:
     """Whether there is a process of this number, which a file's name or a log may say, and may be none."""
     return 0 < pid < 2**31 and psutil.pid_exists(pid)
+
+
+def is_fork(pid: int) -> bool:
+    """Whether a process runs its parent's program still, and may share memory with it that neither has written to."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return bool(int(file.read(1024).rpartition(b")")[2].split()[6]) & _FORKED)
+    except (OSError, IndexError, ValueError):
+        return False
 
 
 def shares(pid: int) -> tuple[int | None, int | None]:
@@ -57,17 +90,23 @@ def shares(pid: int) -> tuple[int | None, int | None]:
     from Linux 5.9 on); the second is what it has written to and shares with no one (Private_Dirty). Each is None if the
     kernel does not tell.
     """
+    figures = _figures(f"/proc/{pid}/smaps_rollup")
+    return figures.get("Pss_Anon"), figures.get("Private_Dirty")
+
+
+def _figures(path: str) -> dict[str, int]:
+    """Return the figures of one of /proc's tables, in bytes (the few that are no sizes are 1024 times themselves)."""
     try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            lines = file.read().splitlines()[1:]
+        with open(path, "rb") as file:
+            lines = file.read().splitlines()
     except OSError:
-        return None, None
+        return {}
     figures = {}
     for line in lines:
         name, _, rest = line.partition(b":")
         with contextlib.suppress(ValueError, IndexError):
-            figures[name] = int(rest.split()[0]) * 1024
-    return figures.get(b"Pss_Anon"), figures.get(b"Private_Dirty")
+            figures[name.decode()] = int(rest.split()[0]) * 1024
+    return figures
 
 
 def kill_threshold(total: int) -> int:
@@ -79,30 +118,45 @@ def kill_threshold(total: int) -> int:
     return int(total * _USUAL_THRESHOLD)
 
 
-def _cgroups(pid: int | None) -> Iterator[tuple[int, int, int | None]]:
-    """Yield limit, use, and shared memory of each memory cgroup of a process, from the root to the innermost."""
-    try:
-        lines = Path("/proc", "self" if pid is None else str(pid), "cgroup").read_text().splitlines()
-    except OSError:
-        return  # not Linux
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            yield from _along(_CGROUPS, path, "memory.max", "memory.current", "")
-        elif "memory" in controllers.split(","):
-            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
-            yield from _along(_CGROUPS / "memory", path, limit, used, "total_")
+def _groups(pid: int | None) -> Iterator[tuple[str, str]]:
+    """Yield the cgroups of a process: the controllers of each hierarchy, and the path there."""
+    with contextlib.suppress(OSError):  # not Linux, or it has ended
+        for line in Path("/proc", "self" if pid is None else str(pid), "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            yield controllers, path
 
 
-def _along(root: Path, path: str, limit: str, used: str, prefix: str) -> Iterator[tuple[int, int, int | None]]:
-    folder = root
-    for part in ("", *Path(path).parts[1:]):
-        folder = folder / part
-        # A limit may be "max"; the root of the hierarchy has none; in a container the path is the host's.
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            most = int((folder / limit).read_text())
-            counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            # Ray takes all of the page cache off, the active part too.
-            cached = int(counters[f"{prefix}inactive_file"]) + int(counters[f"{prefix}active_file"])
-            shared = counters.get(f"{prefix}shmem")
-            yield most, max(int((folder / used).read_text()) - cached, 0), None if shared is None else int(shared)
+def _limits(pid: int | None) -> Iterator[HostMemory]:
+    """Yield what is used in each memory cgroup of a process that has a limit, from the root to the innermost."""
+    for controllers, path in _groups(pid):
+        is_first = "memory" in controllers.split(",")  # of cgroups' two versions
+        if is_first or controllers == "":
+            folder, own = _CGROUPS / "memory" if is_first else _CGROUPS, "/"
+            for part in ("", *Path(path).parts[1:]):
+                folder, own = folder / part, os.path.join(own, part)
+                # A limit may be "max"; the root of the hierarchy has none; in a container the path is the host's.
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    yield _limit(folder, (controllers, own), is_first)
+
+
+def _limit(folder: Path, group: tuple[str, str], is_first: bool) -> HostMemory:
+    limit, used = ("memory.limit_in_bytes", "memory.usage_in_bytes") if is_first else ("memory.max", "memory.current")
+    prefix = "total_" if is_first else ""
+    most = int((folder / limit).read_text())
+    counters = {name: int(value) for name, value in map(str.split, (folder / "memory.stat").read_text().splitlines())}
+    # Ray takes all of the page cache off, the active part too.
+    cached = counters[f"{prefix}inactive_file"] + counters[f"{prefix}active_file"]
+    kernel = counters.get("kernel")  # from Linux 5.18 on
+    if is_first:
+        with contextlib.suppress(OSError, ValueError):
+            kernel = int((folder / "memory.kmem.usage_in_bytes").read_text())
+    elif kernel is None:
+        kernel = sum(counters.get(name, 0) for name in _OF_KERNEL_IN_CGROUP)
+    return HostMemory(
+        most,
+        max(int((folder / used).read_text()) - cached, 0),
+        is_container=True,
+        shared=counters.get(f"{prefix}shmem"),
+        kernel=kernel,
+        group=group,
+    )

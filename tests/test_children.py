@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -348,50 +347,3 @@ def test_a_driver_s_cluster_is_not_its_child(tmp_path: Path) -> None:
     (call,) = raymemprof.calls(tmp_path)
     assert [child.name for child in call.children] == []
     assert call.children_peak == 0
-
-
-def test_usage_adds_up_where_pages_are_shared(wait_for: Any) -> None:
-    """Beside what /proc says of the same processes: twenty forks, shared memory, and a file in /dev/shm."""
-
-    @ray.remote
-    def related(folder: str) -> int:
-        from multiprocessing import shared_memory
-
-        data = bytearray(b"1") * (300 * MIB)
-        shared = shared_memory.SharedMemory(create=True, size=100 * MIB)
-        shared.buf[:] = b"1" * (100 * MIB)
-        parent, pids = os.getpid(), []
-        for _ in range(20):
-            pid = os.fork()
-            if pid == 0:
-                time.sleep(60)
-                os._exit(0)
-            pids.append(pid)
-        Path(folder, "pids").write_text(json.dumps([parent, *pids]))
-        while not Path(folder, "done").exists():
-            time.sleep(0.02)
-        for pid in pids:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
-        shared.close()
-        shared.unlink()
-        return len(data)
-
-    before = raymemprof.usage().nodes[0]
-    with tempfile.TemporaryDirectory() as folder:
-        reference = related.remote(folder)
-        wait_for(lambda: Path(folder, "pids").exists() and Path(folder, "pids").read_text())
-        pids = json.loads(Path(folder, "pids").read_text())
-        now = raymemprof.usage().nodes[0]
-        truth = sum(map(anonymous, pids))
-        Path(folder, "done").touch()
-        ray.get(reference)
-    theirs = [process for process in now.processes if process.pid in pids]
-    assert len(theirs) == 21
-    assert sum(process.counted for process in theirs) == near(truth)
-    assert sum(process.memory for process in theirs) > 20 * 300 * MIB, "RSS - SHR counts them each time"
-    assert now.workers - before.workers == pytest.approx(truth, rel=0.1, abs=80 * MIB)
-    assert (now.shared_memory or 0) - (before.shared_memory or 0) == pytest.approx(100 * MIB, rel=0.3)
-    assert now.used > truth + 100 * MIB
-    assert now.unexplained > 0
-    assert now.explained + now.unexplained == now.used

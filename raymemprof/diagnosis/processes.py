@@ -16,7 +16,7 @@ import psutil
 
 from ..ray_runtime import NodeStats, RegisteredProcess
 
-__all__ = ["USERS", "Entry", "Process", "find_raylet", "of_node", "table"]
+__all__ = ["USERS", "Entry", "Process", "find_raylet", "of_node", "program", "table"]
 
 USERS = ("task", "actor", "idle worker", "driver", "worker", "subprocess")
 """Roles of processes that run the user's code; the others are parts of Ray."""
@@ -109,7 +109,7 @@ def _strays(entries: dict[int, Entry], found: dict[int, Process]) -> Iterator[Pr
             with contextlib.suppress(OSError):
                 worker = found.get(os.getpgid(entry.pid))
                 if worker is not None and worker.role in USERS and worker.role != "driver":
-                    yield Process(entry.pid, "subprocess", _program(entry.command), parent=worker.pid)
+                    yield Process(entry.pid, "subprocess", program(entry.command), parent=worker.pid)
 
 
 def _raylets(entries: dict[int, Entry]) -> list[Entry]:
@@ -124,7 +124,7 @@ def _drivers(entries: dict[int, Entry], stats: NodeStats) -> Iterator[Process]:
     for process in stats.processes or ():
         entry = entries.get(process.pid)
         if process.kind == "driver" and entry is not None:
-            yield Process(entry.pid, "driver", _program(entry.command), job_id=process.job_id)
+            yield Process(entry.pid, "driver", program(entry.command), job_id=process.job_id)
 
 
 def _beside(entries: dict[int, Entry], raylet: Entry) -> Iterator[Process]:
@@ -197,12 +197,12 @@ def _child(entry: Entry, parent: Process | None, known: RegisteredProcess | None
         if parent is not None and parent.role not in USERS:
             return Process(entry.pid, parent.role)
         if parent is not None:  # forked, it bears the worker's title
-            title_or_program = parent.name if name else _program(entry.command)
+            title_or_program = parent.name if name else program(entry.command)
             return Process(entry.pid, "subprocess", title_or_program, parent=parent.pid)
         if name is None and "default_worker.py" not in title:
-            return Process(entry.pid, "subprocess", _program(entry.command))
+            return Process(entry.pid, "subprocess", program(entry.command))
     elif known.kind == "driver":
-        return Process(entry.pid, "driver", _program(entry.command), job_id=known.job_id)
+        return Process(entry.pid, "driver", program(entry.command), job_id=known.job_id)
     if (known is not None and known.kind == "io worker") or (name or "").endswith(_IO_WORKERS):
         return Process(entry.pid, "io worker")
     role, is_idle = _role(name, known, stats), name in (None, "IDLE")
@@ -222,7 +222,7 @@ def _role(name: str | None, known: RegisteredProcess | None, stats: NodeStats) -
     return "task" if says_so else "worker"
 
 
-def _program(command: tuple[str, ...]) -> str | None:
+def program(command: tuple[str, ...]) -> str | None:
     """Return the script or module that a command line runs, else its program."""
     if not command or not command[0]:
         return None

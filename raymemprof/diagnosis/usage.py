@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,8 +14,9 @@ import psutil
 
 from .. import cluster, host, ray_runtime
 from ..cluster import MissingNode
-from ..rows import Rows, plain, show_bytes
+from ..rows import Rows, first_few, plain, show_bytes
 from .processes import USERS, Entry, Process, find_raylet, of_node, table
+from .shared_memory import SharedMemories, SharedMemory, Store, find_owners, find_store
 
 if TYPE_CHECKING:
     import pandas
@@ -25,10 +24,12 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["NodeUsage", "Nodes", "ProcessUsage", "Processes", "Usage", "usage"]
+__all__ = ["NodeUsage", "Nodes", "ProcessUsage", "Processes", "SharedMemory", "Usage", "usage"]
 
 _SECONDS = 5.0
 """How long the raylet, or the GCS, may take to say what it runs: on a node that thrashes, seconds."""
+_LOOKS = 3
+"""How often a node is looked at where memory moves meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,9 @@ class ProcessUsage:
         rss: resident bytes.
         shared: those of them that others may share: the object store above all.
         memory: rss − shared.
-        pss: where it has relatives (a worker and what it started), its part of the memory that is not shared with
-            others: what they share by copy-on-write is divided among them, so that their sum is right; else None.
+        pss: where it has relatives (a worker and what it started, and drivers that were forked), its part of the memory
+            that is not shared with others: what they share by copy-on-write is divided among them, so that their sum
+            is right; else None.
         parent: of a subprocess, the pid of the process that started it; None where that is none of Ray's.
         task_id: the task that runs, as Ray's own record has it, which lags by up to a second; None where unknown, and
             where several run at once.
@@ -55,6 +57,8 @@ class ProcessUsage:
         worker_id: its id as a Ray worker.
         node_id: its node.
         address: its node's IP address.
+        uncounted: why it is not in its node's sums: it is in another container, or what it shares with its relatives
+            cannot be divided. Its memory is then part of `NodeUsage.unexplained`, if of anything. None where it counts.
     """
 
     pid: int
@@ -71,10 +75,13 @@ class ProcessUsage:
     address: str = ""
     pss: int | None = None
     parent: int | None = None
+    uncounted: str | None = None
 
     @property
     def counted(self) -> int:
-        """What it counts for in a sum: `pss`, or `memory` where it has no relatives."""
+        """What it counts for in a sum: `pss`, or `memory` where it has no relatives; 0 where it is `uncounted`."""
+        if self.uncounted is not None:
+            return 0
         return self.memory if self.pss is None else self.pss
 
 
@@ -97,6 +104,14 @@ class Processes(Rows[ProcessUsage]):
     expendable: ClassVar[tuple[str, ...]] = ("task", "actor", "SHR", "RSS")
     if_various: ClassVar[tuple[str, ...]] = ("node",)
 
+    def _notes(self) -> list[str]:
+        uncounted = [
+            f"{one.name or one.role} (pid {one.pid}, {show_bytes(one.memory)}) is not in the sums: {one.uncounted}."
+            for one in self
+            if one.uncounted is not None
+        ]
+        return [*first_few(uncounted), *super()._notes()]
+
 
 @dataclass(frozen=True, slots=True)
 class NodeUsage:
@@ -116,11 +131,18 @@ class NodeUsage:
             which it drops when it needs the room; None where Ray did not say.
         object_store_capacity: how many it takes before it spills.
         object_store_held: bytes of memory that the object store occupies, objects that were freed included: it keeps
-            what it has once used; None where the system does not say.
+            what it has once used; 0 where it lies in files on a disk, whose pages the kernel can take back; None where
+            the system does not say.
         spilled: bytes of objects written to disk since the node started; None where Ray did not say.
         shared_memory: bytes in shared memory and tmpfs (/dev/shm) beside the object store: of PyTorch's DataLoader,
             `multiprocessing.shared_memory`, or other nodes' object stores on the machine; None where the system does
             not say.
+        shared_memory_owners: whose that is, the largest first and the rest as one; empty where it is below 1 MiB.
+        kernel: bytes of the kernel's own among what is used: page tables, stacks, and slab that it cannot take back. A
+            process that maps a large object store needs 2 MiB of page tables for each GiB. They are in `unexplained`;
+            None where the system does not say.
+        huge_pages: bytes of the machine's pool of huge pages (hugetlbfs), which are taken whether somebody uses them or
+            not, without an object store there. They are in `unexplained`.
         processes: its processes.
     """
 
@@ -138,6 +160,9 @@ class NodeUsage:
     spilled: int | None
     processes: Processes
     shared_memory: int | None = None
+    shared_memory_owners: tuple[SharedMemory, ...] = ()
+    kernel: int | None = None
+    huge_pages: int = 0
 
     @property
     def limit(self) -> int:
@@ -167,8 +192,11 @@ class NodeUsage:
 
     @property
     def unexplained(self) -> int:
-        """What is used besides: by the system, other programs, and other Ray nodes on the same machine."""
-        return self.used - self.explained
+        """What is used besides: by the kernel (`kernel`, `huge_pages`), other programs, and other Ray nodes here.
+
+        0 where the parts come to more, which they do only where memory moves as fast as it is looked at.
+        """
+        return max(self.used - self.explained, 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it by name."""
@@ -196,15 +224,24 @@ class Nodes(Rows[NodeUsage]):
         ("Ray itself", lambda node: show_bytes(node.system), True),
         ("other shared", lambda node: show_bytes(node.shared_memory or None), True),
         ("the rest", lambda node: show_bytes(node.unexplained), True),
+        ("of it kernel", lambda node: show_bytes(node.kernel), True),
+        ("of it huge pages", lambda node: show_bytes(node.huge_pages or None), True),
         ("objects", lambda node: _of(node.object_store_used, node.object_store_capacity), True),
         ("spilled", lambda node: show_bytes(node.spilled or None), True),
     )
-    expendable: ClassVar[tuple[str, ...]] = ("objects", "spilled", "other shared", "Ray itself", "the rest")
+    expendable: ClassVar[tuple[str, ...]] = (
+        "of it kernel",
+        "objects",
+        "spilled",
+        "other shared",
+        "Ray itself",
+        "the rest",
+    )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Usage:
-    """The cluster's memory at one moment. Prints as two tables, in a notebook too.
+    """The cluster's memory at one moment. Prints as tables, in a notebook too.
 
     Attributes:
         when: when it was asked for, UTC.
@@ -222,17 +259,26 @@ class Usage:
         found = [process for node in self.nodes for process in node.processes]
         return Processes(sorted(found, key=lambda process: -process.memory))
 
+    @property
+    def shared_memory(self) -> SharedMemories:
+        """Whose the shared memory beside the object stores is: of each node the largest first, the rest as one."""
+        return SharedMemories(one for node in self.nodes for one in node.shared_memory_owners)
+
+    @property
+    def _tables(self) -> list[Rows[Any]]:
+        return [self.nodes, self.processes, *([self.shared_memory] if self.shared_memory else ())]
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         """Show as tables where rich prints."""
-        for rows in (self.nodes, self.processes):
+        for rows in self._tables:
             yield from rows.__rich_console__(console, options)
 
     def __repr__(self) -> str:
-        return f"{self.nodes!r}\n\n{self.processes!r}"
+        return "\n\n".join(map(repr, self._tables))
 
     def _repr_html_(self) -> str:
         """Return the tables as a notebook shows them."""
-        return self.nodes._repr_html_() + self.processes._repr_html_()
+        return "".join(rows._repr_html_() for rows in self._tables)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a `pandas.DataFrame` with a row for each process. Needs pandas: `pip install raymemprof[pandas]`."""
@@ -283,7 +329,9 @@ def _with_tasks(node: NodeUsage, running: dict[str, list[tuple[str, str]]]) -> N
         if process.role in ("task", "actor") and len(tasks) == 1 and tasks[0][1] == process.name:
             process = dataclasses.replace(process, task_id=tasks[0][0])
         found.append(process)
-    return dataclasses.replace(node, processes=Processes(found))
+    task_ids = {process.pid: process.task_id for process in found}
+    owners = tuple(dataclasses.replace(one, task_id=task_ids.get(one.pid or 0)) for one in node.shared_memory_owners)
+    return dataclasses.replace(node, processes=Processes(found), shared_memory_owners=owners)
 
 
 def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
@@ -298,13 +346,45 @@ def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
     stats = ray_runtime.node_stats(node_id, _SECONDS)
     address = raylet.option("node_ip_address") or ""
     theirs = of_node(entries, raylet, stats)
-    relatives = {pid for process in theirs if process.parent is not None for pid in (process.pid, process.parent)}
-    measured = (_measured(process, node_id, address, process.pid in relatives) for process in theirs)
-    processes = sorted(filter(None, measured), key=lambda process: -process.memory)
-    memory = host.memory(raylet.pid)
-    held = _held(raylet.pid)
     is_head = "--head" in raylet.command
-    node = NodeUsage(
+    for _ in range(_LOOKS):
+        store = find_store(raylet.pid, raylet.option("plasma_directory") or "/dev/shm")
+        node = _measured(node_id, address, is_head, raylet, entries, theirs, stats, store)
+        if node.explained <= node.used:  # else memory was freed between one figure and the next
+            break
+    owners = find_owners(node.shared_memory or 0, entries, theirs, store.files)
+    owners = tuple(dataclasses.replace(one, node_id=node_id, address=address) for one in owners)
+    node = dataclasses.replace(node, shared_memory_owners=owners)
+    return node, ray_runtime.running_tasks(_SECONDS) if is_head else {}
+
+
+def _measured(
+    node_id: str,
+    address: str,
+    is_head: bool,
+    raylet: Entry,
+    entries: dict[int, Entry],
+    theirs: list[Process],
+    stats: ray_runtime.NodeStats,
+    store: Store,
+) -> NodeUsage:
+    forks = {process.pid for process in theirs if host.is_fork(process.pid)}
+    relatives = forks | {entries[pid].parent for pid in forks if pid in entries}
+    relatives |= {pid for process in theirs if process.parent is not None for pid in (process.pid, process.parent)}
+    memory = host.memory(raylet.pid)
+    processes = []
+    for process in theirs:
+        found = _process(process, node_id, address, process.pid in relatives)
+        if found is not None:
+            uncounted = _why_uncounted(found, memory, process.pid in forks)
+            processes.append(found if uncounted is None else dataclasses.replace(found, uncounted=uncounted))
+    memory = host.memory(raylet.pid)
+    held, in_huge_pages = store.held(memory)
+    shared = memory.shared
+    if shared is not None:
+        not_others = stats.object_store_used if held is None else held - in_huge_pages
+        shared = max(shared - (not_others or 0), 0)
+    return NodeUsage(
         node_id=node_id,
         address=address,
         is_head=is_head,
@@ -317,13 +397,22 @@ def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
         object_store_capacity=stats.object_store_capacity,
         object_store_held=held,
         spilled=stats.spilled,
-        processes=Processes(processes),
-        shared_memory=None if memory.shared is None else max(memory.shared - (held or 0), 0),
+        processes=Processes(sorted(processes, key=lambda process: -process.memory)),
+        shared_memory=shared,
+        kernel=memory.kernel,
+        huge_pages=memory.huge_pages - in_huge_pages,
     )
-    return node, ray_runtime.running_tasks(_SECONDS) if is_head else {}
 
 
-def _measured(process: Process, node_id: str, address: str, has_relatives: bool) -> ProcessUsage | None:
+def _why_uncounted(process: ProcessUsage, memory: host.HostMemory, is_fork: bool) -> str | None:
+    if not memory.has(process.pid):
+        return "it is outside of the container (memory cgroup) of the raylet"
+    if is_fork and process.pss is None:
+        return "it was forked, and what it shares with its relatives cannot be read"
+    return None
+
+
+def _process(process: Process, node_id: str, address: str, has_relatives: bool) -> ProcessUsage | None:
     try:
         memory = psutil.Process(process.pid).memory_info()
     except psutil.Error:  # it has ended, or is another user's
@@ -350,15 +439,3 @@ def _threshold(raylet: Entry, total: int) -> int | None:
     log = raylet.option("stdout_filepath")
     is_said, threshold = ray_runtime.kill_threshold(Path(log), raylet.pid) if log else (False, None)
     return threshold if is_said else host.kill_threshold(total)
-
-
-def _held(raylet: int) -> int | None:
-    """Return the bytes of memory that the object store's file takes; it has no name any more but with the raylet."""
-    folder = f"/proc/{raylet}/fd"
-    held: int | None = None
-    with contextlib.suppress(OSError):  # not Linux
-        for name in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                if os.readlink(f"{folder}/{name}").startswith("/dev/shm/plasma"):
-                    held = (held or 0) + os.stat(f"{folder}/{name}").st_blocks * 512
-    return held

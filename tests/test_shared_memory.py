@@ -1,0 +1,207 @@
+"""usage() of a node whose processes share memory in every way that Linux has, beside what the kernel says of it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from ray import cloudpickle
+
+import raymemprof
+from raymemprof.diagnosis.usage import NodeUsage, SharedMemory
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
+
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
+MIB = 2**20
+FORKS, ALL, PART = 20, 300 * MIB, 4 * MIB
+BLOCK, MEMFD, FILE, MAPPING, SEGMENT, CACHED = 150 * MIB, 60 * MIB, 45 * MIB, 33 * MIB, 22 * MIB, 400 * MIB
+
+
+def of_proc(path: str) -> dict[str, int]:
+    """The figures of one of /proc's tables, in bytes."""
+    lines = Path(path).read_text().splitlines()
+    pairs = (line.split(":", 1) for line in lines if ": " in line)
+    return {name: int(rest.split()[0]) * 1024 for name, rest in pairs if rest.split()[-1] == "kB"}
+
+
+def anonymous(pid: int) -> int:
+    """A process's part of anonymous memory, what it shares divided among those that do."""
+    return of_proc(f"/proc/{pid}/smaps_rollup").get("Pss_Anon", 0)
+
+
+@ray.remote
+class Sharer:
+    """Has memory that is shared in each of the ways, and forks."""
+
+    def share(self, folder: str) -> dict[str, Any]:
+        from multiprocessing import shared_memory
+
+        self.data = bytearray(b"1") * ALL
+        self.block = shared_memory.SharedMemory(create=True, size=BLOCK)
+        self.block.buf[:] = b"1" * BLOCK
+        self.memfd = os.memfd_create("of-the-test")
+        os.write(self.memfd, b"1" * MEMFD)  # never mapped
+        descriptor, name = tempfile.mkstemp(prefix="raymemprof-test-", dir="/dev/shm")
+        self.file = Path(name)
+        os.write(descriptor, b"1" * FILE)
+        os.close(descriptor)  # from here on it is nobody's
+        self.mapping = mmap.mmap(-1, MAPPING)
+        self.mapping.write(b"1" * MAPPING)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.shmat.restype = ctypes.c_void_p
+        self.segment = libc.shmget(0, SEGMENT, 0o600 | 0o1000)
+        ctypes.memset(libc.shmat(self.segment, None, 0), 1, SEGMENT)
+        cached = Path(folder, "cached")
+        cached.write_bytes(bytes(CACHED))
+        assert len(cached.read_bytes()) == CACHED
+        ready, written = os.pipe()
+        self.pids = [self._fork(number, written) for number in range(FORKS)]
+        os.close(written)
+        assert sum(iter(lambda: len(os.read(ready, FORKS)), 0)) == FORKS
+        os.close(ready)
+        names = {"block": f"/dev/shm/{self.block.name}", "file": name, "segment": str(self.segment)}
+        return {"pid": os.getpid(), "pids": self.pids, **names}
+
+    def _fork(self, number: int, written: int) -> int:
+        pid = os.fork()
+        if pid == 0:
+            for start in range(number * PART, (number + 1) * PART, 4096):
+                self.data[start] = 2  # copied; the rest stays shared
+            os.write(written, b"1")
+            os.close(written)
+            while True:
+                signal.pause()
+        return pid
+
+    def end(self) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self.block.close()
+        self.block.unlink()
+        self.file.unlink()
+        ctypes.CDLL(None).shmctl(self.segment, 0, None)
+
+
+@dataclass
+class Shared:
+    """What the actor has, and what was said and true when."""
+
+    has: dict[str, Any]
+    before: NodeUsage
+    usage: raymemprof.Usage
+    earlier: dict[str, int]
+    later: dict[str, int]
+    parts: dict[int, int]
+    """Pss_Anon of each of the node's processes."""
+
+    @property
+    def node(self) -> NodeUsage:
+        return self.usage.nodes[0]
+
+    def was(self, size: int, *names: str, but: str = "") -> bool:
+        """Whether a size is, within a tenth, what /proc/meminfo had of these before or after, or between the two."""
+        truths = [sum(figures[name] for name in names) - figures.get(but, 0) for figures in (self.earlier, self.later)]
+        return 0.9 * min(truths) - 8 * MIB <= size <= 1.1 * max(truths) + 8 * MIB
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """One actor that shares; others use this machine too, so a look is taken in which they did not much."""
+    raymemprof.usage()  # the worker that it asks with is there from now on
+    sharer = Sharer.remote()
+    ray.get(sharer.__ray_ready__.remote())
+    before = raymemprof.usage().nodes[0]
+    has = ray.get(sharer.share.remote(str(tmp_path_factory.mktemp("cached"))), timeout=120)
+    try:
+        for _ in range(10):
+            earlier = of_proc("/proc/meminfo")
+            now = raymemprof.usage()
+            parts = {process.pid: anonymous(process.pid) for process in now.processes}
+            later = of_proc("/proc/meminfo")
+            if all(abs(earlier[name] - later[name]) < 20 * MIB for name in ("Shmem", "AnonPages")):
+                break
+        yield Shared(has, before, now, earlier, later, parts)
+    finally:
+        ray.get(sharer.end.remote())
+        ray.kill(sharer)
+
+
+def near(size: int) -> Any:
+    return pytest.approx(size, rel=0.1, abs=8 * MIB)
+
+
+@pytest.mark.versions
+def test_each_part_is_what_the_kernel_has(shared: Shared) -> None:
+    node = shared.node
+    assert shared.was(node.used, "MemTotal", but="MemAvailable")
+    family = [process for process in node.processes if process.pid in (shared.has["pid"], *shared.has["pids"])]
+    assert len(family) == 1 + FORKS
+    assert sum(process.counted for process in family) == near(sum(shared.parts[process.pid] for process in family))
+    assert node.workers + node.system == near(sum(shared.parts.values()))
+    (alone,) = [process.counted for process in shared.before.processes if process.pid == shared.has["pid"]]
+    grown = sum(process.counted for process in family) - alone
+    assert ALL + FORKS * PART <= grown <= ALL + FORKS * (PART + 4 * MIB), "and what Python writes in each child"
+    assert shared.was(node.object_store + (node.shared_memory or 0), "Shmem")
+    kernels = ("SUnreclaim", "KernelStack", "PageTables", "Percpu")
+    assert shared.was(node.kernel or 0, *kernels)
+    assert node.explained + node.unexplained == node.used
+    # The rest is what other programs have, what the kernel has, and what it keeps free for itself.
+    others = min(shared.earlier["AnonPages"], shared.later["AnonPages"]) - sum(shared.parts.values())
+    assert node.unexplained >= 0.9 * (others + (node.kernel or 0)) > 0
+
+
+def owner(shared: Shared, name: str) -> SharedMemory:
+    (found,) = [one for one in shared.node.shared_memory_owners if one.name == name]
+    return found
+
+
+@pytest.mark.versions
+@pytest.mark.parametrize(
+    ("what", "kind", "size"),
+    [
+        ("block", "tmpfs", BLOCK),
+        ("memfd:of-the-test", "memfd", MEMFD),
+        ("mapping", "anonymous", MAPPING),
+        ("segment", "System V", SEGMENT),
+    ],
+)
+def test_shared_memory_has_an_owner(shared: Shared, what: str, kind: str, size: int) -> None:
+    one = owner(shared, shared.has.get(what, what))
+    assert (one.kind, one.pid, one.role, one.process) == (kind, shared.has["pid"], "actor", "Sharer")
+    assert one.memory == pytest.approx(size, rel=0.02)
+    assert one.actor_id
+    if kind in ("tmpfs", "memfd"):  # a child that has not touched what it maps cannot be seen to have it
+        assert one.sharers == FORKS
+
+
+def test_a_file_that_nobody_has_open(shared: Shared) -> None:
+    one = owner(shared, shared.has["file"])
+    assert (one.kind, one.pid, one.user) == ("tmpfs", None, psutil.Process().username())
+    assert one.memory >= FILE
+
+
+def test_owners_add_up(shared: Shared) -> None:
+    owners = shared.node.shared_memory_owners
+    assert sum(one.memory for one in owners) == near(shared.node.shared_memory or 0)
+    assert all(one.memory > 0 for one in owners)
+    assert [one.kind for one in owners if one.pid is None and one.user is None] in ([], ["the rest"])
+    text = repr(shared.usage)
+    assert shared.has["block"] in text
+    assert "owners of shared memory" in text
+    assert "owners of shared memory" in shared.usage._repr_html_()
+    (node,) = json.loads(shared.usage.to_json())["nodes"]
+    assert [one["memory"] for one in node["shared_memory_owners"]] == [one.memory for one in owners]
