@@ -442,7 +442,7 @@ def _sounds_like(message: Message, detail: str | None) -> bool:
 
 
 def _held(died: Iterable[Suspect]) -> tuple[tuple[Line, ...], str, tuple[str, ...]]:
-    """The lines that held most when the largest died, the first one's text (its node alone may have it), and the gaps."""
+    """Return the lines that held most when the largest died, the first one's text if this node has it, and the gaps."""
     each = [(call, suspect) for suspect in died for call in suspect.calls]
     for call, suspect in sorted(each, key=lambda one: -one[0].peak_memory):
         if call.capture is not None or suspect.captures:
