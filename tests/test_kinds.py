@@ -479,6 +479,49 @@ def test_recursion_of_a_generator_is_one_call(profiled, tmp_path):
     assert len(calls(tmp_path)) == 1
 
 
+def test_a_coroutine_that_outlives_the_call_it_was_made_in_is_a_call_of_its_own(profiled, tmp_path):
+    @profiled
+    class Actor:
+        async def start(self):
+            self.task = asyncio.create_task(self.background())
+
+        async def background(self):
+            await asyncio.sleep(0)
+            return "done"
+
+    tasks = []
+
+    @profiled
+    async def tick(n):
+        if n:
+            tasks.append(asyncio.create_task(tick(n - 1)))
+
+    async def use():
+        actor = Actor()
+        await actor.start()
+        assert await actor.task == "done"
+        await tick(2)
+        while tasks:
+            await tasks.pop()
+
+    asyncio.run(use())
+    found = [name.rpartition("<locals>.")[2] for name in names(tmp_path)]
+    assert found == ["Actor.start", "Actor.background", "tick", "tick", "tick"]
+
+
+def test_a_generator_that_outlives_the_call_it_was_made_in_is_a_call_of_its_own(profiled, tmp_path):
+    @profiled
+    class Actor:
+        def start(self):
+            return self.numbers()
+
+        def numbers(self):
+            yield 1
+
+    assert list(Actor().start()) == [1]
+    assert [name.rpartition(".")[2] for name in names(tmp_path)] == ["start", "numbers"]
+
+
 def test_one_function_calling_another_is_two_calls(profiled, tmp_path):
     @profiled
     def inner():

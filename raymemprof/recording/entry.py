@@ -13,7 +13,7 @@ import opcode
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 __all__ = ["has_more", "has_rest", "with_question"]
 
@@ -22,6 +22,10 @@ _NEWEST = (3, 13)
 """The newest Python whose code is known; functions of a newer one are wrapped."""
 _NOT_PLAIN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _MOST_OF_A_JUMP = 0xFFFF
+
+
+_Handler: TypeAlias = tuple[int, int, int, int]
+"""Start, length, target (in units of code), depth of the stack."""
 
 
 def has_rest(code: types.CodeType) -> bool:
@@ -52,8 +56,8 @@ def with_question(
     if changes is None:
         return None
     return code.replace(
-        co_consts=(*code.co_consts, inside, run),
-        co_stacksize=max(code.co_stacksize, len(parameters) + 3),
+        co_consts=(*code.co_consts, inside, run, None),
+        co_stacksize=max(code.co_stacksize, len(parameters) + 4),
         **changes,
     )
 
@@ -94,30 +98,50 @@ def _call(count: int) -> bytes:
 
 
 # From Python 3.11 on jumps are relative, so what stands behind the question moves as a whole. It is asked before the
-# instruction that makes a generator of the frame, and before the one at which tracers see the call begin.
+# instruction that makes a generator of the frame, and before the one at which tracers see the call begin. A coroutine
+# is asked later, when it begins to run: it may do so as a task of its own, after the call that it was made in.
+
+
+async def _awaits() -> Any:
+    return await None  # type: ignore[misc]  # not run: its instructions are those of an `await`
 
 
 def _from_3_11(code: types.CodeType, asked: bytes, answer: bytes) -> dict[str, Any] | None:
     text = code.co_code
-    begins = (opcode.opmap["RESUME"], opcode.opmap["RETURN_GENERATOR"])
-    at = next((place for place in range(0, len(text), 2) if text[place] in begins), None)
-    if at is None:
-        return None
+    is_coroutine = bool(code.co_flags & inspect.CO_COROUTINE)
+    at = _find(text, "RESUME") if is_coroutine else min(_find(text, "RESUME"), _find(text, "RETURN_GENERATOR"))
+    at += 2 * is_coroutine
     body = text[at:]
     jump = "POP_JUMP_FORWARD_IF_FALSE" if _VERSION == (3, 11) else "POP_JUMP_IF_FALSE"
     question = asked + _instruction(jump, len(body) // 2)
-    reply = _instruction("RESUME") + answer + _instruction("RETURN_VALUE")
+    handlers = [_moved(handler, at // 2, len(question) // 2) for handler in _handlers(code)]
+    if is_coroutine:
+        template = _awaits.__code__.co_code
+        first, last = _find(template, "SEND"), _find(template, "CALL_INTRINSIC_1")
+        reply = answer + _instruction("GET_AWAITABLE") + _instruction("LOAD_CONST", len(code.co_consts) + 2)
+        moved = (at + len(question) + len(body) + len(reply) - first) // 2
+        of_await = [handler for handler in _handlers(_awaits.__code__) if first <= 2 * handler[2] < last]
+        handlers += [(start + moved, length, target + moved, depth) for start, length, target, depth in of_await]
+        reply += template[first:last]
+    else:
+        reply = _instruction("RESUME") + answer + _instruction("RETURN_VALUE")
     lines = code.co_linetable
     split = _end_of_lines(lines, at // 2)
-    last = [line for _, _, line in code.co_lines() if line is not None]
-    back = code.co_firstlineno - last[-1] if last else 0
+    last_lines = [line for _, _, line in code.co_lines() if line is not None]
+    back = code.co_firstlineno - last_lines[-1] if last_lines else 0
     return {
         "co_code": text[:at] + question + body + reply,
         "co_linetable": b"".join(
             (lines[:split], _lines(len(question) // 2, 0), lines[split:], _lines(len(reply) // 2, back))
         ),
-        "co_exceptiontable": _moved(code.co_exceptiontable, len(question) // 2),  # type: ignore[attr-defined]
+        "co_exceptiontable": b"".join(map(_encoded, handlers)),
     }
+
+
+def _find(text: bytes, name: str) -> int:
+    """Return where the first instruction of that name is, of those before which there are no caches; else the end."""
+    wanted = opcode.opmap.get(name)
+    return next((place for place in range(0, len(text), 2) if text[place] == wanted), len(text))
 
 
 def _end_of_lines(lines: bytes, units: int) -> int:
@@ -147,20 +171,26 @@ def _lines(units: int, step: int) -> bytes:
     return bytes(table)
 
 
-def _moved(table: bytes, units: int) -> bytes:
-    """Return a table of exception handlers with all of them moved."""
-    numbers = list(_numbers(table))
-    moved = bytearray()
-    for index, number in enumerate(numbers):
-        which = index % 4  # start, length, target, depth
-        value = number + units if which in (0, 2) else number
-        parts = [value >> shift & 0x3F for shift in range(24, -1, -6) if value >> shift or not shift]
-        text = bytearray(part | 0x40 for part in parts)
-        text[-1] &= 0x3F
-        if which == 0:
-            text[0] |= 0x80
-        moved += text
-    return bytes(moved)
+def _moved(handler: _Handler, at: int, units: int) -> _Handler:
+    """Return an entry of the table of exception handlers for code that has got some units more in one place."""
+    start, length, target, depth = handler
+    begins_behind = start >= at
+    length += units if not begins_behind and start + length > at else 0
+    return start + units * begins_behind, length, target + units * (target >= at), depth
+
+
+def _handlers(code: types.CodeType) -> list[_Handler]:
+    numbers = _numbers(code.co_exceptiontable)  # type: ignore[attr-defined]
+    return list(zip(numbers, numbers, numbers, numbers, strict=True))
+
+
+def _encoded(handler: _Handler) -> bytes:
+    text = bytearray()
+    for number in handler:
+        parts = [number >> shift & 0x3F for shift in range(24, -1, -6) if number >> shift or not shift]
+        text += bytes((*(part | 0x40 for part in parts[:-1]), parts[-1]))
+    text[0] |= 0x80
+    return bytes(text)
 
 
 def _numbers(table: bytes) -> Iterator[int]:

@@ -29,11 +29,11 @@ def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = Fa
     """
     if is_recorded(function):
         return function
-    wrapper = _dressed(_wrap(function, profile, bound), function, profile)
+    wrapper = _wrapper(function, profile, bound)
     question = _Question(function, wrapper, profile, bound)
     code = entry.with_question(function.__code__, question.inside, question.run, question.asks_first)
     if code is None:
-        made = wrapper
+        made = wrapper or _dressed(_always(question), function, profile)
         made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     else:
         made = types.FunctionType(
@@ -44,13 +44,13 @@ def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = Fa
     if bound:  # Ray looks below what wraps a method, where it would not see what `@ray.method` says above
         del made.__wrapped__  # type: ignore[attr-defined]
         made.__dict__.update(function.__dict__)
-    setattr(made, _MARK, (made.__code__, wrapper))
+    setattr(made, _MARK, (made.__code__, function, wrapper))
     return made
 
 
 def is_recorded(function: types.FunctionType) -> bool:
     """Whether a function records its calls; not so one that took its attributes from it, as `functools.wraps` does."""
-    code, _ = getattr(function, _MARK, (None, None))
+    code, *_ = getattr(function, _MARK, (None,))
     return code is function.__code__
 
 
@@ -67,62 +67,40 @@ class _Question:
     functions weakly: the recorded one has them in its attributes.
     """
 
-    __slots__ = ("__weakref__", "_function", "_profile", "_shape", "_wrapper", "asks_first")
+    __slots__ = ("__weakref__", "_bound", "_function", "_profile", "_shape", "_wrapper", "asks_first")
 
     def __init__(
-        self, function: types.FunctionType, wrapper: types.FunctionType, profile: Profile, bound: bool
+        self, function: types.FunctionType, wrapper: types.FunctionType | None, profile: Profile, bound: bool
     ) -> None:
         code = function.__code__
         keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         shape = (code.co_argcount, keywords, entry.has_rest(code), entry.has_more(code))
-        self.__setstate__((function, wrapper, profile, shape, bound and code.co_argcount > 0))
+        # A generator is asked where it is made, not where it runs, so only its own recursion is known to be of a call.
+        asks_first = bound and code.co_argcount > 0 and not _makes_generator(function)
+        self.__setstate__((function, wrapper, profile, bound, shape, asks_first))
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self._function(), self._wrapper(), self._profile, self._shape, self.asks_first
+        wrapper = self._wrapper and self._wrapper()
+        return self._function(), wrapper, self._profile, self._bound, self._shape, self.asks_first
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        function, wrapper, self._profile, self._shape, self.asks_first = state
+        function, wrapper, self._profile, self._bound, self._shape, self.asks_first = state
         self._function = weakref.ref(function)
-        self._wrapper = weakref.ref(wrapper)
+        self._wrapper = wrapper and weakref.ref(wrapper)
 
     def inside(self, instance: object = None) -> bool:
         """Whether the function just runs: within a call that it is part of, or where nothing is recorded."""
         function = self._function()
         return function is None or self._profile.is_off() or covered(function, instance)
 
-    def run(self, *values: Any) -> Any:
-        """Record a call with these values of the function's parameters."""
-        wrapper = self._wrapper()
-        assert wrapper is not None
-        count, names, has_rest, has_more = self._shape
-        args, last = values[:count], count + len(names)
-        kwargs = dict(zip(names, values[count:last], strict=True))
-        if has_rest:
-            args += values[last]
-        if has_more:
-            kwargs |= values[-1]
-        return wrapper(*args, **kwargs)
-
-
-def _wrap(function: Callable[..., Any], profile: Profile, bound: bool) -> Any:
-    wrap: Callable[[Callable[..., Any], Profile, bool], Callable[..., Any]]
-    if inspect.isasyncgenfunction(function):
-        wrap = _async_generator
-    elif inspect.iscoroutinefunction(function):
-        wrap = _coroutine
-    elif inspect.isgeneratorfunction(function):
-        wrap = _generator
-    else:
-        wrap = _plain
-    return wrap(function, profile, bound)
-
-
-# The wrappers below are pickled by value, with what they name: only functions and modules that can be imported.
-
-
-def _plain(function: Callable[..., Any], profile: Profile, bound: bool) -> Callable[..., Any]:
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        call = begin(profile, function, args[0] if bound and args else None)
+    def run(self, *values: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None) -> Any:
+        """Record a call with these values of the function's parameters, or with the arguments that it was given."""
+        args, kwargs = arguments or self._arguments(values)
+        function, wrapper = self._function(), self._wrapper and self._wrapper()
+        if wrapper is not None:
+            return wrapper(*args, **kwargs)
+        assert function is not None
+        call = begin(self._profile, function, args[0] if self._bound and args else None)
         if call is None:
             return function(*args, **kwargs)
         try:
@@ -134,6 +112,45 @@ def _plain(function: Callable[..., Any], profile: Profile, bound: bool) -> Calla
             raise
         end(call)
         return result
+
+    def _arguments(self, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        count, names, has_rest, has_more = self._shape
+        args, last = values[:count], count + len(names)
+        kwargs = dict(zip(names, values[count:last], strict=True))
+        if has_rest:
+            args += values[last]
+        if has_more:
+            kwargs |= values[-1]
+        return args, kwargs
+
+
+def _makes_generator(function: types.FunctionType) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+# The wrappers below are pickled by value, with what they name: only functions and modules that can be imported.
+
+
+def _wrapper(function: types.FunctionType, profile: Profile, bound: bool) -> types.FunctionType | None:
+    """Return what records calls of a function that makes something that runs later; None for a plain function."""
+    wrap: Callable[[Callable[..., Any], Profile, bool], Any]
+    if inspect.isasyncgenfunction(function):
+        wrap = _async_generator
+    elif inspect.iscoroutinefunction(function):
+        wrap = _coroutine
+    elif inspect.isgeneratorfunction(function):
+        wrap = _generator
+    else:
+        return None
+    made: Any = wrap(function, profile, bound)
+    return _dressed(made, function, profile)
+
+
+def _always(question: _Question) -> Any:
+    """Return what goes through the wrapper on each call of a plain function."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return question.run(arguments=(args, kwargs))
 
     return wrapper
 
