@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,28 @@ def test_a_peak_that_is_written_after_the_end_changes_nothing(tmp_path: Path) ->
     assert (facts.after, facts.highest) == (lines[end]["memory"], lines[end]["highest"])
     assert raymemprof.heap(call).peak == before.peak
     assert len(data) == 40 * MIB
+
+
+def test_tens_of_thousands_of_mappings_take_little_memory_to_look_at(run_script: Callable[..., str]) -> None:
+    printed = run_script("""
+import mmap, time
+from raymemprof import profile_memory
+
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+with profile_memory("first", directory="records", linger=0):
+    pass
+both = mmap.PROT_READ | mmap.PROT_WRITE  # neighbours that differ stay mappings of their own
+flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+kept = [mmap.mmap(-1, 4096, flags=flags, prot=both if number % 2 else mmap.PROT_READ) for number in range(62_000)]
+before = peak()
+with profile_memory("block", directory="records", linger=0):
+    held = []
+    for _ in range(8):
+        held.append(b"x" * 2**23)
+        time.sleep(0.1)
+print(peak() - before - 8 * 2**23)
+""")
+    assert int(printed) < 12 * 2**20
