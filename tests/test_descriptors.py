@@ -100,7 +100,7 @@ def test_what_python_closes_leaves_ours_open(way: str, tmp_path: Path) -> None:
         ("next", "finished", None),
     ] * 2
     for call, held in zip(calls, (3, 5, 3, 5), strict=True):
-        assert raymemprof.heap(call).peak >= held * MIB
+        assert raymemprof.heap(call).peak >= 0.95 * held * MIB
 
 
 def test_a_number_that_is_needed_for_another_file_is_given_up(tmp_path: Path) -> None:

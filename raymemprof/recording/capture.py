@@ -289,6 +289,7 @@ class Capture:
         return self._named is None or not descriptors.is_named(self._named, str(self.path))
 
     def _trouble(self) -> str | None:
+        is_tracing = _is_tracing(self._memray)  # first: what follows may be why it is not
         if any([kept.status() is None for kept in self._kept]):
             return _CLOSED
         if self.settings.native and any([end.status() is None for end in _pipe]):
@@ -297,7 +298,7 @@ class Capture:
             return _GONE
         if self.journal.is_lost():
             return _JOURNAL_GONE
-        if not _is_tracing(self._memray):
+        if not is_tracing:
             return _CANNOT_WRITE
         return _SIGNAL if limits.would_signal() else None
 
