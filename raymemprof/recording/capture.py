@@ -106,9 +106,10 @@ class Capture:
         Not `at_once` it is enough to have looked some milliseconds ago: that is for short calls.
         """
         now = time.monotonic()
-        if self.ended_by is None and self._memray is not None and (at_once or now >= self._look_due):
+        tracker = self._memray
+        if self.ended_by is None and tracker is not None and (at_once or now >= self._look_due):
             self._look_due = now + _LOOK
-            trouble = self._trouble()
+            trouble = self._trouble(tracker)
             if trouble is not None and not self._is_closing:
                 self.ended_by = self.ended_by or trouble
                 self.stop.set()
@@ -288,8 +289,8 @@ class Capture:
     def _is_gone(self) -> bool:
         return self._named is None or not descriptors.is_named(self._named, str(self.path))
 
-    def _trouble(self) -> str | None:
-        is_tracing = _is_tracing(self._memray)  # first: what follows may be why it is not
+    def _trouble(self, tracker: Any) -> str | None:
+        is_tracing = _is_tracing(tracker)  # first: what follows may be why it is not
         if any([kept.status() is None for kept in self._kept]):
             return _CLOSED
         if self.settings.native and any([end.status() is None for end in _pipe]):

@@ -125,7 +125,7 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
     which = (status.st_dev, status.st_ino)
     _passing[which] += 1
     try:
-        with _opening:
+        with above_standard():
             entries = os.scandir(folder)
         with entries:
             yield from entries
