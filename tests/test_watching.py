@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +232,28 @@ def test_a_moment_in_which_memory_moves_is_looked_at_again(monkeypatch: pytest.M
     assert len(marks) == 2
     assert marks[-1] == contract.marker_size(moment.mark)
     assert moment.private == pytest.approx(memory.now()[0], abs=MIB)
+
+
+def test_tens_of_thousands_of_mappings_take_little_memory_to_look_at(run_script: Callable[..., str]) -> None:
+    printed = run_script("""
+import mmap, time
+from raymemprof import profile_memory
+
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+with profile_memory("first", directory="records", linger=0):
+    pass
+both = mmap.PROT_READ | mmap.PROT_WRITE  # neighbours that differ stay mappings of their own
+flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+kept = [mmap.mmap(-1, 4096, flags=flags, prot=both if number % 2 else mmap.PROT_READ) for number in range(62_000)]
+before = peak()
+with profile_memory("block", directory="records", linger=0):
+    held = []
+    for _ in range(8):
+        held.append(b"x" * 2**23)
+        time.sleep(0.1)
+print(peak() - before - 8 * 2**23)
+""")
+    assert int(printed) < 12 * 2**20

@@ -111,9 +111,10 @@ class Capture:
         Not `at_once` it is enough to have looked some milliseconds ago: that is for short calls.
         """
         now = time.monotonic()
-        if self.ended_by is None and self._memray is not None and (at_once or now >= self._look_due):
+        tracker = self._memray
+        if self.ended_by is None and tracker is not None and (at_once or now >= self._look_due):
             self._look_due = now + _LOOK
-            trouble = self._trouble()
+            trouble = self._trouble(tracker)
             if trouble is not None and not self._is_closing:
                 self.ended_by = self.ended_by or trouble
                 self.stop.set()
@@ -297,7 +298,8 @@ class Capture:
     def _is_gone(self) -> bool:
         return self._named is None or not descriptors.is_named(self._named, str(self.path))
 
-    def _trouble(self) -> str | None:
+    def _trouble(self, tracker: Any) -> str | None:
+        is_tracing = _is_tracing(tracker)  # first: what follows may be why it is not
         if any([kept.status() is None for kept in self._kept]):
             return _CLOSED
         if self.settings.native and any([end.status() is None for end in _pipe]):
@@ -306,7 +308,7 @@ class Capture:
             return _GONE
         if self.journal.is_lost():
             return _JOURNAL_GONE
-        if not _is_tracing(self._memray):
+        if not is_tracing:
             return _CANNOT_WRITE
         return _SIGNAL if limits.would_signal() else None
 

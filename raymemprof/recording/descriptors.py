@@ -83,7 +83,7 @@ _passing: Counter[tuple[int, int]] = Counter()
 _opening = threading.RLock()
 """Held from before a descriptor is there until it is kept."""
 _LONGEST_WAIT = 1.0
-"""Seconds that somebody who closes descriptors waits for that."""
+"""Seconds for which somebody waits who needs a number that is ours for a moment."""
 
 
 def keep(number: int, give_up: Callable[[], object] | None = None) -> Kept:
@@ -125,7 +125,7 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
     which = (status.st_dev, status.st_ino)
     _passing[which] += 1
     try:
-        with _opening:
+        with above_standard():
             entries = os.scandir(folder)
         with entries:
             yield from entries
@@ -167,19 +167,18 @@ def above_standard() -> Iterator[int]:
     What is opened may be kept before somebody closes it.
     """
     taken: list[int] = []
-    _opening.acquire()
-    try:
-        while True:
-            free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            if free >= _STANDARD:
-                break
-            taken.append(free)
-        _close(free)
-        yield free
-    finally:
-        _opening.release()
-        for number in taken:
-            _close(number)
+    with _opening:
+        try:
+            while True:
+                free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                if free >= _STANDARD:
+                    break
+                taken.append(free)
+            _close(free)
+            yield free
+        finally:
+            for number in taken:
+                _close(number)
 
 
 def find(lowest: int, is_it: Callable[[int, os.stat_result], bool], *, everywhere: bool = False) -> Iterator[int]:
@@ -281,17 +280,13 @@ def _guarded_close(fd: int) -> None:
 
 
 def _guarded_closerange(fd_low: int, fd_high: int, /) -> None:
-    is_held = _opening.acquire(timeout=_LONGEST_WAIT)
-    try:
-        low, high = operator.index(fd_low), operator.index(fd_high)
+    low, high = operator.index(fd_low), operator.index(fd_high)
+    with _opening:
         numbers = _listed() if _passing else list(_kept)
         for number in sorted([number for number in numbers if low <= number < high and _is_still_ours(number)]):
             _closerange(low, number)
             low = number + 1
         _closerange(low, high)
-    finally:
-        if is_held:
-            _opening.release()
 
 
 def _is_still_ours(number: Any) -> bool:

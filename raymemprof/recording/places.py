@@ -24,7 +24,8 @@ _WITHIN = 2
 """Frames of a library that are kept of those within the user's code."""
 _MOST_FRAMES = 100
 _MOST_WALKED = 5_000
-_MOST_KNOWN = 5_000
+_MOST_KNOWN = 40_000
+"""Frames of stacks whose numbers are remembered: some 3 MB."""
 
 
 def stacks(threads: Iterable[int]) -> tuple[RawStack, ...]:
@@ -71,14 +72,17 @@ class Places:
         self._journal = journal
         self._capture = capture
         self._numbers: dict[RawStack, int] = {}
+        self._known = 0
         self._next = 0
 
     def number(self, stack: RawStack) -> int:
         """Return a stack's number, having written what it stands for to the journal."""
         number = self._numbers.get(stack)
         if number is None:
-            if len(self._numbers) >= _MOST_KNOWN:
+            self._known += len(stack)
+            if self._known > _MOST_KNOWN:
                 self._numbers.clear()
+                self._known = len(stack)
             number = self._next
             frames = [[code.co_name, code.co_filename, line] for code, line in stack]
             self._journal.write({"event": "place", "capture": self._capture, "place": number, "stack": frames})

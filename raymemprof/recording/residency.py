@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from . import descriptors
@@ -29,6 +31,10 @@ _FEW = 1024
 """Pages that are asked for without letting go of the interpreter's lock, in some 10 microseconds: to get it back takes
 5 ms for each thread that computes, and there are thousands of mappings."""
 _MOST_SEGMENTS = 400
+_MOST_FOUND = 8_000
+"""Segments that are gathered before those are dropped of which most is resident. A process may have millions."""
+_MOST_REMEMBERED = 8_000
+"""Mappings of which it is remembered how they were, in each of the ways below."""
 _LOOK_AGAIN = 8
 """Looks after which a mapping is looked at again that was wholly resident."""
 _LEAST_DOUBTFUL = 256
@@ -113,8 +119,17 @@ class _Found:
                 last[3] += other
                 self.doubtful[-1] += doubtful
                 return
+        if len(self.segments) >= _MOST_FOUND:
+            self._drop()
         self.segments.append([page, pages, private, other])
         self.doubtful.append(doubtful)
+
+    def _drop(self) -> None:
+        """Keep half of the segments, those that miss the most."""
+        missing = sorted(range(len(self.segments)), key=lambda one: self.segments[one][2] - self.segments[one][1])
+        kept = sorted(missing[: len(missing) // 2])
+        self.segments = [self.segments[one] for one in kept]
+        self.doubtful = [self.doubtful[one] for one in kept]
 
 
 class Mappings:
@@ -132,7 +147,8 @@ class Mappings:
         """Where arenas of pools begin, as far as they are known."""
         with descriptors.reading(_PAGEMAP) as pagemap:
             descriptor = pagemap.fileno()
-            self._known = {(one.start, one.end): self._few(descriptor, one) for one in _mappings() if not one.is_heap}
+            first = itertools.islice((one for one in _mappings() if not one.is_heap), _MOST_REMEMBERED)
+            self._known = {(one.start, one.end): self._few(descriptor, one) for one in first}
 
     def look(self, pools: tuple[int, ...] | None = None) -> Look:
         """Look now. Raises `OSError` where the kernel does not tell.
@@ -142,6 +158,9 @@ class Mappings:
         """
         found = _Found()
         self._looks += 1
+        for remembered in (self._whole, self._libraries):
+            if len(remembered) > _MOST_REMEMBERED:
+                remembered.clear()
         with descriptors.reading(_PAGEMAP) as pagemap:
             descriptor = pagemap.fileno()
             for mapping in _mappings():
@@ -249,28 +268,31 @@ class Mappings:
             found.heap_holes += (last - first - present) * PAGE
 
 
-def _mappings() -> list[_Mapping]:
+def _mappings() -> Iterator[_Mapping]:
     """The mappings that allocations may lie in."""
-    found = []
     with descriptors.reading("/proc/self/maps") as file:
-        lines = file.read().splitlines()
-    for line in lines:
-        fields = line.split(None, 5)
-        permissions = fields[1]
-        if permissions[:1] != b"r" or permissions[2:3] == b"x":
-            continue
-        path = fields[5] if len(fields) > 5 else b""
-        is_library = _LIBRARY.search(path) is not None
-        if path.startswith((b"[stack", b"[v")):
-            continue
-        start, _, end = fields[0].partition(b"-")
-        first, last = int(start, 16), int(end, 16)
-        is_anonymous = fields[4] == b"0"
-        is_heap = path == b"[heap]" or (
-            is_anonymous and not path and first % _ARENA_BYTES == 0 and _is_arena(first, last - first)
-        )
-        found.append(_Mapping(first, last, is_anonymous, is_heap, is_library))
-    return found
+        for line in file:
+            mapping = _mapping(line)
+            if mapping is not None:
+                yield mapping
+
+
+def _mapping(line: bytes) -> _Mapping | None:
+    fields = line.split(None, 5)
+    permissions = fields[1]
+    if permissions[:1] != b"r" or permissions[2:3] == b"x":
+        return None
+    path = fields[5].rstrip(b"\n") if len(fields) > 5 else b""
+    is_library = _LIBRARY.search(path) is not None
+    if path.startswith((b"[stack", b"[v")):
+        return None
+    start, _, end = fields[0].partition(b"-")
+    first, last = int(start, 16), int(end, 16)
+    is_anonymous = fields[4] == b"0"
+    is_heap = path == b"[heap]" or (
+        is_anonymous and not path and first % _ARENA_BYTES == 0 and _is_arena(first, last - first)
+    )
+    return _Mapping(first, last, is_anonymous, is_heap, is_library)
 
 
 def _is_arena(start: int, size: int) -> bool:
@@ -284,20 +306,23 @@ def _is_arena(start: int, size: int) -> bool:
     return 0 < used <= usable == size
 
 
-def _settle(found: _Found) -> None:
-    """Find out how many of the doubtful pages are the process's own, as those are that a fork shares."""
-    own: list[tuple[int, int, int]] = []
+def _anonymous() -> Iterator[tuple[int, int, int]]:
+    """Yield the first page of each mapping, the one after its last, and how many are the process's own."""
     first = last = 0
     with descriptors.reading("/proc/self/smaps") as file:
         for line in file:
             if line.startswith(b"Anonymous:"):
-                own.append((first, last, int(line.split()[1]) * 1024 // PAGE))
+                yield first, last, int(line.split()[1]) * 1024 // PAGE
             elif b"-" in (addresses := line.split(None, 1)[0]):
                 from_, _, to = addresses.partition(b"-")
                 first, last = int(from_, 16) // PAGE, int(to, 16) // PAGE
+
+
+def _settle(found: _Found) -> None:
+    """Find out how many of the doubtful pages are the process's own, as those are that a fork shares."""
     index = 0
     settled = set()
-    for low, high, anonymous in own:
+    for low, high, anonymous in _anonymous():
         within: list[int] = []
         while index < len(found.segments) and found.segments[index][0] < high:
             if found.segments[index][0] >= low and found.doubtful[index]:

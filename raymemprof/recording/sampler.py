@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import memory, notes
 from .children import children
@@ -13,6 +13,7 @@ from .children import children
 if TYPE_CHECKING:
     from .call import RunningCall
     from .watch import Watch
+    from .writer import Journal
 
 __all__ = ["sampler"]
 
@@ -102,7 +103,8 @@ class Sampler:
         """Read the process's memory for these calls; return the seconds until the next time."""
         watch = self.watch
         traced = [call for call in calls if call.lease is not None and call.lease.capture.watch is watch]
-        if watch is not None and traced:
+        capture = next((call.lease.capture for call in traced if call.lease is not None), None)
+        if watch is not None and capture is not None and capture.is_well(at_once=False):
             watch.tick(traced)
         private, shared, _ = memory.now()
         for call in calls:
@@ -120,18 +122,20 @@ class Sampler:
                 call.written_peak = call.peak
                 risen.setdefault(id(call.journal), []).append(call)
         for group in risen.values():
-            group[0].journal.write(
-                {"event": "peak", "calls": [call.number for call in group], "memory": max(c.peak for c in group)}
+            _write(
+                group[0].journal,
+                {"event": "peak", "calls": [call.number for call in group], "memory": max(c.peak for c in group)},
             )
         for group in families.values():
-            group[0].journal.write(
+            _write(
+                group[0].journal,
                 {
                     "event": "children",
                     "calls": [call.number for call in group],
                     "memory": added,
                     "total": private + added,
                 }
-                | {"count": children.count(), "largest": children.largest()}
+                | {"count": children.count(), "largest": children.largest()},
             )
         pause = min([call.settings.interval_ms for call in calls]) / 1e3
         if watch is None or not traced:
@@ -141,6 +145,13 @@ class Sampler:
             call.ticks += 1
             is_new = is_new or call.ticks <= _FAST_TICKS
         return min(pause, _FAST) if is_new or watch.is_moving else pause
+
+
+def _write(journal: Journal, line: dict[str, Any]) -> None:
+    try:
+        journal.write(line)
+    except OSError as error:
+        notes.once("peaks", f"a new peak was not written to {journal.path}: {error}")
 
 
 sampler = Sampler()

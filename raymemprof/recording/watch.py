@@ -30,6 +30,8 @@ _LEAST_MOVE = 256 * 1024
 """Bytes from which a change is noted with the lines at which the calls were."""
 _LEAST_SAMPLE = 2**20
 """Bytes of changes from which a sample is written."""
+_MOST_MOVES = 256
+"""Changes that are remembered with their lines until a sample may be written."""
 _LONGEST_WAIT = 0.1
 """Seconds that a call's end waits for a look that is under way."""
 _MOST_WRITTEN = 4 * 2**20
@@ -277,8 +279,12 @@ class Watch:
             if move is not None and move[0] == self._at and move[1] == now.at:
                 move[2] += used
                 move[3] += pooled
-            else:
+            elif len(self._moves) < _MOST_MOVES:
                 self._moves.append([self._at, now.at, used, pooled])
+            else:
+                self._moves[-1][:2] = (), ()  # of no line, rather than of a wrong one
+                self._moves[-1][2] += used
+                self._moves[-1][3] += pooled
             self._noted = now
         elif abs(shared) >= _LEAST_MOVE:
             self._noted = now._replace(private=last.private, free=last.free, pools=last.pools)

@@ -127,7 +127,7 @@ class Journal:
         """At the process's end: write what has waited, and give back the room that was kept. Raises `OSError`."""
         self.catch_up()
         status = self._kept.status()
-        if self._room and status is not None:
+        if self._room > 0 and status is not None:
             os.truncate(self._kept.number, status.st_size)
 
     def _open(self, flags: int = 0) -> descriptors.Kept:
