@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import select
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ __all__ = ["choose_mode"]
 
 _MODE = "RAY_AUTH_MODE"
 _SECONDS = 5.0
+_SECONDS_TO_START = 30.0
 _HOW = (
     "put the cluster's, which `ray get-auth-token` prints on its nodes, into ~/.ray/auth_token or the variable "
     "RAY_AUTH_TOKEN"
@@ -26,6 +28,7 @@ _TRY_GCS = f"""
 import sys
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError
+print("asks", flush=True)
 try:
     GcsClient(address=sys.argv[1])
 except AuthenticationError:
@@ -36,6 +39,7 @@ import sys
 import grpc
 from ray._private.grpc_utils import init_grpc_channel
 from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
+print("asks", flush=True)
 ping = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
 try:
     ray_client_pb2_grpc.RayletDriverStub(init_grpc_channel(sys.argv[1])).ClusterInfo(ping, timeout={_SECONDS})
@@ -47,7 +51,8 @@ except grpc.RpcError as error:
 def choose_mode(address: str, *, client: bool) -> None:
     """Set `RAY_AUTH_MODE` in this process's environment to what the cluster at an address accepts.
 
-    Takes half a second, and five at most. An older Ray, which knows no tokens, is left alone.
+    Takes half a second, and five at most where nobody answers, beside what a busy machine takes to start two processes.
+    An older Ray, which knows no tokens, is left alone.
 
     Args:
         address: host and port.
@@ -60,13 +65,15 @@ def choose_mode(address: str, *, client: bool) -> None:
     if importlib.util.find_spec("ray._private.authentication") is None:
         return
     tries = {mode: _try(_TRY_CLIENT if client else _TRY_GCS, address, mode) for mode in ("disabled", "token")}
+    for process in tries.values():  # until it asks, or has ended
+        select.select([process.stdout], [], [], _SECONDS_TO_START)  # type: ignore[type-var]
     deadline = time.monotonic() + _SECONDS
     statuses = {mode: _status(process, deadline) for mode, process in tries.items()}
     for mode, status in statuses.items():
         if status == 0:
             _use(mode)
             return
-    if _REFUSED in statuses.values():
+    if _REFUSED in statuses.values() and None not in statuses.values():
         raise PermissionError(f"it wants a token, and there is none here that it accepts: {_HOW}")
     raise TimeoutError(f"no Ray cluster answered there within {_SECONDS:.0f} s; if it wants a token, {_HOW}")
 
@@ -76,18 +83,18 @@ def _try(code: str, address: str, mode: str) -> subprocess.Popen[bytes]:
         [sys.executable, "-c", code, address],
         env={**os.environ, _MODE: mode},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
 
 
 def _status(process: subprocess.Popen[bytes], deadline: float) -> int | None:
-    try:
-        return process.wait(max(deadline - time.monotonic(), 0))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return None
+    with process:
+        try:
+            return process.wait(max(deadline - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return None
 
 
 def _use(mode: str) -> None:

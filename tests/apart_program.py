@@ -32,8 +32,8 @@ def load(size):
 
 for _ in range(int(sys.argv[3])):
     ray.get(load.remote(1_000_000))
-context = ray.get_runtime_context()
-print(context.gcs_address, os.path.join(sys.argv[1], context.get_session_name()), flush=True)
+session = os.path.realpath(os.path.join(sys.argv[1], "session_latest"))
+print(ray.get_runtime_context().gcs_address, session, flush=True)
 sys.stdin.read()
 """
 

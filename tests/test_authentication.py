@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,11 +73,14 @@ def test_the_token(clusters: Nodes, kind: str, request: pytest.FixtureRequest) -
         if "Starting Ray client server failed" not in done.stderr:
             break
     assert done.returncode == 0, done.stderr
+    began = time.monotonic()
     done = run(COMMAND, "captures", "--address", address, mode=None, RAY_AUTH_TOKEN="0" * 32)
+    took = time.monotonic() - began
     if "disabled" in request.node.name:
         assert done.returncode == 0, done.stderr
         return
     assert (done.returncode, done.stdout) == (2, "")
+    assert took < 15  # some two, and Ray itself would try for twenty
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"raymemprof: the Ray cluster at {address!r} cannot be connected to: it wants a token")
     assert "`ray get-auth-token`" in line

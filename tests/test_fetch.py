@@ -700,7 +700,7 @@ def test_what_can_be_brought_is(nodes: Nodes, calls: raymemprof.Calls, tmp_path:
     assert any("raymemprof-nobody-local-0-1-1.bin" in text for text in fetched.missing)
     arrived = [call for call in raymemprof.calls(tmp_path / "to", name="load") if call.capture]
     assert {call.task_id for call in arrived} == {call.task_id for call in calls} - {gone.task_id}
-    assert (done.returncode, done.stdout) == (1, f"Fetched {tmp_path / 'by command' / there}\n")
+    assert (done.returncode, done.stdout) == (1, f"Fetched {tmp_path / 'by command' / there}\n"), done.stderr
     (line,) = done.stderr.splitlines()
     assert path.name in line
 
