@@ -745,9 +745,10 @@ def low_memory(seen: Seen, crowded: set[str | None]) -> Iterator[Finding]:
         steps = []
         forgotten = [one for one in _much_shared(node) if one.user is not None]
         if forgotten:
+            names = " and ".join(one.name or "" for one in forgotten)
             steps.append(
-                f"See whether {' and '.join(one.name or '' for one in forgotten)} is still needed: a file in /dev/shm, or "
-                "another tmpfs, takes memory until it is deleted, also when the process that made it was killed."
+                f"See whether {names} is still needed: a file in /dev/shm, or another tmpfs, takes memory until it is "
+                "deleted, also when the process that made it was killed."
             )
         if node.unexplained > max(node.workers, node.object_store):
             steps.append("Most of it is not this cluster's: see with `ps aux --sort=-rss | head` whose it is.")
