@@ -464,8 +464,8 @@ def usage(address: str, is_live: bool, as_json: bool) -> None:
     if as_json:
         click.echo(now.to_json())
     else:
-        _print_rows(now.nodes, as_json=False)
-        _print_rows(now.processes, as_json=False)
+        for rows in now.tables:
+            _print_rows(rows, as_json=False)
 
 
 @main.command()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -24,6 +26,10 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot im
 
 pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")]
 MIB = 2**20
+UNTIL = (
+    "import os, sys, time; data = bytearray(b'1') * int(sys.argv[1])\n"
+    "while not os.path.exists(sys.argv[2]): time.sleep(0.05)"
+)
 HOLD = "import sys, time; data = bytearray(b'1') * int(sys.argv[1]); time.sleep(float(sys.argv[2]))"
 
 
@@ -36,13 +42,25 @@ def anonymous(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
 
 
+def family_of(worker: psutil.Process) -> set[int]:
+    """A worker and all below it, and what is of its group: its parent may have gone."""
+    try:
+        below = {worker.pid, *(child.pid for child in worker.children(recursive=True))}
+    except psutil.Error:
+        return set()
+    return below | {pid for pid in psutil.pids() if _group(pid) == worker.pid}
+
+
 class Truth(threading.Thread):
     """The most that workers of a title and all below them have together, read from outside as often as it goes."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, size: int, children: int) -> None:
         super().__init__(daemon=True)
         self.title, self.most, self.done = title, 0, threading.Event()
+        self.size, self.children = size, children
         self.last: dict[int, int] = {}
+        self.large: psutil.Process | None = None
+        """A worker that has so much, with so many children, as it was waited for."""
 
     def run(self) -> None:
         workers: list[psutil.Process] = []
@@ -50,18 +68,19 @@ class Truth(threading.Thread):
             if self.done.wait(0.03):
                 break
             if turn % 8 == 0:  # to go through all processes takes a while
-                workers = [one for one in psutil.process_iter() if _title(one) == f"ray::{self.title}"]
+                workers = self.workers()
             for process in workers:
-                try:
-                    family = {process.pid, *(child.pid for child in process.children(recursive=True))}
-                    family |= {pid for pid in psutil.pids() if _group(pid) == process.pid}
-                except psutil.Error:
-                    continue
+                family = family_of(process)
                 now = sum(map(anonymous, family))
                 # Else one was started, or ended, between two readings.
                 if 0.95 < now / self.last.get(process.pid, 1) < 1.05:
                     self.most = max(self.most, now)
+                    if now >= self.size and len(family) > self.children:
+                        self.large = process
                 self.last[process.pid] = max(now, 1)
+
+    def workers(self) -> list[psutil.Process]:
+        return [one for one in psutil.process_iter() if _title(one) == f"ray::{self.title}"]
 
 
 def _title(process: psutil.Process) -> str:
@@ -78,13 +97,28 @@ def _group(pid: int) -> int | None:
         return None
 
 
-def ran(function: Any, *arguments: Any, name: str, title: str | None = None) -> tuple[raymemprof.Call, int]:
-    """Run a task, and return its call, and the most that it and its children had together."""
-    truth = Truth(title or name)
+def ran(
+    function: Any, *arguments: Any, name: str, title: str | None = None, holds: int = 0, children: int = 0
+) -> tuple[raymemprof.Call, int]:
+    """Run a task, and return its call, and the most that it and its children had together.
+
+    One that `holds` so many bytes, with so many children, does until a file is there, of which it is given the name:
+    meanwhile `usage()` is asked.
+    """
+    truth = Truth(title or name, holds, children)
     truth.start()
     alone = {"env_vars": {"TEST_OF_CHILDREN": name}}  # in a worker that nobody has used
-    reference = function.options(name=name, runtime_env=alone).remote(*arguments)
+    go = Path(tempfile.mkdtemp()) / "go"
+    reference = function.options(name=name, runtime_env=alone).remote(*([str(go)] if holds else []), *arguments)
     try:
+        if holds:
+            deadline = time.monotonic() + 60
+            while truth.large is None:
+                if time.monotonic() > deadline or ray.wait([reference], timeout=0.05)[0]:
+                    ray.get(reference, timeout=0)  # says why
+                    raise AssertionError(f"they had {truth.last}, and it was waited for {holds}")
+            usage_is_true(truth.large)
+            go.touch()
         ray.get(reference, timeout=60)
     except ray.exceptions.GetTimeoutError:
         ray.cancel(reference, force=True)
@@ -92,8 +126,32 @@ def ran(function: Any, *arguments: Any, name: str, title: str | None = None) -> 
     finally:
         truth.done.set()
         truth.join()
-    (call,) = raymemprof.calls(task_id=reference.task_id().hex())
+        go.touch()
+    (call,) = recorded = raymemprof.calls(task_id=reference.task_id().hex())
+    if holds:
+        (advice,) = raymemprof.advise(recorded)
+        assert advice.max == near(truth.most)
+        assert advice.memory >= truth.most, "what is asked for must be enough for all of them"
     return call, truth.most
+
+
+def usage_is_true(worker: psutil.Process) -> None:
+    """What usage() says of a worker and all that it started is what they have, each page once."""
+    deadline = time.monotonic() + 30
+    while True:
+        before = {pid: anonymous(pid) for pid in family_of(worker)}
+        node = raymemprof.usage().nodes[0]
+        after = {pid: anonymous(pid) for pid in family_of(worker)}
+        if before.keys() == after.keys() and all(abs(before[pid] - after[pid]) < MIB for pid in before):
+            break
+        assert time.monotonic() < deadline, "they do not hold still"
+    said = {process.pid: process for process in node.processes if process.pid in after}
+    assert said.keys() == after.keys()
+    assert {process.role for process in said.values() if process.pid != worker.pid} == {"subprocess"}
+    assert sum(process.counted for process in said.values()) == near(sum(after.values()))
+    for pid, size in after.items():
+        assert said[pid].counted == near(size)
+    assert node.explained + node.unexplained == node.used
 
 
 def near(size: int) -> Any:
@@ -102,20 +160,29 @@ def near(size: int) -> Any:
 
 @ray.remote
 @profile_memory
-def runs(command: list[str]) -> None:
-    subprocess.run(command, check=True)
+def runs(go: str, size: int) -> None:
+    subprocess.run([sys.executable, "-c", UNTIL, str(size), go], check=True)
 
 
 @ray.remote
 @profile_memory
-def leaves(command: str) -> None:
-    subprocess.run(["sh", "-c", f"{command} &"], check=True)  # the shell ends, and what it started is nobody's
-    time.sleep(1.2)
+def runs_below(go: str, size: int) -> None:
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {UNTIL!r}, '{size}', {go!r}])"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @ray.remote
 @profile_memory
-def forks(count: int, is_written: bool) -> int:
+def leaves(go: str, size: int) -> None:
+    command = [sys.executable, "-c", UNTIL, str(size), f"{go}.child"]
+    subprocess.run(["sh", "-c", f"{shlex.join(command)} &"], check=True)  # the shell ends: what it started is nobody's
+    while not os.path.exists(go):
+        time.sleep(0.05)
+
+
+@ray.remote
+@profile_memory
+def forks(go: str, count: int, is_written: bool) -> int:
     data = bytearray(b"1") * (200 * MIB)
     pids = []
     for _ in range(count):
@@ -123,7 +190,8 @@ def forks(count: int, is_written: bool) -> int:
         if pid == 0:
             for start in range(0, len(data) if is_written else 0, 4096):
                 data[start] = 2
-            time.sleep(2)
+            while not os.path.exists(go):
+                time.sleep(0.05)
             os._exit(0)
         pids.append(pid)
     for pid in pids:
@@ -133,41 +201,39 @@ def forks(count: int, is_written: bool) -> int:
 
 @ray.remote
 @profile_memory
-def pool(method: str) -> list[int]:
+def pool(go: str, method: str) -> list[int]:
     import multiprocessing
 
+    wait = f"next(1 for _ in iter(lambda: __import__('time').sleep(0.05), 1) if __import__('os').path.exists({go!r}))"
     with multiprocessing.get_context(method).Pool(3) as workers:
-        hold = f"(lambda data: (__import__('time').sleep(1.5), len(data))[1])(bytearray(b'1') * {60 * MIB})"
+        hold = f"(lambda data: ({wait}, len(data))[1])(bytearray(b'1') * {60 * MIB})"
         return workers.map(eval, [hold] * 3, chunksize=1)  # what it calls must be found in a new interpreter
 
 
 @pytest.mark.versions
 def test_a_subprocess() -> None:
-    call, truth = ran(runs, [sys.executable, "-c", HOLD, str(240 * MIB), "1"], name="a_subprocess")
+    call, truth = ran(runs, 240 * MIB, name="a_subprocess", holds=240 * MIB, children=1)
     assert call.peak_memory == near(truth)
     assert call.children_peak == near(240 * MIB)
     assert call.children[0].memory == near(240 * MIB)
     assert call.children_left == ()
-    (advice,) = [one for one in raymemprof.advise() if one.name == "runs"]
-    assert advice.memory >= truth, "what is asked for must be enough for both"
 
 
 def test_a_grandchild() -> None:
-    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {HOLD!r}, '{150 * MIB}', '1'])"
-    call, truth = ran(runs, [sys.executable, "-c", code], name="a_grandchild")
+    call, truth = ran(runs_below, 150 * MIB, name="a_grandchild", holds=150 * MIB, children=2)
     assert call.peak_memory == near(truth)
     assert call.children_peak > 150 * MIB
 
 
 @pytest.mark.versions
 def test_children_that_only_wait_count_once() -> None:
-    call, truth = ran(forks, 3, False, name="only_wait")
+    call, truth = ran(forks, 3, False, name="only_wait", holds=200 * MIB, children=3)
     assert call.peak_memory == near(truth)
     assert call.children_peak < 30 * MIB
 
 
 def test_children_that_write_copy() -> None:
-    call, truth = ran(forks, 3, True, name="they_write")
+    call, truth = ran(forks, 3, True, name="they_write", holds=800 * MIB, children=3)
     assert call.peak_memory == near(truth)
     assert call.children_peak == near(600 * MIB)
     assert {child.name for child in call.children} == {"ray::they_write"}
@@ -177,7 +243,7 @@ def test_children_that_write_copy() -> None:
 def test_a_pool(method: str) -> None:
     for attempt in range(3):  # to fork a Ray worker, which has threads, hangs now and then: 3 of 60, profiled or not
         try:
-            call, truth = ran(pool, method, name=f"pool_{method}_{attempt}")
+            call, truth = ran(pool, method, name=f"pool_{method}_{attempt}", holds=180 * MIB, children=3)
             break
         except ray.exceptions.GetTimeoutError:
             assert method == "fork"
@@ -188,13 +254,12 @@ def test_a_pool(method: str) -> None:
 def test_a_child_that_outlives_its_call_is_told_of() -> None:
     if tuple(map(int, ray.__version__.split(".")[:2])) < (2, 50):
         pytest.skip("workers have no process group of their own there")
-    call, truth = ran(leaves, f'{sys.executable} -c "{HOLD}" {150 * MIB} 3', name="leaves_a_child")
+    call, truth = ran(leaves, 150 * MIB, name="leaves_a_child", holds=150 * MIB, children=1)
     assert call.peak_memory == near(truth)
     (left,) = [child for child in call.children_left if child.memory > 100 * MIB]
     assert left.memory == near(150 * MIB)
-    gone = psutil.Process(left.pid) if psutil.pid_exists(left.pid) else None
-    if gone is not None:
-        gone.wait(10)
+    if psutil.pid_exists(left.pid):
+        psutil.Process(left.pid).kill()
 
 
 def test_a_kill_for_what_children_held(memory_to_itself: Any) -> None:

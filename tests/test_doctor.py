@@ -347,7 +347,8 @@ def test_the_page(play: Callable[..., Record], chromium: Browser) -> None:
     (node,) = record["diagnosis"]["usage"]["nodes"]
     bar = "document.querySelectorAll('svg')[0]"
     whole, *parts = page.evaluate(f"[...{bar}.querySelectorAll('rect')].map(one => one.getBoundingClientRect().width)")
-    sizes = [node["workers"], node["object_store_held"], node["system"], node["unexplained"]]
+    names = ("workers", "object_store_held", "system", "shared_memory", "unexplained")
+    sizes = [node[name] for name in names]
     assert parts == pytest.approx([size / node["total"] * whole for size in sizes], abs=1)
     left = page.evaluate(f"{bar}.querySelector('line').getBoundingClientRect().x - {bar}.getBoundingClientRect().x")
     assert left == pytest.approx(node["threshold"] / node["total"] * whole, abs=3)

@@ -16,6 +16,7 @@ from raymemprof.diagnosis.doctor import diagnose
 from raymemprof.diagnosis.findings import Diagnosis, Finding
 from raymemprof.diagnosis.ooms import Kill, Kills, Retry
 from raymemprof.diagnosis.seen import Seen
+from raymemprof.diagnosis.shared_memory import SharedMemory
 from raymemprof.diagnosis.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.reading.catalog import Calls
 from raymemprof.reading.deaths import WITHOUT_A_WORD
@@ -392,6 +393,23 @@ def test_idle_workers_that_leave_little() -> None:
     assert named(doctor([node(*idle_workers(2, 60 * MIB), process("idle worker", 550 * MIB))])) == [
         ("idle_workers", "warning", None)
     ]
+
+
+def test_shared_memory_that_fills_a_node() -> None:
+    """A DataLoader was killed, and what it had in /dev/shm is there still."""
+    left = SharedMemory("tmpfs", "/dev/shm/torch_1_2", 7, 9 * GIB, user="ray")
+    has = SharedMemory("memfd", "memfd:batches", 1, 5 * GIB, pid=77, role="actor", process="Loader", sharers=4)
+    shared = {"shared_memory": 15 * GIB, "shared_memory_owners": (left, has, SharedMemory("the rest", None, 3, GIB))}
+    (found,) = doctor([node(used=30 * GIB, **shared)]).findings
+    assert found.illness == "low_memory"
+    text = text_of(found)
+    assert "other shared memory 15.0 GiB, all else 14.7 GiB" in text
+    assert (
+        "Of the shared memory, 9.0 GiB of user ray, which no process is known to have open: /dev/shm/torch_1_2" in text
+    )
+    assert "Of the shared memory, 5.0 GiB of Loader (pid 77) and 4 more: memfd:batches." in text
+    assert found.next_steps[0].startswith("See whether /dev/shm/torch_1_2 is still needed")
+    assert "the rest" not in text
 
 
 def test_a_full_object_store() -> None:

@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import psutil
 import pytest
 import ray
 from ray import cloudpickle
+from several_nodes import Nodes
 
 import raymemprof
 from raymemprof.diagnosis.usage import NodeUsage, SharedMemory
@@ -205,3 +207,150 @@ def test_owners_add_up(shared: Shared) -> None:
     assert "owners of shared memory" in shared.usage._repr_html_()
     (node,) = json.loads(shared.usage.to_json())["nodes"]
     assert [one["memory"] for one in node["shared_memory_owners"]] == [one.memory for one in owners]
+
+
+def test_a_user_who_may_not_read_all_is_told_so(shared: Shared, run_script: Any) -> None:
+    """Nothing is put down to nobody, or to somebody else, because others' processes may not be looked at."""
+    if os.geteuid() != 0:
+        pytest.skip("takes a second user")
+    code = f"""
+import json, os
+from raymemprof import host
+from raymemprof.diagnosis import processes, shared_memory
+os.setuid(65534)
+found = shared_memory.find_owners({shared.later["Shmem"]}, processes.table(), [], frozenset())
+print(json.dumps([[str(one), one.kind, one.name, one.pid, one.memory] for one in found]))
+print(json.dumps([host.is_fork({shared.has["pids"][0]}), host.shares({shared.has["pids"][0]})]))
+"""
+    owners, fork = map(json.loads, run_script(code).splitlines())
+    assert fork == [True, [None, None]]
+    by_name = {name: (text, pid) for text, _, name, pid, _ in owners}
+    text, pid = by_name[shared.has["file"]]
+    assert pid is None
+    assert "which no process is known to have open" in text
+    assert "memfd:of-the-test" not in by_name, "that is in the rest"
+    (rest,) = [one for one in owners if one[1] == "the rest"]
+    assert "processes of other users could not be read" in rest[2]
+
+
+def test_huge_pages_are_no_shared_memory(cluster: Path) -> None:
+    """The machine's pool of them is taken, whether somebody uses it or not; the kernel counts it apart."""
+    pool, count = Path("/proc/sys/vm/nr_hugepages"), 16
+    size = of_proc("/proc/meminfo").get("Hugepagesize", 0)
+    was = int(pool.read_text())
+    try:
+        pool.write_text(str(was + count))
+    except OSError as error:
+        pytest.skip(f"the pool cannot be changed: {error}")
+    try:
+        if int(pool.read_text()) != was + count:
+            pytest.skip("there is no room for huge pages")
+        descriptor = os.memfd_create("of-huge-pages", 4)  # MFD_HUGETLB
+        os.ftruncate(descriptor, count * size)
+        with mmap.mmap(descriptor, count * size) as mapping:
+            mapping[::4096] = b"1" * (count * size // 4096)
+            node = raymemprof.usage().nodes[0]
+        os.close(descriptor)
+    finally:
+        pool.write_text(str(was))
+    assert node.huge_pages == (was + count) * size
+    assert node.unexplained >= node.huge_pages
+    assert not [one for one in node.shared_memory_owners if one.name == "memfd:of-huge-pages"]
+
+
+def test_processes_that_come_and_go_meanwhile(cluster: Path, tmp_path: Path) -> None:
+    @ray.remote
+    def forks(go: str) -> int:
+        data = bytearray(b"1") * (100 * MIB)
+        while not os.path.exists(go):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+        return len(data)
+
+    go = tmp_path / "go"
+    reference = forks.remote(str(go))
+    try:
+        nodes = [raymemprof.usage().nodes[0] for _ in range(5)]
+    finally:
+        go.touch()
+        assert ray.get(reference)
+    for node in nodes:
+        sizes = (node.workers, node.system, node.object_store, node.shared_memory, node.kernel, node.unexplained)
+        assert all(size is not None and size >= 0 for size in sizes)
+        assert node.explained + node.unexplained == node.used
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """A node whose object store is in files on a disk, as Ray has it where /dev/shm is too small."""
+    folder = tmp_path_factory.mktemp("plasma")
+    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True).stdout.strip()
+    if kind == "tmpfs":
+        pytest.skip("the temporary folder is in memory")
+    nodes = Nodes()
+    try:
+        nodes.start("disk", store=300_000_000, within=("sh", "-c", f'exec "$@" --plasma-directory={folder}', "sh"))
+        yield nodes
+    finally:
+        nodes.stop()
+
+
+def test_an_object_store_on_a_disk_is_page_cache(on_disk: Nodes, run_script: Any) -> None:
+    """The kernel can take it back: it is in no figure of what is used, so it must be in no part of that."""
+    out = run_script(
+        f"""
+import numpy, ray
+import raymemprof
+ray.init({on_disk.address!r}, logging_level="ERROR", log_to_driver=False)
+kept = ray.put(numpy.ones({200 * MIB}, dtype=numpy.uint8))
+print(raymemprof.usage().to_json())
+"""
+    )
+    (node,) = json.loads(out)["nodes"]
+    assert node["object_store_used"] >= 200 * MIB
+    assert node["object_store_held"] == 0
+    assert node["explained"] == node["workers"] + node["system"] + node["shared_memory"]
+
+
+def test_drivers_that_were_forked_from_one_process(on_disk: Nodes, run_script: Any) -> None:
+    """As those of a server that forks its workers: what they share counts once."""
+    out = run_script(
+        f"""
+import json, os, signal
+from pathlib import Path
+data = bytearray(b"1") * {300 * MIB}
+read, write = os.pipe()
+pids = []
+for _ in range(3):
+    pid = os.fork()
+    if pid == 0:
+        import ray
+        ray.init({on_disk.address!r}, logging_level="ERROR", log_to_driver=False)
+        os.write(write, b"1")
+        while True:
+            signal.pause()
+    pids.append(pid)
+try:
+    for _ in pids:
+        os.read(read, 1)
+    import ray, raymemprof
+    ray.init({on_disk.address!r}, logging_level="ERROR", log_to_driver=False)
+    node = raymemprof.usage().nodes[0]
+    def part(pid):
+        lines = Path(f"/proc/{{pid}}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon"))
+    family = [one for one in node.processes if one.pid in (os.getpid(), *pids)]
+    counted, truth = sum(one.counted for one in family), sum(map(part, [os.getpid(), *pids]))
+    print(json.dumps([[one.role for one in family], counted, truth]))
+finally:
+    for pid in pids:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+"""
+    )
+    roles, counted, truth = json.loads(out)
+    assert roles == ["driver"] * 4
+    assert counted == near(truth)
+    assert counted < 2 * 300 * MIB

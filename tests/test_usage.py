@@ -25,6 +25,7 @@ PROGRAM = Path(__file__).with_name("usage_program.py")
 MIB, GIB = 2**20, 2**30
 SIZE = 1_000_000_000
 READERS = 8
+SYSTEM = ("raylet", "gcs", "dashboard", "agent", "runtime env agent", "log monitor", "autoscaler", "client server")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
@@ -239,6 +240,29 @@ def test_an_object_that_many_map_counts_once(nodes: Any, wait_for: Callable[...,
     assert freed.object_store >= SIZE
 
 
+@LINUX
+def test_another_node_s_object_store_is_known_as_that(nodes: Any, wait_for: Callable[..., Any]) -> None:
+    """Each of several nodes on a machine has its own; to the others it is shared memory of that raylet's."""
+    import numpy
+
+    @ray.remote(**on("two"))
+    class Holder:
+        def hold(self) -> None:
+            self.kept = ray.put(numpy.ones(40_000_000, dtype=numpy.uint8))
+
+    holder, raylet = Holder.remote(), nodes["two"].raylet().pid
+    try:
+        ray.get(holder.hold.remote())
+        now = usage()
+        (store,) = [one for one in node_of(now, "one", nodes).shared_memory_owners if one.pid == raylet]
+        assert store.kind == "object store of another Ray node"
+        assert store.memory == pytest.approx(node_of(now, "two", nodes).object_store, rel=0.05, abs=MIB)
+        assert store.memory > 40_000_000
+        assert raylet not in {one.pid for one in node_of(now, "two", nodes).shared_memory_owners}, "it is its own there"
+    finally:
+        ray.kill(holder)
+
+
 @pytest.mark.versions
 def test_copies_of_other_nodes_objects_are_told_apart(nodes: Any) -> None:
     """They are used until the room is needed, and are no reason to spill."""
@@ -423,6 +447,14 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
         assert 0 < node["used"] < limit
         assert node["available"] == limit - node["used"]
         # All but the driver, which is outside, is in the cgroup.
+        assert node["explained"] <= node["used"]
+        assert 0 < node["kernel"] < node["unexplained"]
+        if not is_container:
+            outside = {process["role"] for process in node["processes"] if process["uncounted"]}
+            assert outside == {"driver"}
+            counted = sum(process["memory"] for process in node["processes"] if process["role"] not in SYSTEM)
+            (driver,) = [process for process in node["processes"] if process["role"] == "driver"]
+            assert node["workers"] == counted - driver["memory"]
         inside = sum(process["memory"] for process in node["processes"] if process["role"] != "driver")
         assert inside == pytest.approx(node["used"], rel=0.35)
         seen_by_ray = limit if is_container else psutil.virtual_memory().total

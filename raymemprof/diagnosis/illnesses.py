@@ -36,6 +36,7 @@ from .growth import (
 )
 from .ooms import Kill
 from .seen import Group, Seen, crowd_then, is_ours, users
+from .shared_memory import SharedMemory
 from .usage import NodeUsage, ProcessUsage
 
 __all__ = [
@@ -94,6 +95,8 @@ _ALIKE = 0.8
 """The second of two lines holds at least this part of the first where one may be the other's copy."""
 _MOST_OF = 0.75
 """And both together hold this part of the peak."""
+_MUCH_SHARED = 0.1
+"""Part of what a node uses from which on an owner of shared memory is told."""
 _LARGEST = 3
 """Functions whose largest call is looked at for copies."""
 _MOST_TOLD = 3
@@ -695,6 +698,11 @@ def _names(processes: Iterable[ProcessUsage]) -> str:
     return f"{told}, …" if len(largest) > _MOST_TOLD else told or "none"
 
 
+def _much_shared(node: NodeUsage) -> list[SharedMemory]:
+    """The largest owners of shared memory, where they have a good part of what is used."""
+    return [one for one in node.shared_memory_owners if one.memory >= _MUCH_SHARED * node.used][:_MOST_TOLD]
+
+
 def _used(node: NodeUsage) -> str:
     limit = f"; Ray kills above {show_bytes(node.threshold)}" if node.threshold == node.limit else ""
     return f"{show_bytes(node.used)} of {show_bytes(node.total)}{limit}"
@@ -728,6 +736,13 @@ def low_memory(seen: Seen, crowded: set[str | None]) -> Iterator[Finding]:
             continue
         largest = sorted(users(node), key=lambda process: -process.memory)
         steps = []
+        forgotten = [one for one in _much_shared(node) if one.user is not None]
+        if forgotten:
+            names = " and ".join(one.name or "" for one in forgotten)
+            steps.append(
+                f"See whether {names} is still needed: a file in /dev/shm, or another tmpfs, takes memory until it is "
+                "deleted, also when the process that made it was killed."
+            )
         if node.unexplained > max(node.workers, node.object_store):
             steps.append("Most of it is not this cluster's: see with `ps aux --sort=-rss | head` whose it is.")
         if largest and largest[0].memory > _PLAIN:
@@ -747,8 +762,9 @@ def low_memory(seen: Seen, crowded: set[str | None]) -> Iterator[Finding]:
             evidence=(
                 f"It uses {_used(node)}.",
                 f"Tasks, actors and drivers take {show_bytes(node.workers)} ({_names(largest)}), the object store "
-                f"{show_bytes(node.object_store)}, Ray itself {show_bytes(node.system)}, all else "
-                f"{show_bytes(max(node.unexplained, 0))}.",
+                f"{show_bytes(node.object_store)}, Ray itself {show_bytes(node.system)}, other shared memory "
+                f"{show_bytes(node.shared_memory or 0)}, all else {show_bytes(node.unexplained)}.",
+                *(f"Of the shared memory, {one}." for one in _much_shared(node)),
             ),
             next_steps=tuple(steps),
         )

@@ -363,6 +363,8 @@ def _node_lines(view: _View, usage: Usage, width: int, most: int) -> Iterator[Te
         line.append(f"{_spark(view, (node.node_id, 0))} ", style="cyan")
         line.append("Ray never kills" if node.threshold is None else f"Ray kills at {show_bytes(node.threshold)}")
         line.append(f", object store {show_bytes(node.object_store)}")
+        if node.shared_memory:
+            line.append(f", other shared {show_bytes(node.shared_memory)}")
         if node.spilled:
             line.append(f", spilled {show_bytes(node.spilled)}", style="yellow")
         yield line

@@ -68,10 +68,10 @@ $body
 _STYLE = """
 :root { color-scheme: light dark; --ground: #fbfbfc; --card: #fff; --text: #1d2129; --muted: #5d6675; --line: #dfe3e8;
   --code: #f0f2f5; --critical: #b3261e; --warning: #8f5b00; --info: #1559b5; --well: #1b7a3d;
-  --workers: #3b74d9; --store: #7c53c3; --system: #2a9a8f; --rest: #aab2bd; --free: #eceff3; }
+  --workers: #3b74d9; --store: #7c53c3; --system: #2a9a8f; --shared: #c8803a; --rest: #aab2bd; --free: #eceff3; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171c; --card: #1c2027; --text: #e5e8ed; --muted: #9aa4b2;
   --line: #323843; --code: #272c35; --critical: #ff8a80; --warning: #f2b84b; --info: #85b7ff; --well: #6fd08c;
-  --workers: #6c9bf0; --store: #a685e2; --system: #4fc0b4; --rest: #697382; --free: #2a2f38; } }
+  --workers: #6c9bf0; --store: #a685e2; --system: #4fc0b4; --shared: #dfa566; --rest: #697382; --free: #2a2f38; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--text);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
@@ -112,7 +112,8 @@ _PARTS: tuple[tuple[str, str, Callable[[NodeUsage], int]], ...] = (
     ("workers", "Tasks, actors, drivers", lambda node: node.workers),
     ("store", "Object store", lambda node: node.object_store),
     ("system", "Ray itself", lambda node: node.system),
-    ("rest", "All else", lambda node: max(node.unexplained, 0)),
+    ("shared", "Other shared memory", lambda node: node.shared_memory or 0),
+    ("rest", "All else", lambda node: node.unexplained),
 )
 
 
@@ -248,6 +249,8 @@ def _sections(diagnosis: Diagnosis, links: dict[int, str]) -> Iterator[str]:
     if diagnosis.usage is not None:
         processes = diagnosis.usage.processes
         yield _table("Processes of Ray's now, the largest first", processes[:_MOST_ROWS], len(processes))
+        shared = diagnosis.usage.shared_memory
+        yield _table("Shared memory beside the object stores, the largest first", shared[:_MOST_ROWS], len(shared))
     yield "</section>"
     yield (
         "<footer>Memory of a process is RSS − SHR: what it shares, the object store above all, is not counted. Written "

@@ -46,12 +46,12 @@ class SharedMemory:
             what kept it from being known.
         count: how many pieces there are.
         memory: bytes that they take.
-        pid: the process that has them open or mapped, of several the one that started the others; None where none does:
-            tmpfs keeps a file until it is deleted.
+        pid: the process that has them open or mapped, of several the one that started the others; None where none is
+            known to: tmpfs keeps a file until it is deleted.
         role: what that process is to this Ray node, as of `ProcessUsage`; None where it is none of the node's.
         process: the name of the process: the task's or actor's, or the program's.
         sharers: how many other processes are known to have them open, or to have touched them.
-        user: whose the files are.
+        user: whose the files are, where no process is known to have them.
         task_id: the task that runs in the process, as of `ProcessUsage`.
         actor_id: its actor.
         node_id: the node.
@@ -78,7 +78,7 @@ class SharedMemory:
             others = f" and {self.sharers} more" if self.sharers else ""
             whose = f"of {self.process or self.role or 'a process'} (pid {self.pid}){others}"
         else:
-            whose = f"that no process has open, of user {self.user}" if self.user else "of unknown owners"
+            whose = f"of user {self.user}, which no process is known to have open" if self.user else "of unknown owners"
         return f"{show_bytes(self.memory)} {whose}: {_what(self)}"
 
 
@@ -90,7 +90,7 @@ def _what(one: SharedMemory) -> str:
 
 def _process(one: SharedMemory) -> str:
     if one.pid is None:
-        return f"none; files of {one.user}" if one.user else ""
+        return f"(files of {one.user})" if one.user else ""
     return one.process or ""
 
 

@@ -265,20 +265,21 @@ class Usage:
         return SharedMemories(one for node in self.nodes for one in node.shared_memory_owners)
 
     @property
-    def _tables(self) -> list[Rows[Any]]:
+    def tables(self) -> list[Rows[Any]]:
+        """What it prints as: nodes, processes, and where there is some, the owners of shared memory."""
         return [self.nodes, self.processes, *([self.shared_memory] if self.shared_memory else ())]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         """Show as tables where rich prints."""
-        for rows in self._tables:
+        for rows in self.tables:
             yield from rows.__rich_console__(console, options)
 
     def __repr__(self) -> str:
-        return "\n\n".join(map(repr, self._tables))
+        return "\n\n".join(map(repr, self.tables))
 
     def _repr_html_(self) -> str:
         """Return the tables as a notebook shows them."""
-        return "".join(rows._repr_html_() for rows in self._tables)
+        return "".join(rows._repr_html_() for rows in self.tables)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a `pandas.DataFrame` with a row for each process. Needs pandas: `pip install raymemprof[pandas]`."""

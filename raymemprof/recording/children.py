@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import sys
 import threading
 import time
@@ -30,11 +31,13 @@ _FIND_SHARE = 0.005
 """The part of a CPU that finding children, and reading their RSS - SHR, may take."""
 _EXACT_SHARE = 0.01
 """The same of asking for what is shared."""
-_MOST_SAVED = 0.1
+_MOST_SAVED = 0.05
 """Seconds of that which may be saved up."""
 _FIRST_SEARCH = 0.25
 """Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
 _SEARCH_SHARE = 0.001
+_DEAD_SHARE = 0.001
+"""The part of a CPU that seeing who has ended may take, which is looked at more often than all else."""
 _NEW = 8 * 2**20
 _NEW_PART = 0.04
 """Bytes, and the part of all, that children have taken or touched since from which it is asked again what is shared."""
@@ -82,7 +85,7 @@ class Children:
         """Ray's own, by pid, and when they started."""
         self._lock = threading.Lock()
         self._is_possible = os.path.exists("/proc/self/task")
-        self._find_due = 0.0
+        self._find_due = self._dead_due = 0.0
         self.pause = 0.0
         """Seconds between looks, so that they take their part of a CPU and no more."""
         self._search_due: float | None = None
@@ -125,11 +128,15 @@ class Children:
 
     def _look(self, private: int, at_once: bool) -> None:
         now = time.monotonic()
-        if not self._known and not _has_children() and not self._is_search_due(now):
+        # One whose parent has gone had a parent, of which this process was told when it ended.
+        if not self._known and not _has_children() and not (_had_children() and self._is_search_due(now)):
             self.added = self._upper = self._exact = self._exact_upper = 0
             return
         if now < self._find_due and not at_once:
-            self._drop_dead()
+            if now >= self._dead_due:
+                began = time.thread_time()
+                self._drop_dead()
+                self._dead_due = now + (time.thread_time() - began) / _DEAD_SHARE
             return
         began = time.thread_time()
         self._find(now)
@@ -248,6 +255,11 @@ def _has_children() -> bool:
     except OSError:
         return True
     return True
+
+
+def _had_children() -> bool:
+    """Whether a child of this process has ended, as far as it asked for that."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
 
 
 def _started_by(pid: int) -> list[int]:

@@ -132,11 +132,68 @@ def cpu_while_waiting(folder: str | None) -> float:
     return (sum(process.cpu_times()[:2]) - before) / (time.perf_counter() - start) * 100
 
 
+def sampler_seconds() -> float:
+    """Seconds of a CPU that the sampler's thread of this process has taken."""
+    import threading
+
+    ident = next(one.ident for one in threading.enumerate() if one.name == "raymemprof-sampler")
+    return time.clock_gettime(time.pthread_getcpuclockid(ident))
+
+
+@ray.remote(num_cpus=1, max_calls=1)
+def family(folder: str, count: int, size: int) -> dict[str, float]:
+    """Percent of a CPU that watching takes in a process with so many forks of so many bytes, and with none."""
+    import signal
+
+    from raymemprof.recording.children import children
+
+    step = 2**20
+    data = bytearray(b"1") * size
+    pids: list[int] = []
+    figures: dict[str, float] = {}
+
+    def fork() -> int:
+        pid = os.fork()
+        if pid == 0:
+            for start in range(0, min(30 * step, size), step):
+                data[start : start + step : 4096] = b"2" * (step // 4096)  # copied, so that there is news to look at
+                time.sleep(1)
+            while True:
+                signal.pause()
+        return pid
+
+    def anonymous(pid: int) -> int:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon"))
+
+    def measured(what: str, seconds: float, forks: int) -> None:
+        time.sleep(0.5)
+        before, start = sampler_seconds(), time.perf_counter()
+        pids.extend(fork() for _ in range(forks))
+        time.sleep(seconds)
+        figures[what] = (sampler_seconds() - before) / (time.perf_counter() - start) * 100
+        if forks:
+            figures["truth"] = sum(map(anonymous, [os.getpid(), *pids]))
+
+    profiled = profile_memory(measured, directory=folder, heap=False)
+    children._is_possible = False
+    profiled("not looking", 10, 0)
+    children._is_possible = True
+    profiled("none", 10, 0)
+    try:
+        profiled("with children", 30, count)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    figures["peak"] = max(call.peak_memory for call in raymemprof.calls(folder))
+    return figures
+
+
 @ray.remote(num_cpus=1, max_calls=1)
 def watched(folder: str, mappings: int, size: int) -> dict[str, float]:
     """Percent of a CPU that the sampler's thread takes in a process with so many mappings, while it is traced."""
     import mmap
-    import threading
 
     kept = []
     for number in range(mappings):
@@ -146,21 +203,15 @@ def watched(folder: str, mappings: int, size: int) -> dict[str, float]:
         block.write(b"1" * size)
         kept.append(block)
 
-    def thread() -> Any:
-        native = next(one.native_id for one in threading.enumerate() if one.name == "raymemprof-sampler")
-        return next(one for one in psutil.Process().threads() if one.id == native)
-
     def move() -> None:
         """Have the memory rise again and again, so that it is worth looking at."""
         time.sleep(0.5)
-        before, start = thread(), time.perf_counter()
+        before, start = sampler_seconds(), time.perf_counter()
         more = []
         for _ in range(40):
             more.append(bytearray(b"1") * (16 * 2**20))
             time.sleep(0.5)
-        after = thread()
-        spent = (after.user_time + after.system_time) - (before.user_time + before.system_time)
-        figures["percent"] = spent / (time.perf_counter() - start) * 100
+        figures["percent"] = (sampler_seconds() - before) / (time.perf_counter() - start) * 100
 
     figures: dict[str, float] = {}
     profile_memory(move, directory=folder, linger=0)()
@@ -503,6 +554,30 @@ def large(folder: Path) -> None:
     )
 
 
+def children(folder: Path) -> None:
+    """What watching child processes costs, and a process that has none."""
+    for name, size in (("16 MB", 2**24), ("1 GB", 2**30)):
+        figures = ray.get(family.remote(str(folder / f"children-{size}"), 64, size))
+        cost, part = figures["with children"] - figures["none"], figures["peak"] / figures["truth"]
+        report(
+            f"watching 64 forks of {name} that copy 1 MB/s each, in a call of 30 s",
+            f"{figures['with children']:.2f} % CPU, peak {figures['peak'] / 2**20:.0f} MiB",
+            f"no children, {figures['none']:.2f} % CPU; {figures['truth'] / 2**20:.0f} MiB in the end (Pss_Anon)",
+            f"{cost:.2f} % for the children; {part:.2f} of what they had",
+            "under 2 %; within 10 %",
+            cost < 2 and abs(part - 1) < 0.1,
+        )
+        added = figures["none"] - figures["not looking"]
+        report(
+            "looking for children where there are none",
+            f"{figures['none']:.2f} % CPU",
+            f"not looking, {figures['not looking']:.2f} % CPU",
+            f"{added:.2f} % added",
+            "nothing that can be measured (under 0.2 %)",
+            added < 0.2,
+        )
+
+
 def after(folder: Path) -> None:
     """What is left of the cost on a worker that has profiled."""
 
@@ -528,7 +603,7 @@ def main() -> None:
     parser.add_argument("--captures", type=int, default=1000, help="captures to merge")
     parser.add_argument("--tasks", type=int, default=10_000, help="short tasks to run")
     parser.add_argument("--bytes", type=int, default=2**30, help="size of the file to fetch")
-    rows = ("short", "long", "large", "disabled", "after", "tasks", "merged", "fetch", "calls", "ooms")
+    rows = ("short", "long", "large", "children", "disabled", "after", "tasks", "merged", "fetch", "calls", "ooms")
     parser.add_argument("--only", choices=rows, nargs="+", default=rows, help="what to measure; all of it by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="raymemprof-benchmark-") as name, contextlib.ExitStack() as stack:
@@ -539,6 +614,7 @@ def main() -> None:
             "short": lambda: short(folder),
             "long": lambda: long(folder),
             "large": lambda: large(folder),
+            "children": lambda: children(folder),
             "disabled": disabled,
             "after": lambda: after(folder),
             "tasks": lambda: many_tasks(arguments.tasks),
