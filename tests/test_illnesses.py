@@ -626,6 +626,28 @@ def test_deaths_that_nobody_explains() -> None:
 
 
 class TestAdvice:
+    def test_of_an_actor_that_grows(self) -> None:
+        """It is sized by what it has used so far, and that is said."""
+        calls, _ = growing(12)
+        (advice,) = advise_of(calls, None)
+        (told,) = (text for text in advice.warnings if "grows with each call" in text)
+        assert "by 1.1 GiB over 12 calls so far" in told
+        assert "will need more" in told
+        few, _ = growing(6)
+        assert any("grew by 500.0 MiB over its first 6 calls" in text for text in advise_of(few, None)[0].warnings)
+        steady = [call.__class__(**{**_fields(call), "memory_after": GIB}) for call in calls]
+        assert not any("gr" in text for text in advise_of(steady, None)[0].warnings)
+        assert "peaks" in repr(advise_of(calls, None)), "12 calls, of one process"
+        assert "peaks" not in repr(advise_of([call("load", GIB)], None)).splitlines()[2]
+
+    def test_of_a_call_in_a_worker_that_others_filled(self) -> None:
+        (advice,) = advise_of([call("small", 2 * GIB, memory_before=2 * GIB - 10 * MIB)], None)
+        (told,) = (text for text in advice.warnings if "held before" in text)
+        assert "2.0 GiB" in told
+        assert "the call itself added 10.0 MiB" in told
+        assert not any("held before" in text for text in advise_of([call("load", 2 * GIB)], None)[0].warnings)
+        assert not any("held before" in text for text in advise_of([call("tiny", 70 * MIB)], None)[0].warnings)
+
     def test_a_containers_limit_counts(self) -> None:
         """Where the raylet knows the machine's memory only."""
         now = Usage(NOW, Nodes([node(total=3 * GIB, used=GIB, threshold=int(22.4 * GIB))]))

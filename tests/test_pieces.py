@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import raymemprof
@@ -39,6 +41,14 @@ class Holder:
         self.buffer = bytearray(b"1") * BUFFER  # the buffer
         self.kept.append(bytearray(b"1") * PIECE)  # the cache
         return os.getpid()
+
+    def work(self) -> int:
+        """What makes a capture of more than the budget, in sizes that do not compress."""
+        sizes = [random.randrange(600, 4_000) for _ in range(997)]
+        for _ in range(40):
+            [bytes(size) for size in sizes]
+            random.shuffle(sizes)
+        return self.add()
 
     def dies(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -141,3 +151,39 @@ def test_explain_sums_over_a_killed_actors_captures(cut: Path, tmp_path: Path, c
     told = raymemprof.explain(str(raised.value), tmp_path / "recorded")
     assert told.lines[0].line == LINES["the cache"]
     assert told.lines[0].bytes == pytest.approx(4 * PIECE, rel=0.02)
+
+
+def test_an_actor_that_the_budget_cuts_and_that_is_restarted(cluster: Path, tmp_path: Path) -> None:
+    """Every call is listed once, every capture's calls are its own, and what has gone is named."""
+    import ray
+
+    folder = tmp_path / "recorded"
+    holder = actor(folder, restarts=1, max_bytes=1_000_000)
+    first = {ray.get(holder.work.remote(), timeout=60) for _ in range(8)}
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(holder.dies.remote(), timeout=60)
+    (second,) = {ray.get(holder.work.options(max_task_retries=3).remote(), timeout=60) for _ in range(3)}
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(holder.dies.remote(), timeout=60)
+    until(lambda: not psutil.pid_exists(second))  # nobody is left to keep the budget
+    calls, captures = raymemprof.calls(folder), raymemprof.captures(folder)
+    assert [call.name.rpartition(".")[2] for call in calls] == [
+        "__init__",
+        *["work"] * 8,
+        "dies",
+        "__init__",
+        *["work"] * 3,
+        "dies",
+    ]
+    assert [call.pid for call in calls] == [*first] * 10 + [second] * 5
+    assert [call.status for call in calls if call.status != "finished"] == ["killed"] * 2
+    traced = [call for call in calls if call.capture]
+    assert 0 < len(traced) < len(calls), "the budget took some"
+    assert sum(capture.calls for capture in captures) == len(traced)
+    summed = raymemprof.heap(calls)
+    assert summed.calls == len(traced)
+    assert sum(int(text.split()[0]) for text in summed.missing) == len(calls) - len(traced)
+    found = leak(doctor(folder))
+    lost = sum(call.capture is None for call in calls if call.pid in first)
+    assert any(f": {lost} of its 10 calls, in which it grew by " in text for text in found.evidence), found.evidence
+    assert "RAYMEMPROF_MAX_BYTES" in found.next_steps[0]

@@ -21,6 +21,7 @@ from ..cluster import MissingNode
 from ..reading import catalog
 from ..reading.catalog import Call
 from ..rows import Rows, show_bytes
+from .growth import growths
 from .usage import NodeUsage, Usage, usage
 
 __all__ = ["Advice", "Advices", "advise", "advise_of", "advise_seen"]
@@ -35,6 +36,10 @@ _VARIES = 3
 """Times the median from which on the 95th percentile says that one figure does not fit all calls."""
 _FEW = 10
 """Peaks below which they are called few. With fewer than 20, the 95th percentile is the largest seen."""
+_PLAIN = 150 * 2**20
+"""What a worker has in any case, with what it has imported: 40 to 150 MiB."""
+_ITS_OWN = 0.5
+"""A call that added less than this part of what is beyond that ran in a worker that others had filled."""
 _SLACK = 0.02
 """Seconds by which a call may end later than its beginning and duration say: the time between is not counted."""
 _MOST_NODES = 3
@@ -86,6 +91,7 @@ class Advices(Rows[Advice]):
         ("name", lambda advice: advice.name, False),
         ("kind", lambda advice: advice.kind, False),
         ("calls", lambda advice: str(advice.calls), True),
+        ("peaks", lambda advice: str(advice.peaks) if advice.peaks != advice.calls else "", True),
         ("p50", lambda advice: show_bytes(advice.p50), True),
         ("p95", lambda advice: show_bytes(advice.p95), True),
         ("max", lambda advice: show_bytes(advice.max), True),
@@ -94,7 +100,7 @@ class Advices(Rows[Advice]):
         ("fit a node", lambda advice: _range(advice.fits.values()), True),
         ("its CPUs admit", lambda advice: _range(advice.admits.values()), True),
     )
-    expendable: ClassVar[tuple[str, ...]] = ("max", "p50", "kind")
+    expendable: ClassVar[tuple[str, ...]] = ("max", "p50", "kind", "peaks")
     if_various: ClassVar[tuple[str, ...]] = ("kind",)
 
     def _notes(self) -> list[str]:
@@ -114,7 +120,9 @@ def advise(calls: Iterable[Call] | None = None) -> Advices:
     A call's size is the peak of its whole process while it ran. An actor's is that of its process's whole life, so
     calls that overlap in it share it. What ran within another recorded call, as a `with profile_memory(…)` block in a
     task, is part of that. A call that did not finish might have needed more: its peak counts where it is above the
-    median of those that did, and `needs` is never below what a killed call had.
+    median of those that did, and `needs` is never below what a killed call had. Of an actor that grows from call to
+    call the figures are what it has used so far, and a warning says so; so it is where a peak is of what earlier calls
+    left in the worker.
 
     How many fit a node is what is left there below the limit above which processes are killed, divided by `needs`. All
     that is used there now counts as used, Ray's own parts and the objects in the object store too, but not what idle
@@ -408,6 +416,22 @@ def _about_peaks(group: _Group, p50: int, p95: int) -> Iterator[str]:
     if killed:
         were = f"{killed} of {len(processes)} {few} were" if len(processes) > 1 else f"the {what} was"
         yield f"{were} killed: what they had is a lower bound of what they need."
+    grown = max(growths(group.calls), key=lambda growth: growth.size, default=None) if group.kind == "actor" else None
+    if grown is not None:
+        yield (
+            f"it grows with each call, by {show_bytes(grown.size)} over {len(grown.calls)} calls so far: the figures "
+            "are of what it has used until now, and it will need more the longer it lives. `raymemprof doctor` names "
+            "what grows."
+            if grown.is_sure
+            else f"it grew by {show_bytes(grown.size)} over its first {len(grown.calls)} calls: if it grows on, it "
+            "will need more than this."
+        )
+    fullest = max(group.calls, key=lambda call: call.peak_memory) if group.kind != "actor" and group.calls else None
+    if fullest is not None and fullest.growth < _ITS_OWN * (fullest.peak_memory - _PLAIN):
+        yield (
+            f"its largest peak, {show_bytes(fullest.peak_memory)}, is mostly of what its worker held before: the call "
+            f"itself added {show_bytes(fullest.growth)}. `raymemprof calls --sort growth` shows what left the rest."
+        )
     running = sum(any(call.status == "running" for call in calls) for calls in processes)
     if running and group.kind != "actor":
         yield f"{running} of {len(processes)} {few} still run: their peaks may rise."

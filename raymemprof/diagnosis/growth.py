@@ -111,11 +111,12 @@ def about_captures(life: Sequence[Call]) -> Iterator[str]:
     captures, untraced = captures_of(life), [call for call in life if call.capture is None]
     if len(captures) > 1:
         yield f"That is summed over the {len(captures)} captures of its process that are there."
-    if captures and untraced:
+    if untraced:
         grown = sum(max(kept_by(call), 0) for call in untraced)
         reasons = Counter(call.note or "the capture is gone, as to keep the disk budget" for call in untraced)
+        which = "Not in it" if captures else "No line is known"
         yield (
-            f"Not in it: {len(untraced)} of its {len(life)} calls, in which it grew by {show_bytes(grown)}, have no "
+            f"{which}: {len(untraced)} of its {len(life)} calls, in which it grew by {show_bytes(grown)}, have no "
             f"capture that is there ({reasons.most_common(1)[0][0]})."
         )
 

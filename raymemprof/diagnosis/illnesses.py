@@ -479,6 +479,11 @@ def leaking_actors(seen: Seen, groups: list[Group]) -> Iterator[Finding | Unclea
             yield _retained(seen, largest.calls[-1], largest.name, whole, largest.size)
         else:
             yield _leaking(seen, largest, found, killed, whole)
+            if whole is None or whole.retained_at_end is None:
+                grown = show_bytes(largest.size)
+                yield Unclear(
+                    "retained_memory", f"what allocators kept of the {grown} that {name} grew by is not known"
+                )
 
 
 def retained_memory(seen: Seen) -> Iterator[Finding | Unclear]:
@@ -585,13 +590,14 @@ def _leaking(seen: Seen, growth: Growth, alike: list[Growth], killed: Group | No
     steps = []
     if lines:
         steps.append(f"Let go of what {lines[0].place} keeps, or bound it (deque(maxlen=…), an LRU).")
+    elif sum(kept_by(call) for call in life if call.capture is None) >= _MAINLY * growth.size:
+        steps.append(
+            f"Find the line: what {growth.name} grew by is in no capture that is there. Record it again with a larger "
+            "disk budget (`RAYMEMPROF_MAX_BYTES`, or max_bytes= of @profile_memory), and with heap tracing on."
+        )
     else:
         command = f"raymemprof heap --name '{growth.name}.*'{seen.arguments}"
-        steps.append(
-            f"No line that was traced holds as much; `{command}` says what else there is."
-            if any(call.capture for call in growth.calls)
-            else f"See what stays: @profile_memory on {growth.name}, with heap tracing on, tells the line."
-        )
+        steps.append(f"No line that was traced holds as much; `{command}` says what else there is.")
     steps.append(f"{_flamegraph(seen, growth.name, True, ' --view leaks')} shows all that its calls left.")
     steps.append(
         "Until then have who calls it start it afresh after so many calls: `ray.kill(actor, no_restart=False)`, with "

@@ -9,6 +9,7 @@ import time
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -265,10 +266,12 @@ class _Scene:
         if not suspect.calls or suspect.calls[-1].actor_id is None:
             return suspect
         last = suspect.calls[-1]
-        filters = Filters(actor_id=last.actor_id)
-        found = [call for place in self.evidence for call in list_calls(place, filters).calls]
-        life = lives(found).get((process_of(last), last.actor_id), [last])
+        life = self._lives.get((process_of(last), last.actor_id), [last])
         return replace(suspect, captures=captures_of(life), gaps=tuple(about_captures(life)))
+
+    @cached_property
+    def _lives(self) -> dict[object, list[Call]]:
+        return lives(call for place in self.evidence for call in list_calls(place, Filters()).calls)
 
     def wait_for_deaths(self) -> None:
         """Ray raises before it kills: it lets a worker live for another 0.2 s, which must not look as if it ran on."""
@@ -442,7 +445,7 @@ def _sounds_like(message: Message, detail: str | None) -> bool:
 
 
 def _held(died: Iterable[Suspect]) -> tuple[tuple[Line, ...], str, tuple[str, ...]]:
-    """Return the lines that held most when the largest died, the first one's text if this node has it, and the gaps."""
+    """The lines that held most when the largest died, the text of the first, and what is not in them."""
     each = [(call, suspect) for suspect in died for call in suspect.calls]
     for call, suspect in sorted(each, key=lambda one: -one[0].peak_memory):
         if call.capture is not None or suspect.captures:
@@ -451,9 +454,9 @@ def _held(died: Iterable[Suspect]) -> tuple[tuple[Line, ...], str, tuple[str, ..
             try:
                 held = heap_of_life(suspect.captures) if suspect.captures else heap(call)
                 lines = tuple(held.top(_MOST_LINES, view="leaks" if is_at_end else "peak"))
-            except CaptureError:
+            except (CaptureError, OSError):
                 continue  # the next one may be whole; `raymemprof.heap(call)` gives the reason
-            code = ""
+            code = ""  # which the process's node may have alone
             if lines and call.lies_on in (None, cluster.here()):
                 code = _code(lines[0])
             elif lines and call.lies_on:  # the file that it ran may be another one than what is here
