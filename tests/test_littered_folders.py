@@ -126,6 +126,7 @@ def test_the_zeros_that_the_capture_of_a_killed_process_ends_in(folder: Path, tm
     assert time.monotonic() - began < 10
     assert (after.peak, after.allocations) == (before.peak, before.allocations)
     assert after.peak >= 5 * MIB
+    assert len(list(call.capture.parent.iterdir())) == 2
 
 
 def test_lines_that_were_damaged_into_other_words(folder: Path) -> None:
