@@ -176,6 +176,22 @@ def test_a_reader_outlives_the_thread_that_asked(many_stacks: Path) -> None:
         reader._process.wait(0.5)
 
 
+def test_a_thread_reads_on_after_the_main_thread_has_ended(many_stacks: Path, run_script: Callable[..., str]) -> None:
+    printed = run_script(
+        f"""
+import psutil, threading, time, raymemprof
+
+def read():
+    print(raymemprof.heap([{str(many_stacks)!r}] * 2).allocations >= 8_000)
+
+threading.Thread(target=read).start()
+while not psutil.Process().children():
+    time.sleep(0.01)
+"""
+    )
+    assert printed == "True\n"
+
+
 def test_a_fork_reads_with_readers_of_its_own(many_stacks: Path, run_script: Callable[..., str]) -> None:
     run_script(
         f"""
