@@ -335,7 +335,7 @@ def test_names_that_recording_never_gives(folder: Path, name: str, capsys: pytes
     assert [call.name for call in raymemprof.calls(folder)] == ["load"]
     captures = raymemprof.captures(folder)
     assert "load" in repr(captures)
-    captures.to_json(), captures._repr_html_()
+    captures.to_json(), captures._repr_html_(), captures.to_pandas()
     assert raymemprof.heap(captures).peak >= MIB
     raymemprof.fetch(raymemprof.calls(folder), folder)
     with pytest.raises((CaptureError, ValueError, FileNotFoundError)):  # fetch() sweeps what is a part of a file
