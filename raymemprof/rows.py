@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
+from .journal import well_formed
+
 if TYPE_CHECKING:
     import pandas
     from rich.console import Console, ConsoleOptions
@@ -270,7 +272,7 @@ class Rows(Sequence[T], Generic[T]):
 
 def _fields(row: Any) -> dict[str, Any]:
     return {
-        key: value if value is None or isinstance(value, (str, int, float, bool, datetime)) else str(value)
+        key: value if value is None or isinstance(value, (str, int, float, bool, datetime)) else well_formed(str(value))
         for key, value in (
             row.as_dict()
             if hasattr(row, "as_dict")

@@ -507,6 +507,34 @@ def test_damage_to_the_capture_of_a_killed_process(tmp_path: Path) -> None:
         raymemprof.heap(call)
 
 
+def test_the_capture_of_a_killed_process_that_was_cut(tmp_path: Path) -> None:
+    """memray reads what is left of it as if that were all; the journal knows of more."""
+    code = KILLED.replace(
+        "    os.kill",
+        """
+    for number in range(4):
+        kept.append(bytearray(20_000_000))
+        seen = time.monotonic() + 0.3
+        while time.monotonic() < seen or journal.read_bytes().count(b'"event":"sample"') <= number:
+            time.sleep(0.01)
+            (journal,) = pathlib.Path(sys.argv[1]).glob("*.jsonl")
+    os.kill""",
+    ).replace("import os", "import os, pathlib, time")
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    (call,) = raymemprof.calls(tmp_path)
+    assert call.capture is not None
+    assert raymemprof.heap(call).peak >= 80_000_000
+    assert not any("cut off" in note for note in raymemprof.heap(call).notes)
+    whole = call.capture.read_bytes().rstrip(b"\0")
+    # The last pieces are asked for one after the other: what was written from the third on is cut.
+    third = [at for at in range(len(whole)) if whole.startswith(varint(20_000_001), at)][2]
+    call.capture.write_bytes(whole[:third])
+    found = raymemprof.heap(call)
+    assert found.peak < 80_000_000
+    assert any("cut off" in note for note in found.notes)
+
+
 def varint(number: int) -> bytes:
     """A number as memray writes it: seven bits a byte, the least first."""
     parts = [number >> shift & 0x7F | 0x80 for shift in range(0, number.bit_length(), 7)]

@@ -126,6 +126,7 @@ def test_the_zeros_that_the_capture_of_a_killed_process_ends_in(folder: Path, tm
     assert time.monotonic() - began < 10
     assert (after.peak, after.allocations) == (before.peak, before.allocations)
     assert after.peak >= 5 * MIB
+    assert len(list(call.capture.parent.iterdir())) == 2
 
 
 def test_lines_that_were_damaged_into_other_words(folder: Path) -> None:
@@ -207,6 +208,8 @@ def test_one_damaged_line_spoils_one_line(folder: Path, capsys: pytest.CaptureFi
     assert list(calls) == before
     assert [capture.calls for capture in captures] == [1]
     advice, diagnosis = raymemprof.advise(calls), raymemprof.doctor(folder)
+    for table in (raymemprof.ooms(folder), raymemprof.clean(folder, all=True, dry_run=True)):
+        assert said in " ".join(repr(table).split())
     for table in (calls, captures, advice):
         assert said in " ".join(repr(table).split())
         assert said in table._repr_html_()
@@ -218,7 +221,6 @@ def test_one_damaged_line_spoils_one_line(folder: Path, capsys: pytest.CaptureFi
     heap = raymemprof.heap(calls[0])
     assert MIB <= heap.peak < 2 * MIB
     assert any("damaged lines of the journal left out" in note for note in heap.notes)
-    raymemprof.ooms(folder)
     for command in ("calls", "captures", "advise"):
         with pytest.raises(SystemExit) as ended:
             cli.main([command, str(folder), "--json"])
@@ -333,7 +335,7 @@ def test_names_that_recording_never_gives(folder: Path, name: str, capsys: pytes
     assert [call.name for call in raymemprof.calls(folder)] == ["load"]
     captures = raymemprof.captures(folder)
     assert "load" in repr(captures)
-    captures.to_json(), captures._repr_html_()
+    captures.to_json(), captures._repr_html_(), captures.to_pandas()
     assert raymemprof.heap(captures).peak >= MIB
     raymemprof.fetch(raymemprof.calls(folder), folder)
     with pytest.raises((CaptureError, ValueError, FileNotFoundError)):  # fetch() sweeps what is a part of a file

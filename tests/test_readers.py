@@ -176,6 +176,23 @@ def test_a_reader_outlives_the_thread_that_asked(many_stacks: Path) -> None:
         reader._process.wait(0.5)
 
 
+def test_a_thread_reads_on_when_the_main_thread_has_ended(long_read: Path, run_script: Callable[..., str]) -> None:
+    os.truncate(long_read, 100 * MIB)
+    printed = run_script(
+        f"""
+import psutil, threading, time, raymemprof
+
+def read():
+    print(raymemprof.heap({str(long_read)!r}).allocations >= 100)
+
+threading.Thread(target=read).start()
+while not any(sum(reader.cpu_times()[:2]) > 0.5 for reader in psutil.Process().children()):
+    time.sleep(0.01)
+"""
+    )
+    assert printed == "True\n"
+
+
 def test_a_fork_reads_with_readers_of_its_own(many_stacks: Path, run_script: Callable[..., str]) -> None:
     run_script(
         f"""

@@ -119,14 +119,15 @@ class Kills(Rows[Kill]):
         missing: Iterable[MissingNode] = (),
         retries: Iterable[Retry] = (),
         uncounted: Iterable[str] = (),
+        left_out: Iterable[str] = (),
     ) -> None:
-        super().__init__(rows, caption, missing)
+        super().__init__(rows, caption, missing, left_out)
         self.retries = tuple(retries)
         """The tasks that are killed and retried without end, each a `Retry`."""
         self._uncounted = tuple(uncounted)
 
     def _with(self, rows: list[Kill]) -> Self:
-        return type(self)(rows, self._caption, self.missing, self.retries, self._uncounted)
+        return type(self)(rows, self._caption, self.missing, self.retries, self._uncounted, self.left_out)
 
     def _notes(self) -> list[str]:
         return [*map(str, self.retries), *self._uncounted, *super()._notes()]
@@ -169,8 +170,9 @@ def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
     owners = [retry for one in told for retry in one.retries]
     finished = frozenset(task_id for one in told for task_id in one.finished)
     uncounted = [one.uncounted for one in told if one.uncounted]
-    kills = Kills(found, caption, missing, _endless(owners, found, finished), dict.fromkeys(uncounted))
-    return kills.read_from(chosen)
+    left_out = [text for one in told for text in one.left_out]
+    retries = _endless(owners, found, finished)
+    return Kills(found, caption, missing, retries, dict.fromkeys(uncounted), left_out).read_from(chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,8 @@ class _Told:
     """The profiled tasks that finished in a later attempt."""
     uncounted: str | None
     """A sentence on the kills that the kernel only counted."""
+    left_out: list[str]
+    """A few words on each journal that cannot be read, or not all of it."""
 
 
 def _once(kills: Iterable[Kill]) -> list[Kill]:
@@ -216,9 +220,11 @@ def _told(place: Place, *, is_running: bool | None = None) -> _Told:
     kills: list[Kill] = []
     finished: set[str] = set()
     kernel: dict[int, Death] = {}
+    left_out: list[str] = []
     for folder in place.folders:
         evidence = Evidence(folder)
-        calls = list_calls(replace(place, folders=(folder,)), Filters()).calls
+        calls, _, skipped = list_calls(replace(place, folders=(folder,)), Filters())
+        left_out += skipped
         kills += _kills(evidence, calls, place.node_id)
         finished.update(call.task_id for call in calls if call.task_id and call.attempt and call.status == "finished")
         kernel = kernel or evidence.kernel or {}
@@ -227,6 +233,7 @@ def _told(place: Place, *, is_running: bool | None = None) -> _Told:
         retries=oom_retries(place.folders, is_running=is_running),
         finished=frozenset(finished),
         uncounted=_uncounted(place, len(kernel)),
+        left_out=left_out,
     )
 
 

@@ -75,7 +75,7 @@ def analyse(request: Request) -> Sum:
         if samples.left_out:
             notes.append(f"{samples.left_out} damaged line{'s' * (samples.left_out != 1)} of the journal left out")
         if samples.is_unclosed:
-            notes.append("its process did not close the capture, so it has no checksum: damage since need not show")
+            notes.append("its process has not closed the capture, so it has no checksum: damage to it need not show")
         if ledger is not None and samples.is_unclosed and ledger.lost_samples:
             lost = f"{ledger.lost_samples} of the {len(samples.by_mark)} samples that its journal has are not in it"
             notes.append(f"the capture was cut off or damaged, so figures may be too low: {lost}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,8 +23,10 @@ _FEW_ZEROS = 64 * 1024
 """Bytes of zeros that memray may look through."""
 _MOST_PARTS = 10_000
 """Parts of a file with holes that are looked at one by one."""
+_LEAST_FREE = 0.1
+"""The part of a disk that a copy leaves free."""
 _OTHER = (
-    "its checksum is not the one that its process wrote when it closed it: it was damaged since, or it is a copy that "
+    "its checksum is not the one in its journal: one of the two was damaged since it was closed, or it is a copy that "
     "was made before, which can be fetched again"
 )
 
@@ -46,12 +49,20 @@ def opened(path: str, checksum: tuple[int, int] | None) -> Iterator[str]:
             raise ValueError("it holds nothing but zeros")
         if checksum is not None and (size != checksum[0] or contract.checksum(descriptor) != checksum):
             raise ValueError(_OTHER)
+        if sys.platform != "linux":
+            yield path
+            return
         if size - end > _FEW_ZEROS:
-            with contextlib.suppress(OSError):  # no room for it: then it takes long
-                copy = stack.enter_context(tempfile.TemporaryFile())
-                _copy(descriptor, copy.fileno(), end)
-                descriptor = copy.fileno()
-        yield f"/proc/self/fd/{descriptor}" if sys.platform == "linux" else path
+            for folder in (os.path.dirname(path), tempfile.gettempdir()):
+                with contextlib.suppress(OSError):  # it may not be written to; without a copy it takes long
+                    usage = shutil.disk_usage(folder)
+                    if usage.free - end < usage.total * _LEAST_FREE:
+                        continue
+                    copy = stack.enter_context(tempfile.TemporaryFile(dir=folder))  # no name leads to it
+                    _copy(descriptor, copy.fileno(), end)
+                    descriptor = copy.fileno()
+                    break
+        yield f"/proc/self/fd/{descriptor}"
 
 
 def _check_unchanged(descriptor: int, before: os.stat_result, *, is_over: bool) -> None:

@@ -260,7 +260,8 @@ def calls(
 
     Returns:
         A sequence of `Call`, which prints as a table and has `to_pandas()`. Nodes that did not answer are named below
-        the table and in its `missing`.
+        the table and in its `missing`; its `left_out` says which journals cannot be read, and of which how many damaged
+        lines were left out.
 
     Raises:
         FileNotFoundError: `source` does not exist.

@@ -135,7 +135,8 @@ def clean(
         f"{len(refused)} could not be removed: {'; '.join(first_few(refused))}" if refused else "",
     ]
     kind = _WouldBeRemoved if dry_run else Removed
-    return kind(removed, "; ".join(text for text in said if text), missing)
+    left_out = [text for done in found for text in done.left_out]
+    return kind(removed, "; ".join(text for text in said if text), missing, left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,8 @@ class _Account:
     """How many may not go for these calls."""
     refused: list[str] = field(default_factory=list)
     """A few words on each file that could not be removed."""
+    left_out: list[str] = field(default_factory=list)
+    """A few words on each journal of which not all can be read."""
     names: set[str] = field(default_factory=set)
     """Of all calls there are."""
     gone: set[Path] = field(default_factory=set)
@@ -212,6 +215,7 @@ def _clean(place: Place, wanted: _Wanted) -> _Account:
         captures = list(journal.captures())
         told.update(capture.path.name for capture in captures)
         if place.is_told_here(journal.node_id):
+            account.left_out += journal.damage()
             _of_journal(journal, captures, wanted, account)
     if not wanted.is_by_call:
         _orphans(place, told, wanted, account)

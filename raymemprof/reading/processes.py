@@ -13,8 +13,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeAlias
 
 from .. import cluster, host
 from .. import journal as contract
@@ -26,6 +28,7 @@ from .worker import IDLE_LIMIT, receive, send
 
 __all__ = ["read"]
 
+_Popen: TypeAlias = "subprocess.Popen[bytes]"
 _PACKAGE = Path(__file__).parent.parent
 _START = f"""
 import sys, types
@@ -212,11 +215,8 @@ class _Reader:
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
         environment["PYTHONSAFEPATH"] = "1"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as the process is there
-        # It ends when the thread that starts it does.
-        self._process = (
-            _lasting_thread()
-            .submit(
-                subprocess.Popen,
+        self._process = _started(
+            lambda: subprocess.Popen(
                 [sys.executable, "-c", _START, str(_PACKAGE), str(memory), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -224,7 +224,6 @@ class _Reader:
                 env=environment,
                 start_new_session=True,  # Ctrl-C in the terminal is for the caller
             )
-            .result()
         )
         self.memory = memory
         self.alive = True
@@ -292,22 +291,38 @@ class _Reader:
 
 _idle: list[_Reader] = []
 _idle_lock = threading.Lock()
-_starter: ThreadPoolExecutor | None = None
+_starts: SimpleQueue[tuple[Future[_Popen], Callable[[], _Popen]]] | None = None
 
 
-def _lasting_thread() -> ThreadPoolExecutor:
-    """The thread that starts reader processes: it lasts as long as this process."""
-    global _starter
+def _started(start: Callable[[], _Popen]) -> _Popen:
+    """Start a reader process from a thread that lasts as long as this process: when that ends, the reader does.
+
+    It is no executor's, which end while threads of the user's may still wait for an answer.
+    """
+    global _starts
     with _idle_lock:
-        _starter = _starter or ThreadPoolExecutor(1, "raymemprof-readers")
-        return _starter
+        if _starts is None:
+            _starts = SimpleQueue()
+            threading.Thread(target=_start_for_ever, args=(_starts,), name="raymemprof-readers", daemon=True).start()
+    future: Future[_Popen] = Future()
+    _starts.put((future, start))
+    return future.result()
+
+
+def _start_for_ever(starts: SimpleQueue[tuple[Future[_Popen], Callable[[], _Popen]]]) -> None:
+    while True:
+        future, start = starts.get()
+        try:
+            future.set_result(start())
+        except Exception as error:
+            future.set_exception(error)
 
 
 def _after_fork() -> None:
     """Start readers from a thread of this process's own: the parent's is not here, nor who may hold the lock."""
-    global _idle_lock, _starter
+    global _idle_lock, _starts
     _idle_lock = threading.Lock()
-    _starter = None
+    _starts = None
 
 
 os.register_at_fork(after_in_child=_after_fork)

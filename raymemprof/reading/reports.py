@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ownership import refuse_foreign_link
-from ..rows import show_bytes
+from ..rows import printable, show_bytes
 from .model import Stack
 from .targets import Reading, Target, read_target
 
@@ -57,7 +57,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Return the report as a notebook shows it: all of it, inline, needing no file beside the notebook."""
-        name = html.escape(str(self.path))
+        name = html.escape(printable(str(self.path)))
         missing = "".join(f'<div style="font-size:small">{html.escape(text)}</div>' for text in self.missing)
         if self.kind == "speedscope":
             return f"<div>{html.escape(self.title)}: <code>{name}</code>, to be opened with speedscope.</div>{missing}"
