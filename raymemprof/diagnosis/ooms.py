@@ -12,7 +12,7 @@ from .. import cluster, ray_runtime
 from ..cluster import MissingNode
 from ..reading.catalog import Call, Evidence, Filters, Place, folders_of, list_calls, place_here
 from ..reading.deaths import Death, cgroup_oom_kills, fits
-from ..reading.messages import Process
+from ..reading.logs.facts import Process
 from ..rows import Rows, show_bytes, show_seconds
 from .retries import OomRetry, oom_retries
 

@@ -18,7 +18,7 @@ from ..errors import CaptureError
 from ..reading.catalog import Call, Evidence, Filters, Place, folders_of, list_calls, place_here
 from ..reading.deaths import Death, cgroup_oom_kills
 from ..reading.heap import Line, heap
-from ..reading.messages import Message, Victim
+from ..reading.logs.facts import Message, Victim
 
 __all__ = ["Finding", "Suspect", "look"]
 
