@@ -9,7 +9,7 @@ from .patterns import COUNT, SIZE, pattern, size
 __all__ = ["DAEMONS", "KERNEL_KILL", "kernel"]
 
 KERNEL_KILL = pattern(
-    rf"\bKilled process ({COUNT}) \(([^\n]{{0,64}}?)\)"
+    rf"Killed process ({COUNT}) \(([^\n]{{0,64}}?)\)"
     rf"(?:,? UID \d{{1,10}},?)? total-vm:\d{{1,18}}kB, anon-rss:(\d{{1,15}})kB"
 )
 """The kernel's word, of the whole machine's memory or of a memory cgroup's: pid, name and resident memory in kB."""

@@ -6,10 +6,12 @@ log line may be JSON whose message has the driver's prefix.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import html
 import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +23,9 @@ _WIDTHS = range(40, 251)
 _USUAL_WIDTHS = (80, 100, 120, 132, 160, 200)
 """Widths at which one full line is enough to take the text for wrapped there; at others it takes two."""
 _MOST_JSON = 2**20
+_QUOTES = ("'", '"')
+_CALL = re.compile(r"([A-Za-z_][\w.]{0,100})\(((?:'|\").{0,1000000}(?:'|\")),?\)", re.DOTALL)
+"""How Python shows an exception: its name, and its text in quotes."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|(?<!\w)\[\d{1,3}(?:;\d{1,3}){0,4}m|\x1b\][^\x07\x1b\n]{0,200}\x07")
 _INVISIBLE = re.compile("[\u200b-\u200d\ufeff\u00ad]")
@@ -62,7 +67,8 @@ _PREFIX = re.compile(
     r")[ \t]?){1,8}"
 )
 _ROW = re.compile(r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S")
-_JOINED = re.compile(r";[ \t]?(?=\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]|PID[ \t]+MEM|Refer to the doc)")
+_MANY_JOINED = 4
+"""Semicolons in one line from which on they stand for line ends, as in some versions' raylet.out."""
 _BEGINNINGS = re.compile(
     r"\s*(?:Memory on the node|Ray killed|Selected to kill|Considered workers|Total non-sel|OOM kill reason|"
     r"To see more|Refer to the doc|Top \d|PID\s|Traceback|File \"|The actor |class_name:|actor_id:|pid:|namespace:|ip:|"
@@ -79,6 +85,7 @@ _FIRST_THEN = (
     ("COMMAND", "Refer to the documentation"),
     ("memory consumers are", "COMMAND"),
     ("Traceback (most recent call last)", "Error: "),
+    ("Failed to retrieve object", "Owner worker ID"),
     ("class_name:", "actor_id:"),
     ("actor_id:", "The actor is dead"),
     ("Kill process", "Killed process"),
@@ -108,7 +115,8 @@ def _undone(text: str) -> str:
         text = _MARKUP.sub(r"\1", text)
     text = _REPEATED.sub("", text)
     text = _LEFT_OUT.sub("", text)
-    text = _JOINED.sub("\n", text)
+    if text.count(";") >= _MANY_JOINED and text.count("\n") < 2:
+        text = text.replace(";", "\n")
     lines = _without_common_prefix(text.split("\n"))
     lines = _unwrapped(lines)
     lines = _unwrapped([_without_prefix(line) for line in lines])
@@ -127,13 +135,25 @@ def _without_marks(text: str) -> str:
 def _out_of_json(text: str) -> str:
     """Take a message out of one JSON string, and of lines that are JSON objects."""
     stripped = text.strip()
-    if stripped[:1] == '"' and stripped[-1:] == '"' and len(stripped) < _MOST_JSON:
-        with contextlib.suppress(ValueError, RecursionError):
-            said = json.loads(stripped, strict=False)
-            return said if isinstance(said, str) else text
+    if stripped[-1:] in _QUOTES and stripped[:1] in _QUOTES and len(stripped) < _MOST_JSON:
+        return _out_of_quotes(stripped) or text
+    if (found := _CALL.fullmatch(stripped)) and (said := _out_of_quotes(found[2])):
+        return f"{found[1]}: {said}"
     if '{"' not in text:
         return text
     return "\n".join(_message_of(line) if '{"' in line else line for line in text.split("\n"))
+
+
+def _out_of_quotes(literal: str) -> str | None:
+    """Return the string of a literal of JSON or Python; None where it is none."""
+    with contextlib.suppress(ValueError, RecursionError):
+        said = json.loads(literal, strict=False)
+        return said if isinstance(said, str) else None
+    with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said = ast.literal_eval(literal)
+        return said if isinstance(said, str) else None
+    return None
 
 
 def _message_of(line: str) -> str:
