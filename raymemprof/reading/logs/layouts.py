@@ -11,6 +11,7 @@ import contextlib
 import html
 import json
 import re
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ _WIDTHS = range(40, 251)
 _USUAL_WIDTHS = (80, 100, 120, 132, 160, 200)
 """Widths at which one full line is enough to take the text for wrapped there; at others it takes two."""
 _MOST_JSON = 2**20
-_QUOTES = ("'", '"')
+_LONG = 100
+_OPENING, _CLOSING = ("'", '"', "b", "{", "["), ("'", '"', "}", "]")
 _CALL = re.compile(r"([A-Za-z_][\w.]{0,100})\(((?:'|\").{0,1000000}(?:'|\")),?\)", re.DOTALL)
 """How Python shows an exception: its name, and its text in quotes."""
 
@@ -66,6 +68,9 @@ _PREFIX = re.compile(
     r"|-(?=[ \t]\[)|-(?=[ \t]?$)"
     r")[ \t]?){1,8}"
 )
+_SIDES = ("│", "┃", "║", "|")
+_NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
+_FEWEST_NUMBERED = 3
 _ROW = re.compile(r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S")
 _MANY_JOINED = 4
 """Semicolons in one line from which on they stand for line ends, as in some versions' raylet.out."""
@@ -98,16 +103,17 @@ _FIRST_THEN = (
 
 def as_printed(text: str) -> str:
     """Return a text without what the ways it went did to it. Never raises."""
+    is_wrapped = True  # a text that was joined once has lines that were never broken
     for _ in range(_ROUNDS):
-        before, text = text, _undone(text)
+        before, text = text, _out_of_json(_without_marks(text))
+        text = _undone(text, is_wrapped or text.count("\n") > before.count("\n"))
+        is_wrapped = False
         if text == before:
             break
     return text
 
 
-def _undone(text: str) -> str:
-    text = _without_marks(text)
-    text = _out_of_json(text)
+def _undone(text: str, is_wrapped: bool) -> str:
     text = _out_of_html(text)
     text = _CHAT_LINK.sub(lambda found: found[1] or found[2], _LINK.sub(r"\1", text))
     if "\\" in text:
@@ -117,10 +123,11 @@ def _undone(text: str) -> str:
     text = _LEFT_OUT.sub("", text)
     if text.count(";") >= _MANY_JOINED and text.count("\n") < 2:
         text = text.replace(";", "\n")
-    lines = _without_common_prefix(text.split("\n"))
-    lines = _unwrapped(lines)
-    lines = _unwrapped([_without_prefix(line) for line in lines])
-    return "\n".join(reversed(lines) if _is_newest_first(lines) else lines)
+    lines = textwrap.dedent(text).split("\n")
+    lines = _without_common_prefix(_without_numbers(_without_box(lines)))
+    for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
+        lines = step(lines[::-1] if _is_newest_first(lines) else lines)
+    return "\n".join(lines)
 
 
 def _without_marks(text: str) -> str:
@@ -133,27 +140,48 @@ def _without_marks(text: str) -> str:
 
 
 def _out_of_json(text: str) -> str:
-    """Take a message out of one JSON string, and of lines that are JSON objects."""
+    """Take a message out of what JSON or Python wrote, as a whole, and out of lines that are JSON objects."""
     stripped = text.strip()
-    if stripped[-1:] in _QUOTES and stripped[:1] in _QUOTES and len(stripped) < _MOST_JSON:
-        return _out_of_quotes(stripped) or text
-    if (found := _CALL.fullmatch(stripped)) and (said := _out_of_quotes(found[2])):
+    if stripped[:1] in _OPENING and stripped[-1:] in _CLOSING and len(stripped) < _MOST_JSON:
+        return _out_of_literal(stripped) or _lines_out_of_json(text)
+    if (found := _CALL.fullmatch(stripped)) and (said := _out_of_literal(found[2])):
         return f"{found[1]}: {said}"
+    return _lines_out_of_json(text)
+
+
+def _lines_out_of_json(text: str) -> str:
     if '{"' not in text:
         return text
     return "\n".join(_message_of(line) if '{"' in line else line for line in text.split("\n"))
 
 
-def _out_of_quotes(literal: str) -> str | None:
-    """Return the string of a literal of JSON or Python; None where it is none."""
+def _out_of_literal(literal: str) -> str | None:
+    """Return the long strings in what JSON or Python wrote, after the rest of it; None where it has none."""
+    value: Any = None
     with contextlib.suppress(ValueError, RecursionError):
-        said = json.loads(literal, strict=False)
-        return said if isinstance(said, str) else None
-    with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        said = ast.literal_eval(literal)
-        return said if isinstance(said, str) else None
-    return None
+        value = json.loads(literal, strict=False)
+    if value is None:
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(literal)
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        return value
+    strings: list[str] = []
+    rest = _without_long_strings(value, strings)
+    return "\n".join([json.dumps(rest, indent=1, default=str), *strings]) if strings else None
+
+
+def _without_long_strings(value: Any, strings: list[str]) -> Any:
+    if isinstance(value, str) and ("\n" in value or len(value) > _LONG):
+        strings.append(value)
+        return ""
+    if isinstance(value, dict):
+        return {str(key): _without_long_strings(inner, strings) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_long_strings(inner, strings) for inner in value]
+    return value
 
 
 def _message_of(line: str) -> str:
@@ -183,9 +211,35 @@ def _out_of_html(text: str) -> str:
     return text
 
 
+def _without_prefixes(lines: list[str]) -> list[str]:
+    return [_without_prefix(line) for line in lines]
+
+
 def _without_prefix(line: str) -> str:
     found = _PREFIX.match(line)
-    return line[found.end() :] if found and found.end() else line
+    if not found or not found.end():
+        return line
+    return line[found.end() :]
+
+
+def _without_box(lines: list[str]) -> list[str]:
+    """Take off the sides of a box around all lines."""
+    said = [line.strip() for line in lines if line.strip()]
+    if len(said) < 2 or not all(len(line) > 1 and line[0] in _SIDES and line[-1] in _SIDES for line in said):
+        return lines
+    return [line.strip()[1:-1].removeprefix(" ").removesuffix(" ") for line in lines]
+
+
+def _without_numbers(lines: list[str]) -> list[str]:
+    """Take off the numbers of lines, one higher each, where something stands between them and the text."""
+    found = [_NUMBERED.match(line) for line in lines]
+    first = found[0]
+    if len(lines) < _FEWEST_NUMBERED or first is None:
+        return lines
+    taken = [one.end() for n, one in enumerate(found) if one is not None and int(one[1]) == int(first[1]) + n]
+    if len(taken) < len(lines):
+        return lines
+    return [line[end:] for line, end in zip(lines, taken, strict=True)]
 
 
 def _without_common_prefix(lines: list[str]) -> list[str]:
@@ -207,34 +261,38 @@ def _without_common_prefix(lines: list[str]) -> list[str]:
 
 def _unwrapped(lines: list[str]) -> list[str]:
     """Join lines that a terminal broke at its width, also within words, with or without blanks to the margin."""
-    lengths = Counter(len(line.rstrip()) for line in lines)
-    padded = max(map(len, lines))
-    width = max(lengths)
-    if padded in _WIDTHS and padded > width and sum(len(line) == padded for line in lines) > 1:
-        width = padded
-    enough = lengths[width] > 1 or lengths[width - 1] > 1 or width in _USUAL_WIDTHS
-    if width not in _WIDTHS or not enough or len(lines) < 2:
+    if len(lines) < 2:
         return lines
+    lengths = Counter(len(line.rstrip()) for line in lines)
+    padded, width = max(map(len, lines)), max(lengths)
+    if padded > width and sum(len(line) == padded for line in lines) > 1:
+        width = padded
+    if width + 1 in _USUAL_WIDTHS and lengths[width] == 1:  # the blank at its end is gone
+        width += 1
+    if width not in _WIDTHS:
+        return lines
+    is_sure = lengths[width] > 1 or lengths[width - 1] > 1 or width in _USUAL_WIDTHS
     joined: list[str] = []
-    goes_on = ""
+    glue: str | None = None
     for line in lines:
-        said = line.rstrip() if len(line) > 1 else line
-        if joined and goes_on and line.strip() and not _begins(line, goes_on):
-            joined[-1] += ("" if goes_on == "full" else " ") + line.rstrip()
+        if glue is not None and line.strip() and not _begins(line, joined[-1], glue, is_sure):
+            joined[-1] += glue + line.rstrip()
         else:
             joined.append(line.rstrip() if len(line) >= width else line)
-        goes_on = {width: "full", width - 1: "nearly"}.get(len(said), "")
+        glue = {width: "", width - 1: " "}.get(len(line.rstrip()))
     return joined
 
 
-def _begins(line: str, goes_on: str) -> bool:
+def _begins(line: str, before: str, glue: str, is_sure: bool) -> bool:
     """Whether a line after a full one, or one that lacks a blank to be full, is a new one all the same."""
     if _ROW.match(line):
         return True
-    if goes_on == "nearly":
-        return bool(_BEGINNINGS.match(line))
+    if not is_sure and (before[-1:] + line[:1]).isdigit():
+        return True
     found = _PREFIX.match(line)
-    return bool(found and found.end() and not line.startswith((" [", "[", "-", " -")))
+    if found and found.end() and not line.startswith((" [", "[", "-", " -")):
+        return True
+    return bool((glue or not is_sure) and _BEGINNINGS.match(line))
 
 
 def _is_newest_first(lines: list[str]) -> bool:

@@ -34,7 +34,18 @@ def parse(text: str) -> Message:
     said = states(text)
     if said is not None:
         return said
-    text = _CODE.sub(r"\1", as_printed(text))
+    found = _parse(as_printed(text))
+    if found.cause == "unknown" and "\n" in text:  # its lines may stand in the other order
+        found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
+    return found
+
+
+def _is_known(message: Message) -> bool:
+    return message.cause not in ("unknown", "warning")
+
+
+def _parse(text: str) -> Message:
+    text = _CODE.sub(r"\1", text)
     if is_kill(text):
         return _killed_by_ray(text)
     for found in (kernel(text), first_of((*SLURM, *DAEMONS), text), container(text), first_of(LIBRARIES, text)):

@@ -17,13 +17,12 @@ NAME = r"[^\n]{1,300}?"
 
 _PARTS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\.| \??", re.DOTALL)
 """Classes of characters and escaped ones, which stay what they are, and spaces."""
-_BLANKS = {" ": r"\s{1,40}", " ?": r"\s{0,40}"}
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
 def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
-    """Compile a pattern in which a space is any white space: a text may be wrapped anywhere between two words."""
-    return re.compile(_PARTS.sub(lambda part: _BLANKS.get(part[0], part[0]), text), flags)
+    """Compile a pattern in which a space is any white space, or none: a text may be wrapped between two words."""
+    return re.compile(_PARTS.sub(lambda part: r"\s{0,40}" if part[0][0] == " " else part[0], text), flags)
 
 
 def gibibytes(figure: str) -> int:

@@ -52,7 +52,7 @@ _FRACTION = pattern(
     r"More than (\d{1,3})% of the memory on node"
 )
 _NODE = pattern(rf"Memory on the node \(IP: ({ADDRESS}), ID: ({ID})\)")
-_LOW_NODE = pattern(rf"System memory low at node with IP ({ADDRESS}?)\.? ")
+_LOW_NODE = pattern(rf"System memory low at node with IP ({ADDRESS}?)\.?(?=\s|Used|$)")
 _BEGINNING = pattern(
     rf"(?:{COUNT} worker\(s\) were killed due to the node running low on memory\.\s{{0,9}})?Memory on the node \(IP: |"
     r"System memory low at node with IP"
