@@ -24,8 +24,9 @@ from .diagnosis import usage as memory
 from .errors import CaptureError
 from .events import STATUSES
 from .ownership import UntrustedError
-from .reading import catalog, cleaning, fetching, messages, reports
+from .reading import catalog, cleaning, fetching, reports
 from .reading import heap as heaps
+from .reading.logs.messages import parse
 from .rows import Rows, first_few, plain, printable
 
 __all__ = ["main"]
@@ -421,7 +422,7 @@ def _text(words: tuple[str, ...]) -> str:
         raise IsADirectoryError(errno.EISDIR, "is a folder; give a file that holds the error's text", words[0])
     if len(words) == 1 and os.path.exists(words[0]):  # a pipe, too
         return Path(words[0]).read_bytes().decode(errors="replace")
-    if len(words) == 1 and re.fullmatch(r"\S+", words[0]) and messages.parse(words[0]).cause == "unknown":
+    if len(words) == 1 and re.fullmatch(r"\S+", words[0]) and parse(words[0]).cause == "unknown":
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
     return " ".join(words)
 

@@ -20,7 +20,7 @@ from raymemprof.diagnosis.shared_memory import SharedMemory
 from raymemprof.diagnosis.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.reading.catalog import Calls
 from raymemprof.reading.deaths import WITHOUT_A_WORD
-from raymemprof.reading.messages import parse
+from raymemprof.reading.logs.messages import parse
 
 MIB, GIB = 2**20, 2**30
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=timezone.utc)

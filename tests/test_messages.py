@@ -17,7 +17,8 @@ import pytest
 from ray import exceptions
 
 from raymemprof import Explanation, explain, ooms
-from raymemprof.reading.messages import Message, Victim, parse
+from raymemprof.reading.logs.facts import Message, Victim
+from raymemprof.reading.logs.messages import parse
 
 DATA = Path(__file__).with_name("data")
 TEXTS = {str(path.relative_to(DATA)): path.read_text() for path in sorted(DATA.glob("*/*.txt"))}
@@ -167,7 +168,8 @@ FIGURES: dict[str, dict[str, Any]] = {
     "ray-2.60/task-sigkill.txt": DEATH | {"victims": (), "exit_detail": None},
 }
 TOP = {  # the first and the last line under "Top 10 memory users", and how many there are
-    "page/task-oom.txt": (5, (610952, "6.15", "ray::allocate_memory"), (107230, "0.09", "python test.py")),
+    # Line numbers are glued to the page's rows.
+    "page/task-oom.txt": (5, (None, "6.15", "ray::allocate_memory"), (None, "0.09", "python test.py")),
     "ray-2.49/task-oom.txt": (10, (12345, "2.13", "ray::allocate_memory"), (12052, "0.05", "ray-dashboard-JobHead-0")),
     "ray-2.49/actor-oom.txt": (10, (12346, "2.19", "ray::Hog.grow"), (12052, "0.05", "ray-dashboard-JobHead-0")),
     "ray-2.60/task-oom.txt": (10, (12989, "2.91", "ray::allocate_memory"), (12689, "0.02", "ray-dashboard-NodeHead-0")),
@@ -737,12 +739,12 @@ def test_an_actor_whose_node_died(tmp_path: Path) -> None:
     assert (explanation.cause, explanation.node_id) == ("node_died", NODE_PAGE)
 
 
-@pytest.mark.parametrize("text", ["", " \n\t", "all is well", "ValueError: no", "\x00\x1b[", "CUDA out of memory"])
+@pytest.mark.parametrize("text", ["", " \n\t", "all is well", "ValueError: no", "\x00\x1b["])
 def test_what_it_cannot_tell(text: str, tmp_path: Path) -> None:
     explanation = explain(text, tmp_path)
     assert explanation.cause == "unknown"
     assert explanation.victims == ()
-    assert "does not say" in str(explanation)
+    assert explanation.summary == ("I do not recognise this as a message about memory.",)
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"text", ["text"], ValueError])

@@ -16,7 +16,9 @@ from ..cluster import MissingNode
 from ..reading import sources
 from ..reading.catalog import Call, Calls
 from ..reading.heap import Line
-from ..reading.messages import Message, Process, Victim, parse
+from ..reading.logs.facts import Message, Process, Victim
+from ..reading.logs.layouts import as_printed
+from ..reading.logs.messages import parse
 from ..rows import first_few, plain, printable, show_bytes
 from .families import is_mainly, largest_family, steps, told
 from .scene import Finding, Suspect, look
@@ -24,6 +26,7 @@ from .scene import Finding, Suspect, look
 __all__ = ["Explanation", "explain"]
 
 _MARGIN = 1.2
+_PYTHON_CANNOT_ALLOCATE = "Python asked for more memory in one piece than there is, and raised MemoryError."
 _MUCH_IDLE = 100 * 2**20
 
 
@@ -32,9 +35,20 @@ class Explanation:
     """What an error says, put together with what was recorded. Sizes in bytes; what nobody said is None.
 
     Attributes:
-        cause: "ray_memory_monitor", "kernel_oom", "sigkill" (or os._exit: it ended, and no log says why), "crash",
-            "exit" (it ended by itself, or was asked to: `exit_actor()`, `sys.exit`, SIGTERM), "ray_kill", "node_died",
-            "object_store_full", "disk_full", "memory_error" or "unknown".
+        cause: who or what ended it:
+
+            - "ray_memory_monitor": Ray's memory monitor; up to Ray 1.x it refused to run the task;
+            - "kernel_oom", "systemd_oomd", "earlyoom": the kernel's out-of-memory killer, or a daemon like it;
+            - "container_limit" (OOMKilled), "evicted": Kubernetes or Docker; "slurm_limit": Slurm;
+            - "memory_error": the code itself, which could not allocate; "gpu_memory": the same of a GPU's memory;
+              "bus_error": SIGBUS, as where /dev/shm is full;
+            - "object_store_full", "disk_full"; "owner_died", "object_lost": an object that was lost;
+            - "node_died", "preempted": the node;
+            - "sigkill" (or os._exit: it ended, and no log says why), "crash", "exit" (it ended by itself, or was asked
+              to: `exit_actor()`, `sys.exit`, SIGTERM), "ray_kill": the worker, for other reasons than memory, as far as
+              is known;
+            - "warning": nothing ended yet, as far as the text says;
+            - "unknown".
         node_id: the node where it happened.
         node_ip: its address.
         used: memory used on the node.
@@ -117,9 +131,10 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
     message = _with_attributes(parse(text), errors)
     if source is not None:
         sources.find(source)  # raises where there is no such folder, whatever the error is
-    finding = Finding(message, tells_of_death=_A_WORKER_DIED.search(text) is not None)
+    died = message.cause == "unknown" and _A_WORKER_DIED.search(as_printed(text)) is not None
+    finding = Finding(message, tells_of_death=died)
     missing: tuple[MissingNode, ...] = ()
-    if message.victims or (message.cause == "unknown" and _A_WORKER_DIED.search(text)):
+    if message.victims or (died and not message.is_named):
         try:
             finding, missing = look(message, source, next(filter(None, map(_task_of, errors)), None))
         except sources.SeveralClustersError as error:
@@ -146,12 +161,12 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
 def _with_attributes(message: Message, errors: list[BaseException]) -> Message:
     """Add what only the exceptions themselves say."""
     if message.cause == "unknown" and any(isinstance(error, MemoryError) for error in errors):
-        message = replace(message, cause="memory_error")
+        message = replace(message, cause="memory_error", statement=_PYTHON_CANNOT_ALLOCATE)
     if not message.victims and message.cause in ("unknown", "exit", "ray_kill"):
         actors = {str(actor) for error in errors if (actor := getattr(error, "actor_id", None))}
         actors = {actor for actor in actors if re.fullmatch("[0-9a-f]{32}", actor)}
         victims = tuple(Victim(None, None, actor, None, None, None) for actor in actors if len(actors) == 1)
-        message = replace(message, victims=victims)
+        message = replace(message, victims=victims, is_named=message.is_named or bool(victims))
     return message
 
 
@@ -174,11 +189,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _type_names(error: BaseException) -> str:
     kinds = [kind for kind in type(error).__mro__ if kind.__module__.startswith("ray")]
-    return " ".join(f"{kind.__module__}.{kind.__name__}" for kind in kinds)
+    return "\n".join(f"{kind.__module__}.{kind.__name__}" for kind in kinds)
 
 
 _A_WORKER_DIED = re.compile(
-    r"worker died unexpectedly|WorkerCrashedError|Worker exit type|actor died unexpectedly|worker.{0,9}has died"
+    r"worker\s+died\s+unexpectedly|\bWorkerCrashedError\b|Worker\s+exit\s+type|actor\s+died\s+unexpectedly|"
+    r"worker.{0,9}has\s+died|\bdied\s+with\s+exit_type"
 )
 _ROOT_CAUSES = re.compile(r"There are some potential root causes|Some common causes include|RPC [Ee]rror")
 
@@ -257,15 +273,18 @@ def _suspected(suspect: Suspect) -> str:
 
 def _what_happened(finding: Finding, who: str, where: str) -> str:
     message = finding.message
+    if message.statement is not None:
+        return message.statement
     if message.cause == "ray_memory_monitor":
         many = message.killed or len(message.victims)
         whom = who if message.victims else f"{many} workers" if many else "workers"
         ran = "the nodes" if message.nodes > 1 else "the node"
-        return f"Ray's memory monitor killed {whom}{where}, because {ran} ran low on memory."
+        why = f" (Ray's reason: {message.reason})" if message.reason else ""
+        return f"Ray's memory monitor killed {whom}{where}, because {ran} ran low on memory{why}."
     if message.cause == "unknown":
         if message.crashed is not None:
             return f"{message.crashed} workers crashed{where}, and none was killed for memory, as far as Ray knows."
-        if finding.fitting:
+        if finding.fitting and not message.is_named:
             fit = f"{finding.fitting} deaths fit" if finding.fitting > 1 else "one of several deaths fits"
             return f"This names nobody, and {fit}; whose it was cannot be told."
         return (
@@ -273,22 +292,49 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
             if message.victims
             else "This does not say what ended the worker, or whether memory was the reason."
             if finding.tells_of_death
-            else "This does not say that a worker died, or that memory was short."
+            else _NOT_RECOGNISED
         )
     return {
-        "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}.",
+        "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}"
+        + (f", because {message.reason}." if message.reason else "."),
         "sigkill": f"{who} ended without a word{where}, as of SIGKILL or os._exit; no log says which, or by whom.",
         "crash": f"{who} crashed{where}: a fault in native code, not a lack of memory.",
         "exit": f"{who} ended by itself, or because it was asked to{where}; memory is not the reason.",
         "ray_kill": f"{who} was ended by `ray.kill`{where}, on purpose.",
         "node_died": f"The node{where.removeprefix(' on node')} died or cannot be reached.",
-        "object_store_full": "The object store is full of objects that are still referred to.",
-        "disk_full": "The object store spills to a disk that is full.",
-        "memory_error": "Python asked for more memory in one piece than there is, and raised MemoryError.",
+        "preempted": f"The node{where.removeprefix(' on node')} was preempted: its provider took the machine back.",
     }[message.cause]
 
 
+_NOT_RECOGNISED = "I do not recognise this as a message about memory."
 _ADVICE = {
+    "container_limit": (
+        "Raise the container's memory limit, or have Ray use less: in the container it takes the limit for the node's "
+        "memory, and its monitor kills at 95 % of it, where a fast allocation can pass it by.",
+        "Look for the pod's last events: `kubectl describe pod`.",
+    ),
+    "evicted": ("Set the pod's memory request to its limit, so that Kubernetes does not overcommit its node.",),
+    "slurm_limit": ("Ask Slurm for more memory (`--mem`), and start Ray with no more than that (`--memory`).",),
+    "systemd_oomd": (
+        "Have systemd-oomd leave Ray's unit alone (`ManagedOOMMemoryPressure=auto`), or have Ray use less memory.",
+    ),
+    "earlyoom": ("Set Ray's kill threshold below earlyoom's, so that Ray kills and retries the task itself.",),
+    "gpu_memory": (
+        "Make the batch or the model on the GPU smaller, or free what the process keeps there; the node's memory, and "
+        "`memory=` in @ray.remote, make no difference.",
+    ),
+    "bus_error": (
+        "See how full shared memory is: `df -h /dev/shm`; give the container more (`docker run --shm-size`).",
+    ),
+    "owner_died": (
+        "See why the owner ended: its worker's log in the session's logs. What it created with `.remote()` and "
+        "`ray.put()` ended with it.",
+    ),
+    "object_lost": ("See why the nodes ended, and set `max_retries` so that Ray can make the object again.",),
+    "preempted": ("Run what must not be lost on nodes that are not preempted; memory is not the reason.",),
+    "warning": (
+        "Nothing has to be done at once; `raymemprof usage` and `raymemprof doctor` say what uses memory now.",
+    ),
     "crash": ("Read the worker's log for the stack: the `.err` file of its pid in the session's logs, or `ray logs`.",),
     "exit": ("Look for `sys.exit`, `exit_actor()`, or who sends SIGTERM: a batch system, or a container's stop.",),
     "ray_kill": ("Look for `ray.kill` in the code that holds the actor's handle; memory is not the reason.",),
@@ -313,8 +359,12 @@ def _advice(finding: Finding) -> Iterator[str]:
     if message.cause in ("ray_memory_monitor", "kernel_oom"):
         yield from _memory_advice(finding)
         return
-    if message.cause == "unknown" and not (finding.tells_of_death or message.victims or message.crashed is not None):
-        yield "Read the traceback: an error that the code itself raised reached ray.get, as far as can be told."
+    if (
+        message.cause == "unknown"
+        and not message.is_named
+        and not (finding.tells_of_death or message.victims or message.crashed is not None)
+    ):
+        yield "Give it the whole message, and what stands around it; of an exception, the exception itself."
         yield "For what memory is used for, ask `raymemprof doctor`, or `raymemprof.doctor()`."
         return
     if finding.suspects:

@@ -13,7 +13,7 @@ from ..cluster import MissingNode
 from ..reading import sources
 from ..reading.catalog import Call, Evidence, Filters, Place, list_calls, place_here
 from ..reading.deaths import Death, cgroup_oom_kills, fits
-from ..reading.messages import Process
+from ..reading.logs.facts import Process
 from ..rows import Rows, printable, show_bytes, show_seconds
 from .retries import OomRetry, oom_retries
 

@@ -21,7 +21,7 @@ from ..reading import sources
 from ..reading.catalog import Call, Evidence, Filters, Place, list_calls, place_here
 from ..reading.deaths import Death, cgroup_oom_kills
 from ..reading.heap import Line, heap, heap_of_life
-from ..reading.messages import Message, Victim
+from ..reading.logs.facts import Message, Victim
 from .growth import about_captures, captures_of, lives, process_of
 
 __all__ = ["Finding", "Suspect", "look"]

@@ -323,7 +323,9 @@ def crowd_then(kill: Kill, name: str, is_actor: bool) -> dict[tuple[str, int], i
     return {
         (kill.node_id or "", process.pid): process.memory
         for process in kill.top_processes
-        if process.command.startswith("ray::") and _runs(process.command[len("ray::") :].strip(), name, is_actor)
+        if process.pid is not None
+        and process.command.startswith("ray::")
+        and _runs(process.command[len("ray::") :].strip(), name, is_actor)
     }
 
 

@@ -22,7 +22,10 @@ from typing import BinaryIO, NamedTuple
 import psutil
 
 from .. import journal as contract
-from .messages import KERNEL_KILL, Process, Victim, killed, node_of, parse, top_processes
+from .logs.facts import Process, Victim
+from .logs.kernel import KERNEL_KILL
+from .logs.messages import parse
+from .logs.raylet import killed, node_of, top_processes
 
 __all__ = [
     "LATE",

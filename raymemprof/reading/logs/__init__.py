@@ -1,0 +1,1 @@
+"""What the messages of Ray, the kernel, a container's or batch system, and libraries say about memory."""

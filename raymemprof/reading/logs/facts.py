@@ -1,0 +1,81 @@
+"""What a message says, as data: its cause, its figures, and who died. What it does not say is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Message", "Process", "Victim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A task or actor whose worker was killed.
+
+    Attributes:
+        name: the task's name, `Actor.method` for an actor.
+        task_id: its Ray task. Ray's messages name the task that a worker was leased for, which may be an earlier one.
+        actor_id: its Ray actor.
+        worker_id: its Ray worker.
+        pid: its process.
+        memory: what it used when it was killed, in bytes; Ray prints two decimals of a GiB.
+    """
+
+    name: str | None
+    task_id: str | None
+    actor_id: str | None
+    worker_id: str | None
+    pid: int | None
+    memory: int | None
+    node_id: str | None = field(default=None, repr=False, compare=False)
+    """The node where it was, as the part of the text says that tells of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One line of "Top 10 memory users": memory in bytes, and the command as far as Ray prints it.
+
+    `pid` is None where a line number is glued to it, so that its digits are not known.
+    """
+
+    pid: int | None
+    memory: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The figures of a message; what it does not say is None. Sizes in bytes.
+
+    Attributes:
+        cause: as `raymemprof.Explanation` has it.
+        statement: what happened, in a sentence made of the text's own words and figures; None where the figures below
+            say it all.
+        killed: how many workers it says were killed for memory.
+        retries: how many more times it says a task is retried; `inf` for without end.
+        crashed: how many workers it says ended for other reasons.
+        exit_type: of which type a worker's end is, as Ray sorts them.
+        exit_detail: what it says of how a worker ended.
+        idle_memory: what idle workers held that were not killed.
+        reason: why Ray's monitor killed, where it gives a reason other than the figures.
+        nodes: how many nodes it tells of; where there are several, no figure of one of them stands for all.
+        is_named: whether it names who died, if only by an id that nothing else here bears, such as a lease's.
+    """
+
+    cause: str
+    statement: str | None = None
+    node_id: str | None = None
+    node_ip: str | None = None
+    used: int | None = None
+    limit: int | None = None
+    threshold: int | None = None
+    victims: tuple[Victim, ...] = ()
+    top_processes: tuple[Process, ...] = ()
+    killed: int | None = None
+    retries: float | None = None
+    crashed: int | None = None
+    exit_type: str | None = None
+    exit_detail: str | None = None
+    idle_memory: int | None = None
+    reason: str | None = None
+    nodes: int = 1
+    is_named: bool = False

@@ -1,0 +1,307 @@
+"""Undoes what terminals, log collectors, test runners and web pages do to a text, so that a message reads as printed.
+
+Each step undoes one kind of layout and leaves other texts alone. They run until nothing changes, since layouts stack: a
+log line may be JSON whose message has the driver's prefix.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import html
+import json
+import re
+import textwrap
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["as_printed"]
+
+_ROUNDS = 3
+_WIDTHS = range(40, 251)
+_USUAL_WIDTHS = (80, 100, 120, 132, 160, 200)
+"""Widths at which one full line is enough to take the text for wrapped there; at others it takes two."""
+_MOST_JSON = 2**20
+_LONG = 100
+_OPENING, _CLOSING = ("'", '"', "b", "{", "["), ("'", '"', "}", "]")
+_CALL = re.compile(r"([A-Za-z_][\w.]{0,100})\(((?:'|\").{0,1000000}(?:'|\")),?\)", re.DOTALL)
+"""How Python shows an exception: its name, and its text in quotes."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|(?<!\w)\[\d{1,3}(?:;\d{1,3}){0,4}m|\x1b\][^\x07\x1b\n]{0,200}\x07")
+_INVISIBLE = re.compile("[\u200b-\u200d\ufeff\u00ad]")
+_SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u3000]")
+_ESCAPES = re.compile(r"""(?<!\\)\\{1,8}([nrt"'])""")
+_ESCAPED = {"n": "\n", "r": "\n", "t": "\t"}
+_TAGS = re.compile(
+    r"</?(?:a|b|br|code|div|em|i|li|ol|p|pre|span|strong|table|tbody|td|th|thead|tr|tt|u|ul)(?:\s[^<>\n]{0,300})?/?>",
+    re.IGNORECASE,
+)
+_BREAKS = re.compile(r"<br\s?/?>|</(?:p|div|li|tr)>", re.IGNORECASE)
+_LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\((?:https?|mailto|ftp)[^()\s]{0,500}\)")
+_CHAT_LINK = re.compile(r"<(?:https?|mailto):[^<>|\n]{1,500}\|([^<>|\n]{1,300})>|<(https?:[^<>|\s]{1,500})>")
+_MARKUP = re.compile(r"\\([_*`~#<>\[\]().!-])")
+_REPEATED = re.compile(r"[ \t]{0,9}\[repeated \d{1,9}x across cluster\](?: \(Ray deduplicates logs[^\n]{0,300}\))?")
+_LEFT_OUT = re.compile(
+    r"^[ \t]*(?:\.{3,}|…|\[(?:\.{3}|…)\]|<(?:snip|\.{3})>|\(\.{3}\)|--+ ?8<[- ]*)[ \t]*\n?", re.MULTILINE
+)
+_STAMP = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"
+_PREFIX = re.compile(
+    r"^(?:[ \t]*(?:"
+    r"\((?:raylet|autoscaler|gcs_server|dashboard)\b[^()\n]{0,200}\)"  # what a driver puts before others' lines
+    r"|\([^\n]{1,200}?\bpid=\d{1,10}(?:, ip=[^()\n]{1,60})?\)"
+    r"|E(?=[ \t])"  # pytest
+    r"|(?:[>|│┃║]+(?=[ \t]|$))"  # quotes, boxes
+    rf"|(?:{_STAMP}),?:?(?=[\s\[]|$)"
+    rf"|\[{_STAMP}[^\]\n]{{0,60}}\]"
+    r"|\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?=[ \t])"
+    r"|(?:stdout|stderr)[ \t][FP](?=[ \t])"  # containerd
+    r"|[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?=[ \t])"  # syslog
+    r"|[\w.-]{1,80} (?:kernel|[\w./@-]{1,60}\[\d{1,10}\]):(?=[ \t])"
+    r"|\[[A-Za-z][\w./:@ -]{0,150}\](?:[ \t]-(?=[ \t]))?"  # [pod/name/container], [logger][LEVEL] -
+    r"|\[ {0,9}\d{1,9}\.\d{6}\]"  # the kernel's clock
+    r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:?(?=[ \t]|$)"
+    r"|<\d{1,3}>"
+    r"|##\[\w{1,20}\]"  # CI
+    r"|[a-z][\w.-]{0,60}[ \t]{1,20}\|(?=[ \t]|$)"  # docker compose
+    r"|-(?=[ \t]\[)|-(?=[ \t]?$)"
+    r")[ \t]?){1,8}"
+)
+_SIDES = ("│", "┃", "║", "|")
+_NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
+_FEWEST_NUMBERED = 3
+_ROW = re.compile(r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S")
+_MANY_JOINED = 4
+"""Semicolons in one line from which on they stand for line ends, as in some versions' raylet.out."""
+_BEGINNINGS = re.compile(
+    r"\s*(?:Memory on the node|Ray killed|Selected to kill|Considered workers|Total non-sel|OOM kill reason|"
+    r"To see more|Refer to the doc|Top \d|PID\s|Traceback|File \"|The actor |class_name:|actor_id:|pid:|namespace:|ip:|"
+    r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s)"
+)
+"""How lines begin that do not go on with the one before."""
+_SAID = ("message", "msg", "log", "MESSAGE", "textPayload", "text", "line", "body", "content", "@message")
+"""The keys of a JSON log line under which its message is, in this order."""
+_FIRST_THEN = (
+    ("Memory on the node", "Refer to the documentation"),
+    ("Memory on the node", "COMMAND"),
+    ("running low on memory", "Considered workers"),
+    ("Considered workers", "Total non-selected"),
+    ("COMMAND", "Refer to the documentation"),
+    ("memory consumers are", "COMMAND"),
+    ("Traceback (most recent call last)", "Error: "),
+    ("Failed to retrieve object", "Owner worker ID"),
+    ("class_name:", "actor_id:"),
+    ("actor_id:", "The actor is dead"),
+    ("Kill process", "Killed process"),
+    ("oom-kill:constraint", "Killed process"),
+    ("Last State:", "Exit Code:"),
+    ("Reason:", "Exit Code:"),
+)
+"""Words of messages that stand on lines of their own, in this order."""
+
+
+def as_printed(text: str) -> str:
+    """Return a text without what the ways it went did to it. Never raises."""
+    is_wrapped = True  # a text that was joined once has lines that were never broken
+    for _ in range(_ROUNDS):
+        before, text = text, _out_of_json(_without_marks(text))
+        text = _undone(text, is_wrapped or text.count("\n") > before.count("\n"))
+        is_wrapped = False
+        if text == before:
+            break
+    return text
+
+
+def _undone(text: str, is_wrapped: bool) -> str:
+    text = _out_of_html(text)
+    text = _CHAT_LINK.sub(lambda found: found[1] or found[2], _LINK.sub(r"\1", text))
+    if "\\" in text:
+        text = _ESCAPES.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)
+        text = _MARKUP.sub(r"\1", text)
+    text = _REPEATED.sub("", text)
+    text = _LEFT_OUT.sub("", text)
+    if text.count(";") >= _MANY_JOINED and text.count("\n") < 2:
+        text = text.replace(";", "\n")
+    lines = textwrap.dedent(text).split("\n")
+    lines = _without_common_prefix(_without_numbers(_without_box(lines)))
+    for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
+        lines = step(lines[::-1] if _is_newest_first(lines) else lines)
+    return "\n".join(lines)
+
+
+def _without_marks(text: str) -> str:
+    """Take out colours, what cannot be seen, and the line ends of other systems."""
+    if "[" in text:
+        text = _COLOURS.sub("", text)
+    if not text.isascii():
+        text = _SPACES.sub(" ", _INVISIBLE.sub("", text))
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _out_of_json(text: str) -> str:
+    """Take a message out of what JSON or Python wrote, as a whole, and out of lines that are JSON objects."""
+    stripped = text.strip()
+    if stripped[:1] in _OPENING and stripped[-1:] in _CLOSING and len(stripped) < _MOST_JSON:
+        return _out_of_literal(stripped) or _lines_out_of_json(text)
+    if (found := _CALL.fullmatch(stripped)) and (said := _out_of_literal(found[2])):
+        return f"{found[1]}: {said}"
+    return _lines_out_of_json(text)
+
+
+def _lines_out_of_json(text: str) -> str:
+    if '{"' not in text:
+        return text
+    return "\n".join(_message_of(line) if '{"' in line else line for line in text.split("\n"))
+
+
+def _out_of_literal(literal: str) -> str | None:
+    """Return the long strings in what JSON or Python wrote, after the rest of it; None where it has none."""
+    value: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(literal, strict=False)
+    if value is None:
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(literal)
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if isinstance(value, str):
+        return value
+    strings: list[str] = []
+    rest = _without_long_strings(value, strings)
+    return "\n".join([json.dumps(rest, indent=1, default=str), *strings]) if strings else None
+
+
+def _without_long_strings(value: Any, strings: list[str]) -> Any:
+    if isinstance(value, str) and ("\n" in value or len(value) > _LONG):
+        strings.append(value)
+        return ""
+    if isinstance(value, dict):
+        return {str(key): _without_long_strings(inner, strings) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_long_strings(inner, strings) for inner in value]
+    return value
+
+
+def _message_of(line: str) -> str:
+    start = line.find('{"')
+    with contextlib.suppress(ValueError, RecursionError):
+        record = json.loads(line[start:], strict=False)
+        said = next(_said(record), "").strip("\n") if isinstance(record, dict) else ""
+        if said and "OOMKilled" not in line:
+            return line[:start] + said
+    return line
+
+
+def _said(record: dict[str, Any]) -> Iterator[str]:
+    for key in _SAID:
+        if isinstance(record.get(key), str) and record[key].strip():
+            yield record[key]
+    for value in record.values():
+        if isinstance(value, dict):
+            yield from _said(value)
+
+
+def _out_of_html(text: str) -> str:
+    if "&" in text and ";" in text:
+        text = html.unescape(text)
+    if "<" in text:
+        text = _TAGS.sub("", _BREAKS.sub("\n", text))
+    return text
+
+
+def _without_prefixes(lines: list[str]) -> list[str]:
+    return [_without_prefix(line) for line in lines]
+
+
+def _without_prefix(line: str) -> str:
+    found = _PREFIX.match(line)
+    if not found or not found.end():
+        return line
+    return line[found.end() :]
+
+
+def _without_box(lines: list[str]) -> list[str]:
+    """Take off the sides of a box around all lines."""
+    said = [line.strip() for line in lines if line.strip()]
+    if len(said) < 2 or not all(len(line) > 1 and line[0] in _SIDES and line[-1] in _SIDES for line in said):
+        return lines
+    return [line.strip()[1:-1].removeprefix(" ").removesuffix(" ") for line in lines]
+
+
+def _without_numbers(lines: list[str]) -> list[str]:
+    """Take off the numbers of lines, one higher each, where something stands between them and the text."""
+    found = [_NUMBERED.match(line) for line in lines]
+    first = found[0]
+    if len(lines) < _FEWEST_NUMBERED or first is None:
+        return lines
+    taken = [one.end() for n, one in enumerate(found) if one is not None and int(one[1]) == int(first[1]) + n]
+    if len(taken) < len(lines):
+        return lines
+    return [line[end:] for line, end in zip(lines, taken, strict=True)]
+
+
+def _without_common_prefix(lines: list[str]) -> list[str]:
+    """Take off what all lines begin with but for its digits, up to the last blank or bracket of it."""
+    said = [line for line in lines if line.strip()]
+    if len(said) < 3 or not said[0][:1].strip():
+        return lines
+    masked = [re.sub(r"\d", "0", line[:200]) for line in said]
+    common = masked[0]
+    for line in masked:
+        while not line.startswith(common):
+            common = common[:-1]
+    end = max(common.rfind(end) for end in (" ", "\t", "]", ")", "|", ">")) + 1
+    common = common[:end]
+    if not re.search(r"[^\s\d.]", common) or _ROW.match(said[0]) or common.startswith(("Selected to", "File ")):
+        return lines
+    return [line[end:] if line.strip() else line for line in lines]
+
+
+def _unwrapped(lines: list[str]) -> list[str]:
+    """Join lines that a terminal broke at its width, also within words, with or without blanks to the margin."""
+    if len(lines) < 2:
+        return lines
+    lengths = Counter(len(line.rstrip()) for line in lines)
+    padded, width = max(map(len, lines)), max(lengths)
+    if padded > width and sum(len(line) == padded for line in lines) > 1:
+        width = padded
+    if width + 1 in _USUAL_WIDTHS and lengths[width] == 1:  # the blank at its end is gone
+        width += 1
+    if width not in _WIDTHS:
+        return lines
+    is_sure = lengths[width] > 1 or lengths[width - 1] > 1 or width in _USUAL_WIDTHS
+    joined: list[str] = []
+    glue: str | None = None
+    for line in lines:
+        if glue is not None and line.strip() and not _begins(line, joined[-1], glue, is_sure):
+            joined[-1] += glue + line.rstrip()
+        else:
+            joined.append(line.rstrip() if len(line) >= width else line)
+        glue = {width: "", width - 1: " "}.get(len(line.rstrip()))
+    return joined
+
+
+def _begins(line: str, before: str, glue: str, is_sure: bool) -> bool:
+    """Whether a line after a full one, or one that lacks a blank to be full, is a new one all the same."""
+    if _ROW.match(line):
+        return True
+    if not is_sure and (before[-1:] + line[:1]).isdigit():
+        return True
+    found = _PREFIX.match(line)
+    if found and found.end() and not line.startswith((" [", "[", "-", " -")):
+        return True
+    return bool((glue or not is_sure) and _BEGINNINGS.match(line))
+
+
+def _is_newest_first(lines: list[str]) -> bool:
+    """Whether lines stand in the wrong order: each part of a message only below those that follow it."""
+    text = "\n".join(lines)
+    votes = 0
+    for first, then in _FIRST_THEN:
+        starts, ends = (text.find(first), text.rfind(first)), (text.find(then), text.rfind(then))
+        if min(*starts, *ends) < 0 or text.find("\n", min(starts[0], ends[0]), max(starts[0], ends[0])) < 0:
+            continue
+        votes += 1 if ends[1] < starts[0] else -1 if starts[0] < ends[0] else 0
+    return votes > 0

@@ -1,0 +1,39 @@
+"""What the patterns of messages are made of. Repetitions are bounded, so that no text makes matching slow."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["ADDRESS", "COUNT", "HEX", "ID", "NAME", "NUMBER", "SIZE", "gibibytes", "pattern", "size"]
+
+HEX = r"[0-9a-f]"
+ID = rf"(?<!{HEX}){HEX}{{56}}(?!{HEX})"
+"""The id of a node or a worker."""
+COUNT = r"(?<!\d)\d{1,10}(?!\d)"
+NUMBER = r"(?<![\d.])\d{1,12}(?:\.\d{1,12})?(?!\d)"
+SIZE = rf"{NUMBER}\s?(?:[kKMGTP]i?B?|B|bytes)\b"
+ADDRESS = r"[0-9a-fA-F]{1,4}[0-9a-fA-F.:]{2,40}"
+NAME = r"[^\n]{1,300}?"
+
+_PARTS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\.| \??", re.DOTALL)
+"""Classes of characters and escaped ones, which stay what they are, and spaces."""
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+
+
+def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+    """Compile a pattern in which a space is any white space, or none: a text may be wrapped between two words."""
+    return re.compile(_PARTS.sub(lambda part: r"\s{0,40}" if part[0][0] == " " else part[0], text), flags)
+
+
+def gibibytes(figure: str) -> int:
+    """Return bytes. Ray writes GB and means GiB: its own byte figures in the same messages say so."""
+    return round(float(figure) * 2**30)
+
+
+def size(text: str) -> int | None:
+    """Return the bytes of a figure with its unit, such as "2.00 GiB" or the kernel's "4kB"; None where it is none."""
+    found = re.fullmatch(rf"\s*({NUMBER})\s?([kKMGTP]?)(i?)(B|bytes)?\s*", text)
+    if found is None:
+        return None
+    base = 1024 if found[3] or found[2] + (found[4] or "") == "kB" else 1000
+    return round(float(found[1]) * float(base) ** _UNITS[found[2].upper()])

@@ -1,0 +1,201 @@
+"""Every kind of message, in every layout in which people paste it: all that is still in the text is read."""
+
+from __future__ import annotations
+
+import html
+import json
+import random
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from message_texts import TEXTS, Text, gib
+
+sys.path.pop(0)
+
+from raymemprof import explain
+from raymemprof.reading.logs.facts import Message, Victim
+from raymemprof.reading.logs.messages import parse
+
+
+def each(prefix: str) -> Callable[[str], str]:
+    return lambda text: "\n".join(prefix + line for line in text.splitlines())
+
+
+def wrapped(width: int, end: Callable[[str, int], str] = lambda line, _: line) -> Callable[[str], str]:
+    """As a terminal does: in the middle of words."""
+
+    def wrap(text: str) -> str:
+        lines = text.expandtabs().splitlines()
+        return "\n".join(
+            end(line[start : start + width], width) for line in lines for start in range(0, max(len(line), 1), width)
+        )
+
+    return wrap
+
+
+def json_lines(key: str) -> Callable[[str], str]:
+    def lines(text: str) -> str:
+        return "\n".join(
+            json.dumps({"time": f"2026-01-01T00:00:{n % 60:02}Z", "level": "error", key: line})
+            for n, line in enumerate(text.splitlines())
+        )
+
+    return lines
+
+
+def numbered(text: str) -> str:
+    return "\n".join(f"{n}{line}" for n, line in enumerate(text.splitlines(), 101))
+
+
+LAYOUTS: dict[str, Callable[[str], str]] = {
+    "as printed": lambda text: text,
+    **{f"wrapped at {width}": wrapped(width) for width in (80, 100, 120)},
+    "wrapped at 80, with blanks to the margin": wrapped(80, str.ljust),
+    "wrapped at 100, with blanks to the margin": wrapped(100, str.ljust),
+    "wrapped at 80, without blanks at the end": wrapped(80, lambda line, _: line.rstrip()),
+    "wrapped at 120, without blanks at the end": wrapped(120, lambda line, _: line.rstrip()),
+    "pytest": each("E   "),
+    "quoted": each("> "),
+    "boxed": each("| "),
+    "driver": each("\x1b[33m(raylet, ip=1.2.3.4)\x1b[0m "),
+    "driver, wrapped": lambda text: wrapped(100)(each("(raylet) ")(text)),
+    "wrapped, then quoted": lambda text: each("> ")(wrapped(80)(text)),
+    "ISO times": each("2026-01-01T00:00:00.123456Z "),
+    "stern": each("[pod/rc-worker-x/ray-worker] "),
+    "logging": each("[2026-01-01 00:00:00,123][ray.train][ERROR] - "),
+    "containerd": each("2026-01-01T00:00:00.123456789Z stderr F "),
+    "docker compose": each("ray-head-1  | "),
+    "GitHub": each("2026-01-01T00:00:00.1234567Z ##[error]"),
+    "syslog": each("Jan  1 00:00:00 node7 ray[812]: "),
+    "a prefix of somebody's own": each("<<job 17>> stage-3 :: "),
+    "JSON lines, message": json_lines("message"),
+    "JSON lines, log": json_lines("log"),
+    "one JSON string": json.dumps,
+    "repr": repr,
+    "HTML": lambda text: html.escape(text).replace("\n", "<br>\n"),
+    "Markdown links": lambda text: re.sub(r"(\d+\.\d+\.\d+\.\d+)", r"[\1](http://\1/)", text),
+    "CRLF": lambda text: text.replace("\n", "\r\n"),
+    "newest first": lambda text: "\n".join(reversed(text.splitlines())),
+    "repeated": lambda text: text.replace("\n", " [repeated 12x across cluster]\n", 1),
+    "the raylet's one line": lambda text: text.replace("\n", ";"),
+    "lines left out": lambda text: "...\n" + text + "\n...",
+}
+
+
+def assert_all_is_read(known: Text, message: Message, *, with_top: bool = True) -> None:
+    assert message.cause == known.cause
+    assert [(v.name, v.task_id, v.actor_id, v.worker_id, v.pid, v.memory) for v in message.victims] == list(
+        known.victims
+    )
+    for name in ("node_id", "node_ip", "used", "limit", "threshold"):
+        assert getattr(message, name) == known.figures.get(name), name
+    if with_top:
+        top = [(process.pid, process.memory, process.command) for process in message.top_processes]
+        assert top == [(pid, gib(memory), command) for pid, memory, command in known.top]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_layout(name: str, layout: str) -> None:
+    known, text = TEXTS[name], LAYOUTS[layout](TEXTS[name].text)
+    message = parse(text)
+    assert_all_is_read(known, message)
+    for words in known.says:
+        assert words in str(message.statement) + str(message.reason) + f"{message.killed} workers", words
+
+
+def test_line_numbers_that_are_glued_to_pids() -> None:
+    """Which of the digits are the pid's is not known."""
+    text = TEXTS["ray 2.60"].text.replace("16781\t", "4321\t")
+    rows = "\n".join(f"{pid}\t0.1\tray::f" for pid in (4410, 9012, 555))
+    found = parse(numbered(text.replace("\nRefer", f"\n{rows}\nRefer"))).top_processes
+    assert len(found) == 5
+    assert {process.pid for process in found} == {None}
+    assert [process.pid for process in parse(text.replace("\nRefer", f"\n{rows}\nRefer")).top_processes][2:] == [
+        4410,
+        9012,
+        555,
+    ]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_explained(name: str, tmp_path: Path) -> None:
+    """What is said has the words of the text, and says of nothing that it does not tell of memory."""
+    explanation = explain(TEXTS[name].text, tmp_path)
+    assert explanation.cause == TEXTS[name].cause
+    assert explanation.advice
+    for words in TEXTS[name].says:
+        assert words in str(explanation)
+    assert "do not recognise" not in str(explanation)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ImportError: cannot import name 'OutOfDiskError' from 'ray.exceptions' (/opt/ray/exceptions.py)",
+        'Traceback (most recent call last):\n  File "a.py", line 3, in f\n    except MemoryError: pass\nValueError: no',
+        'Traceback (most recent call last):\n  File "a.py", line 3, in f\n    raise MemoryError\nValueError: no',
+        "except ray.exceptions.OutOfMemoryError:",
+        "from ray.exceptions import OutOfMemoryError, ObjectStoreFullError, NodeDiedError",
+        "Is a worker killed by `ray.kill`? Or was it killed by `ray.kill`?",
+        "We saw no MemoryError and no OutOfMemoryError here.",
+        "DeprecationWarning: OwnerDiedError is going away",
+        '"OOMKilled": false',
+        "KeyError: 'OutOfMemoryError'",
+        "This can happen if the instance where the node was running failed, the node was preempted, or raylet crashed",
+        "the kernel's oom killer was not seen",
+        "exit code 1",
+    ],
+)
+def test_names_are_no_evidence(text: str, tmp_path: Path) -> None:
+    explanation = explain(text, tmp_path)
+    assert (explanation.cause, explanation.victims) == ("unknown", ())
+    assert explanation.summary == ("I do not recognise this as a message about memory.",)
+
+
+def test_a_summary_of_nothing(tmp_path: Path) -> None:
+    text = TEXTS["ray's summary"].text.replace("3 Workers", "0 Workers").replace("1 Workers", "0 Workers")
+    explanation = explain(text, tmp_path)
+    assert (explanation.cause, explanation.victims) == ("unknown", ())
+    assert "0 workers crashed" in explanation.summary[0]
+
+
+# Damage.
+
+EDITS = "".join(sorted({char for known in TEXTS.values() for char in known.text})) + "\x00\x1b\\\"'{}[]<>&;\r"
+
+
+def numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+", text))
+
+
+def edited(text: str, choice: random.Random) -> str:
+    for _ in range(choice.randint(1, 6)):
+        start = choice.randrange(len(text) + 1)
+        end = min(len(text), start + choice.choice([0, 1, 1, 2, 30]))
+        text = text[:start] + "".join(choice.choices(EDITS, k=choice.choice([0, 1, 1, 3]))) + text[end:]
+    return text
+
+
+def told(victim: Victim) -> set[str]:
+    """What tells a victim from others."""
+    return {str(one) for one in (victim.task_id, victim.actor_id, victim.worker_id, victim.pid) if one is not None}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_edits_invent_nothing(name: str) -> None:
+    """What tells a victim, and what a sentence says of ids and figures, stands in the text as edited."""
+    choice = random.Random(name)
+    for _ in range(60):
+        layout = choice.choice([*LAYOUTS.values(), *[LAYOUTS["as printed"]] * 9])
+        text = edited(TEXTS[name].text, choice)
+        message = parse(layout(text))
+        for victim in message.victims:
+            assert all(one in text for one in told(victim)), (victim, text)
+        said = numbers(re.sub(r"\(error 1455\)|exit code 137", "", message.statement or ""))
+        assert said <= numbers(text) | {"1", "2"}, (message.statement, text)
