@@ -18,6 +18,9 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   frame first, each `[function, file, line]`
 - `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;
   `SAMPLE_KEYS` says how
+- `fork`: `capture`, `pid` (a child's, whose capture is this one's with its pid at the end), `parent` (the pid of who
+  forked it), `calls` (the numbers of those that it belongs to), `time`, `stack` (where it was forked, as in `place`);
+  written by the child, where memray follows forks
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
   moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
   are still there), and `note` if tracing stopped before
@@ -57,6 +60,7 @@ __all__ = [
     "SAMPLE_KEYS",
     "VERSION",
     "Journal",
+    "append",
     "file_stem",
     "frame_name",
     "is_alive",
@@ -76,6 +80,7 @@ _NOT_PLAIN = "It is no plain file"
 _MOST_LINE = 16 * 2**20
 """Bytes of a line; a longer one is none of ours."""
 _OF_SAMPLES = (b'{"event":"sample"', b'{"event":"place"')
+_OF_FORKS = b'{"event":"fork"'
 _BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
 """Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
@@ -225,15 +230,26 @@ def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:
     return descriptor
 
 
-def read_lines(path: Path, *, with_samples: bool = False) -> Iterator[dict[str, Any]]:
+def append(path: Path, line: dict[str, Any]) -> None:
+    """Append a line to a journal that is there, of whatever process; raises `OSError` where that cannot be done."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, _encode(line).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+def read_lines(path: Path, *, with_samples: bool = False, with_forks: bool = False) -> Iterator[dict[str, Any]]:
     """Yield the lines of a journal that are whole; a torn or damaged line is passed over.
 
-    Those of samples, which are most of it and of use with a capture only, are left out unless they are asked for.
+    Those of samples, which are most of it, and of forks are of use with a capture only, and left out unless asked for.
     Raises `OSError` where it is no plain file, or cannot be read.
     """
     with open(open_plain(path), "rb") as file:
         while text := file.readline(_MOST_LINE):
             if not with_samples and text.startswith(_OF_SAMPLES):
+                continue
+            if not with_forks and text.startswith(_OF_FORKS):
                 continue
             try:
                 line = json.loads(text)

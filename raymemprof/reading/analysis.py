@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
 from .ledger import Ledger
-from .model import Answer, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
+from .model import Answer, Child, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
 from .samples import Samples, read_samples
 from .stacks import stack_of
 from .totals import Total
@@ -51,7 +51,8 @@ def analyse(request: Request) -> Sum:
         snapshots: tuple[Snapshot, ...] = ()
         if request.with_snapshots:
             snapshots = tuple(Snapshot(s.time, s.rss, s.heap) for s in reader.get_memory_snapshots())
-        foreign = not _is_ours(Path(request.path), reader)
+        last_seen = max((shot.time / 1e3 for shot in snapshots or reader.get_memory_snapshots()), default=0.0)
+        foreign = request.child is not None or not _is_ours(Path(request.path), reader)
         samples = Samples() if foreign else read_samples(Path(request.path))
         ledger = None if foreign else Ledger(request, native, samples)
         if ledger is not None:
@@ -62,6 +63,9 @@ def analyse(request: Request) -> Sum:
         else:
             assert ledger is not None
             figures, rows = ledger.figures(), ledger.rows()
+        figures = tuple(replace(one, last_seen=last_seen) for one in figures)
+        if request.child is not None:
+            figures, rows = _of_child(request.child, figures, rows)
         temporal_rows: tuple[TemporalRow, ...] = ()
         marks: tuple[int, ...] | None = None
         if request.temporal:
@@ -119,6 +123,20 @@ def _whole(
         ended=True,
     )
     return (figures,), {view: rows[view] for view in request.views}
+
+
+def _of_child(
+    child: Child, figures: tuple[Figures, ...], rows: dict[str, tuple[Row, ...]]
+) -> tuple[tuple[Figures, ...], dict[str, tuple[Row, ...]]]:
+    """A forked child's capture as a part of a call: what it held is gone with it, unless it outlived the call."""
+    (one,) = figures
+    is_left = one.last_seen >= child.alive_from
+    found = replace(one, place=child.place, child_of=child.of, alive_at_end=one.alive_at_end if is_left else 0)
+    return (found,), {
+        view: tuple(replace(row, stack=(*row.stack, *child.origin)) for row in of_view)
+        for view, of_view in rows.items()
+        if is_left or view != "leaks"
+    }
 
 
 def _window(snapshots: tuple[Snapshot, ...], window: tuple[float, float] | None) -> tuple[int, int]:

@@ -13,12 +13,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
-import psutil
-
 from .. import cluster
 from .. import journal as contract
 from ..rows import Rows, first_few, show_bytes
 from .catalog import Capture, Journal, Place, Source, folders_of, journals, names, place_here, some_names
+from .followed import captures_of_forks, is_written
 
 __all__ = ["Removed", "RemovedFile", "clean"]
 
@@ -234,25 +233,14 @@ def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted, acco
             if not all(of_it):
                 account.shared += 1
                 continue
-            for path in (capture.path, *_of_forks(capture.path)):
-                account.remove(path, capture.node_id)
+            for path in (capture.path, *captures_of_forks(capture.path)):
+                if not is_written(path.name):
+                    account.remove(path, capture.node_id)
     is_all = all(fit for fits in by_capture.values() for fit in fits) and not (wanted.is_by_call and not by_capture)
     with contextlib.suppress(FileNotFoundError):
         is_left = any(capture.path not in account.gone for capture in journal.captures())
         if is_all and not may_be_running and wanted.is_old(journal.path) and not is_left:
             account.remove(journal.path, journal.node_id)
-
-
-def _of_forks(capture: Path) -> list[Path]:
-    """The captures of a traced process's children, named like its own with their pid."""
-    found = [path for path in capture.parent.glob(f"{capture.name}.*") if contract.is_capture(path.name)]
-    return [path for path in found if not _is_forks(path.name)]
-
-
-def _is_forks(name: str) -> bool:
-    """Whether a capture is a forked child's that may still write to it."""
-    pid = name.rpartition(".")[2]
-    return pid.isdigit() and psutil.pid_exists(int(pid))
 
 
 def _is_just_begun(name: str) -> bool:
@@ -268,5 +256,5 @@ def _orphans(place: Place, told: set[str], wanted: _Wanted, account: _Account) -
             path = folder / name
             if contract.is_capture(name) and name not in told and path.stem not in told:
                 with contextlib.suppress(FileNotFoundError):  # another node that shares the folder was faster
-                    if wanted.is_old(path) and not _is_just_begun(name) and not _is_forks(name):
+                    if wanted.is_old(path) and not _is_just_begun(name) and not is_written(name):
                         account.remove(path, place.node_id)

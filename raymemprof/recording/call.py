@@ -26,7 +26,7 @@ from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
 
-__all__ = ["Profile", "RunningCall", "begin", "end"]
+__all__ = ["Profile", "RunningCall", "begin", "end", "running_calls"]
 
 _MOST_ERROR_TEXT = 500
 _LINGER = 0.25
@@ -342,6 +342,24 @@ def end(call: RunningCall, error: BaseException | None = None) -> None:
     except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere: it is the user's
         call.finish(error)
         raise
+
+
+def running_calls() -> list[RunningCall]:
+    """Return the calls that this thread works for, innermost first; on a thread of its own, those that alone can be."""
+    call = _current.get()
+    if call is not None:
+        return [one for one in _chain(call) if not one.ended]
+    running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
+    chain = _chain(max(running, key=lambda one: one.number, default=None))
+    return chain if set(running) <= set(chain) else []
+
+
+def _chain(call: RunningCall | None) -> list[RunningCall]:
+    chain = []
+    while call is not None:
+        chain.append(call)
+        call = call.enclosing
+    return chain
 
 
 def _outcome(error: BaseException | None) -> tuple[str, str | None]:
