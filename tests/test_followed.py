@@ -164,11 +164,12 @@ def test_a_flame_graph_says_which_child_it_was(folder: Path, tmp_path: Path) -> 
         "family",
         "child",
         "child process",
+        "child",
         "inner",
         "child",
         "child process",
         "child",
-    ], "outermost first: who forked stands above who was forked"
+    ], "outermost first: below each child stands what it ran from the line that forked it on"
     line = line_of(folder, "# held by a child")
     assert f"script.py:{line}" in raymemprof.table(call, tmp_path).path.read_text()
 
