@@ -13,7 +13,8 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   traced (with `pools`, `free`, `used`, as in a sample, where they are known), else `note`
 - `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
 - `children`: `calls`, `memory` (what child processes added to the process's own), `total` (the process with them: it
-  rose by a tenth or more), `count`, `largest` (pid, name, bytes of some)
+  rose by a tenth or more), `copied` (about how much of it is copies of pages that forks had from their parents),
+  `count`, `largest` (pid, name, bytes of some)
 - `place`: `capture`, `place` (its number in what is said of that), `stack`: a call stack as memray has them, innermost
   frame first, each `[function, file, line]`
 - `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;

@@ -47,7 +47,7 @@ Source = str | os.PathLike[str] | None
 
 _MOST_BYTES = 1 << 62
 """No figure is above this."""
-_FIGURES = frozenset(("memory", "peak", "children", "total", "count"))
+_FIGURES = frozenset(("memory", "peak", "children", "total", "copied", "count"))
 STATUSES = ("running", "finished", "failed", "cancelled", "killed")
 _MOST_NAMES = 10
 _RECENTLY = 3600.0
@@ -85,6 +85,7 @@ _OPTIONAL: dict[str, Any] = {
     "worker_id": _TEXT,
     "children": int,
     "total": int,
+    "copied": int,
     "left": list,
     "count": int,
 }
@@ -165,6 +166,8 @@ class Call:
             with it count once. 0 where there were none.
         children: the largest of them when all had most together.
         children_count: how many there were then.
+        children_copied: about how much of what they added then was copies of memory that forked children had from their
+            parents, and wrote to; reading a Python object is a write. None where it is not known.
         children_before: what those that were there when it began added.
         own_peak: the most memory of the process alone.
         children_left: those that were still there when it ended.
@@ -199,6 +202,7 @@ class Call:
     children_count: int = 0
     children_before: int = 0
     own_peak: int = 0
+    children_copied: int | None = None
 
     @property
     def growth(self) -> int:
@@ -758,6 +762,7 @@ class Journal:
                     family.get("count", 0),
                     begin.get("children", 0),
                     peak,
+                    family.get("copied"),
                 )
             except (KeyError, TypeError, ValueError, OverflowError, OSError):  # fromtimestamp raises all of these
                 continue
