@@ -448,3 +448,106 @@ def test_on_other_nodes(nodes: Nodes, tmp_path: Path, wait_for: Callable[..., An
     assert again.missing == (f"{call.capture}.{pids[0]}: it is gone, removed by hand or to keep the disk budget.",)
     raymemprof.clean(name="forks")
     assert not list(nodes["two"].logs.glob("raymemprof-forks-*.bin*"))
+
+
+WAYS = f"""
+import multiprocessing, subprocess
+from concurrent.futures import ProcessPoolExecutor
+HOLD = "(lambda data: (__import__('time').sleep(0.3), len(data))[1])(bytearray(b'1') * {20 * MIB})"
+
+def in_program(**options):
+    subprocess.run([sys.executable, "-c", HOLD], check=True, **options)
+
+def in_process(method):
+    process = multiprocessing.get_context(method).Process(target=eval, args=(HOLD,))
+    process.start()
+    process.join()
+
+def in_pool(method):
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        pool.map(eval, [HOLD])
+
+def in_executor(method):
+    with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as executor:
+        list(executor.map(eval, [HOLD]))
+
+def in_data_loader(method):
+    import torch.utils.data
+    class Items(list):
+        def __getitem__(self, number):
+            return eval(HOLD)
+    list(torch.utils.data.DataLoader(Items([1]), num_workers=1, multiprocessing_context=method))
+
+if __name__ == "__main__":
+    way, *method = sys.argv[2].split()
+    with profile_memory("call", directory=sys.argv[1], follow_fork=True):
+        if way == "program":
+            in_program(**({{"preexec_fn": lambda: None}} if method else {{}}))
+        else:
+            globals()["in_" + way](*method)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("way", ["process", "pool", "executor", "data_loader"])
+def test_which_children_are_traced(way: str, method: str, tmp_path: Path) -> None:
+    """As docs/children.md says: those that are forked."""
+    if way == "data_loader":
+        pytest.importorskip("torch")
+        if method != "fork":
+            pytest.skip("what it loads must be found in a new interpreter; tests/benchmarks/children.py has it")
+    heap = in_a_way(tmp_path, f"{way} {method}")
+    assert heap.in_children == (pytest.approx(20 * MIB, abs=4 * MIB) if method == "fork" else 0)
+
+
+@pytest.mark.parametrize("way", ["program", "program preexec_fn"])
+def test_programs_are_not_traced(way: str, tmp_path: Path) -> None:
+    heap = in_a_way(tmp_path, way)
+    assert (heap.in_children, heap.children, heap.missing) == (0, 0, ())
+
+
+def in_a_way(folder: Path, way: str) -> raymemprof.Heap:
+    (folder / "script.py").write_text(CHILDREN + WAYS)
+    subprocess.run([sys.executable, "script.py", folder, way], check=True, cwd=folder, timeout=100)
+    return raymemprof.heap(call_of(folder, "call"))
+
+
+def test_an_actor_s_data_loader(cluster: Path) -> None:
+    """In a Ray worker, of an actor whose capture stays open: each call has its own workers."""
+    import ray
+
+    torch = pytest.importorskip("torch")
+
+    class Items:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, number: int) -> int:
+            kept = bytearray(b"1") * self.size
+            time.sleep(0.3)
+            return len(kept)
+
+    @ray.remote
+    @profile_memory(follow_fork=True)
+    class Trainer:
+        def epoch(self, size: int) -> int:
+            loader = torch.utils.data.DataLoader(Items(size), num_workers=2, multiprocessing_context="fork", timeout=20)
+            return int(sum(int(one) for one in loader))
+
+    for _ in range(3):  # to fork a Ray worker, which has threads, hangs now and then, profiled or not
+        actor = Trainer.remote()
+        try:
+            assert ray.get(actor.epoch.remote(10 * MIB), timeout=40) == 20 * MIB
+            assert ray.get(actor.epoch.remote(30 * MIB), timeout=40) == 60 * MIB
+            break
+        except ray.exceptions.RayError:
+            ray.kill(actor)
+    small, large = raymemprof.calls(actor_id=actor._actor_id.hex(), name="Trainer.epoch")
+    assert raymemprof.heap(small).in_children == pytest.approx(20 * MIB, abs=6 * MIB)
+    assert raymemprof.heap(large).in_children == pytest.approx(60 * MIB, abs=6 * MIB)
+    whole = raymemprof.heap(small.capture)
+    assert whole.in_children == pytest.approx(80 * MIB, abs=12 * MIB)
+    ray.kill(actor)

@@ -13,7 +13,7 @@ from .. import journal as contract
 from .ledger import Ledger
 from .model import Answer, Child, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
 from .samples import Samples, read_samples
-from .stacks import stack_of
+from .stacks import inspect, stack_of
 from .totals import Total
 
 if TYPE_CHECKING:
@@ -131,10 +131,13 @@ def _of_child(
     """A forked child's capture as a part of a call: what it held is gone with it, unless it outlived the call."""
     (one,) = figures
     is_left = one.last_seen >= child.alive_from
-    found = replace(one, place=child.place, child_of=child.of, alive_at_end=one.alive_at_end if is_left else 0)
+    theirs = {view: [row for row in of_view if not inspect(row.stack).is_recording] for view, of_view in rows.items()}
+    ours = sum(row.bytes for row in rows.get("peak", ())) - sum(row.bytes for row in theirs.get("peak", ()))
+    alive = one.alive_at_end if is_left else 0
+    found = replace(one, place=child.place, child_of=child.of, peak=one.peak - ours, alive_at_end=alive)
     return (found,), {
         view: tuple(replace(row, stack=(*row.stack, *child.origin)) for row in of_view)
-        for view, of_view in rows.items()
+        for view, of_view in theirs.items()
         if is_left or view != "leaks"
     }
 

@@ -72,3 +72,13 @@ def pool(pid_file: str, method: str, size: int = 100 * MIB) -> None:
     Path(pid_file).write_text(str(os.getpid()))
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context(method)) as executor:
         list(executor.map(fill, [size] * WORKERS))
+
+
+class Filling:
+    """A data set whose items take memory while they are made."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, number: int) -> int:
+        return fill(30 * MIB)
