@@ -94,6 +94,14 @@ _REQUIRED: dict[str, dict[str, Check]] = {
         "count": is_figure,
         "largest": _is_list,
     },
+    "fork": {
+        "capture": _is_text,
+        "time": _is_seconds,
+        "pid": is_figure,
+        "parent": is_figure,
+        "calls": _are_figures,
+        "stack": _is_list,
+    },
     "place": {"capture": _is_text, "place": is_figure, "stack": _is_list},
     "sample": {
         "capture": _is_text,
@@ -132,6 +140,7 @@ _OPTIONAL: dict[str, dict[str, Check]] = {
         "free": is_figure,
         "used": is_figure,
     },
+    "children": {"copied": is_figure},
     "sample": {"pools": is_figure, "arenas": _is_maybe_figure, "free": is_figure, "used": is_figure},
     "end": {
         "note": _is_maybe_text,

@@ -13,11 +13,15 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   traced (with `pools`, `free`, `used`, as in a sample, where they are known), else `note`
 - `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
 - `children`: `calls`, `memory` (what child processes added to the process's own), `total` (the process with them: it
-  rose by a tenth or more), `count`, `largest` (pid, name, bytes of some)
+  rose by a tenth or more), `copied` (about how much of it is copies of pages that forks had from their parents),
+  `count`, `largest` (pid, name, bytes of some)
 - `place`: `capture`, `place` (its number in what is said of that), `stack`: a call stack as memray has them, innermost
   frame first, each `[function, file, line]`
 - `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;
   `SAMPLE_KEYS` says how
+- `fork`: `capture`, `pid` (a child's, whose capture is this one's with its pid at the end), `parent` (the pid of who
+  forked it), `calls` (the numbers of those that it belongs to), `time`, `stack` (where it was forked, as in `place`);
+  written by the child, where memray follows forks
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
   moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
   are still there), and `note` if tracing stopped before
@@ -60,6 +64,7 @@ __all__ = [
     "SAMPLE_KEYS",
     "VERSION",
     "Lines",
+    "append",
     "checksum",
     "file_stem",
     "frame_name",
@@ -84,6 +89,7 @@ _TOO_LONG = b"a longer one"
 _BLOCK = 2**20
 _CHECKED_AT_ONCE = 2**18
 _OF_SAMPLES = (b'{"event":"sample"', b'{"event":"place"')
+_OF_FORKS = (b'{"event":"fork"',)
 _BYTES_HEADER = sys.getsizeof(b"")
 _START_TOLERANCE = 10.0
 """Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
@@ -212,23 +218,32 @@ def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:
     return descriptor
 
 
+def append(path: Path, line: dict[str, Any]) -> None:
+    """Append a line to a journal that is there, of whatever process; raises `OSError` where that cannot be done."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, json.dumps(line, separators=(",", ":")).encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
 class Lines:
     """The lines of a journal that are whole and hold what they must; each as a dictionary, once.
 
-    Those of samples, which are most of it and of use with a capture only, are left out unless they are asked for.
+    Those of samples, which are most of it, and of forks are of use with a capture only, and left out unless asked for.
     Raises `OSError` where the file is no plain one, or cannot be read.
     """
 
-    def __init__(self, path: Path, *, with_samples: bool = False) -> None:
+    def __init__(self, path: Path, *, with_samples: bool = False, with_forks: bool = False) -> None:
         self.left_out = 0
         """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
         self._file = open(open_plain(path), "rb", buffering=0)  # noqa: SIM115  # closed when all is read
-        self._with_samples = with_samples
+        self._unwanted = (*(() if with_samples else _OF_SAMPLES), *(() if with_forks else _OF_FORKS))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         with self._file as file:
             for text, is_ended in _texts(file):
-                if not text or (not self._with_samples and text.startswith(_OF_SAMPLES)):
+                if not text or text.startswith(self._unwanted):
                     continue
                 try:
                     line = json.loads(text.decode())
@@ -242,9 +257,9 @@ class Lines:
                     self.left_out += is_ended
 
 
-def read_lines(path: Path, *, with_samples: bool = False) -> Lines:
+def read_lines(path: Path, *, with_samples: bool = False, with_forks: bool = False) -> Lines:
     """Return the lines of a journal, to go through once."""
-    return Lines(path, with_samples=with_samples)
+    return Lines(path, with_samples=with_samples, with_forks=with_forks)
 
 
 def _texts(file: FileIO) -> Iterator[tuple[bytes, bool]]:

@@ -412,3 +412,60 @@ def test_a_driver_s_cluster_is_not_its_child(tmp_path: Path) -> None:
     (call,) = raymemprof.calls(tmp_path)
     assert [child.name for child in call.children] == []
     assert call.children_peak == 0
+
+
+COPIES = """
+import os, sys, time
+from raymemprof import profile_memory
+MIB = 2**20
+
+def fork(work):
+    pids = []
+    ready, told = os.pipe()
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            kept = work()
+            os.write(told, b"x")
+            time.sleep(60)
+        pids.append(pid)
+    os.read(ready, 1), os.read(ready, 1)
+    time.sleep(1.5)  # for it to be looked at
+    for pid in pids:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+@profile_memory(directory=sys.argv[1])
+def reads_objects():
+    data = [b"%400d" % number for number in range(300_000)]  # 126 MiB
+    fork(lambda: sum(map(len, data)))
+
+@profile_memory(directory=sys.argv[1])
+def reads_an_array():
+    data = bytearray(b"1") * (130 * MIB)
+    fork(lambda: data.count(b"2"))
+
+@profile_memory(directory=sys.argv[1])
+def allocates():
+    data = bytearray(b"1") * (130 * MIB)
+    fork(lambda: bytearray(b"2") * (100 * MIB))
+
+reads_objects(), reads_an_array(), allocates()
+"""
+
+
+def test_what_forks_copied_is_told_from_what_they_allocated(tmp_path: Path) -> None:
+    """Reading Python objects copies pages; an array that is read is shared, and what a child allocates is its own."""
+    from raymemprof.diagnosis import families
+
+    subprocess.run([sys.executable, "-c", COPIES, tmp_path], check=True)
+    objects, array, own = raymemprof.calls(tmp_path)
+    assert objects.children_peak == near(252 * MIB)
+    assert objects.children_copied == pytest.approx(252 * MIB, rel=0.15)
+    assert "MiB of that is copies of memory that they had from the process that forked them." in families.told(objects)
+    assert any(step.startswith("They are forks") for step in families.steps(objects))
+    assert (array.children_copied or 0) < 30 * MIB
+    assert own.children_peak == near(200 * MIB)
+    assert (own.children_copied or 0) < 30 * MIB
+    assert "copies" not in families.told(own)
+    assert not any(step.startswith("They are forks") for step in families.steps(own))

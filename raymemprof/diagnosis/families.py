@@ -21,7 +21,7 @@ _MOST_NAMED = 3
 def largest_family(calls: Iterable[Call]) -> Call | None:
     """Return the call whose children used most, where that is worth telling."""
     most = max(calls, key=lambda call: call.children_peak, default=None)
-    return most if most is not None and most.children_peak >= max(_LEAST, most.peak_memory * _PART) else None
+    return most if most is not None and _is_worth_telling(most, most.children_peak) else None
 
 
 def is_mainly(call: Call | None) -> bool:
@@ -37,22 +37,32 @@ def told(call: Call) -> str:
     ]
     of = f": {', '.join(largest)}{', …' if named > _MOST_NAMED else ''}" if largest else ""
     many = f"{count} child processes" if count > 1 else "child process"
-    return f"In addition, the {many} of {call.name} used {show_bytes(call.children_peak)}{of}."
+    used = f"In addition, the {many} of {call.name} used {show_bytes(call.children_peak)}{of}."
+    if not _is_worth_telling(call, call.children_copied or 0):
+        return used
+    copies = f"About {show_bytes(call.children_copied)} of that is copies of memory that they had from the process"
+    return f"{used} {copies} that forked them."
 
 
 def steps(call: Call) -> list[str]:
-    """Return what lowers it, where children are the larger part."""
-    if not is_mainly(call):
-        return []
-    count = max(call.children_count, 1)
-    each = f", each {show_bytes(call.children_peak // count)}" if count > 1 else ""
-    found = [
-        f"Have {call.name} start fewer child processes{each}, or smaller ones: `num_workers=` of a DataLoader, "
-        "`processes=` of a Pool."
-    ]
-    if any(child.name.startswith("ray::") for child in call.children):
+    """Return what lowers it: fewer children where they are the larger part, and fewer copies where those are many."""
+    found = []
+    if is_mainly(call):
+        count = max(call.children_count, 1)
+        each = f", each {show_bytes(call.children_peak // count)}" if count > 1 else ""
+        found.append(
+            f"Have {call.name} start fewer child processes{each}, or smaller ones: `num_workers=` of a DataLoader, "
+            "`processes=` of a Pool."
+        )
+    # What an older version recorded does not say how much was copied.
+    is_unknown = call.children_copied is None and any(child.name.startswith("ray::") for child in call.children)
+    if (is_unknown and is_mainly(call)) or _is_worth_telling(call, call.children_copied or 0):
         found.append(
             "They are forks: each page that they write to is copied. Reading a Python object changes its reference "
             "count, which is a write. Keep the data in arrays (NumPy, Arrow, tensors) or in a memory-mapped file."
         )
     return found
+
+
+def _is_worth_telling(call: Call, size: int) -> bool:
+    return size >= max(_LEAST, call.peak_memory * _PART)

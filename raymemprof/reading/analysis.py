@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from .. import journal as contract
 from .capture_file import opened
 from .ledger import Ledger
-from .model import Answer, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
+from .model import Answer, Child, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
 from .samples import read_samples
-from .stacks import stack_of
+from .stacks import inspect, stack_of
 from .totals import Total
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def analyse(request: Request) -> Sum:
         snapshots: tuple[Snapshot, ...] = ()
         if request.with_snapshots:
             snapshots = tuple(Snapshot(s.time, s.rss, s.heap) for s in reader.get_memory_snapshots())
-        foreign = not _is_ours(Path(request.path), reader)
+        last_seen = max((shot.time / 1e3 for shot in snapshots or reader.get_memory_snapshots()), default=0.0)
+        foreign = request.child is not None or not _is_ours(Path(request.path), reader)
         ledger = None if foreign else Ledger(request, native, samples)
         if ledger is not None:
             ledger.follow(reader.get_allocation_records(), _all_records(request.later))
@@ -80,7 +81,10 @@ def analyse(request: Request) -> Sum:
             lost = f"{ledger.lost_samples} of the {len(samples.by_mark)} samples that its journal has are not in it"
             notes.append(f"the capture was cut off or damaged, so figures may be too low: {lost}")
         is_checked = samples.checksum is not None
-        figures = tuple(replace(one, notes=(*one.notes, *notes), checked=is_checked) for one in figures)
+        changes: dict[str, Any] = {"checked": is_checked, "last_seen": last_seen}
+        figures = tuple(replace(one, notes=(*one.notes, *notes), **changes) for one in figures)
+        if request.child is not None:
+            figures, rows = _of_child(request.child, figures, rows)
         temporal_rows: tuple[TemporalRow, ...] = ()
         marks: tuple[int, ...] | None = None
         if request.temporal:
@@ -162,6 +166,23 @@ def _whole(
         ended=True,
     )
     return (figures,), {view: rows[view] for view in request.views}
+
+
+def _of_child(
+    child: Child, figures: tuple[Figures, ...], rows: dict[str, tuple[Row, ...]]
+) -> tuple[tuple[Figures, ...], dict[str, tuple[Row, ...]]]:
+    """A forked child's capture as a part of a call: what it held is gone with it, unless it outlived the call."""
+    (one,) = figures
+    is_left = one.last_seen >= child.alive_from
+    theirs = {view: [row for row in of_view if not inspect(row.stack).is_recording] for view, of_view in rows.items()}
+    ours = sum(row.bytes for row in rows.get("peak", ())) - sum(row.bytes for row in theirs.get("peak", ()))
+    alive = one.alive_at_end if is_left else 0
+    found = replace(one, place=child.place, child_of=child.of, peak=one.peak - ours, alive_at_end=alive)
+    return (found,), {
+        view: tuple(replace(row, stack=(*row.stack, *child.origin)) for row in of_view)
+        for view, of_view in theirs.items()
+        if is_left or view != "leaks"
+    }
 
 
 def _window(snapshots: tuple[Snapshot, ...], window: tuple[float, float] | None) -> tuple[int, int]:

@@ -130,6 +130,8 @@ class Call:
             with it count once. 0 where there were none.
         children: the largest of them when all had most together.
         children_count: how many there were then.
+        children_copied: about how much of what they added then was copies of memory that forked children had from their
+            parents, and wrote to; reading a Python object is a write. None where it is not known.
         children_before: what those that were there when it began added.
         own_peak: the most memory of the process alone.
         children_left: those that were still there when it ended.
@@ -164,6 +166,7 @@ class Call:
     children_count: int = 0
     children_before: int = 0
     own_peak: int = 0
+    children_copied: int | None = None
 
     @property
     def growth(self) -> int:
@@ -705,6 +708,7 @@ class Journal:
                 family.get("count", 0),
                 children_before,
                 peak,
+                family.get("copied"),
             )
 
     def _capture(self, name: str | None) -> Path | None:

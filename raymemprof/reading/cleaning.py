@@ -13,12 +13,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .. import cluster, host
+from .. import cluster
 from .. import journal as contract
 from ..ownership import Believed
 from ..rows import Rows, first_few, show_bytes
 from . import sources
 from .catalog import Capture, Journal, Place, journals, names, place_here, some_names
+from .followed import captures_of_forks, is_written
 from .sources import Source
 
 __all__ = ["Removed", "RemovedFile", "clean"]
@@ -241,26 +242,14 @@ def _of_journal(journal: Journal, captures: list[Capture], wanted: _Wanted, acco
             if not all(of_it):
                 account.shared += 1
                 continue
-            for path in (capture.path, *_of_forks(capture.path)):
-                account.remove(path, capture.node_id)
+            for path in (capture.path, *captures_of_forks(capture.path)):
+                if not is_written(path.name):
+                    account.remove(path, capture.node_id)
     is_all = all(fit for fits in by_capture.values() for fit in fits) and not (wanted.is_by_call and not by_capture)
     with contextlib.suppress(FileNotFoundError):
         is_left = any(capture.path not in account.gone for capture in journal.captures())
         if is_all and not may_be_running and wanted.is_old(journal.path) and not is_left:
             account.remove(journal.path, journal.node_id)
-
-
-def _of_forks(capture: Path) -> list[Path]:
-    """The captures of a traced process's children, named like its own with their pid."""
-    found = [path for path in capture.parent.glob(f"{capture.name}.*") if contract.is_capture(path.name)]
-    believed = Believed(capture.parent)
-    return [path for path in found if not _is_forks(path.name) and believed.foreign(path.lstat()) is None]
-
-
-def _is_forks(name: str) -> bool:
-    """Whether a capture is a forked child's that may still write to it."""
-    pid = name.rpartition(".")[2]
-    return pid.isdecimal() and host.pid_exists(int(pid))
 
 
 def _is_just_begun(name: str) -> bool:
@@ -280,5 +269,5 @@ def _orphans(place: Place, told: set[str], wanted: _Wanted, account: _Account) -
                     foreign = believed.foreign(path.lstat())
                     if foreign is not None:
                         account.refused.append(f"{name} ({foreign})")
-                    elif wanted.is_old(path) and not _is_just_begun(name) and not _is_forks(name):
+                    elif wanted.is_old(path) and not _is_just_begun(name) and not is_written(name):
                         account.remove(path, place.node_id)

@@ -18,6 +18,7 @@ from ..rows import printable
 from . import pieces, serving, streaming
 from .arrivals import Arrival, File, Source, State, state_of, sweep
 from .catalog import Journal, Place, journals
+from .followed import captures_of_forks, is_written
 from .targets import Target, places_of
 
 __all__ = ["Fetched", "fetch"]
@@ -217,7 +218,7 @@ def _allowed(name: str) -> Path | CaptureError:
 
 
 def _look(paths: list[Path]) -> list[list[File] | CaptureError]:
-    """Return for each capture what is to be brought: its journal, where there is one, and it."""
+    """Return for each capture what is to be brought: its journal, where there is one, its forked children's, and it."""
     owners: dict[Path, tuple[Journal, bool]] = {}
     for folder in {path.parent for path in paths}:
         with contextlib.suppress(OSError):  # then its captures are not there either, which is said of each
@@ -231,6 +232,7 @@ def _look(paths: list[Path]) -> list[list[File] | CaptureError]:
         owner = owners.get(path) or owners.get(path.with_suffix(""))
         try:
             capture = File(path.name, state_of(path), owner is not None and owner[1])
+            children = [File(one.name, state_of(one), is_written(one.name)) for one in captures_of_forks(path)]
             if owner is None:
                 found.append([capture])
                 continue
@@ -243,7 +245,7 @@ def _look(paths: list[Path]) -> list[list[File] | CaptureError]:
             found.append(CaptureError(path, f"it cannot be fetched: {error.strerror}."))
         else:
             # The journal goes first: one that was written before its capture tells of nothing that is not in that.
-            found.append([files[told_by.path], capture])
+            found.append([files[told_by.path], *children, capture])
     return found
 
 

@@ -78,20 +78,25 @@ class Heap:
     as soon as a call lasts some hundredths of a second and takes 4 MiB.
 
     Attributes:
-        peak: what the call held when its process had most memory; of many calls the sum of each call's own.
-        alive_at_end: what it still held when it returned, its result included; at death if it was killed.
+        peak: what the call held when its process had most memory, and what each of its forked children that memray
+            followed (`follow_fork=True`) held at its own peak; of many calls the sum of each call's own.
+        in_children: how much of `peak` such children held, as they asked for it: what of it was resident is not known.
+            What they had from their parent, and copies of it that they made by writing to it, are not in it.
+        children: how many such children held anything.
+        alive_at_end: what it still held when it returned, its result included; at death if it was killed. What children
+            held that outlived it is in it.
         reserved: what it had asked for at the peak and that took no memory, since nobody had touched it.
         shared: resident memory of files and shared memory that it had mapped then, which RSS − SHR leaves out.
-        grew: by how much its process's memory had grown then; None where it was not looked at, or where other calls
+        grew: by how much its own process's memory had grown then; None where it was not looked at, or where other calls
             ran beside it.
         retained: by how much the memory had grown that allocators keep of what was freed; negative where they used what
             they had; None as for `grew`.
         retained_before: how much allocators kept of freed memory when it began; None where they were not asked.
         retained_at_end: by how much that had grown at the last look before its end.
-        unseen: what the process grew by beyond `peak` and `retained`: what memray cannot see, fragmentation, or what
-            was mapped elsewhere; None as for `grew`.
+        unseen: what the process grew by beyond `peak` - `in_children` and `retained`: what memray cannot see,
+            fragmentation, or what was mapped elsewhere; None as for `grew`.
         released: what the process had before the call and had freed by then, as a cache that the call renews. So
-            `grew` is `peak` + `retained` + `unseen` - `released`.
+            `grew` is `peak` - `in_children` + `retained` + `unseen` - `released`.
         notes: sentences on how sure the figures are.
         checked: whether each capture is as its process closed it, by the checksum that it wrote then. There is none
             where it was killed, its journal is of an older version, or is not beside the capture; one that is another
@@ -126,6 +131,8 @@ class Heap:
     retained_at_end: int | None = None
     notes: tuple[str, ...] = ()
     checked: bool = False
+    in_children: int = 0
+    children: int = 0
 
     def top(self, n: int = 10, view: str | None = None) -> Lines:
         """Return the `n` lines that held most at the peak; of calls that were killed, when they died.
@@ -164,7 +171,7 @@ class Heap:
         lines = []
         if self.grew is not None and self.unseen is not None:
             whose = "The process grew by" if self.calls == 1 else "Their processes grew by"
-            held = f"{whose} {show_bytes(self.grew)}: {show_bytes(self.peak)} held"
+            held = f"{whose} {show_bytes(self.grew)}: {show_bytes(self.peak - self.in_children)} held"
             freed = f", minus {show_bytes(self.released)} that were there before and were freed"
             freed = freed if self.released >= _WORTH_SHOWING else ""
             if self.retained is None:
@@ -172,6 +179,14 @@ class Heap:
             else:
                 kept = f"{show_bytes(self.retained)} retained by allocators"
                 lines.append(f"{held}, {kept}, {show_bytes(self.unseen)} not seen{freed}.")
+        if self.in_children:
+            whose = "its" if self.calls == 1 else "their"
+            many = f"{self.children} forked children" if self.children > 1 else "forked child"
+            peaks = "their own peaks" if self.children > 1 else "its own peak"
+            lines.append(
+                f"Beside that, {whose} {many} held {show_bytes(self.in_children)} at {peaks}, as asked for: what of it "
+                "was resident is not known. What they copied of their parent's by writing to it is not in it."
+            )
         if self.reserved >= _WORTH_SHOWING:
             lines.append(f"Beside that it had reserved {show_bytes(self.reserved)} that nobody had touched.")
         if self.shared >= _WORTH_SHOWING:
@@ -194,6 +209,8 @@ class Heap:
         return {
             "title": self.title,
             "peak": self.peak,
+            "in_children": self.in_children,
+            "children": self.children,
             "alive_at_end": self.alive_at_end,
             "allocations": self.allocations,
             "calls": self.calls,
@@ -334,6 +351,8 @@ def _heap(reading: Reading) -> Heap:
         retained_at_end=reading.retained_at_end,
         notes=reading.notes,
         checked=reading.checked,
+        in_children=reading.in_children,
+        children=reading.children,
     )
 
 

@@ -512,15 +512,12 @@ class Ledger:
 
     def figures(self) -> tuple[Figures, ...]:
         """The accounts' totals."""
-        return tuple(
-            self._figures(place, account, call is not None and call.is_overlapped)
-            for place, account, call in self._accounts_asked_for()
-        )
+        return tuple(self._figures(place, account, call) for place, account, call in self._accounts_asked_for())
 
-    def _figures(self, place: Place | None, account: Account, is_overlapped: bool) -> Figures:
+    def _figures(self, place: Place | None, account: Account, call: _Call | None) -> Figures:
         held = self._of(account, "peak")
         notes = []
-        if is_overlapped:
+        if call is not None and call.is_overlapped:
             notes.append("other calls ran in its process beside it, so what the process grew by is not its alone")
         if held.libraries >= _WORTH_SAYING:
             notes.append(f"{held.libraries / 2**20:,.1f} MiB of what is not seen is the data of loaded libraries")
@@ -547,6 +544,7 @@ class Ledger:
             retained_before=account.baseline.retained if account.baseline is not None else None,
             retained_at_end=self._of(account, "leaks").retained,
             notes=tuple(notes),
+            owner=call.owner if call is not None else None,
         )
 
     def rows(self) -> dict[str, tuple[Row, ...]]:

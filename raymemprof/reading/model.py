@@ -7,6 +7,7 @@ from datetime import datetime
 
 __all__ = [
     "Answer",
+    "Child",
     "Failure",
     "Figures",
     "Frame",
@@ -28,6 +29,22 @@ Place = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """A forked child whose capture is part of a call, or of a whole capture."""
+
+    path: str
+    """Its capture."""
+    of: str
+    """That of the process which it descends from."""
+    place: Place | None
+    """The call there."""
+    origin: Stack
+    """What its stacks stand on: a frame that says which child it was, and the line that forked it."""
+    alive_from: float
+    """Seconds since the epoch. What it holds is left at the call's end only if it lived as long as that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What to read: the calls at `places`, each by itself, or the whole capture where that is None."""
 
@@ -44,6 +61,8 @@ class Request:
     """The captures that the process wrote next: what they show to have been freed was not alive at the end."""
     window: tuple[float, float] | None = None
     """Seconds since the epoch between which a temporal report's allocations were made; memray has them to 10 ms."""
+    child: Child | None = None
+    """Whose capture it is, where it is read as a part of another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +129,12 @@ class Figures:
     """What else is to be known of the figures: sentences."""
     checked: bool = False
     """Whether the capture has the checksum that its process wrote when it closed it."""
+    child_of: str | None = None
+    """Of a forked child, the capture that it is part of; `place` is its call there."""
+    owner: tuple[str, str] | None = None
+    """Of a block, function and file of the frame it stands in."""
+    last_seen: float = 0.0
+    """When memray noted last that the process lived: seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from .. import cluster, host
 from .. import journal as contract
 from ..ownership import make_folder, own_folder
 from ..rows import show_bytes
+from .followed import children_of
 from .model import Answer, Failure, Request
 from .totals import Total
 from .worker import IDLE_LIMIT, receive, send
@@ -58,7 +59,7 @@ _BYTES_AT_ONCE = 4_000_000
 
 
 def read(requests: Sequence[Request], done: Callable[[int], object] = lambda count: None) -> Answer:
-    """Read captures in parallel, and sum them up.
+    """Read captures in parallel, with those of the children that belong to them, and sum them up.
 
     Together the processes that read on a machine use half of the memory that is free below Ray's kill threshold, and no
     more, whoever asks them; where that is very little, one process uses 256 MiB at most.
@@ -68,6 +69,15 @@ def read(requests: Sequence[Request], done: Callable[[int], object] = lambda cou
         done: told of so many captures when they have been read.
     """
     total = Total()
+    _read(requests, total, done)
+    children, failures = children_of(requests, total.figures)
+    total.add(Answer(None, tuple(failures)))
+    if children:
+        _read(children, total, lambda count: None)
+    return total.answer()
+
+
+def _read(requests: Sequence[Request], total: Total, done: Callable[[int], object]) -> None:
     sizes: dict[Request, int] = {}
     for request in requests:
         found = _size(Path(request.path))
@@ -80,7 +90,7 @@ def read(requests: Sequence[Request], done: Callable[[int], object] = lambda cou
         little = f"only {show_bytes(memory.available)} of memory are free where it lies, too little to read it"
         reason = f"{little}; fetch it to a machine with more."
         total.add(Answer(None, tuple(Failure(request.path, reason) for request in sizes)))
-        return total.answer()
+        return
     chunks = list(_chunks(sizes))
     usable = max((host.kill_threshold(memory.total) - memory.used) // 2, _LEAST_MEMORY)
     most = _MOST_ON_A_NODE if cluster.is_connected() else _MOST_PROCESSES
@@ -98,7 +108,6 @@ def read(requests: Sequence[Request], done: Callable[[int], object] = lambda cou
         raise
     finally:
         threads.shutdown(wait=False)
-    return total.answer()
 
 
 def _size(path: Path) -> int | Failure:

@@ -15,6 +15,7 @@ from .. import journal as contract
 from .model import Frame, Stack
 
 __all__ = [
+    "CHILD_FILE",
     "EITHER_FILE",
     "ESTIMATED_FILE",
     "NATIVE_FILE",
@@ -32,9 +33,10 @@ NATIVE_FILE = "<native thread>"
 SAMPLED_FILE = "<sampled>"
 ESTIMATED_FILE = "<estimated>"
 EITHER_FILE = "<one of these lines>"
+CHILD_FILE = "<child process>"
 """Stand for the file in frames that are none of Python's: what they say is in the function's name."""
 _MOST_EITHER = 3
-_OURS = (NATIVE_FILE, SAMPLED_FILE, ESTIMATED_FILE)
+_OURS = (NATIVE_FILE, SAMPLED_FILE, ESTIMATED_FILE, CHILD_FILE)
 _MARK_DEPTH = 16
 """How deep in a stack a mark's frame may lie: with native frames there are some of C's above it."""
 _MARKS = (contract.BEGIN_FILE, contract.BEGIN_BLOCK_FILE, contract.END_FILE, contract.SAMPLE_FILE)

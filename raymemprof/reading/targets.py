@@ -20,7 +20,7 @@ from ..progress import progress
 from ..rows import first_few, printable
 from . import serving
 from .catalog import Call, Capture
-from .model import Answer, Failure, Figures, Request, Row, Snapshot, Sum, TemporalRow
+from .model import Answer, Failure, Figures, Place, Request, Row, Snapshot, Sum, TemporalRow
 from .processes import read
 from .totals import Total
 
@@ -73,6 +73,8 @@ class Reading:
     """The calls by name; none where whole captures were named."""
     count: int
     peak: int
+    in_children: int
+    children: int
     alive_at_end: int
     allocations: int
     reserved: int
@@ -112,6 +114,24 @@ class _Item:
     """The captures that its process wrote next, where what they show to have been freed is not to count."""
 
 
+class _Part(NamedTuple):
+    """What was read of one thing that a target names."""
+
+    item: _Item
+    figures: Figures
+    """Its process's."""
+    children: tuple[Figures, ...]
+    """Those of the forked children that are part of it."""
+
+    @property
+    def in_children(self) -> int:
+        return sum(child.peak for child in self.children)
+
+    @property
+    def peak(self) -> int:
+        return self.figures.peak + self.in_children
+
+
 def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) -> Reading:
     """Read what a target names, where it lies.
 
@@ -127,16 +147,23 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
     if temporal and (len(items) > 1):
         raise ValueError("a temporal report is of one call or one capture: give a single one.")
     answer, missing = _answer(requests)
-    found = {(figures.path, figures.place): figures for figures in (answer.sum.figures if answer.sum else ())}
-    read: list[tuple[_Item, Figures]] = []
+    found: dict[tuple[str, Place | None], Figures] = {}
+    children: dict[tuple[str, Place | None], list[Figures]] = {}
+    for one in answer.sum.figures if answer.sum else ():
+        if one.child_of is None:
+            found[one.path, one.place] = one
+        else:
+            children.setdefault((one.child_of, one.place), []).append(one)
+    read: list[_Part] = []
     failed = {failure.path for failure in answer.failures}
     lost = {request.path for node in missing for request in requests[node.node_id]}
     reasons = [(failure.path, failure.reason) for failure in answer.failures]
     for item in items:
-        figures = found.get((str(item.path), item.call.place if item.call else None))
+        key = (str(item.path), item.call.place if item.call else None)
+        figures = found.get(key)
         reason = _lack(item, figures)
         if figures is not None and reason is None:
-            read.append((item, figures))
+            read.append(_Part(item, figures, tuple(children.get(key, ()))))
         elif reason is not None and not {str(item.path)} & (failed | lost):
             reasons.append((str(item.path), reason))
     unlisted = [node for node in getattr(target, "missing", ()) if isinstance(node, cluster.MissingNode)]
@@ -155,11 +182,11 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
     return _reading(items, read, answer.sum, tuple(sentences), temporal)
 
 
-def _reading(
-    items: list[_Item], read: list[tuple[_Item, Figures]], found: Sum, missing: tuple[str, ...], temporal: bool
-) -> Reading:
-    calls = [item.call for item, _ in read if item.call is not None]
-    whole = [item.path for item, _ in read if item.call is None]
+def _reading(items: list[_Item], read: list[_Part], found: Sum, missing: tuple[str, ...], temporal: bool) -> Reading:
+    calls = [part.item.call for part in read if part.item.call is not None]
+    whole = [part.item.path for part in read if part.item.call is None]
+    all_figures = [part.figures for part in read]
+    children = [child for part in read for child in part.children]
     title, stem = _name(calls, whole, found)
     return Reading(
         title=printable(title),
@@ -169,19 +196,21 @@ def _reading(
         missing=tuple(map(printable, missing)),
         names=_per_name(read),
         count=len(read),
-        peak=sum(figures.peak for _, figures in read),
-        alive_at_end=sum(figures.alive_at_end for _, figures in read),
-        allocations=sum(figures.allocations for _, figures in read),
-        reserved=sum(figures.reserved for _, figures in read),
-        shared=sum(figures.shared for _, figures in read),
-        grew=_sum(figures.grew for _, figures in read),
-        retained=_sum(figures.retained for _, figures in read),
-        unseen=_sum(figures.unseen for _, figures in read),
-        released=sum(figures.released for _, figures in read),
-        retained_before=_sum(figures.retained_before for _, figures in read),
-        retained_at_end=_sum(figures.retained_at_end for _, figures in read),
-        notes=tuple(dict.fromkeys(note for _, figures in read for note in figures.notes)),
-        checked=all(figures.checked for _, figures in read),
+        peak=sum(part.peak for part in read),
+        in_children=sum(part.in_children for part in read),
+        children=len({child.path for child in children if child.peak}),
+        alive_at_end=sum(figures.alive_at_end for figures in (*all_figures, *children)),
+        allocations=sum(figures.allocations for figures in (*all_figures, *children)),
+        reserved=sum(figures.reserved for figures in all_figures),
+        shared=sum(figures.shared for figures in all_figures),
+        grew=_sum(figures.grew for figures in all_figures),
+        retained=_sum(figures.retained for figures in all_figures),
+        unseen=_sum(figures.unseen for figures in all_figures),
+        released=sum(figures.released for figures in all_figures),
+        retained_before=_sum(figures.retained_before for figures in all_figures),
+        retained_at_end=_sum(figures.retained_at_end for figures in all_figures),
+        notes=tuple(dict.fromkeys(note for figures in all_figures for note in figures.notes)),
+        checked=all(figures.checked for figures in all_figures),
         rows=found.rows,
         snapshots=_snapshots(found, calls, temporal),
         pid=found.pid,
@@ -379,10 +408,18 @@ def _read_there(requests: list[Request]) -> Answer:
             asked_as[path] = request.path
             here.append(replace(request, path=path))
     answer = read(here)
-    failures += [replace(failure, path=asked_as[failure.path]) for failure in answer.failures]
+
+    def as_asked(path: str) -> str:
+        # Nobody asked for a forked child's capture by itself: it lies where its parent's does.
+        return asked_as.get(path) or str(Path(asked_as[str(Path(path).with_suffix(""))]).with_name(Path(path).name))
+
+    failures += [replace(failure, path=as_asked(failure.path)) for failure in answer.failures]
     if answer.sum is None:
         return Answer(None, tuple(failures))
-    figures = tuple(replace(one, path=asked_as[one.path]) for one in answer.sum.figures)
+    figures = tuple(
+        replace(one, path=as_asked(one.path), child_of=one.child_of and as_asked(one.child_of))
+        for one in answer.sum.figures
+    )
     return Answer(replace(answer.sum, figures=figures), tuple(failures))
 
 
@@ -403,11 +440,11 @@ def _has_ended(call: Call) -> bool:
     return call.duration is not None and call.note is None
 
 
-def _per_name(read: list[tuple[_Item, Figures]]) -> tuple[PerName, ...]:
+def _per_name(read: list[_Part]) -> tuple[PerName, ...]:
     found: dict[str, list[int]] = {}
-    for item, figures in read:
-        if item.call is not None:
-            found.setdefault(item.call.name, []).append(figures.peak)
+    for part in read:
+        if part.item.call is not None:
+            found.setdefault(part.item.call.name, []).append(part.peak)
     names = [PerName(name, len(peaks), sum(peaks), round(sum(peaks) / len(peaks))) for name, peaks in found.items()]
     return tuple(sorted(names, key=lambda one: -one.peak))
 

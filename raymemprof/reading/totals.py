@@ -67,10 +67,13 @@ class Total:
         if new is None:
             return
         self._figures += new.figures
+        is_of_children = bool(new.figures) and all(one.child_of is not None for one in new.figures)
         for view, rows in new.rows.items():
             self._rows.setdefault(view, RowSum()).add(rows)
         if before is None:
             self._sum = replace(new, figures=(), rows={})
+            return
+        if is_of_children:  # it is still one capture's, with a part that has a file of its own
             return
         self._sum = replace(
             before,
@@ -81,6 +84,11 @@ class Total:
             temporal_rows=(),
             high_water_marks=None,
         )
+
+    @property
+    def figures(self) -> tuple[Figures, ...]:
+        """Those of what was added."""
+        return tuple(self._figures)
 
     def answer(self) -> Answer:
         """Return what was added, as one answer."""

@@ -28,7 +28,7 @@ from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
 from .writer import IN_LOGS, Journal
 
-__all__ = ["Profile", "RunningCall", "begin", "covered", "end"]
+__all__ = ["Profile", "RunningCall", "begin", "covered", "end", "running_calls"]
 
 _MOST_ERROR_TEXT = 500
 _MOST_JOURNALS = 8
@@ -389,6 +389,24 @@ def end(call: RunningCall, error: BaseException | None = None) -> None:
     except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere: it is the user's
         call.finish(error)
         raise
+
+
+def running_calls() -> list[RunningCall]:
+    """Return the calls that this thread works for, innermost first; on a thread of its own, those that alone can be."""
+    call = _current.get()
+    if call is not None:
+        return [one for one in _chain(call) if not one.ended]
+    running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
+    chain = _chain(max(running, key=lambda one: one.number, default=None))
+    return chain if set(running) <= set(chain) else []
+
+
+def _chain(call: RunningCall | None) -> list[RunningCall]:
+    chain = []
+    while call is not None:
+        chain.append(call)
+        call = call.enclosing
+    return chain
 
 
 def _outcome(error: BaseException | None) -> tuple[str, str | None]:

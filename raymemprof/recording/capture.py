@@ -163,6 +163,8 @@ class Capture:
 
         giving_way.give_way(give_way)
         _make_forks_private()
+        if self.settings.follow_fork:
+            from . import forks  # noqa: F401  # from here on it notes where children begin
         if self.settings.switch_allocators:
             self.allocators.switch()
         try:

@@ -59,6 +59,9 @@ class _Child:
     divided: int = 0
     """Its part of what the family has, when that was asked for last."""
     is_fork: bool = False
+    parent: int = 0
+    inherited: int | None = None
+    """The least that a fork had: what it has beyond that it allocated itself. A copied page was there before."""
     private_then: int = 0
     touched: int = 0
     """Bytes of pages that it touched for the first time: a copy of a page that it shared is among them."""
@@ -90,7 +93,7 @@ class Children:
         """Seconds between looks, so that they take their part of a CPU and no more."""
         self._search_due: float | None = None
         self._saved, self._saved_at = _MOST_SAVED, time.monotonic()
-        self._upper = self._exact_upper = self._exact = 0
+        self._upper = self._exact_upper = self._exact = self._copied = 0
         self._count_then = 0
         self.added = 0
         """Bytes that they add to this process's memory, as of the last look."""
@@ -122,6 +125,10 @@ class Children:
         known = sorted(self._known.values(), key=lambda child: -child.own)
         return [[child.pid, child.name, child.own] for child in known[:_MOST_TOLD]]
 
+    def copied(self) -> int:
+        """Return about how much of `added` is copies of pages that forks had from their parents, and wrote to."""
+        return min(self._copied, self.added)
+
     def count(self) -> int:
         """Return how many there are."""
         return len(self._known)
@@ -140,7 +147,7 @@ class Children:
             return
         began = time.thread_time()
         self._find(now)
-        self._read()
+        self._read(private)
         cost = time.thread_time() - began
         self.pause = cost / _FIND_SHARE
         self._find_due = now + self.pause
@@ -212,18 +219,20 @@ class Children:
         if any(part in path for path in paths for part in _OF_RAY):
             self._foreign[pid] = found.started
             return False
-        self._known[pid] = _Child(pid, _name(command), found.started, is_fork=found.is_fork)
+        self._known[pid] = _Child(pid, _name(command), found.started, is_fork=found.is_fork, parent=found.parent)
         return True
 
-    def _read(self) -> None:
+    def _read(self, private: int) -> None:
+        before = {pid: child.private for pid, child in self._known.items()} | {os.getpid(): private}
         for child in list(self._known.values()):
-            try:
-                with descriptors.reading(f"/proc/{child.pid}/statm") as file:
-                    fields = file.read(256).split()
-            except OSError:
+            now = _private(child.pid)
+            if now is None:
                 del self._known[child.pid]
                 continue
-            child.private = (int(fields[1]) - int(fields[2])) * memory.PAGE
+            child.private = now
+            if child.is_fork:
+                known = child.inherited if child.inherited is not None else before.get(child.parent, child.private)
+                child.inherited = min(known, child.private)
         self._upper = sum([child.private for child in self._known.values()])
 
     def _ask(self) -> None:
@@ -233,10 +242,13 @@ class Children:
         together = surely = 0
         for child in self._known.values():
             part, unshared = host.shares(child.pid)
+            # Read after that was asked: what it grew by meanwhile is in the answer, and would count twice.
+            child.private = _private(child.pid) or child.private
             child.divided = child.private if part is None else part  # the kernel does not tell of another user's
             child.private_then, child.touched_then = child.private, child.touched
             together += child.divided
             surely += min(unshared or 0, child.private)
+        self._upper = sum([child.private for child in self._known.values()])
         after, _ = host.shares(os.getpid())
         own = after if before is None or after is None else min(before, after)
         if own is not None:  # the lower: when a child is forked or ends meanwhile, the other would count its part twice
@@ -244,6 +256,9 @@ class Children:
         # This process may be a fork itself, and share pages with its own parent: then its part is below its RSS - SHR.
         self._exact = self._upper if own is None else max(together - private, surely)
         self._exact_upper = self._upper
+        is_any_fork = any([child.is_fork for child in self._known.values()])
+        allocated = sum([child.private - (child.inherited or 0) for child in self._known.values()])
+        self._copied = max(self._exact - allocated, 0) if is_any_fork else 0
         self._count_then = len(self._known)
 
 
@@ -289,6 +304,7 @@ def _of_group() -> list[int]:
 
 
 class _Stat(NamedTuple):
+    parent: int
     started: int
     """In ticks of the system's clock since it started."""
     touched: int
@@ -311,7 +327,17 @@ def _stat(pid: int) -> _Stat | None:
         return None
     if fields[0] in (b"Z", b"X"):
         return None
-    return _Stat(int(fields[19]), int(fields[7]) * memory.PAGE, bool(int(fields[6]) & _FORKED))
+    return _Stat(int(fields[1]), int(fields[19]), int(fields[7]) * memory.PAGE, bool(int(fields[6]) & _FORKED))
+
+
+def _private(pid: int) -> int | None:
+    """A process's RSS - SHR; None where it is not there."""
+    try:
+        with descriptors.reading(f"/proc/{pid}/statm") as file:
+            fields = file.read(256).split()
+    except OSError:
+        return None
+    return (int(fields[1]) - int(fields[2])) * memory.PAGE
 
 
 def _is_there(pid: int) -> bool:

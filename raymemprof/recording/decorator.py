@@ -61,7 +61,7 @@ def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 
         heap: whether to trace allocations; False samples memory only. Default: True.
         native: record C and C++ frames too. Default: False.
         python_allocators: record every small Python object, not only what reaches `malloc`. Default: False.
-        follow_fork: trace forked child processes too, each into a capture of its own. Default: False.
+        follow_fork: trace forked child processes too, as part of the call that forked them. Default: False.
         switch_allocators: while tracing, have libraries with an allocator of their own (Arrow) use malloc, where memray
             sees what they allocate. Default: True.
         interval_ms: milliseconds between two samples of memory. Default: 20.

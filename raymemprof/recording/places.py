@@ -15,7 +15,7 @@ from .. import journal as contract
 if TYPE_CHECKING:
     from .writer import Journal
 
-__all__ = ["Places", "RawStack", "stacks"]
+__all__ = ["Places", "RawStack", "stack_from", "stacks"]
 
 RawStack = tuple[tuple[CodeType, int], ...]
 """Code and line of each frame, innermost first."""
@@ -32,12 +32,12 @@ def stacks(threads: Iterable[int]) -> tuple[RawStack, ...]:
     """Return the call stacks of some threads. Some 10 microseconds for each."""
     frames = sys._current_frames()
     try:
-        return tuple([_stack(frames[thread]) for thread in threads if thread in frames])
+        return tuple([stack_from(frames[thread]) for thread in threads if thread in frames])
     finally:
         frames.clear()  # this function's own frame is in it: the cycle would keep alive what every thread's code had
 
 
-def _stack(frame: Any) -> RawStack:
+def stack_from(frame: Any) -> RawStack:
     """A call's frames, from a little within the user's own code outwards: how deep a library goes is of no interest."""
     found: list[tuple[CodeType, int]] = []
     own = outermost = -1

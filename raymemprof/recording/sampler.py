@@ -135,7 +135,7 @@ class Sampler:
                     "memory": added,
                     "total": private + added,
                 }
-                | {"count": children.count(), "largest": children.largest()},
+                | {"copied": children.copied(), "count": children.count(), "largest": children.largest()},
             )
         pause = min([call.settings.interval_ms for call in calls]) / 1e3
         if watch is None or not traced:

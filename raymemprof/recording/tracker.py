@@ -119,6 +119,16 @@ class ProcessTracker:
             if lease.capture.linger == 0:
                 lease.capture.stop.set()
 
+    def holders(self) -> list[object]:
+        """Return those that have a place."""
+        return list(self._holders)
+
+    def followed(self) -> Capture | None:
+        """Return the open capture where memray follows this process's forks. Takes no lock: a fork may hold any."""
+        capture = self._capture
+        is_open = capture is not None and capture.opened.is_set() and capture.error is None
+        return capture if capture is not None and is_open and capture.settings.follow_fork else None
+
     def close(self, why: str, pause: float = 0.0) -> None:
         """Close the open capture, if there is one, whatever runs, and wait until it is; open none for `pause` s."""
         if isinstance(threading.current_thread(), _Owner):

@@ -1,0 +1,79 @@
+"""Notes where forked children began that memray follows: it knows neither their call nor the line that forked them.
+
+memray opens a capture for each (`follow_fork=True`), whose stacks begin in the frame that forked. What was there before
+the fork is taken in the parent, and written to its journal by the child, which alone knows its pid in time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import journal as contract
+from . import notes
+from .call import running_calls
+from .places import stack_from
+from .tracker import tracker
+
+__all__: list[str] = []
+
+
+class _Capture(NamedTuple):
+    """A capture that children are written beside, and the calls that they belong to."""
+
+    journal: Path
+    name: str
+    calls: list[int]
+
+
+class _Fork(threading.local):
+    """What a thread is about to fork."""
+
+    capture: _Capture | None = None
+    line: dict[str, Any] | None = None
+
+
+_fork = _Fork()
+_inherited: _Capture | None = None
+"""In a child that is followed: what its own children belong to. memray follows it for as long as it lives."""
+
+
+def _before() -> None:
+    _fork.capture = _fork.line = None
+    try:
+        capture = _inherited or _followed()
+        if capture is not None:
+            frame = sys._getframe().f_back
+            stack = [[code.co_name, code.co_filename, line] for code, line in stack_from(frame)]
+            _fork.line = {"event": "fork", "capture": capture.name, "parent": os.getpid(), "calls": capture.calls}
+            _fork.line |= {"time": time.time(), "stack": stack}
+            _fork.capture = capture
+    except Exception as error:
+        notes.once("fork", f"where a child process began was not noted: {error!r}")
+
+
+def _followed() -> _Capture | None:
+    open_capture = tracker.followed()
+    if open_capture is None:
+        return None
+    calls = [call for call in running_calls() if call.lease is not None and call.lease.capture is open_capture]
+    return _Capture(open_capture.journal.path, open_capture.path.name, [call.number for call in calls])
+
+
+def _after_in_child() -> None:
+    global _inherited
+    _inherited = capture = _fork.capture
+    if capture is None or _fork.line is None:
+        return
+    try:
+        # By its name: the child may have closed the descriptor, and have another file at its number.
+        contract.append(capture.journal, _fork.line | {"pid": os.getpid()})
+    except Exception as error:
+        notes.once("fork", f"where a child process began was not noted: {error!r}")
+
+
+os.register_at_fork(before=_before, after_in_child=_after_in_child)
