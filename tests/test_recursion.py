@@ -371,6 +371,23 @@ def test_a_wrapper_that_takes_over_the_attributes_is_recorded_too(tmp_path):
     assert profiled(inner) is inner
 
 
+def test_a_recorded_function_that_takes_over_anothers_attributes_stays_recorded(tmp_path):
+    profiled = profile_memory(directory=tmp_path)
+
+    @profiled
+    def first():
+        return "first"
+
+    @functools.wraps(first)
+    @profiled
+    def second():
+        return "second"
+
+    assert profiled(second) is second
+    assert second() == "second"
+    assert [call.name.rpartition(".")[2] for call in calls(tmp_path)] == ["second"]
+
+
 def test_where_no_frames_are_left_to_record_it_the_call_runs(tmp_path, caplog, wait_for):
     """Recording needs some frames of its own; a call for which there are not enough runs, and that is said."""
 

@@ -17,7 +17,8 @@ from .call import Profile, begin, covered, end
 
 __all__ = ["is_recorded", "recorded"]
 
-_MARK = "__raymemprof__"
+_MARK = "__raymemprof_"
+"""What an attribute begins with that holds what a function is recorded with. Functions may have taken those of others."""
 
 
 def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = False) -> types.FunctionType:
@@ -44,14 +45,14 @@ def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = Fa
     if bound:  # Ray looks below what wraps a method, where it would not see what `@ray.method` says above
         del made.__wrapped__  # type: ignore[attr-defined]
         made.__dict__.update(function.__dict__)
-    setattr(made, _MARK, (made.__code__, function, wrapper))
+    setattr(made, f"{_MARK}{id(function)}", (made.__code__, function, wrapper))
     return made
 
 
 def is_recorded(function: types.FunctionType) -> bool:
     """Whether a function records its calls; not so one that took its attributes from it, as `functools.wraps` does."""
-    code, *_ = getattr(function, _MARK, (None,))
-    return code is function.__code__
+    marks = [value for name, value in list(vars(function).items()) if name.startswith(_MARK)]
+    return any(code is function.__code__ for code, *_ in marks)
 
 
 def _dressed(made: types.FunctionType, function: types.FunctionType, profile: Profile) -> types.FunctionType:
