@@ -18,7 +18,7 @@ from .call import Profile, begin, covered, end
 __all__ = ["is_recorded", "recorded"]
 
 _MARK = "__raymemprof_"
-"""What an attribute begins with that holds what a function is recorded with. Functions may have taken those of others."""
+"""What an attribute begins with that holds what a function is recorded with; it may have taken that of another too."""
 
 
 def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = False) -> types.FunctionType:
