@@ -13,6 +13,7 @@ import weakref
 import pytest
 
 from raymemprof import calls, profile_memory
+from raymemprof.recording import entry
 
 pytestmark = pytest.mark.versions
 
@@ -369,6 +370,13 @@ def test_a_wrapper_that_takes_over_the_attributes_is_recorded_too(tmp_path):
     assert profiled(outer)() == 2
     assert len(calls(tmp_path)) == 2
     assert profiled(inner) is inner
+
+
+@pytest.mark.parametrize("way", [by_closure, by_method, by_generator, by_coroutine])
+def test_on_a_python_whose_code_is_not_known_every_call_goes_through_a_wrapper(way, tmp_path, monkeypatch):
+    monkeypatch.setattr(entry, "_NEWEST", (3, 9))
+    assert way(tracing(tmp_path))(200) == 200
+    assert [call.status for call in calls(tmp_path)] == ["finished"]
 
 
 def test_a_recorded_function_that_takes_over_anothers_attributes_stays_recorded(tmp_path):
