@@ -8,6 +8,7 @@ import logging
 import pickle
 import sys
 import threading
+import types
 import weakref
 
 import pytest
@@ -377,6 +378,20 @@ def test_on_a_python_whose_code_is_not_known_every_call_goes_through_a_wrapper(w
     monkeypatch.setattr(entry, "_NEWEST", (3, 9))
     assert way(tracing(tmp_path))(200) == 200
     assert [call.status for call in calls(tmp_path)] == ["finished"]
+
+
+def test_a_copy_of_its_code_runs_by_itself(tmp_path):
+    from ray import cloudpickle
+
+    def add(a, b):
+        return a + b
+
+    code = profile_memory(directory=tmp_path)(add).__code__
+    del add
+    gc.collect()
+    bare = types.FunctionType(code, {"__builtins__": __builtins__}, "bare")
+    assert bare(1, 2) == pickle.loads(cloudpickle.dumps(bare))(1, 2) == 3
+    assert list(calls(tmp_path)) == []
 
 
 def test_a_recorded_function_that_takes_over_anothers_attributes_stays_recorded(tmp_path):
