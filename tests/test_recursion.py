@@ -8,11 +8,13 @@ import logging
 import pickle
 import sys
 import threading
+import types
 import weakref
 
 import pytest
 
 from raymemprof import calls, profile_memory
+from raymemprof.recording import entry
 
 pytestmark = pytest.mark.versions
 
@@ -369,6 +371,44 @@ def test_a_wrapper_that_takes_over_the_attributes_is_recorded_too(tmp_path):
     assert profiled(outer)() == 2
     assert len(calls(tmp_path)) == 2
     assert profiled(inner) is inner
+
+
+@pytest.mark.parametrize("way", [by_closure, by_method, by_generator, by_coroutine])
+def test_on_a_python_whose_code_is_not_known_every_call_goes_through_a_wrapper(way, tmp_path, monkeypatch):
+    monkeypatch.setattr(entry, "_NEWEST", (3, 9))
+    assert way(tracing(tmp_path))(200) == 200
+    assert [call.status for call in calls(tmp_path)] == ["finished"]
+
+
+def test_a_copy_of_its_code_runs_by_itself(tmp_path):
+    from ray import cloudpickle
+
+    def add(a, b):
+        return a + b
+
+    code = profile_memory(directory=tmp_path)(add).__code__
+    del add
+    gc.collect()
+    bare = types.FunctionType(code, {"__builtins__": __builtins__}, "bare")
+    assert bare(1, 2) == pickle.loads(cloudpickle.dumps(bare))(1, 2) == 3
+    assert list(calls(tmp_path)) == []
+
+
+def test_a_recorded_function_that_takes_over_anothers_attributes_stays_recorded(tmp_path):
+    profiled = profile_memory(directory=tmp_path)
+
+    @profiled
+    def first():
+        return "first"
+
+    @functools.wraps(first)
+    @profiled
+    def second():
+        return "second"
+
+    assert profiled(second) is second
+    assert second() == "second"
+    assert [call.name.rpartition(".")[2] for call in calls(tmp_path)] == ["second"]
 
 
 def test_where_no_frames_are_left_to_record_it_the_call_runs(tmp_path, caplog, wait_for):

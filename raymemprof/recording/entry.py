@@ -139,7 +139,7 @@ def _from_3_11(code: types.CodeType, asked: bytes, answer: bytes) -> dict[str, A
 
 
 def _find(text: bytes, name: str) -> int:
-    """Return where the first instruction of that name is, of those before which there are no caches; else the end."""
+    """Return where the first instruction of that name is, or where the code ends; what caches hold is zero in it."""
     wanted = opcode.opmap.get(name)
     return next((place for place in range(0, len(text), 2) if text[place] == wanted), len(text))
 

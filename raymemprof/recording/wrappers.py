@@ -17,7 +17,8 @@ from .call import Profile, begin, covered, end
 
 __all__ = ["is_recorded", "recorded"]
 
-_MARK = "__raymemprof__"
+_MARK = "__raymemprof_"
+"""What an attribute begins with that holds what a function is recorded with; it may have taken that of another too."""
 
 
 def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = False) -> types.FunctionType:
@@ -29,11 +30,10 @@ def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = Fa
     """
     if is_recorded(function):
         return function
-    wrapper = _wrapper(function, profile, bound)
-    question = _Question(function, wrapper, profile, bound)
+    question = _Question(function, profile, bound)
     code = entry.with_question(function.__code__, question.inside, question.run, question.asks_first)
     if code is None:
-        made = wrapper or _dressed(_always(question), function, profile)
+        made = question.wrapper(function) or _dressed(_always(question), function, profile)
         made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     else:
         made = types.FunctionType(
@@ -44,14 +44,14 @@ def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = Fa
     if bound:  # Ray looks below what wraps a method, where it would not see what `@ray.method` says above
         del made.__wrapped__  # type: ignore[attr-defined]
         made.__dict__.update(function.__dict__)
-    setattr(made, _MARK, (made.__code__, function, wrapper))
+    setattr(made, f"{_MARK}{id(function)}", (made.__code__, function))
     return made
 
 
 def is_recorded(function: types.FunctionType) -> bool:
     """Whether a function records its calls; not so one that took its attributes from it, as `functools.wraps` does."""
-    code, *_ = getattr(function, _MARK, (None,))
-    return code is function.__code__
+    marks = [value for name, value in list(vars(function).items()) if name.startswith(_MARK)]
+    return any(code is function.__code__ for code, _ in marks)
 
 
 def _dressed(made: types.FunctionType, function: types.FunctionType, profile: Profile) -> types.FunctionType:
@@ -63,30 +63,27 @@ def _dressed(made: types.FunctionType, function: types.FunctionType, profile: Pr
 class _Question:
     """What a recorded function asks before its first instruction, and where it goes with the answer.
 
-    It is among the constants of the function's code, where the garbage collector does not look. So it refers to
-    functions weakly: the recorded one has them in its attributes.
+    It is among the constants of the function's code, where the garbage collector does not look. So it refers to the
+    function weakly: the recorded one has it in its attributes.
     """
 
-    __slots__ = ("__weakref__", "_bound", "_function", "_profile", "_shape", "_wrapper", "asks_first")
+    __slots__ = ("__weakref__", "_bound", "_function", "_profile", "_shape", "_wrap", "asks_first")
 
-    def __init__(
-        self, function: types.FunctionType, wrapper: types.FunctionType | None, profile: Profile, bound: bool
-    ) -> None:
+    def __init__(self, function: types.FunctionType, profile: Profile, bound: bool) -> None:
         code = function.__code__
         keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         shape = (code.co_argcount, keywords, entry.has_rest(code), entry.has_more(code))
+        wrap = _wrapper_of(function)
         # A generator is asked where it is made, not where it runs, so only its own recursion is known to be of a call.
-        asks_first = bound and code.co_argcount > 0 and not _makes_generator(function)
-        self.__setstate__((function, wrapper, profile, bound, shape, asks_first))
+        asks_first = bound and code.co_argcount > 0 and wrap not in (_generator, _async_generator)
+        self.__setstate__((function, profile, bound, shape, wrap, asks_first))
 
     def __getstate__(self) -> tuple[Any, ...]:
-        wrapper = self._wrapper and self._wrapper()
-        return self._function(), wrapper, self._profile, self._bound, self._shape, self.asks_first
+        return self._function(), self._profile, self._bound, self._shape, self._wrap, self.asks_first
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        function, wrapper, self._profile, self._bound, self._shape, self.asks_first = state
-        self._function = weakref.ref(function)
-        self._wrapper = wrapper and weakref.ref(wrapper)
+        function, self._profile, self._bound, self._shape, self._wrap, self.asks_first = state
+        self._function = weakref.ref(function) if function is not None else _gone
 
     def inside(self, instance: object = None) -> bool:
         """Whether the function just runs: within a call that it is part of, or where nothing is recorded."""
@@ -96,10 +93,11 @@ class _Question:
     def run(self, *values: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]] | None = None) -> Any:
         """Record a call with these values of the function's parameters, or with the arguments that it was given."""
         args, kwargs = arguments or self._arguments(values)
-        function, wrapper = self._function(), self._wrapper and self._wrapper()
+        function = self._function()
+        assert function is not None
+        wrapper = self.wrapper(function)
         if wrapper is not None:
             return wrapper(*args, **kwargs)
-        assert function is not None
         call = begin(self._profile, function, args[0] if self._bound and args else None)
         if call is None:
             return function(*args, **kwargs)
@@ -113,6 +111,12 @@ class _Question:
         end(call)
         return result
 
+    def wrapper(self, function: types.FunctionType) -> types.FunctionType | None:
+        """Return what records a call of what runs after it was called; None for a plain function."""
+        if self._wrap is None:
+            return None
+        return _dressed(self._wrap(function, self._profile, self._bound), function, self._profile)
+
     def _arguments(self, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         count, names, has_rest, has_more = self._shape
         args, last = values[:count], count + len(names)
@@ -124,26 +128,21 @@ class _Question:
         return args, kwargs
 
 
-def _makes_generator(function: types.FunctionType) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+def _gone() -> None:
+    """Stand for a reference to a function that is no more: its code was taken from it."""
+
+
+def _wrapper_of(function: types.FunctionType) -> Any:
+    if inspect.isasyncgenfunction(function):
+        return _async_generator
+    if inspect.iscoroutinefunction(function):
+        return _coroutine
+    if inspect.isgeneratorfunction(function):
+        return _generator
+    return None
 
 
 # The wrappers below are pickled by value, with what they name: only functions and modules that can be imported.
-
-
-def _wrapper(function: types.FunctionType, profile: Profile, bound: bool) -> types.FunctionType | None:
-    """Return what records calls of a function that makes something that runs later; None for a plain function."""
-    wrap: Callable[[Callable[..., Any], Profile, bool], Any]
-    if inspect.isasyncgenfunction(function):
-        wrap = _async_generator
-    elif inspect.iscoroutinefunction(function):
-        wrap = _coroutine
-    elif inspect.isgeneratorfunction(function):
-        wrap = _generator
-    else:
-        return None
-    made: Any = wrap(function, profile, bound)
-    return _dressed(made, function, profile)
 
 
 def _always(question: _Question) -> Any:
