@@ -242,6 +242,31 @@ for number in range(8):
     assert sum(left.values()) <= 2 * MB + 2 * max(left.values()), "the last may not have looked before it was killed"
 
 
+def test_damaged_journals_speak_for_no_capture(tmp_path: Path) -> None:
+    for number in range(10):
+        capture(tmp_path, number, 100)
+    ours = {"event": "begin", "call": 1, "capture": sorted(tmp_path.glob("*.bin"))[0].name, "name": "work"}
+    names = ["a\0b", "\ud800", "x" * 10_000, "../..", {}, 7, None, ours["capture"]]
+    lines: list[dict[str, Any]] = [{"event": event, "capture": name} for name in names for event in ("open", "close")]
+    for name in (*names, []):
+        lines += [{**ours, "capture": name}, {"event": "end", "call": 1, "status": "finished", "peak": 10**400}]
+        for peak in ("much", None, [], float("nan"), float("inf"), -1):
+            lines += [{**ours, "name": name}, {"event": "end", "call": 1, "status": "finished", "peak": peak}]
+    lines += [
+        {**ours, "call": []},
+        {"event": "end"},
+        {"event": "begin"},
+        {"event": []},
+        {"event": "process", "pid": {}},
+    ]
+    journal_of(tmp_path, 1, *lines, {"event": "open", "capture": "a\0b"})
+    (tmp_path / "raymemprof-x-local-0-1-2.jsonl").mkdir()
+    (tmp_path / "raymemprof-x-local-0-1-3.jsonl").symlink_to("/dev/zero")
+    (tmp_path / "raymemprof-x-local-0-1-4.jsonl").write_bytes(b'{"event":"begin","call":' + b"[" * 60_000 + b"\n")
+    assert budget.enforce(tmp_path, 500, 1) >= 5
+    assert sum(sizes(tmp_path).values()) <= 500
+
+
 def test_what_lies_on_disk_takes_no_memory_of_the_worker(tmp_path: Path, run_script: Callable[..., str]) -> None:
     """Thousands of captures, tens of thousands of calls, and lines without end."""
     folder = tmp_path / "full"

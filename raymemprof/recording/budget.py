@@ -170,7 +170,7 @@ def _entries(folder: Path) -> Iterator[_Entry]:
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
-    except OSError:
+    except (OSError, ValueError):  # or it is no name that a file can have
         return 0
 
 
@@ -199,7 +199,7 @@ def _one_at_a_time(folder: Path) -> Iterator[bool]:
 def _survey(folder: Path, wanted: set[str], keep: int) -> _Survey:
     """Look through the journals for what they say of the captures that are wanted."""
     survey = _Survey()
-    largest: dict[int, dict[str, int]] = {}
+    largest: dict[int, dict[str, float]] = {}
     """The captures with the largest peaks, and these, by the hash of the function's name."""
     for entry in descriptors.scan(folder):
         if contract.is_journal(entry.name):
@@ -210,14 +210,14 @@ def _survey(folder: Path, wanted: set[str], keep: int) -> _Survey:
 
 
 def _look_through(
-    journal: Path, wanted: set[str], keep: int, survey: _Survey, largest: dict[int, dict[str, int]]
+    journal: Path, wanted: set[str], keep: int, survey: _Survey, largest: dict[int, dict[str, float]]
 ) -> None:
     folder = journal.parent
     process: dict[str, Any] = {}
     written: str | None = None
     """A process writes one capture at a time."""
     running: dict[int, tuple[str, int]] = {}
-    peaks: dict[int, dict[str, int]] = {}
+    peaks: dict[int, dict[str, float]] = {}
     for line in _lines(journal):
         with contextlib.suppress(KeyError, TypeError):  # a damaged line speaks for no capture
             event = line["event"]
@@ -237,7 +237,8 @@ def _look_through(
                 survey.known |= {capture} & wanted
                 if line["status"] != "finished":
                     survey.failed |= {capture} & wanted
-                _add(peaks.setdefault(function, {}), capture, line["peak"], keep, folder)
+                if isinstance(line["peak"], (int, float)):
+                    _add(peaks.setdefault(function, {}), capture, line["peak"], keep, folder)
     begun = {capture for capture, _ in running.values()} & wanted  # and not ended: running, or killed
     survey.known |= begun
     survey.failed |= begun
@@ -252,7 +253,7 @@ def _look_through(
                 count += _add(largest.setdefault(function, {}), capture, peak, keep, folder)
 
 
-def _add(largest: dict[str, int], capture: str, peak: int, keep: int, folder: Path) -> int:
+def _add(largest: dict[str, float], capture: str, peak: float, keep: int, folder: Path) -> int:
     """Take a capture in among the largest, of those that are there; returns by how many they are more."""
     if capture in largest:
         largest[capture] = max(largest[capture], peak)

@@ -33,6 +33,7 @@ __all__ = ["Profile", "RunningCall", "begin", "covered", "end", "running_calls"]
 _MOST_ERROR_TEXT = 500
 _MOST_JOURNALS = 8
 """Journals that are open at once: a process that records to ever more folders must not run out of descriptors."""
+_MOST_COUNTED = 10_000
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran, and with it what was noted until then"
 _OF_THE_BEGINNING = ("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory")
 """Keys of a call's `begin` line that hold whatever became of its capture and its journal."""
@@ -210,6 +211,8 @@ class RunningCall:
         if not settings.heap:
             return "heap tracing is off (heap=False)"
         if settings.every > 1:
+            if len(_counts) > _MOST_COUNTED:  # names of blocks may be made up as it goes
+                _counts.clear()
             count = _counts[profile.name] = _counts.get(profile.name, -1) + 1
             if count % settings.every:
                 return f"one call in {settings.every} is traced (every={settings.every})"
