@@ -129,6 +129,8 @@ def test_a_folder_that_somebody_else_made_is_not_used(how: str, shared: Path, ho
     for function in (raymemprof.calls, raymemprof.captures, lambda source: raymemprof.clean(source, all=True)):
         with pytest.raises((PermissionError, ValueError), match=r"is not used|is a file"):
             function(folder)
+        with pytest.raises((PermissionError, ValueError), match=r"is not used|is a file"):
+            function(folder.parent / ".." / folder.parent.name / folder.name)
     for arguments in (["calls", folder], ["clean", folder, "--all", "--yes"]):
         done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout) == (2, "")

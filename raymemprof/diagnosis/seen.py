@@ -279,7 +279,7 @@ class Seen:
 
 
 def look_around(source: str | os.PathLike[str] | None) -> Seen:
-    """Collect what there is to see: of the connected cluster, of a folder, or of the newest session on this machine."""
+    """Collect what there is to see: of the connected cluster, of a folder, or of what `sources` chooses."""
     when = datetime.now(timezone.utc)
     is_connected = source is None and cluster.is_connected()
     folders: list[Path] = []

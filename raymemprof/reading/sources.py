@@ -76,6 +76,7 @@ def _named(source: str | os.PathLike[str]) -> list[Path]:
 def _check_way(path: Path) -> None:
     """Raise `UntrustedError` where the way to a path leads through what somebody else may have made."""
     refuse_foreign_link(path)
+    path = Path(os.path.abspath(path))
     if own_folder() in (path, path.parent):
         check_own_folder()
 
@@ -105,7 +106,7 @@ def _running(only_recorded: bool) -> Folders | None:
 
 
 def _newest(only_recorded: bool) -> Folders:
-    """Return what this user recorded to last, of the sessions that have ended and the folder used without Ray."""
+    """Return where this user recorded last: in a session that has ended, or in the folder that is used without Ray."""
     notes: list[str] = []
     others: set[str] = set()
     candidates: list[Path] = []
