@@ -19,10 +19,13 @@ import psutil
 import pytest
 import ray
 from ray import cloudpickle
+from rich.console import Console
 from several_nodes import Nodes
 
 import raymemprof
+from raymemprof.diagnosis import live
 from raymemprof.diagnosis.usage import NodeUsage, SharedMemory
+from raymemprof.rows import show_bytes
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
 
@@ -203,6 +206,10 @@ def test_owners_add_up(shared: Shared) -> None:
     assert [one.kind for one in owners if one.pid is None and one.user is None] in ([], ["the rest"])
     text = repr(shared.usage)
     assert shared.has["block"] in text
+    view = live._View()
+    view.take(shared.usage)
+    (line,) = [line.plain for line in live._frame(view, Console(width=200, height=40)) if "Ray kills at" in line.plain]
+    assert f"other shared {show_bytes(shared.node.shared_memory)}" in line
     assert "owners of shared memory" in text
     assert "owners of shared memory" in shared.usage._repr_html_()
     (node,) = json.loads(shared.usage.to_json())["nodes"]
