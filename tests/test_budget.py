@@ -184,8 +184,10 @@ def test_what_is_still_written_drives_out_what_tells_little(tmp_path: Path) -> N
     kept = {}
     for number, peak in enumerate((10, 70, 30)):
         path = kept[peak] = capture(tmp_path, number, 100)
-        begin = {"event": "begin", "call": number, "capture": path.name, "name": "work"}
-        end = {"event": "end", "call": number, "status": "finished", "peak": peak}
+        begin = {"event": "begin", "call": number, "capture": path.name, "name": "work", "kind": "task", "time": 1.0}
+        begin |= {"task_id": None, "attempt": None, "actor_id": None, "job_id": None, "memory": 1, "slot": 0, "turn": 0}
+        end = {"event": "end", "call": number, "duration": 1.0, "status": "finished", "error": None, "memory": 1}
+        end |= {"peak": peak}
         opened = {"event": "open", "capture": path.name, "time": 1.0}
         journal_of(tmp_path, number + 10, opened, begin, end, {**opened, "event": "close"})
     assert budget.enforce(tmp_path, 500, 1) == 2
