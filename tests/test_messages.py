@@ -651,6 +651,47 @@ def test_a_death_of_another_kind_does_not_fit(text: str, tmp_path: Path) -> None
     assert "13138" not in str(explanation)
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        f"Worker running the task ({'1' * 48}) died with exit_type: SYSTEM_ERROR with error_message: Worker "
+        "unexpectedly exits with a connection error code 2. End of file.",
+        f"Lease ID: {'1' * 56}",
+        f"RayTask ID: {'1' * 48}",
+        f"task_id={'1' * 48}",
+        f"actor_id: {'1' * 32}",
+        f"Worker ID: {'1' * 56}",
+        f"worker_id={'1' * 56}",
+        "Worker PID: 4191103 ended",
+        "The worker (pid=4191103) is gone",
+        f"It ran on node ID: {'1' * 56}",
+        "It ran on node 203.0.113.7, as far as we know",
+    ],
+)
+def test_who_is_named_is_meant_or_nobody(named: str, tmp_path: Path) -> None:
+    """Nobody is taken for who is named only because nobody else died."""
+    logs = session(tmp_path / "logs", slice(2, 3))
+    for text in (f"{CRASHED}\n{named}", f"{named}\n{CRASHED}"):
+        found = explain(text, logs)
+        assert "13138" not in str(found)
+        assert all(one.pid in (None, 4191103) for one in found.victims)
+        assert found.cause == "unknown"
+
+
+def test_who_is_named_by_an_id_alone(tmp_path: Path) -> None:
+    """A worker's id is enough to find its death in the raylet's log, and a task's to find its profiled call."""
+    logs = session(tmp_path / "logs", slice(1, 3))
+    (worker,) = re.findall("Worker ID: ([0-9a-f]{56})", FAILED)
+    found = explain(f"{CRASHED}\nWorker ID: {worker}", logs)
+    assert ([one.pid for one in found.victims], found.cause) == ([13110], "sigkill")
+    pid = died_as(logs, task_id="c" * 48, worker_id="e" * 56, node_id=NODE_60)
+    found = explain(
+        f"Worker running the task ({'c' * 48}) died with exit_type: SYSTEM_ERROR with error_message: x", logs
+    )
+    assert [call.pid for call in found.calls] == [pid]
+    assert [one.pid for one in found.victims] == [pid]
+
+
 def test_a_number_is_no_identity(tmp_path: Path) -> None:
     """Of the process that an error names there may be another, of another actor or node."""
     logs = tmp_path / "logs"

@@ -22,6 +22,8 @@ _CODE = re.compile(
     r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)[ \t]{1,60}[^\n]*$", re.MULTILINE
 )
 """A line of a traceback's code, which may have any words."""
+_LONG = 50_000
+"""Characters from which on a text is a log, whose lines are taken to stand in their order."""
 _NAME_ALONE = re.compile(
     r"^[ \t]{0,40}(?:ray\.exceptions\.)OutOfMemoryError\b(?=[ \t]*$|:)|"
     r"(?<!except )(?<!import )\bray\.exceptions\.OutOfMemoryError: ",
@@ -35,7 +37,7 @@ def parse(text: str) -> Message:
     if said is not None:
         return said
     found = _parse(as_printed(text))
-    if found.cause == "unknown" and "\n" in text:  # its lines may stand in the other order
+    if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
     return found
 
