@@ -348,6 +348,31 @@ def test_resource_isolation() -> None:
     assert [victim.pid for victim in message.victims] == [12989]
 
 
+def test_who_ran_at_once_and_had_more_than_asked(tmp_path: Path) -> None:
+    """Also one that was not killed, with the most of all."""
+    text = TEXTS["ray-2.60/two-tasks-oom.txt"].replace("resources={CPU: 1}", "resources={CPU: 1, memory: 1073741824}")
+    said = str(explain(text, tmp_path))
+    assert "2 workers of hog ran at once, and had 2.3 GiB together." in said
+    assert "hog asks for 1.0 GiB and had 1.1 GiB: 133.1 MiB more." in said
+    line = re.findall(r"Selected to kill: (.*5941.*\n)", text)[0]
+    spared = line.replace("5941", "777").replace("1.13GB", "9.50GB").replace("name=hog", "name=Store.get")
+    said = str(explain(text.replace("Considered workers: [\n", f"Considered workers: [\n{spared}"), tmp_path))
+    assert "Store.get (pid 777) had more, 9.5 GiB, and was not killed." in said
+    assert "killed hog (pid 5940) and hog (pid 5941)" in said
+    asks = str(explain(TEXTS["ray-2.60/task-oom.txt"], tmp_path))
+    assert "allocate_memory asks for no memory" in asks
+    assert "ran at once" not in asks
+
+
+def test_the_knob_that_moves_the_limit(tmp_path: Path) -> None:
+    text = TEXTS["ray-2.60/task-oom.txt"]
+    assert "RAY_memory_usage_threshold" in str(explain(text, tmp_path))
+    isolated = re.sub(r"Memory usage \d+B exceeded .*", "user cgroup memory upper bound was met or exceeded", text)
+    said = str(explain(isolated, tmp_path))
+    assert "--system-reserved-memory" in said
+    assert "RAY_memory_usage_threshold" not in said
+
+
 def test_the_wording_between_the_old_and_the_new() -> None:
     """Ray had it for a while: several workers in brackets, and the threshold as a fraction."""
     text = TEXTS["ray-2.60/task-oom.txt"]

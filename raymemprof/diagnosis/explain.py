@@ -17,15 +17,16 @@ from ..reading.catalog import Call, Calls, folders_of
 from ..reading.heap import Line
 from ..reading.logs.facts import Message, Process, Victim
 from ..reading.logs.layouts import as_printed
+from ..reading.logs.libraries import CANNOT_ALLOCATE
 from ..reading.logs.messages import parse
 from ..rows import first_few, plain, show_bytes
+from .considered import considered
 from .families import is_mainly, largest_family, steps, told
 from .scene import Finding, Suspect, look
 
 __all__ = ["Explanation", "explain"]
 
 _MARGIN = 1.2
-_PYTHON_CANNOT_ALLOCATE = "Python asked for more memory in one piece than there is, and raised MemoryError."
 _MUCH_IDLE = 100 * 2**20
 
 
@@ -153,7 +154,7 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
 def _with_attributes(message: Message, errors: list[BaseException]) -> Message:
     """Add what only the exceptions themselves say."""
     if message.cause == "unknown" and any(isinstance(error, MemoryError) for error in errors):
-        message = replace(message, cause="memory_error", statement=_PYTHON_CANNOT_ALLOCATE)
+        message = replace(message, cause="memory_error", statement=CANNOT_ALLOCATE)
     if not message.victims and message.cause in ("unknown", "exit", "ray_kill"):
         actors = {str(actor) for error in errors if (actor := getattr(error, "actor_id", None))}
         actors = {actor for actor in actors if re.fullmatch("[0-9a-f]{32}", actor)}
@@ -226,13 +227,15 @@ def _summary(finding: Finding) -> Iterator[str]:
         yield f"The logs say: {short}" if finding.said else f"Ray says: {short}"
     if message.used is not None and message.limit is not None:
         above = f"; Ray kills above {show_bytes(message.threshold)}" if message.threshold else ""
-        yield f"The node used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
+        what = "Its memory cgroup" if message.cause == "kernel_oom" else "The node"
+        yield f"{what} used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
     held = [(victim, victim.memory) for victim in message.victims if victim.memory is not None]
     if len(held) == 1:
         yield f"What was killed used {show_bytes(held[0][1])}."
     elif held:
         used = _list([f"{show_bytes(size)} ({_name_of(victim, finding) or 'a worker'})" for victim, size in held])
         yield f"What was killed used {used}."
+    yield from considered(message)
     family = largest_family(finding.calls)
     if family is not None:
         yield told(family)
@@ -268,10 +271,14 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
         return message.statement
     if message.cause == "ray_memory_monitor":
         many = message.killed or len(message.victims)
-        whom = who if message.victims else f"{many} workers" if many else "workers"
+        whom = (
+            who if message.victims else f"{many} workers" if many > 1 else "a worker" if many else "one worker or more"
+        )
         ran = "the nodes" if message.nodes > 1 else "the node"
-        why = f" (Ray's reason: {message.reason})" if message.reason else ""
-        return f"Ray's memory monitor killed {whom}{where}, because {ran} ran low on memory{why}."
+        because = f"{ran} ran low on memory"
+        if message.reason and "cgroup" in message.reason:
+            because = f"workers had all memory that resource isolation leaves them ({message.reason})"
+        return f"Ray's memory monitor killed {whom}{where}, because {because}."
     if message.cause == "unknown":
         if message.crashed is not None:
             return f"{message.crashed} workers crashed{where}, and none was killed for memory, as far as Ray knows."
@@ -293,7 +300,7 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
         "exit": f"{who} ended by itself, or because it was asked to{where}; memory is not the reason.",
         "ray_kill": f"{who} was ended by `ray.kill`{where}, on purpose.",
         "node_died": f"The node{where.removeprefix(' on node')} died or cannot be reached.",
-        "preempted": f"The node{where.removeprefix(' on node')} was preempted: its provider took the machine back.",
+        "preempted": f"The node{where.removeprefix(' on node')} was preempted, or will be soon.",
     }[message.cause]
 
 
@@ -301,11 +308,11 @@ _NOT_RECOGNISED = "I do not recognise this as a message about memory."
 _ADVICE = {
     "container_limit": (
         "Raise the container's memory limit, or have Ray use less: in the container it takes the limit for the node's "
-        "memory, and its monitor kills at 95 % of it, where a fast allocation can pass it by.",
+        "memory, and its monitor kills at 95 % of it by default, which a fast allocation can pass by.",
         "Look for the pod's last events: `kubectl describe pod`.",
     ),
     "evicted": ("Set the pod's memory request to its limit, so that Kubernetes does not overcommit its node.",),
-    "slurm_limit": ("Ask Slurm for more memory (`--mem`), and start Ray with no more than that (`--memory`).",),
+    "slurm_limit": ("Ask Slurm for more memory (`--mem`, `--mem-per-cpu`), or have the job use less.",),
     "systemd_oomd": (
         "Have systemd-oomd leave Ray's unit alone (`ManagedOOMMemoryPressure=auto`), or have Ray use less memory.",
     ),
@@ -403,8 +410,10 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         most = others[0]
         yield f"See whether `{most.command}` (pid {most.pid}) should use more than it, {show_bytes(most.memory)}."
     if message.idle_memory and message.idle_memory > _MUCH_IDLE:
-        option = "RAY_idle_worker_killing_memory_threshold_bytes"
-        yield f"Idle workers kept {show_bytes(message.idle_memory)}: have them end sooner with {option}."
+        yield (
+            f"Idle workers that were not killed had {show_bytes(message.idle_memory)}: with a lower "
+            "RAY_idle_worker_killing_memory_threshold_bytes Ray considers them for killing too."
+        )
     yield _fewer_at_once(message, name, held)
     if not (finding.is_on_cluster and sum(node.is_alive for node in cluster.nodes()) == 1):
         yield (
@@ -412,7 +421,10 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
             "`ray start --head --num-cpus=0`."
         )
     if message.cause == "ray_memory_monitor":
-        yield "Or give the node more memory; RAY_memory_usage_threshold moves the limit (0.95 by default)."
+        knob = "RAY_memory_usage_threshold moves the limit (0.95 by default)"
+        if message.reason and "cgroup" in message.reason:
+            knob = "`ray start --system-reserved-memory` moves the limit: it is what workers cannot have"
+        yield f"Or give the node more memory; {knob}."
     else:
         yield "Or give the node, or its container, more memory."
     if message.retries == float("inf"):

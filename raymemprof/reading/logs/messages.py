@@ -13,7 +13,7 @@ from .libraries import LIBRARIES, MEMORY_ERROR
 from .objects import LOST, STORE, WARNINGS
 from .raylet import is_kill, kills
 from .states import states
-from .systems import SLURM, container
+from .systems import SIGKILL, SLURM, YARN, container
 from .workers import death, died
 
 __all__ = ["parse"]
@@ -50,7 +50,7 @@ def _parse(text: str) -> Message:
     text = _CODE.sub(r"\1", text)
     if is_kill(text):
         return _killed_by_ray(text)
-    for found in (kernel(text), first_of((*SLURM, *DAEMONS), text), container(text), first_of(LIBRARIES, text)):
+    for found in (kernel(text), first_of((*SLURM, *YARN, *DAEMONS), text), container(text), first_of(LIBRARIES, text)):
         if found is not None:
             return found
     if _NAME_ALONE.search(text):
@@ -61,7 +61,7 @@ def _parse(text: str) -> Message:
     ended = death(text)
     if ended is not None and ended.cause != "unknown":
         return ended
-    return first_of((*MEMORY_ERROR, *WARNINGS), text) or ended or Message("unknown")
+    return first_of((*MEMORY_ERROR, *SIGKILL, *WARNINGS), text) or ended or Message("unknown")
 
 
 def _killed_by_ray(text: str) -> Message:
