@@ -585,8 +585,28 @@ def test_the_advice_is_for_the_largest(tmp_path: Path) -> None:
 def test_no_advice_that_is_never_scheduled(tmp_path: Path) -> None:
     text = TEXTS["page/task-oom.txt"].replace("memory used=1.25GB", "memory used=25.00GB")
     advice = " ".join(explain(text, tmp_path).advice)
-    assert "not one that needs 30.0 GiB fits this node, where tasks can have 27.4 GiB" in advice
+    assert "not one that needs 30.0 GiB fits this node, where tasks can have 20.2 GiB" in advice
     assert "@ray.remote(memory" not in advice
+
+
+def test_no_number_from_one_that_had_little(tmp_path: Path) -> None:
+    text = TEXTS["page/task-oom.txt"].replace("memory used=1.25GB", "memory used=0.04GB")
+    advice = " ".join(explain(text, tmp_path).advice)
+    assert "allocate_memory had little, 41.0 MiB" in advice
+    assert "@ray.remote(memory" not in advice
+
+
+@pytest.mark.parametrize(("name", "is_of_ray"), [("ray::train", True), ("java", False), ("raylet", False)])
+def test_what_the_kernel_killed_may_be_no_task(name: str, is_of_ray: bool, tmp_path: Path) -> None:
+    explanation = explain(KERNEL.format("Out of memory").replace("ray::hog", name), tmp_path)
+    advice = " ".join(explanation.advice)
+    assert ("@profile_memory" in advice) == is_of_ray
+    assert ("@ray.remote(memory=" in advice) == is_of_ray
+    assert ("ended its node" in advice) == (name == "raylet")
+
+
+def test_the_head_node_only_where_it_is_known(tmp_path: Path) -> None:
+    assert "head node" not in str(explain(TEXTS["page/task-oom.txt"], tmp_path))
 
 
 def test_an_actor_is_named_by_what_it_ran(tmp_path: Path) -> None:

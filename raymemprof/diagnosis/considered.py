@@ -15,7 +15,7 @@ def considered(message: Message) -> Iterator[str]:
     by_name: dict[str, list[Considered]] = {}
     for worker in message.considered:
         if worker.name is not None:
-            by_name.setdefault(worker.name, []).append(worker)
+            by_name.setdefault(worker.name.removesuffix(".__init__"), []).append(worker)
     for name, workers in sorted(by_name.items(), key=lambda item: -sum(one.memory for one in item[1])):
         if len(workers) > 1:
             together = show_bytes(sum(one.memory for one in workers))
@@ -24,7 +24,7 @@ def considered(message: Message) -> Iterator[str]:
     spared = [one for one in message.considered if not one.is_killed]
     largest = max(spared, key=lambda one: one.memory, default=None)
     if killed and largest is not None and largest.memory > max(one.memory for one in killed):
-        who = largest.name or "an idle worker"
+        who = (largest.name or "An idle worker").removesuffix(".__init__")
         yield f"{who} (pid {largest.pid}) had more, {show_bytes(largest.memory)}, and was not killed."
     yield from _requests(by_name)
 
