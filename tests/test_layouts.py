@@ -158,6 +158,66 @@ def test_names_are_no_evidence(text: str, tmp_path: Path) -> None:
     assert explanation.summary == ("I do not recognise this as a message about memory.",)
 
 
+@pytest.mark.parametrize(
+    ("cause", "said", "text"),
+    [
+        ("container_limit", "rc-worker-small-x2x9z", "rc-worker-small-x2x9z   0/1   OOMKilled   3 (2m ago)   5m"),
+        ("container_limit", "5.5 GB", "Container killed by YARN for exceeding memory limits. 5.5 GB of 5.5 GB used."),
+        ("sigkill", "the text does not say whether memory", "  Reason:       Error\n  Exit Code:    137"),
+        ("sigkill", "the text does not say whether memory", "/bin/bash: line 1: 4123 Killed       python train.py"),
+        ("sigkill", "pid 4123", "RuntimeError: DataLoader worker (pid 4123) is killed by signal: Killed."),
+        (
+            "evicted",
+            "ray-worker was using 30Gi and had requested 8Gi",
+            "The node was low on resource: memory. Threshold quantity: 100Mi, available: 51Mi. Container ray-worker "
+            "was using 30Gi, request is 8Gi, has larger consumption of memory.",
+        ),
+        ("kernel_oom", "ray::f asked for memory", "ray::f invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0"),
+        ("kernel_oom", "raylet (pid 4123)", "oom_reaper: reaped process 4123 (raylet), now anon-rss:0kB, file-rss:0kB"),
+        (
+            "kernel_oom",
+            "Its memory cgroup used 8.0 GiB of 8.0 GiB",
+            "memory: usage 8388608kB, limit 8388608kB, failcnt 1\nMemory cgroup out of memory: Killed process 41 "
+            "(python) total-vm:912kB, anon-rss:812kB, file-rss:0kB",
+        ),
+        (
+            "systemd_oomd",
+            "12 processes",
+            "systemd[1]: user@1.service: systemd-oomd killed 12 process(es) in this unit.",
+        ),
+        ("slurm_limit", "node17", "srun: error: node17: task 3: Out Of Memory"),
+        ("slurm_limit", "Slurm", "113.batch batch OUT_OF_ME+ 0:125"),
+        ("gpu_memory", "GPU", "RuntimeError: CUDA error: out of memory"),
+        ("gpu_memory", "1.5 GiB", "torch.OutOfMemoryError: HIP out of memory. Tried to allocate 1.5 GiB."),
+        ("memory_error", "8589934592", "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8589934592 bytes."),
+        ("memory_error", "1073741824", "pyarrow.lib.ArrowMemoryError: malloc of size 1073741824 failed"),
+        ("memory_error", "34359738368", "memory allocation of 34359738368 bytes failed"),
+        ("memory_error", "ENOMEM", "OSError: [Errno 12] Cannot allocate memory"),
+        ("memory_error", "Java heap space", "java.lang.OutOfMemoryError: Java heap space"),
+        ("bus_error", "/dev/shm", "RuntimeError: DataLoader worker (pid 4123) is killed by signal: Bus error. It is"),
+        ("disk_full", "/dev/shm/x", "OSError: [Errno 28] No space left on device: '/dev/shm/x'"),
+        (
+            "object_lost",
+            "failed",
+            "ray.exceptions.ObjectLostError: Object " + "ab" * 28 + " is lost due to node failure.",
+        ),
+        ("owner_died", "owned", "Failed to retrieve object x. Owner's node has crashed."),
+        ("preempted", "preempted", "Spot interruption notice received for i-0abc"),
+        ("warning", "29.6/30.9 GiB", "Memory usage on this node: 29.6/30.9 GiB: ***LOW MEMORY*** less than 10%"),
+        ("warning", "no worker to kill", "Worker killer did not select any workers to kill even though memory is high"),
+        ("warning", "4096 MiB", "(raylet) Spilled 4096 MiB, 12 objects, write throughput 523 MiB/s."),
+        ("warning", "4294967296", "{'operator': 'Map', 'max_uss_bytes': 4294967296}"),
+        ("unknown", "do not recognise", "I think my worker ran out of memory, how do I fix it?"),
+        ("unknown", "do not recognise", "Memory usage on this node: 9.6/30.9 GiB "),
+        ("unknown", "do not recognise", "ray.exceptions.RayTaskError(ValueError): ray::f() (pid=4123, ip=10.0.0.5)"),
+    ],
+)
+def test_more_kinds(cause: str, said: str, text: str, tmp_path: Path) -> None:
+    explanation = explain(text, tmp_path)
+    assert explanation.cause == cause
+    assert said in "\n".join(explanation.summary)
+
+
 def test_a_summary_of_nothing(tmp_path: Path) -> None:
     text = TEXTS["ray's summary"].text.replace("3 Workers", "0 Workers").replace("1 Workers", "0 Workers")
     explanation = explain(text, tmp_path)

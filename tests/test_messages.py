@@ -348,6 +348,31 @@ def test_resource_isolation() -> None:
     assert [victim.pid for victim in message.victims] == [12989]
 
 
+def test_who_ran_at_once_and_had_more_than_asked(tmp_path: Path) -> None:
+    """Also one that was not killed, with the most of all."""
+    text = TEXTS["ray-2.60/two-tasks-oom.txt"].replace("resources={CPU: 1}", "resources={CPU: 1, memory: 1073741824}")
+    said = str(explain(text, tmp_path))
+    assert "2 workers of hog ran at once, and had 2.3 GiB together." in said
+    assert "hog asks for 1.0 GiB and had 1.1 GiB: 133.1 MiB more." in said
+    line = re.findall(r"Selected to kill: (.*5941.*\n)", text)[0]
+    spared = line.replace("5941", "777").replace("1.13GB", "9.50GB").replace("name=hog", "name=Store.get")
+    said = str(explain(text.replace("Considered workers: [\n", f"Considered workers: [\n{spared}"), tmp_path))
+    assert "Store.get (pid 777) had more, 9.5 GiB, and was not killed." in said
+    assert "killed hog (pid 5940) and hog (pid 5941)" in said
+    asks = str(explain(TEXTS["ray-2.60/task-oom.txt"], tmp_path))
+    assert "allocate_memory asks for no memory" in asks
+    assert "ran at once" not in asks
+
+
+def test_the_knob_that_moves_the_limit(tmp_path: Path) -> None:
+    text = TEXTS["ray-2.60/task-oom.txt"]
+    assert "RAY_memory_usage_threshold" in str(explain(text, tmp_path))
+    isolated = re.sub(r"Memory usage \d+B exceeded .*", "user cgroup memory upper bound was met or exceeded", text)
+    said = str(explain(isolated, tmp_path))
+    assert "--system-reserved-memory" in said
+    assert "RAY_memory_usage_threshold" not in said
+
+
 def test_the_wording_between_the_old_and_the_new() -> None:
     """Ray had it for a while: several workers in brackets, and the threshold as a fraction."""
     text = TEXTS["ray-2.60/task-oom.txt"]
@@ -560,8 +585,28 @@ def test_the_advice_is_for_the_largest(tmp_path: Path) -> None:
 def test_no_advice_that_is_never_scheduled(tmp_path: Path) -> None:
     text = TEXTS["page/task-oom.txt"].replace("memory used=1.25GB", "memory used=25.00GB")
     advice = " ".join(explain(text, tmp_path).advice)
-    assert "not one that needs 30.0 GiB fits this node, where tasks can have 27.4 GiB" in advice
+    assert "not one that needs 30.0 GiB fits this node, where tasks can have 20.2 GiB" in advice
     assert "@ray.remote(memory" not in advice
+
+
+def test_no_number_from_one_that_had_little(tmp_path: Path) -> None:
+    text = TEXTS["page/task-oom.txt"].replace("memory used=1.25GB", "memory used=0.04GB")
+    advice = " ".join(explain(text, tmp_path).advice)
+    assert "allocate_memory had little, 41.0 MiB" in advice
+    assert "@ray.remote(memory" not in advice
+
+
+@pytest.mark.parametrize(("name", "is_of_ray"), [("ray::train", True), ("java", False), ("raylet", False)])
+def test_what_the_kernel_killed_may_be_no_task(name: str, is_of_ray: bool, tmp_path: Path) -> None:
+    explanation = explain(KERNEL.format("Out of memory").replace("ray::hog", name), tmp_path)
+    advice = " ".join(explanation.advice)
+    assert ("@profile_memory" in advice) == is_of_ray
+    assert ("@ray.remote(memory=" in advice) == is_of_ray
+    assert ("ended its node" in advice) == (name == "raylet")
+
+
+def test_the_head_node_only_where_it_is_known(tmp_path: Path) -> None:
+    assert "head node" not in str(explain(TEXTS["page/task-oom.txt"], tmp_path))
 
 
 def test_an_actor_is_named_by_what_it_ran(tmp_path: Path) -> None:
@@ -649,6 +694,47 @@ def test_a_death_of_another_kind_does_not_fit(text: str, tmp_path: Path) -> None
     explanation = explain(text, session(tmp_path / "logs", slice(2, 3)))
     assert (explanation.victims, explanation.calls) == ((), [])
     assert "13138" not in str(explanation)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        f"Worker running the task ({'1' * 48}) died with exit_type: SYSTEM_ERROR with error_message: Worker "
+        "unexpectedly exits with a connection error code 2. End of file.",
+        f"Lease ID: {'1' * 56}",
+        f"RayTask ID: {'1' * 48}",
+        f"task_id={'1' * 48}",
+        f"actor_id: {'1' * 32}",
+        f"Worker ID: {'1' * 56}",
+        f"worker_id={'1' * 56}",
+        "Worker PID: 4191103 ended",
+        "The worker (pid=4191103) is gone",
+        f"It ran on node ID: {'1' * 56}",
+        "It ran on node 203.0.113.7, as far as we know",
+    ],
+)
+def test_who_is_named_is_meant_or_nobody(named: str, tmp_path: Path) -> None:
+    """Nobody is taken for who is named only because nobody else died."""
+    logs = session(tmp_path / "logs", slice(2, 3))
+    for text in (f"{CRASHED}\n{named}", f"{named}\n{CRASHED}"):
+        found = explain(text, logs)
+        assert "13138" not in str(found)
+        assert all(one.pid in (None, 4191103) for one in found.victims)
+        assert found.cause == "unknown"
+
+
+def test_who_is_named_by_an_id_alone(tmp_path: Path) -> None:
+    """A worker's id is enough to find its death in the raylet's log, and a task's to find its profiled call."""
+    logs = session(tmp_path / "logs", slice(1, 3))
+    (worker,) = re.findall("Worker ID: ([0-9a-f]{56})", FAILED)
+    found = explain(f"{CRASHED}\nWorker ID: {worker}", logs)
+    assert ([one.pid for one in found.victims], found.cause) == ([13110], "sigkill")
+    pid = died_as(logs, task_id="c" * 48, worker_id="e" * 56, node_id=NODE_60)
+    found = explain(
+        f"Worker running the task ({'c' * 48}) died with exit_type: SYSTEM_ERROR with error_message: x", logs
+    )
+    assert [call.pid for call in found.calls] == [pid]
+    assert [one.pid for one in found.victims] == [pid]
 
 
 def test_a_number_is_no_identity(tmp_path: Path) -> None:

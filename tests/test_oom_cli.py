@@ -95,7 +95,7 @@ def test_explain_as_json(tmp_path: Path) -> None:
 def test_explain_what_says_nothing(text: bytes, tmp_path: Path) -> None:
     done = subprocess.run([COMMAND, "explain", "--source", tmp_path], input=text, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"does not say" in done.stdout
+    assert b"do not recognise" in done.stdout
 
 
 def test_ooms(tmp_path: Path) -> None:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import html
 import os
 import re
-import shlex
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import cluster, ray_runtime
+from .. import ray_runtime
 from ..cluster import MissingNode
 from ..reading import sources
-from ..reading.catalog import Call, Calls
+from ..reading.catalog import Calls
 from ..reading.heap import Line
 from ..reading.logs.facts import Message, Process, Victim
 from ..reading.logs.layouts import as_printed
+from ..reading.logs.libraries import CANNOT_ALLOCATE
 from ..reading.logs.messages import parse
 from ..rows import first_few, plain, printable, show_bytes
-from .families import is_mainly, largest_family, steps, told
+from .considered import considered
+from .families import is_mainly, largest_family, told
+from .remedies import largest_call, name_of, remedies
 from .scene import Finding, Suspect, look
 
 __all__ = ["Explanation", "explain"]
 
-_MARGIN = 1.2
-_PYTHON_CANNOT_ALLOCATE = "Python asked for more memory in one piece than there is, and raised MemoryError."
-_MUCH_IDLE = 100 * 2**20
+_NOT_RECOGNISED = "I do not recognise this as a message about memory."
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
         top_processes=message.top_processes,
         calls=Calls(finding.calls),
         lines=finding.lines,
-        advice=tuple(_advice(finding)),
+        advice=tuple(remedies(finding)),
         summary=(*_summary(finding), *[f"{text}." for text in (finding.chosen,) if text], *first_few(missing)),
     )
 
@@ -161,7 +160,7 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
 def _with_attributes(message: Message, errors: list[BaseException]) -> Message:
     """Add what only the exceptions themselves say."""
     if message.cause == "unknown" and any(isinstance(error, MemoryError) for error in errors):
-        message = replace(message, cause="memory_error", statement=_PYTHON_CANNOT_ALLOCATE)
+        message = replace(message, cause="memory_error", statement=CANNOT_ALLOCATE)
     if not message.victims and message.cause in ("unknown", "exit", "ray_kill"):
         actors = {str(actor) for error in errors if (actor := getattr(error, "actor_id", None))}
         actors = {actor for actor in actors if re.fullmatch("[0-9a-f]{32}", actor)}
@@ -199,22 +198,9 @@ _A_WORKER_DIED = re.compile(
 _ROOT_CAUSES = re.compile(r"There are some potential root causes|Some common causes include|RPC [Ee]rror")
 
 
-def _name_of(victim: Victim, finding: Finding) -> str | None:
-    """What ran in a process: by its profiled call, else by its title; what Ray leased it for may be long over."""
-    calls = [call for call in finding.calls if call.pid == victim.pid and call.worker_id == victim.worker_id]
-    if calls:
-        return calls[-1].name
-    if victim.actor_id is not None:
-        titles = {process.pid: process.command for process in finding.message.top_processes}
-        title = re.fullmatch(r"ray::(\w+\.\w+)", titles.get(victim.pid or 0, ""))
-        if title:
-            return title[1]
-    return victim.name
-
-
 def _named(victim: Victim, finding: Finding) -> str:
     pid = "" if victim.pid is None else f" (pid {victim.pid})"
-    return f"{_name_of(victim, finding) or 'a worker'}{pid}"
+    return f"{name_of(victim, finding) or 'a worker'}{pid}"
 
 
 def _list(words: list[str]) -> str:
@@ -234,29 +220,25 @@ def _summary(finding: Finding) -> Iterator[str]:
         yield f"The logs say: {short}" if finding.said else f"Ray says: {short}"
     if message.used is not None and message.limit is not None:
         above = f"; Ray kills above {show_bytes(message.threshold)}" if message.threshold else ""
-        yield f"The node used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
+        what = "Its memory cgroup" if message.cause == "kernel_oom" else "The node"
+        yield f"{what} used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
     held = [(victim, victim.memory) for victim in message.victims if victim.memory is not None]
     if len(held) == 1:
         yield f"What was killed used {show_bytes(held[0][1])}."
     elif held:
-        used = _list([f"{show_bytes(size)} ({_name_of(victim, finding) or 'a worker'})" for victim, size in held])
+        used = _list([f"{show_bytes(size)} ({name_of(victim, finding) or 'a worker'})" for victim, size in held])
         yield f"What was killed used {used}."
+    yield from considered(message)
     family = largest_family(finding.calls)
     if family is not None:
         yield told(family)
     if lines and not is_mainly(family):
         line = lines[0]
-        whose = _largest_call(finding).name if len(finding.calls) > 1 else "It"
+        whose = largest_call(finding).name if len(finding.calls) > 1 else "It"
         yield f"{whose} held {show_bytes(line.bytes)} allocated at {line}" + (f": {finding.code}" * bool(finding.code))
         yield from finding.gaps
     if message.retries == float("inf"):
         yield "Ray retries the task without end, so the job will look as if it hangs."
-
-
-def _largest_call(finding: Finding) -> Call:
-    """The call that `finding.lines` are of."""
-    traced = [call for call in finding.calls if call.capture is not None] or list(finding.calls)
-    return max(traced, key=lambda call: call.peak_memory)
 
 
 def _suspected(suspect: Suspect) -> str:
@@ -277,10 +259,14 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
         return message.statement
     if message.cause == "ray_memory_monitor":
         many = message.killed or len(message.victims)
-        whom = who if message.victims else f"{many} workers" if many else "workers"
+        whom = (
+            who if message.victims else f"{many} workers" if many > 1 else "a worker" if many else "one worker or more"
+        )
         ran = "the nodes" if message.nodes > 1 else "the node"
-        why = f" (Ray's reason: {message.reason})" if message.reason else ""
-        return f"Ray's memory monitor killed {whom}{where}, because {ran} ran low on memory{why}."
+        because = f"{ran} ran low on memory"
+        if message.reason and "cgroup" in message.reason:
+            because = f"workers had all memory that resource isolation leaves them ({message.reason})"
+        return f"Ray's memory monitor killed {whom}{where}, because {because}."
     if message.cause == "unknown":
         if message.crashed is not None:
             return f"{message.crashed} workers crashed{where}, and none was killed for memory, as far as Ray knows."
@@ -302,152 +288,5 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
         "exit": f"{who} ended by itself, or because it was asked to{where}; memory is not the reason.",
         "ray_kill": f"{who} was ended by `ray.kill`{where}, on purpose.",
         "node_died": f"The node{where.removeprefix(' on node')} died or cannot be reached.",
-        "preempted": f"The node{where.removeprefix(' on node')} was preempted: its provider took the machine back.",
+        "preempted": f"The node{where.removeprefix(' on node')} was preempted, or will be soon.",
     }[message.cause]
-
-
-_NOT_RECOGNISED = "I do not recognise this as a message about memory."
-_ADVICE = {
-    "container_limit": (
-        "Raise the container's memory limit, or have Ray use less: in the container it takes the limit for the node's "
-        "memory, and its monitor kills at 95 % of it, where a fast allocation can pass it by.",
-        "Look for the pod's last events: `kubectl describe pod`.",
-    ),
-    "evicted": ("Set the pod's memory request to its limit, so that Kubernetes does not overcommit its node.",),
-    "slurm_limit": ("Ask Slurm for more memory (`--mem`), and start Ray with no more than that (`--memory`).",),
-    "systemd_oomd": (
-        "Have systemd-oomd leave Ray's unit alone (`ManagedOOMMemoryPressure=auto`), or have Ray use less memory.",
-    ),
-    "earlyoom": ("Set Ray's kill threshold below earlyoom's, so that Ray kills and retries the task itself.",),
-    "gpu_memory": (
-        "Make the batch or the model on the GPU smaller, or free what the process keeps there; the node's memory, and "
-        "`memory=` in @ray.remote, make no difference.",
-    ),
-    "bus_error": (
-        "See how full shared memory is: `df -h /dev/shm`; give the container more (`docker run --shm-size`).",
-    ),
-    "owner_died": (
-        "See why the owner ended: its worker's log in the session's logs. What it created with `.remote()` and "
-        "`ray.put()` ended with it.",
-    ),
-    "object_lost": ("See why the nodes ended, and set `max_retries` so that Ray can make the object again.",),
-    "preempted": ("Run what must not be lost on nodes that are not preempted; memory is not the reason.",),
-    "warning": (
-        "Nothing has to be done at once; `raymemprof usage` and `raymemprof doctor` say what uses memory now.",
-    ),
-    "crash": ("Read the worker's log for the stack: the `.err` file of its pid in the session's logs, or `ray logs`.",),
-    "exit": ("Look for `sys.exit`, `exit_actor()`, or who sends SIGTERM: a batch system, or a container's stop.",),
-    "ray_kill": ("Look for `ray.kill` in the code that holds the actor's handle; memory is not the reason.",),
-    "node_died": ("See whether the machine is up, and its kernel's log: a raylet killed for memory ends the node.",),
-    "object_store_full": (
-        "List what is referred to: `ray memory --stats-only`, then `ray memory`; drop references that are done with.",
-        "Return less at a time (yield pieces from a generator task), or start Ray with more `--object-store-memory`.",
-    ),
-    "disk_full": ("Free the disk that Ray spills to (`df -h`), or name another with `--object-spilling-directory`.",),
-    "memory_error": (
-        "Make the allocation that failed smaller: in pieces, of smaller types; the traceback has its line.",
-    ),
-    "unknown": (
-        "See how the worker ended: `ray logs raylet.out`, its `.err` log, and `dmesg` for the kernel's killer.",
-    ),
-}
-
-
-def _advice(finding: Finding) -> Iterator[str]:
-    """The page's advice, in its order, with the user's names and numbers."""
-    message, found = finding.message, finding.calls
-    if message.cause in ("ray_memory_monitor", "kernel_oom"):
-        yield from _memory_advice(finding)
-        return
-    if (
-        message.cause == "unknown"
-        and not message.is_named
-        and not (finding.tells_of_death or message.victims or message.crashed is not None)
-    ):
-        yield "Give it the whole message, and what stands around it; of an exception, the exception itself."
-        yield "For what memory is used for, ask `raymemprof doctor`, or `raymemprof.doctor()`."
-        return
-    if finding.suspects:
-        yield "Give `raymemprof explain` what the raylet says of the death: the text has its worker's ID and pid."
-    if message.cause == "sigkill":
-        count = finding.kernel_kills
-        counted = f" (it has killed {count} times in this container)" if count else ""
-        ask = "`dmesg -T | grep -i 'killed process'`"
-        yield f"Ask the node's kernel whether it killed it: {ask}{counted}."
-        yield "Else find who does it: `ray stop --force`, a batch system's limit, a container's stop, os._exit."
-    yield from _ADVICE.get(message.cause, ())
-    if message.cause in ("sigkill", "unknown") and not found:
-        yield "Put @profile_memory on what runs there: the next death will come with the line that held most."
-
-
-def _memory_advice(finding: Finding) -> Iterator[str]:
-    message, lines = finding.message, finding.lines
-    # What to make smaller is the largest of those that ran something: an idle worker is only in the way.
-    largest = max(
-        (victim for victim in message.victims if _name_of(victim, finding)),
-        key=lambda victim: victim.memory or 0,
-        default=None,
-    )
-    name = (_name_of(largest, finding) if largest else None) or "the task"
-    held = largest.memory if largest else None
-    family = largest_family(finding.calls)
-    if family is not None:
-        held = max(held or 0, family.peak_memory)
-        yield from steps(family)
-    if lines and not is_mainly(family):
-        call, place = _largest_call(finding), os.path.basename(lines[0].place)
-        shown = f"raymemprof flamegraph --name {shlex.quote(call.name)} --status killed"
-        if call.actor_id is not None and call.capture is not None:  # what all its calls left
-            shown = f"raymemprof flamegraph --view leaks {shlex.quote(str(call.capture))}"
-        if finding.is_on_cluster:
-            shown += " --address auto"
-        yield f"Change what {place} keeps; `{shown}` shows all that is held."
-    elif not finding.calls:
-        yield f"Find what {name} holds: put @profile_memory on it, and the next kill comes with the line."
-    if not message.victims:
-        yield "List who was killed, with what each held: `raymemprof ooms`."
-    dead = {victim.pid for victim in message.victims}
-    others = [process for process in message.top_processes if process.pid not in dead]
-    if others and held and others[0].memory > held:
-        most = others[0]
-        yield f"See whether `{most.command}` (pid {most.pid}) should use more than it, {show_bytes(most.memory)}."
-    if message.idle_memory and message.idle_memory > _MUCH_IDLE:
-        option = "RAY_idle_worker_killing_memory_threshold_bytes"
-        yield f"Idle workers kept {show_bytes(message.idle_memory)}: have them end sooner with {option}."
-    yield _fewer_at_once(message, name, held)
-    if not (finding.is_on_cluster and sum(node.is_alive for node in cluster.nodes()) == 1):
-        yield (
-            "Keep tasks off the head node, which has the driver and Ray's own processes: "
-            "`ray start --head --num-cpus=0`."
-        )
-    if message.cause == "ray_memory_monitor":
-        yield "Or give the node more memory; RAY_memory_usage_threshold moves the limit (0.95 by default)."
-    else:
-        yield "Or give the node, or its container, more memory."
-    if message.retries == float("inf"):
-        yield "End the retries, which go on without end: RAY_task_oom_retries=3 in the environment of the driver."
-
-
-def _fewer_at_once(message: Message, name: str, held: int | None) -> str:
-    if not held:
-        return f"Run fewer at once: give {name} memory=… or more num_cpus in @ray.remote."
-    wanted, most = int(held * _MARGIN), _most_that_fits(message)
-    if most is not None and wanted > most:
-        return (
-            f"Have {name} take less at a time: not one that needs {show_bytes(wanted)} fits this node, where tasks can "
-            f"have {show_bytes(most)}, and Ray would never start one with such a memory=."
-        )
-    return (
-        f"Run fewer at once: @ray.remote(memory={wanted:_}) asks for a fifth more than {name} had when it was killed, "
-        "and it may need more yet; or raise its num_cpus. `raymemprof advise` says what holds on your nodes."
-    )
-
-
-def _most_that_fits(message: Message) -> int | None:
-    """The most that a task may ask for on the node: what Ray counts as its memory, else what it may use of it."""
-    known = [size for size in (message.threshold, message.limit) if size is not None]
-    if message.node_id is not None and cluster.is_connected():
-        for node in sys.modules["ray"].nodes():
-            if node["NodeID"] == message.node_id and "memory" in node["Resources"]:
-                known.append(int(node["Resources"]["memory"]))
-    return min(known, default=None)

@@ -358,7 +358,8 @@ def _unprofiled(scene: _Scene, profiled: Container[tuple[int, str | None]]) -> l
         fits = [
             (death, where)
             for death, where in scene.deaths()
-            if victim.pid == death.pid
+            if (victim.pid is not None or victim.worker_id is not None)
+            and victim.pid in (None, death.pid)
             and victim.worker_id in (None, death.worker_id)
             and (death.pid, death.worker_id) not in profiled
         ]
@@ -415,8 +416,8 @@ def _victim(call: Call) -> Victim:
 
 def _is(named: Victim, known: Victim) -> bool:
     """Whether it is the same process that is named: all that tells processes apart must be the same."""
-    if named.pid is None and named.worker_id is None and named.actor_id is None:
-        return False
+    if named.pid is None and named.worker_id is None and named.actor_id is None:  # a task's id, if nothing else
+        return named.task_id is not None and named.task_id == known.task_id and named.node_id in (None, known.node_id)
     return all(
         getattr(named, name) in (None, getattr(known, name)) for name in ("pid", "worker_id", "actor_id", "node_id")
     )

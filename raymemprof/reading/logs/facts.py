@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Message", "Process", "Victim"]
+__all__ = ["Considered", "Message", "Process", "Victim"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,20 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Considered:
+    """A worker that Ray's monitor considered to kill: memory in use and requested in bytes, None where it said nothing.
+
+    `requested` is 0 where Ray says what the worker asked for, and that was no memory.
+    """
+
+    name: str | None
+    pid: int
+    memory: int
+    requested: int | None
+    is_killed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """The figures of a message; what it does not say is None. Sizes in bytes.
 
@@ -55,6 +69,7 @@ class Message:
         crashed: how many workers it says ended for other reasons.
         exit_type: of which type a worker's end is, as Ray sorts them.
         exit_detail: what it says of how a worker ended.
+        considered: the workers that Ray's monitor considered to kill, with those that it killed.
         idle_memory: what idle workers held that were not killed.
         reason: why Ray's monitor killed, where it gives a reason other than the figures.
         nodes: how many nodes it tells of; where there are several, no figure of one of them stands for all.
@@ -75,6 +90,7 @@ class Message:
     crashed: int | None = None
     exit_type: str | None = None
     exit_detail: str | None = None
+    considered: tuple[Considered, ...] = ()
     idle_memory: int | None = None
     reason: str | None = None
     nodes: int = 1

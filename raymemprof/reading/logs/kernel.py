@@ -27,6 +27,7 @@ _INVOKED = Kind(
     pattern(r"(?:^|\s)(?P<who>[^\s\n][^\n]{0,40}?) invoked oom-killer: "),
     "{who} asked for memory when none was left, and the kernel's out-of-memory killer ran; the text does not say which "
     "process it killed.",
+    "oom-killer",
 )
 _UNIT = Kind(
     "kernel_oom",
@@ -59,6 +60,7 @@ DAEMONS = (
         "systemd_oomd",
         pattern(r"(?:(?P<unit>[\w@.\\:-]{1,100}): )?systemd-oomd killed (?:(?P<count>\d{1,9}|some) )?process"),
         "systemd-oomd killed[ {count}] processes[ of {unit}] for memory; the text does not name them.",
+        "systemd-oomd",
     ),
     Kind(
         "systemd_oomd",

@@ -28,10 +28,12 @@ class Kind:
     cause: str
     form: re.Pattern[str]
     sentence: str
+    word: str = ""
+    """What every text of this kind has, where looking for it is much faster than the form."""
 
     def read(self, text: str) -> Message | None:
         """Return what a text of this kind says, None if it is of another."""
-        found = list(self.form.finditer(text))
+        found = list(self.form.finditer(text)) if self.word in text else []
         if not found:
             return None
         groups = {name: value for one in reversed(found) for name, value in one.groupdict().items() if value}

@@ -7,11 +7,12 @@ import re
 from .kinds import Kind
 from .patterns import SIZE, pattern
 
-__all__ = ["LIBRARIES", "MEMORY_ERROR"]
+__all__ = ["CANNOT_ALLOCATE", "LIBRARIES", "MEMORY_ERROR"]
 
 _RAISED = r"^[ \t]{0,40}(?:ray\.exceptions\.RayTaskError\()?(?:[\w.]{1,100}\.)?"
 """An exception's name where it is raised: at the beginning of a line, so that it is no name in code or prose."""
 
+CANNOT_ALLOCATE = "Python, or code that it called, could not have the memory that it asked for, and raised MemoryError."
 LIBRARIES = (
     Kind(
         "gpu_memory",
@@ -21,7 +22,7 @@ LIBRARIES = (
             rf"(?:[^\n]{{0,80}}?GPU (?P<gpu>\d{{1,3}}) has a total capac\w{{1,5}} of (?P<of>{SIZE}))?",
             re.IGNORECASE,
         ),
-        "The GPU's memory, not the node's, was used up ({device} out of memory)[: an allocation of {size} failed]"
+        "The GPU's memory, not the node's, did not suffice ({device} out of memory)[: an allocation of {size} failed]"
         "[ on GPU {gpu}][, which has {of}].",
     ),
     Kind(
@@ -98,6 +99,16 @@ LIBRARIES = (
         pattern(r"\bjava\.lang\.OutOfMemoryError: (?P<what>[^\n]{1,80})"),
         "A Java process ran out of its own memory: {what}.",
     ),
+    Kind(
+        "memory_error",
+        pattern(r"libgomp: Out of memory allocating (?P<size>\d{1,18}) bytes"),
+        "OpenMP could not allocate {size} bytes.",
+    ),
+    Kind(
+        "memory_error",
+        pattern(r"could not create a (?:primitive|memory object): out of memory"),
+        "oneDNN could not allocate memory.",
+    ),
     Kind("memory_error", pattern(r"JavaScript heap out of memory"), "A Node.js process ran out of its own heap."),
     Kind(
         "memory_error",
@@ -128,6 +139,6 @@ MEMORY_ERROR = (
     Kind(
         "memory_error",
         pattern(_RAISED + r"_?(?:Array)?MemoryError\)?(?=:|[ \t]{0,9}$|\()", re.MULTILINE),
-        "Python asked for more memory in one piece than there is, and raised MemoryError.",
+        CANNOT_ALLOCATE,
     ),
 )

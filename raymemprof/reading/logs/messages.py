@@ -13,7 +13,7 @@ from .libraries import LIBRARIES, MEMORY_ERROR
 from .objects import LOST, STORE, WARNINGS
 from .raylet import is_kill, kills
 from .states import states
-from .systems import SLURM, container
+from .systems import SIGKILL, SLURM, YARN, container
 from .workers import death, died
 
 __all__ = ["parse"]
@@ -22,6 +22,8 @@ _CODE = re.compile(
     r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)[ \t]{1,60}[^\n]*$", re.MULTILINE
 )
 """A line of a traceback's code, which may have any words."""
+_LONG = 50_000
+"""Characters from which on a text is a log, whose lines are taken to stand in their order."""
 _NAME_ALONE = re.compile(
     r"^[ \t]{0,40}(?:ray\.exceptions\.)OutOfMemoryError\b(?=[ \t]*$|:)|"
     r"(?<!except )(?<!import )\bray\.exceptions\.OutOfMemoryError: ",
@@ -35,7 +37,7 @@ def parse(text: str) -> Message:
     if said is not None:
         return said
     found = _parse(as_printed(text))
-    if found.cause == "unknown" and "\n" in text:  # its lines may stand in the other order
+    if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
     return found
 
@@ -48,7 +50,7 @@ def _parse(text: str) -> Message:
     text = _CODE.sub(r"\1", text)
     if is_kill(text):
         return _killed_by_ray(text)
-    for found in (kernel(text), first_of((*SLURM, *DAEMONS), text), container(text), first_of(LIBRARIES, text)):
+    for found in (kernel(text), first_of((*SLURM, *YARN, *DAEMONS), text), container(text), first_of(LIBRARIES, text)):
         if found is not None:
             return found
     if _NAME_ALONE.search(text):
@@ -59,7 +61,7 @@ def _parse(text: str) -> Message:
     ended = death(text)
     if ended is not None and ended.cause != "unknown":
         return ended
-    return first_of((*MEMORY_ERROR, *WARNINGS), text) or ended or Message("unknown")
+    return first_of((*MEMORY_ERROR, *SIGKILL, *WARNINGS), text) or ended or Message("unknown")
 
 
 def _killed_by_ray(text: str) -> Message:

@@ -59,6 +59,11 @@ LOST = (
     ),
     Kind(
         "object_lost",
+        pattern(rf"Object (?P<object>{HEX}{{16,56}}) is lost due to node failure"),
+        "The object {object} was lost, because the node that had it failed.",
+    ),
+    Kind(
+        "object_lost",
         pattern(r"All copies of [^\n]{1,100}? (?:are|have been) lost due to node failure"),
         "All copies of an object were lost, because the nodes that had them failed.",
     ),
@@ -74,6 +79,20 @@ LOST = (
     ),
 )
 WARNINGS = (
+    Kind(
+        "warning",
+        pattern(
+            r"object store is using (?P<path>\S{1,200}) instead of /dev/shm because /dev/shm has only "
+            r"(?P<size>\d{1,18}) bytes"
+        ),
+        "A warning: the object store is in {path}, which is slower, because /dev/shm has only {size} bytes.",
+    ),
+    Kind(
+        "warning",
+        pattern(rf"\bSpilled (?P<size>{SIZE}), (?P<count>\d{{1,12}}) objects"),
+        "Ray spilled {count} objects ({size}) to disk, to make room in the object store. The text does not say that "
+        "anything was killed.",
+    ),
     Kind(
         "warning",
         pattern(
@@ -111,10 +130,19 @@ WARNINGS = (
     Kind(
         "warning",
         pattern(
-            r"(?:User slice|Node) memory usage above threshold, used: (?P<used>\d{1,18}), threshold_bytes: "
+            r"Node memory usage above threshold, used: (?P<used>\d{1,18}), threshold_bytes: "
             r"(?P<threshold>\d{1,18}), total bytes: (?P<limit>\d{1,18})"
         ),
         "A warning: memory in use is above the threshold. The text does not say that anything was killed.",
+    ),
+    Kind(
+        "warning",
+        pattern(
+            r"User slice memory usage above threshold, used: (?P<is>\d{1,18}), threshold_bytes: "
+            r"(?P<most>\d{1,18}), total bytes: (?P<all>\d{1,18})"
+        ),
+        "A warning: the workers' cgroup (Ray's user slice) uses {is} bytes, more than the threshold of {most} bytes. "
+        "The text does not say that anything was killed.",
     ),
     Kind(
         "warning",

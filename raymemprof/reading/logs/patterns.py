@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ADDRESS", "COUNT", "HEX", "ID", "NAME", "NUMBER", "SIZE", "gibibytes", "pattern", "size"]
+__all__ = ["ADDRESS", "COUNT", "HEX", "ID", "IPV4", "NAME", "NUMBER", "SIZE", "gibibytes", "pattern", "size"]
 
 HEX = r"[0-9a-f]"
 ID = rf"(?<!{HEX}){HEX}{{56}}(?!{HEX})"
@@ -13,6 +13,7 @@ COUNT = r"(?<!\d)\d{1,10}(?!\d)"
 NUMBER = r"(?<![\d.])\d{1,12}(?:\.\d{1,12})?(?!\d)"
 SIZE = rf"{NUMBER}\s?(?:[kKMGTP]i?B?|B|bytes)\b"
 ADDRESS = r"[0-9a-fA-F]{1,4}[0-9a-fA-F.:]{2,40}"
+IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}"
 NAME = r"[^\n]{1,300}?"
 
 _PARTS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\.| \??", re.DOTALL)

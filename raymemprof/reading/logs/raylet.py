@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from .facts import Message, Process, Victim
+from .facts import Considered, Message, Process, Victim
 from .patterns import ADDRESS, COUNT, HEX, ID, NAME, NUMBER, gibibytes, pattern
 
 __all__ = ["crashed", "is_kill", "killed", "kills", "node_of", "top_processes"]
@@ -34,6 +34,7 @@ _WORKER = pattern(
     rf"required resources=\{{([^\n]{{0,300}}?)\}}, )?"
     rf"pid=({COUNT}), actual memory used=({NUMBER})GB, worker ID=({ID})\)"
 )
+_MEMORY_RESOURCE = pattern(rf"(?<!\w)memory: ({NUMBER})")
 _SELECTED = pattern(r"Selected to kill: (?=\()")
 _ONLY_SELECTED = pattern(r"based on the killing policy: \[")
 """Before those that Ray killed, in versions that do not name those that it spared."""
@@ -138,6 +139,7 @@ def _one(text: str) -> Message:
         top_processes=top_processes(text, frozenset(pid for pid, _ in found if pid)),
         killed=int(many[1]) if many else int(periodic[1]) if periodic else 1 if one else None,
         retries=None if not retry else float("inf") if retry[2] == "infinite" else int(retry[2]),
+        considered=tuple(_considered(text)),
         idle_memory=gibibytes(idle[1]) if idle else None,
         reason=reason,
     )
@@ -182,6 +184,16 @@ def killed(text: str) -> Iterator[Victim]:
         if found:
             actor_id, name, _, pid, memory, worker_id = found.groups()
             yield Victim(name, None, actor_id, worker_id, int(pid), gibibytes(memory))
+
+
+def _considered(text: str) -> Iterator[Considered]:
+    """The workers that it considered to kill."""
+    selected = {found.end() for found in _SELECTED.finditer(text)}
+    for found in _WORKER.finditer(text):
+        _, name, resources, pid, memory, _ = found.groups()
+        asked = _MEMORY_RESOURCE.search(resources or "")
+        requested = round(float(asked[1])) if asked else None if resources is None else 0
+        yield Considered(name, int(pid), gibibytes(memory), requested, found.start() in selected)
 
 
 def _one_killed(text: str) -> Iterator[Victim]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from .facts import Message
 from .kinds import Kind, first_of
-from .patterns import ADDRESS, SIZE, pattern, size
+from .patterns import ADDRESS, COUNT, SIZE, pattern, size
 
-__all__ = ["SLURM", "container"]
+__all__ = ["SIGKILL", "SLURM", "YARN", "container"]
 
 _OOM_KILLED = re.compile(r"\bOOMKilled\b(?![\"']?\s{0,9}[:=]\s{0,9}(?:false|null))")
 _EXIT_137 = re.compile(r"\b(?:[Ee]xit ?[Cc]ode|exitCode|exit status|code)[\"']?\s{0,20}[:=]?\s{0,20}137\b")
@@ -28,8 +28,10 @@ _POD_IP = re.compile(
     rf"^\s{{0,20}}[\"']?(?:IP|podIP)[\"']?:\s{{1,40}}[\"']?({ADDRESS})[\"']?,?\s{{0,9}}$", re.MULTILINE
 )
 _LIMIT = re.compile(
-    rf"\b[Ll]imits[\"']?:[^\n]{{0,200}}\n(?:[^\n]{{0,200}}\n){{0,4}}?\s{{0,60}}[\"']?memory[\"']?:\s{{1,20}}[\"']?({SIZE})"
+    rf"\b[Ll]imits[\"']?:[^\n]{{0,200}}\n(?:[^\n]{{0,200}}\n){{0,4}}?\s*[\"']?memory[\"']?:\s{{1,20}}[\"']?({SIZE})"
 )
+_TERMINATED = re.compile(r"\bLast State:|\b[Tt]erminated\b[\"']?:|\b[Cc]ontainer\b")
+_WHY_UNKNOWN = "the text does not say whether memory was the reason"
 _EVICTED = Kind(
     "evicted",
     pattern(
@@ -40,14 +42,36 @@ _EVICTED = Kind(
     "Kubernetes evicted a pod, because its node was low on memory[; the container {container} was using {memory_used}]"
     "[ and had requested {request}].",
 )
+YARN = (
+    Kind(
+        "container_limit",
+        pattern(rf"Container killed by YARN for exceeding memory limits(?:\. (?P<is>{SIZE}) of (?P<most>{SIZE}))?"),
+        "YARN killed a container, because it reached its memory limit[: {is} of {most}].",
+    ),
+)
+SIGKILL = (
+    Kind(
+        "sigkill",
+        pattern(
+            rf"line \d{{1,9}}: (?P<pid>{COUNT}) Killed(?= )|Signal 9 \(SIGKILL\) received by PID (?P<torch>{COUNT})|"
+            rf"exitcode ?: -9 \(pid: (?P<rank>{COUNT})\)|"
+            rf"worker \(pid (?P<loader>{COUNT})\) is killed by signal: Killed|"
+            r"died with <Signals\.SIGKILL: 9>|^Killed[ \t]*$|[Tt]erminated by signal (?:9|SIGKILL)\b|"
+            r"exited due to signal 9\b",
+            re.MULTILINE,
+        ),
+        f"A process[ (pid {{pid}})][ (pid {{torch}})][ (pid {{rank}})][ (pid {{loader}})] was killed by SIGKILL; "
+        f"{_WHY_UNKNOWN}.",
+    ),
+)
 SLURM = (
     Kind(
         "slurm_limit",
         pattern(
-            r"(?:(?:Job|step|StepId=|JobId=) ?(?P<job>[\w.]{1,40}) )?exceeded memory limit \((?P<is>\d{1,18}) > "
+            r"(?:(?:[Jj]ob|[Ss]tep|StepId=|JobId=) ?(?P<job>[\w.]{1,40}) )?exceeded memory limit \((?P<is>\d{1,18}) > "
             r"(?P<most>\d{1,18})\)"
         ),
-        "Slurm ended the job[ {job}], because it used more memory than its limit: {is} > {most}, as Slurm counts.",
+        "Slurm ended a job or step[, {job}], because it used more memory than its limit: {is} > {most} in its units.",
     ),
     Kind(
         "slurm_limit",
@@ -66,7 +90,7 @@ SLURM = (
             r"Some of (?:the step tasks have been OOM Killed|your processes may have been killed by the cgroup)|"
             r"\b(?:JobState|State|StateReason)=OUT_OF_MEMORY\b|State: OUT_OF_MEMORY\b|\bOUT_OF_ME\+ "
         ),
-        "A Slurm job reached its memory limit, and processes of it were killed.",
+        "A Slurm job ran out of the memory that it may use, and processes of it may have been killed.",
     ),
 )
 
@@ -85,11 +109,12 @@ def container(text: str) -> Message | None:
     if pod and (role := re.search(r"-(head|worker)-", pod)):
         what += f", by its name a Ray {role[1]} node,"
     if killed:
-        said = f"The kernel killed {what} because it reached its memory limit (OOMKilled)."
-    else:
         said = (
-            f"The main process of {what} ended with exit code 137, as after SIGKILL; the text does not say whether "
-            "memory was the reason."
+            f"The kernel's out-of-memory killer killed {what} (OOMKilled): it reached its memory limit, or its machine "
+            "ran out of memory."
         )
+    else:
+        who = f"The main process of {what}" if pod or _TERMINATED.search(text) else "A process"
+        said = f"{who} ended with exit code 137, as after SIGKILL; {_WHY_UNKNOWN}."
     message = Message("container_limit" if killed else "sigkill", said, node_ip=ip[1] if ip else None)
     return replace(message, limit=size(limits.pop()) if len(limits) == 1 else None, is_named=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from .facts import Message, Victim
-from .patterns import ADDRESS, COUNT, HEX, ID, NAME, pattern
+from .patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, pattern
 from .raylet import crashed, node_of
 
 __all__ = ["death", "died", "exit_of"]
@@ -42,15 +41,21 @@ _CRASH = re.compile(r"\*\*\* SIG(SEGV|ABRT|ILL|FPE) received|Fatal Python error:
 _NAMED = (
     (
         "task_id",
-        pattern(
-            rf"(?:\b[Tt]ask ?ID|\btask_id)[\"']?[:=] ?[\"']?({HEX}{{48}})\b|running the task \(({HEX}{{48}})\) died"
-        ),
+        pattern(rf"(?:[Tt]ask ?ID|\btask_id)[\"']?[:=] ?[\"']?({HEX}{{48}})\b|running the task \(({HEX}{{48}})\) died"),
     ),
     ("actor_id", pattern(rf"(?:\b[Aa]ctor ?ID|\bactor_id)[\"']?[:=] ?[\"']?({HEX}{{32}})\b")),
     ("worker_id", pattern(rf"(?:\b[Ww]orker ?ID|\bworker_id|\bworker \(ID)[\"']?[:=] ?[\"']?({ID})")),
-    ("pid", pattern(rf"\b(?:Worker PID|worker_pid)[\"']?[:=] ?[\"']?({COUNT})(?=[\s,;\"'}}\])])")),
+    (
+        "pid",
+        pattern(
+            rf"(?:\b(?:Worker PID|worker_pid)|\b(?:[Ww]orker|[Pp]rocess|[Aa]ctor)\b[^\n]{{0,40}}?\b(?:pid|PID))[\"']?"
+            rf"(?:[:=]| )[\"']?\s?({COUNT})(?=[\s,;\"'}}\])])"
+        ),
+    ),
+    ("node_id", pattern(rf"\b[Nn]ode(?: |_)?(?:ID|id)[\"']?(?:[:=]| ) ?[\"']?({ID})")),
 )
 """How a text names who died, other than in the forms above."""
+_NODE_IP = pattern(rf"\b(?:[Nn]ode|[Hh]ost)(?:(?: |_)(?:IP|ip))?(?: address)?[\"']?(?:[:=]| ) ?[\"']?({IPV4})\b")
 _NAMED_OTHERWISE = pattern(rf"(?:[Ll]ease ?ID|lease_id)[\"']?[:=] ?[\"']?{HEX}{{8}}|running the (?:task|lease) \(")
 
 
@@ -64,9 +69,10 @@ def death(text: str) -> Message | None:
     """Return what a text says of a worker, actor or node that died of something else; None where it says nothing."""
     cause = _cause(text)
     counts, exit_, victims = crashed(text), exit_of(text), tuple(dict.fromkeys(died(text)))
-    if cause == "unknown" and counts is None and exit_ is None and not victims and not _NAMED_OTHERWISE.search(text):
-        return None
     node_ip, node_id = _place(text, cause)
+    is_named = bool(victims or _NAMED_OTHERWISE.search(text))
+    if cause == "unknown" and not (counts or exit_ or is_named or node_ip or node_id):
+        return None
     return Message(
         cause=cause,
         statement=_statement(text, cause),
@@ -77,7 +83,7 @@ def death(text: str) -> Message | None:
         exit_type=exit_[0] if exit_ else None,
         exit_detail=exit_[1] if exit_ else None,
         nodes=max(len(_places(text)), 1),
-        is_named=bool(victims or _NAMED_OTHERWISE.search(text)),
+        is_named=is_named,
     )
 
 
@@ -118,14 +124,17 @@ def died(text: str) -> Iterator[Victim]:
 
 def _named(text: str) -> Iterator[Victim]:
     """Whom a text names in other forms: only where it names no two of a kind."""
-    victim = Victim(None, None, None, None, None, None)
-    for name, form in _NAMED:
-        ids = {next(filter(None, found.groups())) for found in form.finditer(text)}
-        if len(ids) == 1:
-            (one,) = ids
-            victim = replace(victim, **{name: int(one) if name == "pid" else one})  # type: ignore[arg-type]
-    if victim != Victim(None, None, None, None, None, None):
-        yield victim
+    found = {name: one for name, form in _NAMED if (one := _only(form, text)) is not None}
+    pid, node_id = found.get("pid"), found.pop("node_id", None)
+    if found:
+        task_id, actor_id, worker_id = (found.get(name) for name in ("task_id", "actor_id", "worker_id"))
+        yield Victim(None, task_id, actor_id, worker_id, int(pid) if pid else None, None, node_id)
+
+
+def _only(form: re.Pattern[str], text: str) -> str | None:
+    """What a text has in this form, where it has one such thing."""
+    found = {next(filter(None, one.groups())) for one in form.finditer(text)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _places(text: str) -> set[tuple[str | None, str | None]]:
@@ -142,6 +151,8 @@ def _place(text: str, cause: str) -> tuple[str | None, str | None]:
         node_ip, node_id = next(iter(places))
     elif places:
         node_ip = node_id = None
+    if not places and node_id is None and cause != "node_died":
+        node_id, node_ip = _only(dict(_NAMED)["node_id"], text), node_ip or _only(_NODE_IP, text)
     if cause == "node_died" and node_id is None:
         dead = _DEAD_NODE.search(text)
         if dead:
