@@ -373,6 +373,33 @@ def test_without_the_option_nothing_of_it_is_written(tmp_path: Path) -> None:
     assert (heap.in_children, heap.children, heap.missing) == (0, 0, ())
 
 
+@pytest.mark.parametrize(
+    ("follow_fork", "said"),
+    [
+        (True, "memray traces this process as a forked child: what it allocates is part of the call that forked it"),
+        (False, "this process was forked while memray traced its parent, and memray cannot start in it; "),
+    ],
+)
+def test_what_is_decorated_in_a_child_says_why_it_is_not_traced(follow_fork: bool, said: str, tmp_path: Path) -> None:
+    @profile_memory(directory=tmp_path)
+    def job() -> int:
+        return len(bytearray(b"1") * (10 * MIB))
+
+    @profile_memory(directory=tmp_path, follow_fork=follow_fork, linger=0)
+    def starts() -> None:
+        pid = os.fork()
+        if pid == 0:
+            job()
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+    starts()
+    call = call_of(tmp_path, "*job")
+    assert (call.status, call.capture) == ("finished", None)
+    assert (call.note or "").startswith(said)
+    assert raymemprof.heap(call_of(tmp_path, "*starts")).in_children == (ours(10) if follow_fork else 0)
+
+
 CLOSES = """
 def daemon():
     os.closerange(3, 200)

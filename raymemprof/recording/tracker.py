@@ -47,6 +47,15 @@ _UNDISTURBED = 0.02
 """Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds."""
 
 
+_FOLLOWED = "memray traces this process as a forked child: what it allocates is part of the call that forked it"
+_NOT_FOLLOWED = (
+    "this process was forked while memray traced its parent, and memray cannot start in it; "
+    "follow_fork=True traces it as part of the call that forked it"
+)
+_of_parent: str | None = None
+"""In a fork of a traced process, why memray does not start in it."""
+
+
 class RefusedError(Exception):
     """Tracing cannot be had, and why."""
 
@@ -230,7 +239,7 @@ class ProcessTracker:
             memray_tracker = _open(capture)
         except Exception as error:
             permanent = isinstance(error, ImportError)
-            reason = str(error) or type(error).__name__  # in a fork of a traced process memray's has no text
+            reason = str(error) or type(error).__name__
             capture.error = reason if isinstance(error, RefusedError) else f"memray did not start: {reason}"
             with self._lock:
                 self._capture = None
@@ -333,7 +342,10 @@ def _open(capture: _Capture) -> Any:
         memray_tracker = None  # lets go of the file before it is removed: memray complains of a missing one
         capture.allocators.restore()
         capture.path.unlink(missing_ok=True)
-        if "more than one Tracker" in str(error):
+        is_second = "more than one Tracker" in str(error)
+        if _of_parent is not None and (is_second or isinstance(error, AssertionError)):  # in a fork it may have no text
+            raise RefusedError(_of_parent) from error
+        if is_second:
             raise RefusedError("another memray tracker is active in this process") from error
         raise
     capture.journal.write(
@@ -373,6 +385,10 @@ def _close_for_another() -> None:
 
 def _after_fork() -> None:
     """Leave memray and its thread to the parent; its lock may have been held by a thread that is not here."""
+    global _of_parent
+    latest = tracker._latest
+    if latest is not None and latest.opened.is_set() and not latest.closed.is_set() and latest.error is None:
+        _of_parent = _FOLLOWED if latest.settings.follow_fork else _NOT_FOLLOWED
     tracker.__init__()  # type: ignore[misc]
     giving_way = sys.modules.get("raymemprof.recording.giving_way")
     if giving_way is not None:
