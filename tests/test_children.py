@@ -469,3 +469,54 @@ def test_what_forks_copied_is_told_from_what_they_allocated(tmp_path: Path) -> N
     assert (own.children_copied or 0) < 30 * MIB
     assert "copies" not in families.told(own)
     assert not any(step.startswith("They are forks") for step in families.steps(own))
+
+
+@ray.remote
+def loads(is_objects: bool, size: int) -> int:
+    import numpy as np
+    import torch.utils.data  # here and not in the call: to trace this import takes long
+
+    class Parts:
+        """A data set of forty parts, each of which is read whole."""
+
+        def __init__(self, data: Any) -> None:
+            self.data = data
+
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, number: int) -> int:
+            time.sleep(0.05)
+            return int(sum(map(len, self.data[number::40])) if is_objects else self.data[number::40].sum())
+
+    @profile_memory
+    def loads() -> int:
+        data: Any = [b"%400d" % number for number in range(size // 440)] if is_objects else np.ones(size // 8)
+        return len(list(torch.utils.data.DataLoader(Parts(data), num_workers=2, multiprocessing_context="fork")))
+
+    return loads()
+
+
+@pytest.mark.parametrize("is_objects", [False, True])
+def test_a_data_loader(is_objects: bool) -> None:
+    """Its forked workers copy a data set of Python objects as they read it, and share an array."""
+    pytest.importorskip("torch")
+    for attempt in range(3):  # to fork a Ray worker, which has threads, hangs now and then
+        try:
+            call, truth = ran(loads, is_objects, 200 * MIB, name=f"data_loader_{is_objects}_{attempt}")
+            break
+        except ray.exceptions.GetTimeoutError:
+            continue
+    assert call.peak_memory == near(truth)
+    copied = call.children_copied or 0
+    assert copied > 200 * MIB if is_objects else copied < 64 * MIB
+
+
+def test_a_pool_of_a_replica_of_ray_serve() -> None:
+    """One of the cases of the benchmark, where Ray Serve is installed."""
+    pytest.importorskip("ray.serve", exc_type=ImportError)
+    program = Path(__file__).parent / "benchmarks" / "children.py"
+    done = subprocess.run([sys.executable, program, "serve-pool-fork"], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("serve-pool-fork")]
+    assert {row[-1] for row in rows if row[-1] in ("ok", "WRONG", "seen")} == {"ok"}, done.stdout

@@ -10,6 +10,7 @@ import glob
 import math
 import mmap
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +20,12 @@ from .. import host
 from .. import journal as contract
 from ..ownership import Believed
 from .model import Child, Failure, Figures, Place, Request, Stack
-from .samples import journals_of
 from .stacks import CHILD_FILE, cut, inspect
 
 __all__ = ["captures_of_forks", "children_of", "is_written"]
 
+_NAMED = re.compile(r"-(\d+)-\d+\.(bin|jsonl)$")
+"""A capture or journal, and its process's pid."""
 _FORK = b'{"event":"fork"'
 _TOGETHER = 0.25
 """Seconds in which those that one kill ended may have died; memray notes each 10 ms that they live."""
@@ -38,12 +40,13 @@ class _Fork(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Told:
-    """What a journal says of one capture."""
+class _Journal:
+    """What a journal says of forks, and of the calls that they may belong to."""
 
-    forks: dict[int, _Fork] = field(default_factory=dict)
-    numbers: dict[Place, int] = field(default_factory=dict)
-    """The calls' own, by slot and turn."""
+    forks: dict[str, dict[int, _Fork]] = field(default_factory=dict)
+    """By the capture's name and the child's pid."""
+    numbers: dict[tuple[str, Place], int] = field(default_factory=dict)
+    """The calls' own, by the capture's name and the place there."""
     left: dict[int, frozenset[int]] = field(default_factory=dict)
     """Of the calls that have ended, the children that were still there, by the calls' numbers."""
 
@@ -79,14 +82,12 @@ def children_of(requests: Iterable[Request], figures: Sequence[Figures]) -> tupl
     asked = {(request.path, request.places is None): request for request in requests}
     found: list[Request] = []
     failures: dict[str, Failure] = {}
-    told: dict[str, _Told] = {}
+    journals = _Journals()
     for one in figures:
         request = asked.get((one.path, one.place is None))
         if request is None or (one.place in request.complete and not one.ended):
             continue
-        if one.path not in told:
-            told[one.path] = _told(Path(one.path))
-        children = [child for child in _belonging(told[one.path], one) if child.path not in named]
+        children = [child for child in _belonging(journals.of(Path(one.path)), one) if child.path not in named]
         if request.temporal and children:
             have = (
                 "child has a capture of its"
@@ -105,8 +106,10 @@ def children_of(requests: Iterable[Request], figures: Sequence[Figures]) -> tupl
     return found, list(failures.values())
 
 
-def _belonging(told: _Told, of: Figures) -> list[Child]:
-    number = told.numbers.get(of.place) if of.place is not None else None
+def _belonging(journal: _Journal, of: Figures) -> list[Child]:
+    name = os.path.basename(of.path)
+    forks = journal.forks.get(name, {})
+    number = journal.numbers.get((name, of.place)) if of.place is not None else None
     if of.place is not None and number is None:
         return []
     root = _Root(of.place[0], of.owner) if of.place is not None else None
@@ -115,17 +118,16 @@ def _belonging(told: _Told, of: Figures) -> list[Child]:
             path=f"{of.path}.{fork.pid}",
             of=of.path,
             place=of.place,
-            origin=cut(inspect(_origin(fork, told.forks)), root),
-            alive_from=_alive_from(told, number, fork.pid, of),
+            origin=cut(inspect(_origin(fork, forks)), root),
+            alive_from=_alive_from(journal.left.get(number) if number is not None else None, fork.pid, of),
         )
-        for fork in told.forks.values()
+        for fork in forks.values()
         if number is None or number in fork.calls
     ]
 
 
-def _alive_from(told: _Told, number: int | None, pid: int, of: Figures) -> float:
+def _alive_from(left: frozenset[int] | None, pid: int, of: Figures) -> float:
     """The time at which a child must be alive for what it holds to be left at its call's end."""
-    left = told.left.get(number) if number is not None else None
     if left is not None:
         return -math.inf if pid in left else math.inf
     return of.last_seen - (0 if of.ended else _TOGETHER)
@@ -159,16 +161,43 @@ def _why_not(path: str) -> str | None:
     return None if doubt is None else f"it is refused: {doubt}."
 
 
-def _told(capture: Path) -> _Told:
-    told = _Told()
-    for path in journals_of(capture):
-        with contextlib.suppress(OSError, ValueError):
-            if not _has_forks(path):
-                continue
-            for line in contract.read_lines(path, with_forks=True):
-                with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):  # it is damaged
-                    _take(line, capture.name, told)
-    return told
+class _Journals:
+    """The journals beside captures: each folder is listed once, and each journal read once."""
+
+    def __init__(self) -> None:
+        self._by_pid: dict[Path, dict[str, list[Path]]] = {}
+        self._read: dict[Path, _Journal] = {}
+
+    def of(self, capture: Path) -> _Journal:
+        """Return the one that tells of a capture's forks; an empty one where none does."""
+        named = _NAMED.search(capture.name)
+        if named is None:
+            return _Journal()
+        for path in self._listed(capture.parent).get(named[1], ()):  # the pid may have been another process's before
+            if path not in self._read:
+                self._read[path] = _read_journal(path)
+            if capture.name in self._read[path].forks:
+                return self._read[path]
+        return _Journal()
+
+    def _listed(self, folder: Path) -> dict[str, list[Path]]:
+        if folder not in self._by_pid:
+            found = self._by_pid[folder] = {}
+            with contextlib.suppress(OSError):
+                for name in os.listdir(folder):
+                    named = _NAMED.search(name)
+                    if named is not None and contract.is_journal(name):
+                        found.setdefault(named[1], []).append(folder / name)
+        return self._by_pid[folder]
+
+
+def _read_journal(path: Path) -> _Journal:
+    journal = _Journal()
+    with contextlib.suppress(OSError, ValueError):
+        for line in contract.read_lines(path, with_forks=True) if _has_forks(path) else ():
+            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):  # it is damaged
+                _take(line, journal)
+    return journal
 
 
 def _has_forks(path: Path) -> bool:
@@ -184,18 +213,20 @@ def _has_forks(path: Path) -> bool:
         os.close(descriptor)
 
 
-def _take(line: dict[str, Any], capture: str, told: _Told) -> None:
+def _take(line: dict[str, Any], journal: _Journal) -> None:
     event = line["event"]
-    if event == "begin" and str(line.get("capture")).rpartition("/")[2] == capture:
-        told.numbers[int(line["slot"]), int(line["turn"])] = int(line["call"])
+    if event == "begin" and isinstance(line.get("capture"), str):
+        place = (int(line["slot"]), int(line["turn"]))
+        journal.numbers[os.path.basename(line["capture"]), place] = int(line["call"])
     elif event == "end":
         left = line.get("left", ())
-        told.left[int(line["call"])] = frozenset(int(child[0]) for child in left if isinstance(child, list) and child)
-    elif event == "fork" and line["capture"] == capture:
+        journal.left[int(line["call"])] = frozenset(int(one[0]) for one in left if isinstance(one, list) and one)
+    elif event == "fork" and isinstance(line["capture"], str):
         pid = int(line["pid"])
         if 0 < pid < _MOST_PID:
             stack = tuple((str(function), str(file), int(at)) for function, file, at in line["stack"])
             for function, file, _ in stack:
                 if file == contract.FRAME_FILE:
                     contract.slot_of(function)  # raises ValueError where it is none of ours
-            told.forks[pid] = _Fork(pid, int(line["parent"]), frozenset(map(int, line["calls"])), stack)
+            fork = _Fork(pid, int(line["parent"]), frozenset(map(int, line["calls"])), stack)
+            journal.forks.setdefault(line["capture"], {})[pid] = fork

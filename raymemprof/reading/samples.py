@@ -14,7 +14,7 @@ from typing import Any
 from .. import journal as contract
 from ..events import is_figure
 
-__all__ = ["CallFacts", "Look", "Move", "Sample", "Samples", "journals_of", "read_samples"]
+__all__ = ["CallFacts", "Look", "Move", "Sample", "Samples", "read_samples"]
 
 Frame = tuple[str, str, int]
 _PIECES = re.compile(r"-(\d+)-\d+\.bin(\.\d+)?$")
@@ -137,7 +137,7 @@ def read_samples(capture: Path) -> Samples:
     """Return what the journal beside a capture says of it; nothing where there is none, or an older version's."""
     name = re.sub(r"\.bin\.\d+$", ".bin", capture.name)
     is_forks = name != capture.name
-    for path in journals_of(capture):
+    for path in _journals(capture):
         with contextlib.suppress(OSError):
             status = path.stat()
             process, captures = _read_journal(path, status.st_size, status.st_mtime_ns)
@@ -199,7 +199,7 @@ def _fill_arenas(found: Samples) -> None:
             found.by_mark[sample.mark] = replace(sample, arenas=max(max(told), sample.pools))
 
 
-def journals_of(capture: Path) -> list[Path]:
+def _journals(capture: Path) -> list[Path]:
     """Those that the process which wrote a capture may have written: its pid is in the name."""
     pieces = _PIECES.search(capture.name)
     if pieces is None:

@@ -49,6 +49,11 @@ _CLOSED = "a descriptor that memray writes through was closed by the code, so tr
 _GONE = "the capture was deleted, renamed or replaced while it was written"
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the capture was written"
 _CANNOT_WRITE = "memray could not write on to the capture: the disk was full, or a limit or a quota reached"
+_FOLLOWED = "memray traces this process as a forked child: what it allocates is part of the call that forked it"
+_NOT_FOLLOWED = (
+    "this process was forked while memray traced its parent, and memray cannot start in it; "
+    "follow_fork=True traces it as part of the call that forked it"
+)
 _SIGNAL = "a limit holds for the size of files (RLIMIT_FSIZE), and SIGXFSZ, which is not ignored, enforces it"
 
 
@@ -172,7 +177,11 @@ class Capture:
         except Exception as error:
             self.allocators.restore()
             self.path.unlink(missing_ok=True)
-            if "more than one Tracker" in str(error):
+            is_second = "more than one Tracker" in str(error)
+            why = _why_not_in_a_fork()
+            if why is not None and (is_second or isinstance(error, AssertionError)):  # in a fork it may have no text
+                raise RefusedError(why) from error
+            if is_second:
                 raise RefusedError("another memray tracker is active in this process") from error
             raise
         _make_private(self)
@@ -380,12 +389,21 @@ def _make_private(capture: Capture | None, suffix: str = "") -> None:
 
 
 _before_fork: Capture | None = None
+"""In a forked child, and its own, the capture that was written when it was forked."""
 
 
 def note_fork(capture: Capture | None) -> None:
     """Note in a forked child which capture its parent wrote."""
     global _before_fork
-    _before_fork = capture
+    if capture is not None and capture.opened.is_set() and not capture.closed.is_set() and capture.error is None:
+        _before_fork = capture
+
+
+def _why_not_in_a_fork() -> str | None:
+    """Why memray does not start in this process, where it was forked from one that is traced."""
+    if _before_fork is None:
+        return None
+    return _FOLLOWED if _before_fork.settings.follow_fork else _NOT_FOLLOWED
 
 
 @cache

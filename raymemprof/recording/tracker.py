@@ -189,7 +189,7 @@ class ProcessTracker:
             capture.open(_close_for_another)
         except Exception as error:
             permanent = isinstance(error, ImportError)
-            reason = str(error) or type(error).__name__  # in a fork of a traced process memray's has no text
+            reason = str(error) or type(error).__name__
             capture.error = reason if isinstance(error, RefusedError) else f"memray did not start: {reason}"
             with self._lock:
                 self._capture = None
