@@ -223,9 +223,9 @@ def test_a_user_who_may_not_read_all_is_told_so(shared: Shared, run_script: Any)
     code = f"""
 import json, os
 from raymemprof import host
-from raymemprof.diagnosis import processes, shared_memory
+from raymemprof.diagnosis import processes, shared_memory_search
 os.setuid(65534)
-found = shared_memory.find_owners({shared.later["Shmem"]}, processes.table(), [], frozenset())
+found = shared_memory_search.find_owners({shared.later["Shmem"]}, processes.table(), [], frozenset())
 print(json.dumps([[str(one), one.kind, one.name, one.pid, one.memory] for one in found]))
 print(json.dumps([host.is_fork({shared.has["pids"][0]}), host.shares({shared.has["pids"][0]})]))
 """

@@ -16,7 +16,8 @@ from .. import cluster, host, ray_runtime
 from ..cluster import MissingNode
 from ..rows import Rows, first_few, plain, show_bytes
 from .processes import USERS, Entry, Process, find_raylet, of_node, table
-from .shared_memory import SharedMemories, SharedMemory, Store, find_owners, find_store
+from .shared_memory import SharedMemories, SharedMemory
+from .shared_memory_search import Store, find_owners, find_store
 
 if TYPE_CHECKING:
     import pandas
