@@ -60,7 +60,9 @@ class SharedMemory:
 def _what(one: SharedMemory) -> str:
     more = f" and {one.count - 1} more" if one.count > 1 else ""
     name = one.name or ""
-    return f"{name}{more}" if name.startswith(("/", "memfd:")) else f"{one.kind} {name}{more}".rstrip()
+    if one.kind == "the rest":
+        return f"the rest ({name})" if name else "the rest"
+    return f"{name}{more}" if name.startswith(("/", "memfd:")) else f"{one.kind} {name}{more}"
 
 
 def _process(one: SharedMemory) -> str:

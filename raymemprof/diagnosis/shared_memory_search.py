@@ -144,9 +144,9 @@ class _Search:
     def _why(self) -> str | None:
         reasons = []
         if self._unread:
-            reasons.append(f"{self._unread} processes of other users could not be read")
+            reasons.append(f"processes that may not be read: {self._unread}")
         if self._late:
-            reasons.append(f"{self._late} processes were not looked at, for want of time")
+            reasons.append(f"processes that were not looked at, for want of time: {self._late}")
         if not self._is_all_listed:
             reasons.append("not all files were listed")
         return "; ".join(reasons) or None

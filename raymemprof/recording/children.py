@@ -36,8 +36,6 @@ _MOST_SAVED = 0.05
 _FIRST_SEARCH = 0.25
 """Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
 _SEARCH_SHARE = 0.001
-_DEAD_SHARE = 0.001
-"""The part of a CPU that seeing who has ended may take, which is looked at more often than all else."""
 _NEW = 8 * 2**20
 _NEW_PART = 0.04
 """Bytes, and the part of all, that children have taken or touched since from which it is asked again what is shared."""
@@ -88,7 +86,7 @@ class Children:
         """Ray's own, by pid, and when they started."""
         self._lock = threading.Lock()
         self._is_possible = os.path.exists("/proc/self/task")
-        self._find_due = self._dead_due = 0.0
+        self._find_due = 0.0
         self.pause = 0.0
         """Seconds between looks, so that they take their part of a CPU and no more."""
         self._search_due: float | None = None
@@ -140,10 +138,7 @@ class Children:
             self.added = self._upper = self._exact = self._exact_upper = 0
             return
         if now < self._find_due and not at_once:
-            if now >= self._dead_due:
-                began = time.thread_time()
-                self._drop_dead()
-                self._dead_due = now + (time.thread_time() - began) / _DEAD_SHARE
+            self._drop_dead()
             return
         began = time.thread_time()
         self._find(now)
