@@ -7,6 +7,7 @@ read from outside: the most that Pss_Anon of the process and all below it sums t
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -155,6 +156,7 @@ def main(cases: list[str]) -> None:
             print(f"{case:26} {figure:16} {truth / MIB:8.0f} M {said / MIB:8.0f} M  {ok}", flush=True)
         print(f"{case:26} {families.told(call)}", flush=True)
     ray.shutdown()
+    shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
 if __name__ == "__main__":

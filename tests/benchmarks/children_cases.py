@@ -11,7 +11,7 @@ from typing import Any
 MIB = 2**20
 SIZE = 500 * MIB
 WORKERS = 4
-SETTLE = 1.5
+SETTLE = 3.0
 """Seconds for which each child holds what it has, so that there is a moment to look at."""
 
 
