@@ -109,6 +109,16 @@ def test_every_layout(name: str, layout: str) -> None:
         assert words in str(message.statement) + str(message.reason) + f"{message.killed} workers", words
 
 
+@pytest.mark.parametrize("prefix", ["", "[123.456789] ", "node7 kernel: "])
+@pytest.mark.parametrize("name", [name for name, known in TEXTS.items() if known.victims and "\n" not in known.text])
+def test_the_same_kind_of_message_in_every_line(name: str, prefix: str) -> None:
+    """What all lines begin with is no prefix then, and lines as long as each other are not broken ones."""
+    lines = [TEXTS[name].text.replace("4123", str(pid)).replace("16781", str(pid)) for pid in range(5000, 5007)]
+    pids = {victim.pid for victim in parse("\n".join(prefix + line for line in lines)).victims}
+    assert pids == ({None} if TEXTS[name].victims[0][4] is None else set(range(5000, 5007)))
+    assert parse("\n".join([prefix + TEXTS[name].text] * 7)).cause == TEXTS[name].cause
+
+
 def test_line_numbers_that_are_glued_to_pids() -> None:
     """Which of the digits are the pid's is not known."""
     text = TEXTS["ray 2.60"].text.replace("16781\t", "4321\t")

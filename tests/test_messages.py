@@ -359,9 +359,7 @@ def test_who_ran_at_once_and_had_more_than_asked(tmp_path: Path) -> None:
     said = str(explain(text.replace("Considered workers: [\n", f"Considered workers: [\n{spared}"), tmp_path))
     assert "Store.get (pid 777) had more, 9.5 GiB, and was not killed." in said
     assert "killed hog (pid 5940) and hog (pid 5941)" in said
-    asks = str(explain(TEXTS["ray-2.60/task-oom.txt"], tmp_path))
-    assert "allocate_memory asks for no memory" in asks
-    assert "ran at once" not in asks
+    assert "ran at once" not in str(explain(TEXTS["ray-2.60/task-oom.txt"], tmp_path))
 
 
 def test_the_knob_that_moves_the_limit(tmp_path: Path) -> None:

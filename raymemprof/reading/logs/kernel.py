@@ -14,7 +14,7 @@ KERNEL_KILL = pattern(
 )
 """The kernel's word, of the whole machine's memory or of a memory cgroup's: pid, name and resident memory in kB."""
 _CHOSEN = pattern(rf"[Oo]ut of memory: Kill process ({COUNT}) \(([^\n]{{0,64}}?)\) score \d{{1,10}} or sacrifice child")
-_EVENT = pattern(r"\boom-kill:constraint=(\w{1,40}),[^\n]{0,1000}?,task=([^\n,]{1,64}),pid=(\d{1,10})\b")
+_EVENT = pattern(r"oom-kill:constraint=(\w{1,40}),[^\n]{0,1000}?,task=([^\n,]{1,64}),pid=(\d{1,10})\b")
 _REAPED = pattern(rf"oom_reaper: reaped process ({COUNT}) \(([^\n]{{0,64}}?)\)")
 _SHORT = pattern(rf"(?:[Oo]ut of memory[^\n]{{0,200}}?: )?\bKilled process ({COUNT}) \(([^\n]{{1,64}}?)\)")
 _IN_CGROUP = pattern(

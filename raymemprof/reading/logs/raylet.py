@@ -192,7 +192,7 @@ def _considered(text: str) -> Iterator[Considered]:
     for found in _WORKER.finditer(text):
         _, name, resources, pid, memory, _ = found.groups()
         asked = _MEMORY_RESOURCE.search(resources or "")
-        requested = round(float(asked[1])) if asked else None if resources is None else 0
+        requested = round(float(asked[1])) if asked else None
         yield Considered(name, int(pid), gibibytes(memory), requested, found.start() in selected)
 
 
