@@ -53,7 +53,7 @@ _PREFIX = re.compile(
     r"^(?:[ \t]*(?:"
     r"\((?:raylet|autoscaler|gcs_server|dashboard)\b[^()\n]{0,200}\)"  # what a driver puts before others' lines
     r"|\([^\n]{1,200}?\bpid=\d{1,10}(?:, ip=[^()\n]{1,60})?\)"
-    r"|E(?=[ \t])"  # pytest
+    r"|E(?=[ \t])(?: {2})?"  # pytest
     r"|(?:[>|│┃║]+(?=[ \t]|$))"  # quotes, boxes
     rf"|(?:{_STAMP}),?:?(?=[\s\[]|$)"
     rf"|\[{_STAMP}[^\]\n]{{0,60}}\]"
