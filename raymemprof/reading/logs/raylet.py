@@ -34,7 +34,8 @@ _WORKER = pattern(
     rf"required resources=\{{([^\n]{{0,300}}?)\}}, )?"
     rf"pid=({COUNT}), actual memory used=({NUMBER})GB, worker ID=({ID})\)"
 )
-_MEMORY_RESOURCE = pattern(rf"(?<!\w)memory: ({NUMBER})")
+_MEMORY_RESOURCE = pattern(r"(?<!\w)memory: (\d{1,18}(?:\.\d{1,12})?(?:e\+?\d{1,2})?)(?![\w.])")
+"""In bytes, as C++ prints a double: of large figures six digits and an exponent."""
 _SELECTED = pattern(r"Selected to kill: (?=\()")
 _ONLY_SELECTED = pattern(r"based on the killing policy: \[")
 """Before those that Ray killed, in versions that do not name those that it spared."""
