@@ -249,6 +249,9 @@ def test_more_kinds(cause: str, said: str, text: str, tmp_path: Path) -> None:
     explanation = explain(text, tmp_path)
     assert explanation.cause == cause
     assert said in "\n".join(explanation.summary)
+    if said == "killed nothing":
+        assert explanation.victims == ()
+        assert "Ray kills" not in str(explanation)
 
 
 def test_a_summary_of_nothing(tmp_path: Path) -> None:

@@ -353,7 +353,7 @@ def test_who_ran_at_once_and_had_more_than_asked(tmp_path: Path) -> None:
     text = TEXTS["ray-2.60/two-tasks-oom.txt"].replace("resources={CPU: 1}", "resources={memory: 1.07374e+09, CPU: 1}")
     said = str(explain(text, tmp_path))
     assert "2 workers of hog ran at once, and had 2.3 GiB together." in said
-    assert "hog asks for 1.0 GiB and had 1.1 GiB: 133.1 MiB more." in said
+    assert "hog asks for 1024.0 MiB and had 1.1 GiB: 133.1 MiB more." in said
     half = text.replace("memory: 1.07374e+09", "memory: 5e+08")
     assert "hog asks for 476.8 MiB and had 1.1 GiB: 680.3 MiB more." in str(explain(half, tmp_path))
     line = re.findall(r"Selected to kill: (.*5941.*\n)", text)[0]

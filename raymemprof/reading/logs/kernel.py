@@ -29,6 +29,12 @@ _INVOKED = Kind(
     "process it killed.",
     "oom-killer",
 )
+_LIMIT = Kind(
+    "kernel_oom",
+    pattern(r"Task in (?P<task>/[^\s\n]{0,300}) killed as a result of limit of (?P<of>/[^\s\n]{0,300})"),
+    "The kernel's out-of-memory killer killed a process of {task}, because {of} reached its memory limit; the text does "
+    "not say which.",
+)
 _UNIT = Kind(
     "kernel_oom",
     pattern(
@@ -90,7 +96,7 @@ def kernel(text: str) -> Message | None:
             found[int(kill[1])] = Victim(kill[2], None, None, None, int(kill[1]), None)
     cgroup, is_in_cgroup = _CGROUP_MEMORY.search(text), _IN_CGROUP.search(text) is not None
     if not found:
-        return first_of((_INVOKED, _UNIT), text)
+        return first_of((_LIMIT, _INVOKED, _UNIT), text)
     used, limit = (size(f"{figure}kB") for figure in cgroup.groups()) if cgroup else (None, None)
     return Message(
         cause="kernel_oom",

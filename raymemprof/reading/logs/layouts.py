@@ -61,7 +61,7 @@ _PREFIX = re.compile(
     r"|(?:stdout|stderr)[ \t][FP](?=[ \t])"  # containerd
     r"|[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?=[ \t])"  # syslog
     r"|[\w.-]{1,80} (?:kernel|[\w./@-]{1,60}\[\d{1,10}\]):(?=[ \t])"
-    r"|\[[A-Za-z][\w./:@ -]{0,150}\](?:[ \t]-(?=[ \t]))?"  # [pod/name/container], [logger][LEVEL] -
+    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?:[ \t]-(?=[ \t]))?"  # [pod/name/container], [logger][LEVEL] -
     r"|\[ {0,9}\d{1,9}\.\d{6}\]"  # the kernel's clock
     r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:?(?=[ \t]|$)"
     r"|<\d{1,3}>"
