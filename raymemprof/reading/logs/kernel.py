@@ -32,8 +32,8 @@ _INVOKED = Kind(
 _LIMIT = Kind(
     "kernel_oom",
     pattern(r"Task in (?P<task>/[^\s\n]{0,300}) killed as a result of limit of (?P<of>/[^\s\n]{0,300})"),
-    "The kernel's out-of-memory killer killed a process of {task}, because {of} reached its memory limit; the text does "
-    "not say which.",
+    "The kernel's out-of-memory killer killed a process of {task}, because {of} reached its memory limit; the text "
+    "does not say which.",
 )
 _UNIT = Kind(
     "kernel_oom",

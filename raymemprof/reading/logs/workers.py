@@ -48,7 +48,8 @@ _NAMED = (
     (
         "pid",
         pattern(
-            rf"(?:\b(?:Worker PID|worker_pid)|(?<!::)\b(?:[Ww]orker|[Pp]rocess|[Aa]ctor)\b[^\n]{{0,40}}?\b(?:pid|PID))[\"']?"
+            rf"(?:\b(?:Worker PID|worker_pid)|(?<!::)"
+            rf"\b(?:[Ww]orker|[Pp]rocess|[Aa]ctor)\b[^\n]{{0,40}}?\b(?:pid|PID))[\"']?"
             rf"(?:[:=]| )[\"']?\s?({COUNT})(?=[\s,;\"'}}\])])"
         ),
     ),
