@@ -50,7 +50,7 @@ ONE_NODE = {"node_ip": "10.20.30.40", "node_id": NODE, "used": gib("30.11"), "li
 ONE_NODE |= {"threshold": round(0.95 * gib("31.50"))}
 SELECTED = (
     f"Selected to kill: (Task: job ID=01000000, lease ID={LEASE}, task name=shuffle_partition, required resources="
-    f"{{CPU: 1, memory: 1073741824}}, pid=16781, actual memory used=7.25GB, worker ID={WORKER})\n"
+    f"{{memory: 1.07374e+09, CPU: 1}}, pid=16781, actual memory used=7.25GB, worker ID={WORKER})\n"
     f"(Actor({ACTOR}): job ID=01000000, lease ID={LEASE}, task name=Store.get, required resources={{}}, pid=16790, actual "
     f"memory used=1.50GB, worker ID={NODE})\n"
 )

@@ -73,6 +73,29 @@ LAYOUTS: dict[str, Callable[[str], str]] = {
     "GitHub": each("2026-01-01T00:00:00.1234567Z ##[error]"),
     "syslog": each("Jan  1 00:00:00 node7 ray[812]: "),
     "a prefix of somebody's own": each("<<job 17>> stage-3 :: "),
+    "pytest, wrapped": lambda text: each("E   ")(wrapped(100)(text)),
+    "wrapped at 72": wrapped(72),
+    "wrapped at 132": wrapped(132),
+    "indented and wrapped": lambda text: each("    ")(wrapped(80)(text)),
+    "a box": lambda text: "\n".join(f"│ {line} │" for line in wrapped(100, str.ljust)(text).splitlines()),
+    "Kibana": each("Nov 25, 2026 @ 10:00:00.000 "),
+    "Airflow": each("[2026-01-01, 00:00:00 UTC] {subprocess.py:93} INFO - "),
+    "log4j": each("26/01/01 00:00:00 ERROR Executor: "),
+    "loguru": each("2026-01-01 00:00:00.123 | ERROR    | train:main:12 - "),
+    "a worker's lines": each("\x1b[36m(MapBatches(fn) pid=4411, ip=10.0.0.7)\x1b[0m "),
+    "numbered": lambda text: "\n".join(f"{n:>4}: {line}" for n, line in enumerate(text.splitlines(), 95)),
+    "grep -n": lambda text: "\n".join(f"raylet.out:{n}:{line}" for n, line in enumerate(text.splitlines(), 7)),
+    "the driver's lines in JSON": lambda text: json_lines("log")(each("(raylet, ip=10.1.1.1) ")(text)),
+    "in a list": lambda text: json.dumps([text]),
+    "in a dict": lambda text: json.dumps({"status": "FAILED", "error": text}, indent=2),
+    "in Python's dict": lambda text: repr({"status": "FAILED", "error": text}),
+    "bytes": lambda text: repr(text.encode()),
+    "an exception": lambda text: f"TaskError({text!r})",
+    "a fenced quote": lambda text: "> ```\n" + each("> ")(text) + "\n> ```",
+    "chat links": lambda text: re.sub(r"(\d+\.\d+\.\d+\.\d+)", r"<http://\1|\1>", text),
+    "blank lines between": lambda text: text.replace("\n", "\n\n"),
+    "blanks at the end": lambda text: "\n".join(line + "    " for line in text.split("\n")),
+    "within a log": lambda text: "INFO worker.py:1234 -- Started.\nhi\n" * 9 + text + "\n2026-01-01 INFO bye\n" * 9,
     "JSON lines, message": json_lines("message"),
     "JSON lines, log": json_lines("log"),
     "one JSON string": json.dumps,
@@ -107,6 +130,16 @@ def test_every_layout(name: str, layout: str) -> None:
     assert_all_is_read(known, message)
     for words in known.says:
         assert words in str(message.statement) + str(message.reason) + f"{message.killed} workers", words
+
+
+@pytest.mark.parametrize("prefix", ["", "[123.456789] ", "node7 kernel: "])
+@pytest.mark.parametrize("name", [name for name, known in TEXTS.items() if known.victims and "\n" not in known.text])
+def test_the_same_kind_of_message_in_every_line(name: str, prefix: str) -> None:
+    """What all lines begin with is no prefix then, and lines as long as each other are not broken ones."""
+    lines = [TEXTS[name].text.replace("4123", str(pid)).replace("16781", str(pid)) for pid in range(5000, 5007)]
+    pids = {victim.pid for victim in parse("\n".join(prefix + line for line in lines)).victims}
+    assert pids == ({None} if TEXTS[name].victims[0][4] is None else set(range(5000, 5007)))
+    assert parse("\n".join([prefix + TEXTS[name].text] * 7)).cause == TEXTS[name].cause
 
 
 def test_line_numbers_that_are_glued_to_pids() -> None:
@@ -216,6 +249,9 @@ def test_more_kinds(cause: str, said: str, text: str, tmp_path: Path) -> None:
     explanation = explain(text, tmp_path)
     assert explanation.cause == cause
     assert said in "\n".join(explanation.summary)
+    if said == "killed nothing":
+        assert explanation.victims == ()
+        assert "Ray kills" not in str(explanation)
 
 
 def test_a_summary_of_nothing(tmp_path: Path) -> None:

@@ -33,8 +33,6 @@ def _requests(by_name: dict[str, list[Considered]]) -> Iterator[str]:
     """What they asked Ray for, beside what they had."""
     for name, workers in by_name.items():
         most = max(workers, key=lambda one: one.memory)
-        if most.requested == 0:
-            yield f"{name} asks for no memory, so Ray starts as many at once as CPUs and other resources admit."
-        elif most.requested is not None and most.memory > most.requested:
+        if most.requested is not None and most.memory > most.requested:
             more = show_bytes(most.memory - most.requested)
             yield f"{name} asks for {show_bytes(most.requested)} and had {show_bytes(most.memory)}: {more} more."

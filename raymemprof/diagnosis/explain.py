@@ -219,7 +219,8 @@ def _summary(finding: Finding) -> Iterator[str]:
     if said and (short := _ROOT_CAUSES.split(said)[0].strip()):
         yield f"The logs say: {short}" if finding.said else f"Ray says: {short}"
     if message.used is not None and message.limit is not None:
-        above = f"; Ray kills above {show_bytes(message.threshold)}" if message.threshold else ""
+        limits = "kills" if message.statement is None else "starts nothing"
+        above = f"; Ray {limits} above {show_bytes(message.threshold)}" if message.threshold else ""
         what = "Its memory cgroup" if message.cause == "kernel_oom" else "The node"
         yield f"{what} used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
     held = [(victim, victim.memory) for victim in message.victims if victim.memory is not None]
@@ -284,8 +285,8 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
         "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}"
         + (f", because {message.reason}." if message.reason else "."),
         "sigkill": f"{who} ended without a word{where}, as of SIGKILL or os._exit; no log says which, or by whom.",
-        "crash": f"{who} crashed{where}: a fault in native code, not a lack of memory.",
-        "exit": f"{who} ended by itself, or because it was asked to{where}; memory is not the reason.",
+        "crash": f"{who} crashed{where}: a fault in native code; nothing says that memory was short.",
+        "exit": f"{who} ended by itself, or because it was asked to{where}; nothing says that memory was short.",
         "ray_kill": f"{who} was ended by `ray.kill`{where}, on purpose.",
         "node_died": f"The node{where.removeprefix(' on node')} died or cannot be reached.",
         "preempted": f"The node{where.removeprefix(' on node')} was preempted, or will be soon.",

@@ -68,13 +68,13 @@ _ADVICE = {
         "`ray.put()` ended with it.",
     ),
     "object_lost": ("See why the nodes ended, and set `max_retries` so that Ray can make the object again.",),
-    "preempted": ("Run what must not be lost on nodes that are not preempted; memory is not the reason.",),
+    "preempted": ("Run what must not be lost on nodes that are not preempted.",),
     "warning": (
         "Nothing has to be done at once; `raymemprof usage` and `raymemprof doctor` say what uses memory now.",
     ),
     "crash": ("Read the worker's log for the stack: the `.err` file of its pid in the session's logs, or `ray logs`.",),
     "exit": ("Look for `sys.exit`, `exit_actor()`, or who sends SIGTERM: a batch system, or a container's stop.",),
-    "ray_kill": ("Look for `ray.kill` in the code that holds the actor's handle; memory is not the reason.",),
+    "ray_kill": ("Look for `ray.kill` in the code that holds the actor's handle.",),
     "node_died": ("See whether the machine is up, and its kernel's log: a raylet killed for memory ends the node.",),
     "object_store_full": (
         "List what is referred to: `ray memory --stats-only`, then `ray memory`; drop references that are done with.",

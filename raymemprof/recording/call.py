@@ -79,9 +79,11 @@ class RunningCall:
         "_begun",
         "_entered",
         "_first_peak_rss",
+        "_highest",
+        "_last_shared",
         "_least_shared",
-        "_most_shared",
         "_outer",
+        "_peak_rss",
         "_pid",
         "_started",
         "_steps_left",
@@ -173,8 +175,9 @@ class RunningCall:
         added = children.look(private)
         self.total = self.written_total = private + added
         self.children_peak = self.written_children = 0
-        self._most_shared = self._least_shared = self.looked_shared = shared
-        self._first_peak_rss = memory.peak_rss()
+        self._last_shared = self._least_shared = self.looked_shared = shared
+        self._first_peak_rss = self._peak_rss = memory.peak_rss()
+        self._highest = 0
         self.touched = memory.touched()
         line: dict[str, Any] = {
             "event": "begin",
@@ -234,10 +237,14 @@ class RunningCall:
         """Take a reading of the process's memory into account."""
         if private > self.peak:
             self.peak = private
-        if shared > self._most_shared:
-            self._most_shared = shared
-        elif shared < self._least_shared:
-            self._least_shared = shared
+        peak_rss = memory.peak_rss()
+        if peak_rss > self._peak_rss:  # since the last reading: the kernel saw a peak that this one may not have met
+            self._peak_rss = peak_rss
+            low, high = min(shared, self._last_shared), max(shared, self._last_shared)
+            self.peak = max(self.peak, peak_rss - high)
+            self._highest = max(self._highest, peak_rss - low)
+        self._last_shared = shared
+        self._least_shared = min(self._least_shared, shared)
 
     def saw_children(self, private: int, added: int) -> bool:
         """Take what children add to the process's memory into account; return whether they add anything."""
@@ -277,9 +284,8 @@ class RunningCall:
         self.saw(private, shared)
         sampler.saw(private, shared)
         peak_rss = memory.peak_rss()
-        if peak_rss > self._first_peak_rss:  # the kernel saw a peak that may lie between two samples
-            self.saw(peak_rss - self._most_shared, self._most_shared)
-        highest = peak_rss - self._least_shared
+        is_new_peak = peak_rss > self._first_peak_rss
+        highest = max(self.peak, self._highest) if is_new_peak else peak_rss - self._least_shared
         added = children.look(private, at_once=duration >= children.pause)
         self.saw_children(private, added)
         status, text = _outcome(error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import statistics
@@ -598,12 +599,36 @@ def after(folder: Path) -> None:
     )
 
 
+def texts(folder: Path) -> None:
+    """`explain()` of 1 MB of a log, as the raylet writes it and as a driver's terminal shows it."""
+    log = EVENTS.parent / "logs" / "raylet.out"
+    printed = (log.read_text() * (2**20 // log.stat().st_size + 1))[: 2**20]
+    dull = "[2026-11-22 19:02:54,141 I 12892 12892] (raylet) worker_pool.cc:517: Started a worker process\n" * 11_000
+    driver = "\n".join(f"\x1b[33m(raylet, ip=192.0.2.2)\x1b[0m {line}" for line in printed.splitlines())[: 2**20]
+    for kind, text in ("of kills", printed), ("of kills, in colours", driver), ("that says nothing", dull[: 2**20]):
+        ours = min(timed(functools.partial(raymemprof.explain, text, folder), 2))
+        report(f"explain() of 1 MiB of log {kind}", f"{ours:.2f} s", "nothing", f"{ours:.2f} s", "under 1 s", ours < 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--captures", type=int, default=1000, help="captures to merge")
     parser.add_argument("--tasks", type=int, default=10_000, help="short tasks to run")
     parser.add_argument("--bytes", type=int, default=2**30, help="size of the file to fetch")
-    rows = ("short", "long", "large", "children", "disabled", "after", "tasks", "merged", "fetch", "calls", "ooms")
+    rows = (
+        "short",
+        "long",
+        "large",
+        "children",
+        "disabled",
+        "after",
+        "tasks",
+        "merged",
+        "fetch",
+        "calls",
+        "ooms",
+        "texts",
+    )
     parser.add_argument("--only", choices=rows, nargs="+", default=rows, help="what to measure; all of it by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="raymemprof-benchmark-") as name, contextlib.ExitStack() as stack:
@@ -622,6 +647,7 @@ def main() -> None:
             "fetch": lambda: fetched(folder, arguments.bytes),
             "calls": lambda: catalogue(folder),
             "ooms": lambda: [events(folder, kind, 200_000) for kind in ("mixed", "failures", "kills")],
+            "texts": lambda: texts(folder),
         }
         for row in rows:
             if row in arguments.only:

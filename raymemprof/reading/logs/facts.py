@@ -44,10 +44,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """A worker that Ray's monitor considered to kill: memory in use and requested in bytes, None where it said nothing.
-
-    `requested` is 0 where Ray says what the worker asked for, and that was no memory.
-    """
+    """A worker that Ray's monitor considered to kill: memory in use, and requested where it was, in bytes."""
 
     name: str | None
     pid: int

@@ -14,7 +14,7 @@ KERNEL_KILL = pattern(
 )
 """The kernel's word, of the whole machine's memory or of a memory cgroup's: pid, name and resident memory in kB."""
 _CHOSEN = pattern(rf"[Oo]ut of memory: Kill process ({COUNT}) \(([^\n]{{0,64}}?)\) score \d{{1,10}} or sacrifice child")
-_EVENT = pattern(r"\boom-kill:constraint=(\w{1,40}),[^\n]{0,1000}?,task=([^\n,]{1,64}),pid=(\d{1,10})\b")
+_EVENT = pattern(r"oom-kill:constraint=(\w{1,40}),[^\n]{0,1000}?,task=([^\n,]{1,64}),pid=(\d{1,10})\b")
 _REAPED = pattern(rf"oom_reaper: reaped process ({COUNT}) \(([^\n]{{0,64}}?)\)")
 _SHORT = pattern(rf"(?:[Oo]ut of memory[^\n]{{0,200}}?: )?\bKilled process ({COUNT}) \(([^\n]{{1,64}}?)\)")
 _IN_CGROUP = pattern(
@@ -28,6 +28,12 @@ _INVOKED = Kind(
     "{who} asked for memory when none was left, and the kernel's out-of-memory killer ran; the text does not say which "
     "process it killed.",
     "oom-killer",
+)
+_LIMIT = Kind(
+    "kernel_oom",
+    pattern(r"Task in (?P<task>/[^\s\n]{0,300}) killed as a result of limit of (?P<of>/[^\s\n]{0,300})"),
+    "The kernel's out-of-memory killer killed a process of {task}, because {of} reached its memory limit; the text "
+    "does not say which.",
 )
 _UNIT = Kind(
     "kernel_oom",
@@ -90,7 +96,7 @@ def kernel(text: str) -> Message | None:
             found[int(kill[1])] = Victim(kill[2], None, None, None, int(kill[1]), None)
     cgroup, is_in_cgroup = _CGROUP_MEMORY.search(text), _IN_CGROUP.search(text) is not None
     if not found:
-        return first_of((_INVOKED, _UNIT), text)
+        return first_of((_LIMIT, _INVOKED, _UNIT), text)
     used, limit = (size(f"{figure}kB") for figure in cgroup.groups()) if cgroup else (None, None)
     return Message(
         cause="kernel_oom",

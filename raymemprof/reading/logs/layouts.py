@@ -24,6 +24,8 @@ _WIDTHS = range(40, 251)
 _USUAL_WIDTHS = (80, 100, 120, 132, 160, 200)
 """Widths at which one full line is enough to take the text for wrapped there; at others it takes two."""
 _MOST_JSON = 2**20
+_ALIKE = 8
+"""Characters at the beginning of two lines that tell the same message again from one that goes on."""
 _LONG = 100
 _OPENING, _CLOSING = ("'", '"', "b", "{", "["), ("'", '"', "}", "]")
 _CALL = re.compile(r"([A-Za-z_][\w.]{0,100})\(((?:'|\").{0,1000000}(?:'|\")),?\)", re.DOTALL)
@@ -51,7 +53,7 @@ _PREFIX = re.compile(
     r"^(?:[ \t]*(?:"
     r"\((?:raylet|autoscaler|gcs_server|dashboard)\b[^()\n]{0,200}\)"  # what a driver puts before others' lines
     r"|\([^\n]{1,200}?\bpid=\d{1,10}(?:, ip=[^()\n]{1,60})?\)"
-    r"|E(?=[ \t])"  # pytest
+    r"|E(?=[ \t])(?: {2})?"  # pytest
     r"|(?:[>|│┃║]+(?=[ \t]|$))"  # quotes, boxes
     rf"|(?:{_STAMP}),?:?(?=[\s\[]|$)"
     rf"|\[{_STAMP}[^\]\n]{{0,60}}\]"
@@ -59,7 +61,7 @@ _PREFIX = re.compile(
     r"|(?:stdout|stderr)[ \t][FP](?=[ \t])"  # containerd
     r"|[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?=[ \t])"  # syslog
     r"|[\w.-]{1,80} (?:kernel|[\w./@-]{1,60}\[\d{1,10}\]):(?=[ \t])"
-    r"|\[[A-Za-z][\w./:@ -]{0,150}\](?:[ \t]-(?=[ \t]))?"  # [pod/name/container], [logger][LEVEL] -
+    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?:[ \t]-(?=[ \t]))?"  # [pod/name/container], [logger][LEVEL] -
     r"|\[ {0,9}\d{1,9}\.\d{6}\]"  # the kernel's clock
     r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:?(?=[ \t]|$)"
     r"|<\d{1,3}>"
@@ -71,6 +73,11 @@ _PREFIX = re.compile(
 _SIDES = ("│", "┃", "║", "|")
 _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
 _FEWEST_NUMBERED = 3
+_SAYING = re.compile(
+    r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill)|SIG|Error|Exception|File |"
+    r"\bTask |\bpid\b|\bID\b"
+)
+"""Words of messages: what all lines begin with is no prefix where it has them, but the same message again and again."""
 _ROW = re.compile(r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S")
 _MANY_JOINED = 4
 """Semicolons in one line from which on they stand for line ends, as in some versions' raylet.out."""
@@ -254,7 +261,7 @@ def _without_common_prefix(lines: list[str]) -> list[str]:
             common = common[:-1]
     end = max(common.rfind(end) for end in (" ", "\t", "]", ")", "|", ">")) + 1
     common = common[:end]
-    if not re.search(r"[^\s\d.]", common) or _ROW.match(said[0]) or common.startswith(("Selected to", "File ")):
+    if not re.search(r"[^\s\d.]", common) or _ROW.match(said[0]) or _SAYING.search(common):
         return lines
     return [line[end:] if line.strip() else line for line in lines]
 
@@ -273,13 +280,18 @@ def _unwrapped(lines: list[str]) -> list[str]:
         return lines
     is_sure = lengths[width] > 1 or lengths[width - 1] > 1 or width in _USUAL_WIDTHS
     joined: list[str] = []
-    glue: str | None = None
+    glue, start = None, ""
     for line in lines:
-        if glue is not None and line.strip() and not _begins(line, joined[-1], glue, is_sure):
+        if (
+            glue is not None
+            and line.strip()
+            and line[:_ALIKE] != start
+            and not _begins(line, joined[-1], glue, is_sure)
+        ):
             joined[-1] += glue + line.rstrip()
         else:
             joined.append(line.rstrip() if len(line) >= width else line)
-        glue = {width: "", width - 1: " "}.get(len(line.rstrip()))
+        glue, start = {width: "", width - 1: " "}.get(len(line.rstrip())), line[:_ALIKE]
     return joined
 
 

@@ -44,7 +44,7 @@ LIBRARIES = (
             r"No available memory for the cache blocks|Free memory on device [^\n]{0,100}? is less than desired "
             r"GPU memory"
         ),
-        "A model server found too little of the GPU's memory free; the node's memory is not the reason.",
+        "A model server found too little of the GPU's memory, not of the node's, free.",
     ),
     Kind(
         "memory_error",

@@ -66,6 +66,6 @@ def _parse(text: str) -> Message:
 
 def _killed_by_ray(text: str) -> Message:
     message = kills(text)
-    if not message.victims:  # a worker's end, of this type
+    if not message.victims and message.statement is None:  # a worker's end, of this type
         message = replace(message, victims=tuple(dict.fromkeys(died(text))))
     return replace(message, is_named=bool(message.victims))

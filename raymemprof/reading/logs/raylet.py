@@ -34,7 +34,8 @@ _WORKER = pattern(
     rf"required resources=\{{([^\n]{{0,300}}?)\}}, )?"
     rf"pid=({COUNT}), actual memory used=({NUMBER})GB, worker ID=({ID})\)"
 )
-_MEMORY_RESOURCE = pattern(rf"(?<!\w)memory: ({NUMBER})")
+_MEMORY_RESOURCE = pattern(r"(?<!\w)memory: (\d{1,18}(?:\.\d{1,12})?(?:e\+?\d{1,2})?)(?![\w.])")
+"""In bytes, as C++ prints a double: of large figures six digits and an exponent."""
 _SELECTED = pattern(r"Selected to kill: (?=\()")
 _ONLY_SELECTED = pattern(r"based on the killing policy: \[")
 """Before those that Ray killed, in versions that do not name those that it spared."""
@@ -192,7 +193,7 @@ def _considered(text: str) -> Iterator[Considered]:
     for found in _WORKER.finditer(text):
         _, name, resources, pid, memory, _ = found.groups()
         asked = _MEMORY_RESOURCE.search(resources or "")
-        requested = round(float(asked[1])) if asked else None if resources is None else 0
+        requested = round(float(asked[1])) if asked else None
         yield Considered(name, int(pid), gibibytes(memory), requested, found.start() in selected)
 
 

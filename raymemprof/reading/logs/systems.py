@@ -107,7 +107,7 @@ def container(text: str) -> Message | None:
     ip, limits = _POD_IP.search(text), {found[1] for found in _LIMIT.finditer(text)}
     what = f"a container of the pod {pod}" if pod else "a container"
     if pod and (role := re.search(r"-(head|worker)-", pod)):
-        what += f", by its name a Ray {role[1]} node,"
+        what += f" (by its name a Ray {role[1]} node)"
     if killed:
         said = (
             f"The kernel's out-of-memory killer killed {what} (OOMKilled): it reached its memory limit, or its machine "

@@ -14,7 +14,8 @@ __all__ = ["death", "died", "exit_of"]
 _EXIT = pattern(r"Worker exit type: (.{1,60}?) Worker exit detail: (.+)")
 _ERROR_MESSAGE = pattern(r"died with exit_type: (\w{1,60}) with error_message: (.+)")
 _FAILED_WORKER = pattern(
-    rf"Worker ID: ({ID}) Node ID: ({ID}) Worker IP address: (\S{{2,45}}) [^\n]{{0,300}}?Worker PID: ({COUNT})(?=\s)"
+    rf"(?:Task ID: ({HEX}{{48}}) )?Worker ID: ({ID}) Node ID: ({ID}) "
+    rf"Worker IP address: (\S{{2,45}}) [^\n]{{0,300}}?Worker PID: ({COUNT})(?=\s)"
 )
 _DEAD_ACTOR = pattern(
     rf"class_name: ({NAME})\s+actor_id: ({HEX}{{32}})(?:\s+pid: ({COUNT})(?=\s))?(?:\s+name: {NAME})?"
@@ -48,7 +49,8 @@ _NAMED = (
     (
         "pid",
         pattern(
-            rf"(?:\b(?:Worker PID|worker_pid)|\b(?:[Ww]orker|[Pp]rocess|[Aa]ctor)\b[^\n]{{0,40}}?\b(?:pid|PID))[\"']?"
+            rf"(?:\b(?:Worker PID|worker_pid)|(?<!::)"
+            rf"\b(?:[Ww]orker|[Pp]rocess|[Aa]ctor)\b[^\n]{{0,40}}?\b(?:pid|PID))[\"']?"
             rf"(?:[:=]| )[\"']?\s?({COUNT})(?=[\s,;\"'}}\])])"
         ),
     ),
@@ -111,7 +113,7 @@ def _statement(text: str, cause: str) -> str | None:
 def died(text: str) -> Iterator[Victim]:
     """Yield the workers, else the actors, of which a text says that they ended; else whom it names by an id."""
     failed = [
-        Victim(None, None, None, found[1], int(found[4]), None, found[2]) for found in _FAILED_WORKER.finditer(text)
+        Victim(None, found[1], None, found[2], int(found[5]), None, found[3]) for found in _FAILED_WORKER.finditer(text)
     ]
     yield from failed
     if failed:
@@ -138,7 +140,7 @@ def _only(form: re.Pattern[str], text: str) -> str | None:
 
 
 def _places(text: str) -> set[tuple[str | None, str | None]]:
-    return {(failed[3], failed[2]) for failed in _FAILED_WORKER.finditer(text)} or {
+    return {(failed[4], failed[3]) for failed in _FAILED_WORKER.finditer(text)} or {
         (actor[4], None) for actor in _DEAD_ACTOR.finditer(text) if actor[4]
     }
 
