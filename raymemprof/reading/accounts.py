@@ -281,9 +281,13 @@ class Account:
     def _moment(self) -> Moment | None:
         """The moment that stands for the peak, if it does."""
         moment = self.at_peak
-        if moment is None or moment.is_sure or self.most <= _SAME * moment.current + _SLACK:
+        if moment is None or self.most <= max(_SAME * moment.current, moment.current + _SLACK):
             return moment
-        return None
+        # More was held at another time. The process does not grow by what is taken of memory that was freed before.
+        kept = moment.sample.retained(moment.look) if moment.sample is not None else None
+        is_bounded = self.facts is not None and self.facts.highest is not None  # what was held then, if not looked at
+        is_all = kept is not None and kept < _SLACK
+        return moment if moment.is_sure and (is_all or not is_bounded) else None
 
     def _reserve(self, entries: dict[Any, Entry], moment: Moment) -> None:
         """Take out of what was held what the look at that moment says is not resident."""
