@@ -475,6 +475,30 @@ for size in range(34, 66, 4):  # each is a new peak of RSS
     assert peaks == [near(size * 1_000_000) for size in range(34, 66, 4)]
 
 
+def test_what_is_taken_of_freed_memory_after_the_last_look_is_held(tmp_path, run_script):
+    """The process does not grow by it, so a look before it seems to be at the peak."""
+    run_script(
+        f"""
+import time
+from raymemprof import profile_memory
+
+bytearray(30_000_000)  # from now on malloc does not map what is smaller by itself
+freed, above = [bytearray(15_000_000) for _ in range(4)], bytearray(200_000)
+del freed  # malloc keeps it, since something lies above it
+
+@profile_memory(directory={str(tmp_path)!r})
+def task():
+    kept = bytearray(b"1") * 20_000_000
+    time.sleep(0.3)
+    return len(kept) + len(bytearray(b"1") * 15_000_000)
+
+task()
+"""
+    )
+    (call,) = calls(tmp_path)
+    assert heap(call).peak == near(35_000_000)
+
+
 def test_a_capture_held_no_less_than_its_call():
     """Both are of one process, also where the peak is over before the sampler looks."""
 
