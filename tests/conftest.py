@@ -55,7 +55,7 @@ def _sessions_of_their_own() -> Iterator[None]:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No option of the caller's may reach a test, and no report may land in the source tree."""
     for name in list(os.environ):
-        if name.startswith("RAYMEMPROF_"):
+        if name.startswith("RAYMEMPROF_") or name == "COLUMNS":
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

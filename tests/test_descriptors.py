@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 import raymemprof
+from raymemprof.recording import descriptors
 
 MIB = 2**20
 
 CLOSES = """
 import ctypes, errno, os, posix, sys
 from os import closerange as taken_before
+from raymemprof.recording import descriptors
 from raymemprof import profile_memory
 
 def loop():
@@ -197,6 +199,7 @@ def test_a_task_that_makes_itself_a_daemon(cluster: Path, tmp_path: Path) -> Non
 def test_what_stands_for_os_close_goes_to_other_processes_as_the_real_one(run_script: Callable[..., Any]) -> None:
     printed = run_script("""
 import os, pickle, subprocess, sys
+from raymemprof.recording import descriptors
 from raymemprof import profile_memory
 with profile_memory("block", directory="records"):
     data = [pickle.dumps(function) for function in (os.close, os.closerange, os.dup2)]
@@ -211,3 +214,17 @@ with profile_memory("block", directory="records"):
     subprocess.run([sys.executable, "-S", "-c", code], check=True)
 """)
     assert printed.strip() == "[<built-in function close>, <built-in function closerange>, <built-in function dup2>]"
+
+
+def test_the_user_may_close_his_own_descriptor_of_a_folder_that_is_gone_through(tmp_path: Path) -> None:
+    """`shutil.rmtree` does, while the budget looks at what lies there."""
+    for name in ("first", "second"):
+        (tmp_path / name).touch()
+    descriptors.guard()
+    entries = descriptors.scan(tmp_path)
+    seen = [next(entries).name]
+    mine = os.open(tmp_path, os.O_RDONLY)
+    os.close(mine)
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(mine)
+    assert sorted([*seen, *(entry.name for entry in entries)]) == ["first", "second"]

@@ -25,6 +25,8 @@ _OF_RAY = tuple(
     f"-packages/ray/{part}/" for part in ("core/src", "_private", "dashboard", "autoscaler", "util/client/server")
 )
 """What the command lines have of the processes that a driver's `ray.init()` starts, which are not its own."""
+_READER = f"{__package__.partition('.')[0]}.reading.worker"
+"""What the command lines have of the processes that read captures."""
 _WORKER = "default_worker"
 _WORDS = 5
 _FIND_SHARE = 0.005
@@ -211,7 +213,7 @@ class Children:
         except OSError:
             return False
         paths = [word for word in command[:_WORDS] if " " not in word]  # code after -c may name Ray's files, too
-        if any(part in path for path in paths for part in _OF_RAY):
+        if any(part in path for path in paths for part in _OF_RAY) or any(_READER in word for word in command):
             self._foreign[pid] = found.started
             return False
         self._known[pid] = _Child(pid, _name(command), found.started, is_fork=found.is_fork, parent=found.parent)

@@ -20,7 +20,6 @@ import stat
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
@@ -78,8 +77,6 @@ def is_named(kept: Kept, path: str) -> bool:
 
 
 _kept: dict[int, tuple[Kept, Callable[[], object] | None]] = {}
-_passing: Counter[tuple[int, int]] = Counter()
-"""Folders that are gone through, whose descriptors have numbers that Python does not tell."""
 _opening = threading.RLock()
 """Held from before a descriptor is there until it is kept."""
 _LONGEST_WAIT = 1.0
@@ -120,19 +117,22 @@ def reading(path: str | os.PathLike[str], flags: int = 0) -> Iterator[BufferedRe
 
 
 def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
-    """Yield what a folder has, and hold the descriptors that are open on it meanwhile. Raises `OSError`."""
-    status = os.stat(folder)
-    which = (status.st_dev, status.st_ino)
-    _passing[which] += 1
-    try:
-        with above_standard():
-            entries = os.scandir(folder)
-        with entries:
+    """Yield what a folder has, and hold the descriptor that is open on it meanwhile. Raises `OSError`.
+
+    Python does not tell its number. It is the lowest that was free, unless another thread just opened something.
+    """
+    kept = None
+    with above_standard() as free:
+        entries = os.scandir(folder)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(free), os.stat(folder)):
+                kept = keep(free)
+    with entries:
+        try:
             yield from entries
-    finally:
-        _passing[which] -= 1
-        if _passing[which] <= 0:
-            _passing.pop(which, None)
+        finally:
+            if kept is not None:
+                release(kept)
 
 
 def release(kept: Kept) -> None:
@@ -265,16 +265,11 @@ _close, _closerange, _dup2 = os.close, os.closerange, os.dup2
 
 def _is_ours(number: Any) -> bool:
     held = _kept.get(number)
-    if held is not None:
-        return held[0].status() is not None
-    if not _passing:
-        return False
-    status = os.fstat(number)
-    return (status.st_dev, status.st_ino) in _passing
+    return held is not None and held[0].status() is not None
 
 
 def _guarded_close(fd: int) -> None:
-    if (_kept or _passing) and _is_ours(fd):
+    if _kept and _is_ours(fd):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     _close(fd)
 
@@ -282,8 +277,7 @@ def _guarded_close(fd: int) -> None:
 def _guarded_closerange(fd_low: int, fd_high: int, /) -> None:
     low, high = operator.index(fd_low), operator.index(fd_high)
     with _opening:
-        numbers = _listed() if _passing else list(_kept)
-        for number in sorted([number for number in numbers if low <= number < high and _is_still_ours(number)]):
+        for number in sorted([number for number in list(_kept) if low <= number < high and _is_still_ours(number)]):
             _closerange(low, number)
             low = number + 1
         _closerange(low, high)
@@ -329,7 +323,6 @@ def _after_fork() -> None:
     global _opening
     _opening = threading.RLock()
     _kept.clear()
-    _passing.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
