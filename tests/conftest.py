@@ -51,6 +51,27 @@ def _sessions_of_their_own() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+ALONE = ("test_children", "test_libraries", "test_options", "test_serving", "test_shared_memory", "test_truth")
+"""Modules that want the machine for themselves: they measure what is soon over, or use ports that Ray chooses."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have those come last, so that nothing waits for them for long."""
+    items.sort(key=lambda item: item.path.stem in ALONE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _in_turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """While one of those modules runs no other does, of all tests on the machine; the others run side by side."""
+    folder = Path(tempfile.gettempdir())
+    how = fcntl.LOCK_EX if Path(str(request.path)).stem in ALONE else fcntl.LOCK_SH
+    with open(folder / "raymemprof-tests-turn.lock", "w") as turn:
+        with open(folder / "raymemprof-tests-gate.lock", "w") as gate:  # or those that share would never end
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            fcntl.flock(turn, how)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No option of the caller's may reach a test, and no report may land in the source tree."""

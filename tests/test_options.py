@@ -152,7 +152,7 @@ def test_follow_fork(tmp_path: Path) -> None:
     parents, children = raymemprof.captures(tmp_path)
     assert (parents.pid, children.pid) == (os.getpid(), child)
     whole = raymemprof.heap(parents)
-    assert whole.peak - whole.in_children < MIB
+    assert whole.peak - whole.in_children < 2 * MIB
     assert 7 * MIB <= whole.in_children < 8 * MIB
     assert 7 * MIB <= raymemprof.heap(children).peak < 8 * MIB
 
