@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import host
-from . import descriptors, memory, notes
+from . import memory, notes
 
 __all__ = ["Children", "children"]
 
@@ -208,7 +208,7 @@ class Children:
         if self._foreign.get(pid) == found.started:
             return False
         try:
-            with descriptors.reading(f"/proc/{pid}/cmdline") as file:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
                 command = os.fsdecode(file.read(4096)).split("\0")
         except OSError:
             return False
@@ -277,8 +277,8 @@ def _had_children() -> bool:
 def _started_by(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in descriptors.scan(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), descriptors.reading(f"{thread.path}/children") as file:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found += map(int, file.read().split())
     return found
 
@@ -292,7 +292,7 @@ def _of_group() -> list[int]:
     if os.getpgrp() != own or not any(os.path.basename(word).startswith(_WORKER) for word in sys.orig_argv):
         return []
     found = []
-    for name in [entry.name for entry in descriptors.scan("/proc")]:
+    for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != own:
             with contextlib.suppress(OSError):
                 if os.getpgid(int(name)) == own:
@@ -318,7 +318,7 @@ class _Stat(NamedTuple):
 def _stat(pid: int) -> _Stat | None:
     """What the kernel says of a process; None where it is not there, or a zombie."""
     try:
-        with descriptors.reading(f"/proc/{pid}/stat") as file:
+        with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read(1024).rpartition(b")")[2].split()
     except OSError:
         return None
@@ -330,7 +330,7 @@ def _stat(pid: int) -> _Stat | None:
 def _private(pid: int) -> int | None:
     """A process's RSS - SHR; None where it is not there."""
     try:
-        with descriptors.reading(f"/proc/{pid}/statm") as file:
+        with open(f"/proc/{pid}/statm", "rb") as file:
             fields = file.read(256).split()
     except OSError:
         return None
