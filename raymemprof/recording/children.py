@@ -29,11 +29,11 @@ _READER = f"{__package__.partition('.')[0]}.reading.worker"
 """What the command lines have of the processes that read captures."""
 _WORKER = "default_worker"
 _WORDS = 5
-_FIND_SHARE = 0.005
+_FIND_SHARE = 0.01
 """The part of a CPU that finding children, and reading their RSS - SHR, may take."""
 _EXACT_SHARE = 0.01
 """The same of asking for what is shared."""
-_MOST_SAVED = 0.05
+_MOST_SAVED = 0.1
 """Seconds of that which may be saved up."""
 _FIRST_SEARCH = 0.25
 """Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
