@@ -46,8 +46,8 @@ def largest_call(finding: Finding) -> Call:
 
 _ADVICE = {
     "container_limit": (
-        "Raise the container's memory limit, or have Ray use less: in the container it takes the limit for the node's "
-        "memory, and its monitor kills at 95 % of it by default, which a fast allocation can pass by.",
+        "Raise the container's memory limit, or lower Ray's kill threshold (`RAY_memory_usage_threshold`). In a "
+        "container Ray takes its limit as the node's memory and kills workers at 95 % of it, perhaps too late.",
         "Look for the pod's last events: `kubectl describe pod`.",
     ),
     "evicted": ("Set the pod's memory request to its limit, so that Kubernetes does not overcommit its node.",),
