@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -56,8 +57,15 @@ ALONE = ("test_children", "test_libraries", "test_options", "test_serving", "tes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have those come last, so that nothing waits for them for long."""
-    items.sort(key=lambda item: item.path.stem in ALONE)
+    """Have those come last, so that nothing waits for them for long; before them, the largest modules first."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.stem in ALONE, -sizes[item.path]))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Show a failure when it happens: a run that does not come to its end tells of it too."""
+    if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
+        print(f"\n{report.when} of {report.nodeid} failed:\n{report.longreprtext[-3000:]}", flush=True)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -360,7 +360,7 @@ def test_the_commands(tmp_path: Path) -> None:
     assert (advice["name"], advice["p95"], advice["memory"]) == (mine.name, mine.p95, mine.memory)
     assert f"{mine.memory:_}" in said["advise"][0]
     diagnosis = json.loads(said["doctor as JSON"][0])
-    assert len(diagnosis["checks"]) == 9
+    assert len(diagnosis["checks"]) == len({check["question"] for check in diagnosis["checks"]}) == 11
     assert mine.name in {call["name"] for call in diagnosis["calls"]}
     assert said["doctor as JSON"][1] == f"Wrote {Path('page.html').absolute()}\n"
     assert diagnosis["summary"].split("`")[0] in Path("page.html").read_text()

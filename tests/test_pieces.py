@@ -111,7 +111,7 @@ def test_the_doctor_sums_over_an_actors_captures(cut: Path) -> None:
     found = leak(doctor(cut))
     assert found.lines[0].line == LINES["the cache"]
     assert found.lines[0].bytes == pytest.approx(CALLS * PIECE, rel=0.02)
-    assert "It held 120.0 MiB allocated at" in " ".join(found.evidence)
+    assert re.search(r"It held (119\.9|120\.0) MiB allocated at", " ".join(found.evidence))
     assert f"summed over the {CALLS + 1} captures of its process" in " ".join(found.evidence)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import threading
 import time
@@ -414,12 +415,8 @@ def _make_forks_private() -> None:
 
 def _checksum(path: Path) -> dict[str, int]:
     """Return what a closed capture is like, so that damage to it shows when it is read."""
-    try:
-        descriptor = contract.open_plain(path)
-        try:
-            found = contract.checksum(descriptor, _CHECKSUM_LIMIT)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return {}  # somebody has removed it
+    found = None
+    with contextlib.suppress(OSError), descriptors.reading(path, os.O_NONBLOCK | os.O_NOFOLLOW) as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # nobody has put something else in its place
+            found = contract.checksum(file.fileno(), _CHECKSUM_LIMIT)
     return {"bytes": found[0], "crc32": found[1]} if found is not None else {}

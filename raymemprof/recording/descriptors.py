@@ -127,10 +127,11 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(free), os.stat(folder)):
                 kept = keep(free)
-    with entries:
-        try:
-            yield from entries
-        finally:
+    try:
+        yield from entries
+    finally:
+        with _opening:  # who waits for the number gets it when it is closed, and not before
+            entries.close()
             if kept is not None:
                 release(kept)
 
@@ -143,9 +144,10 @@ def release(kept: Kept) -> None:
 
 def close(kept: Kept) -> None:
     """Close a descriptor where it is still ours."""
-    release(kept)
-    if kept.status() is not None:
-        _close(kept.number)
+    with _opening:  # or somebody who waits for the number gets it in between, and has it closed
+        release(kept)
+        if kept.status() is not None:
+            _close(kept.number)
 
 
 def _above_standard(number: int) -> int:
@@ -292,16 +294,17 @@ def _is_still_ours(number: Any) -> bool:
 
 def _guarded_dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
     deadline = time.monotonic() + _LONGEST_WAIT
-    while time.monotonic() < deadline:
-        with _opening:
-            if not _is_still_ours(fd2):
+    given_up = None
+    while True:
+        with _opening:  # or another file of ours could have the number, and close it
+            held = _kept.get(fd2) if _is_still_ours(fd2) else None
+            if held is None or held is given_up or time.monotonic() >= deadline:
                 return _dup2(fd, fd2, inheritable)
-            give_up = _kept.get(fd2, (None, None))[1]
-        if give_up is not None:
-            give_up()
-            break
-        time.sleep(0.001)
-    return _dup2(fd, fd2, inheritable)
+        if held[1] is not None:
+            held[1]()
+            given_up = held
+        else:
+            time.sleep(0.001)
 
 
 def guard() -> None:

@@ -53,9 +53,12 @@ def now() -> Reading:
         _look_due = moment + _LOOK
         statm = statm if statm.status() is not None else _reopened(statm)
     if statm is not None:
-        fields = os.pread(statm.number, 256, 0).split()
-        shared = int(fields[2]) * PAGE
-        return int(fields[1]) * PAGE - shared, shared, int(fields[0]) * PAGE
+        try:
+            fields = os.pread(statm.number, 256, 0).split()
+            shared = int(fields[2]) * PAGE
+            return int(fields[1]) * PAGE - shared, shared, int(fields[0]) * PAGE
+        except (OSError, ValueError, IndexError):
+            _look_due = 0.0  # since the last look, somebody has put another file in its place
     info = _process.memory_info()
     shared = getattr(info, "shared", 0)  # not counted on macOS
     return info.rss - shared, shared, info.vms

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ADDRESS", "COUNT", "HEX", "ID", "IPV4", "NAME", "NUMBER", "SIZE", "gibibytes", "pattern", "size"]
+__all__ = ["ADDRESS", "COUNT", "HEX", "ID", "IPV4", "NAME", "NUMBER", "SIZE", "gibibytes", "pattern", "size", "whole"]
 
 HEX = r"[0-9a-f]"
 ID = rf"(?<!{HEX}){HEX}{{56}}(?!{HEX})"
 """The id of a node or a worker."""
+ANY_ID = r"[\w.…*<>?-]{1,80}"
+"""An id as people give it, who shorten it or make it unreadable. Of use to whoever knows where an id stands."""
 COUNT = r"(?<!\d)\d{1,10}(?!\d)"
 NUMBER = r"(?<![\d.])\d{1,12}(?:\.\d{1,12})?(?!\d)"
 SIZE = rf"{NUMBER}\s?(?:[kKMGTP]i?B?|B|bytes)\b"
@@ -24,6 +26,11 @@ _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
     """Compile a pattern in which a space is any white space, or none: a text may be wrapped between two words."""
     return re.compile(_PARTS.sub(lambda part: r"\s{0,40}" if part[0][0] == " " else part[0], text), flags)
+
+
+def whole(found: str | None, *lengths: int) -> str | None:
+    """Return an id, if it is whole: of so many digits."""
+    return found if found and len(found) in lengths and re.fullmatch(f"{HEX}+", found) else None
 
 
 def gibibytes(figure: str) -> int:

@@ -12,27 +12,29 @@ from dataclasses import replace
 from functools import lru_cache
 
 from .facts import Considered, Message, Process, Victim
-from .patterns import ADDRESS, COUNT, HEX, ID, NAME, NUMBER, gibibytes, pattern
+from .patterns import ADDRESS, ANY_ID, COUNT, NAME, NUMBER, gibibytes, pattern, whole
 
 __all__ = ["crashed", "is_kill", "killed", "kills", "node_of", "top_processes"]
 
+_NODE_DIGITS = _WORKER_DIGITS = 56
+_TASK_DIGITS, _ACTOR_DIGITS = 48, 32
 _NIL = re.compile(r"[f0]*|NIL_ID")
 _ONE_KILLED = pattern(
-    rf"\((?:actor ID: (NIL_ID|{HEX}{{16,64}}))?(?:, )?(?:task ID: (NIL_ID|{HEX}{{16,64}}))?(?:, )?"
-    rf"(?:lease ID: (?:NIL_ID|{HEX}{{1,64}}))?, name=({NAME}), pid=({COUNT}), memory used=({NUMBER})GB\)"
+    rf"\((?:actor ID: (NIL_ID|{ANY_ID}?))?(?:, )?(?:task ID: (NIL_ID|{ANY_ID}?))?(?:, )?"
+    rf"(?:lease ID: (?:NIL_ID|{ANY_ID}?))?, name=({NAME}), pid=({COUNT}), memory used=({NUMBER})GB\)"
 )
 """From Ray 2.2 to 2.55; from 2.50 on both an actor's and a lease's id, without a comma between."""
 _LATEST_KILLED = pattern(
-    rf"killing latest (?:task|actor) with name ({NAME}) and (task|actor) ID ({HEX}{{32,48}}) to avoid running out"
+    rf"killing latest (?:task|actor) with name ({NAME}) and (task|actor) ID ({ANY_ID}) to avoid running out"
 )
 """Ray 2.0."""
-_KILLED_WORKER = pattern(rf"Ray killed this worker \(ID: ({ID})\)")
+_KILLED_WORKER = pattern(rf"Ray killed this worker \(ID: ({ANY_ID})\)")
 _MANY_KILLED = pattern(rf"({COUNT}) worker\(s\) were killed due to the node running low on memory")
 _WORKER = pattern(
-    rf"\((?:Task|Actor\(({HEX}{{32}})\)|Worker with no lease granted): "
-    rf"(?:job ID={HEX}{{1,64}}, lease ID={HEX}{{1,64}}, task name=({NAME}), "
+    rf"\((?:Task|Actor\(({ANY_ID})\)|Worker with no lease granted): "
+    rf"(?:job ID={ANY_ID}, lease ID={ANY_ID}, task name=({NAME}), "
     rf"required resources=\{{([^\n]{{0,300}}?)\}}, )?"
-    rf"pid=({COUNT}), actual memory used=({NUMBER})GB, worker ID=({ID})\)"
+    rf"pid=({COUNT}), actual memory used=({NUMBER})GB, worker ID=({ANY_ID})\)"
 )
 _MEMORY_RESOURCE = pattern(r"(?<!\w)memory: (\d{1,18}(?:\.\d{1,12})?(?:e\+?\d{1,2})?)(?![\w.])")
 """In bytes, as C++ prints a double: of large figures six digits and an exponent."""
@@ -53,7 +55,7 @@ _FRACTION = pattern(
     rf"exceeds the memory usage threshold of ({NUMBER})(?:\.(?!\d)|[^\d.]|$)|exceeds threshold ({NUMBER}),|"
     r"More than (\d{1,3})% of the memory on node"
 )
-_NODE = pattern(rf"Memory on the node \(IP: ({ADDRESS}), ID: ({ID})\)")
+_NODE = pattern(rf"Memory on the node \(IP: ({ADDRESS}), ID: ({ANY_ID})\)")
 _LOW_NODE = pattern(rf"System memory low at node with IP ({ADDRESS}?)\.?(?=\s|Used|$)")
 _BEGINNING = pattern(
     rf"(?:{COUNT} worker\(s\) were killed due to the node running low on memory\.\s{{0,9}})?Memory on the node \(IP: |"
@@ -61,7 +63,7 @@ _BEGINNING = pattern(
 )
 _PERIODIC = pattern(
     rf"({COUNT}) Workers \(tasks / actors\) killed due to memory pressure \(OOM\), "
-    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ({ID}), IP: ({ADDRESS})\))?"
+    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ({ANY_ID}), IP: ({ADDRESS})\))?"
 )
 _OOM_RETRY = pattern(rf"Task ({NAME}) failed due to oom\. There are (infinite|{COUNT}) oom retries remaining")
 _REFUSED = pattern(r"More than \d{1,3}% of the memory on node (\S{1,100}) is used")
@@ -184,7 +186,8 @@ def killed(text: str) -> Iterator[Victim]:
         found = _WORKER.match(text, start)
         if found:
             actor_id, name, _, pid, memory, worker_id = found.groups()
-            yield Victim(name, None, actor_id, worker_id, int(pid), gibibytes(memory))
+            ids = whole(actor_id, _ACTOR_DIGITS), whole(worker_id, _WORKER_DIGITS)
+            yield Victim(name, None, *ids, int(pid), gibibytes(memory))
 
 
 def _considered(text: str) -> Iterator[Considered]:
@@ -199,14 +202,16 @@ def _considered(text: str) -> Iterator[Considered]:
 
 def _one_killed(text: str) -> Iterator[Victim]:
     one, worker = _ONE_KILLED.search(text), _KILLED_WORKER.search(text)
-    worker_id = worker[1] if worker else None
+    worker_id = whole(worker[1], _WORKER_DIGITS) if worker else None
     if one:
-        actor_id, task_id = (None if found is None or _NIL.fullmatch(found) else found for found in (one[1], one[2]))
-        yield Victim(one[3], task_id, actor_id, worker_id, int(one[4]), gibibytes(one[5]))
+        task_id, actor_id = whole(one[2], _TASK_DIGITS), whole(one[1], _ACTOR_DIGITS)
+        ids = [None if found is None or _NIL.fullmatch(found) else found for found in (task_id, actor_id)]
+        yield Victim(one[3], *ids, worker_id, int(one[4]), gibibytes(one[5]))
         return
     latest = _LATEST_KILLED.search(text)
     if latest:
-        task_id, actor_id = (latest[3] if latest[2] == kind else None for kind in ("task", "actor"))
+        task_id = whole(latest[3], _TASK_DIGITS) if latest[2] == "task" else None
+        actor_id = whole(latest[3], _ACTOR_DIGITS) if latest[2] == "actor" else None
         yield Victim(latest[1].rpartition(":")[2], task_id, actor_id, worker_id, None, None)
     elif worker_id:
         yield Victim(None, None, None, worker_id, None, None)
@@ -216,10 +221,10 @@ def node_of(text: str) -> tuple[str | None, str | None]:
     """Return address and id of the node that a text tells of."""
     node = _NODE.search(text)
     if node:
-        return node[1], node[2]
+        return node[1], whole(node[2], _NODE_DIGITS)
     periodic = _PERIODIC.search(text)
     if periodic and periodic[3]:
-        return periodic[4], periodic[3]
+        return periodic[4], whole(periodic[3], _NODE_DIGITS)
     low = _LOW_NODE.search(text)
     return (low[1], None) if low else (None, None)
 
