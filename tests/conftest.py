@@ -141,16 +141,24 @@ def run_script(tmp_path: Path) -> Callable[..., str]:
     def run(code: str, timeout: float = 120, **env: str) -> str:
         path = tmp_path / "script.py"
         path.write_text(code)
-        done = subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, str(path)],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout,
-            env={**os.environ, **env},
+            env={**os.environ, "PYTHONFAULTHANDLER": "1", **env},
             cwd=tmp_path,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        is_late = False
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            is_late = True
+            process.send_signal(signal.SIGABRT)  # it shows where its threads are
+            out, err = process.communicate()
+        assert not is_late, f"did not end within {timeout} s:\n{out}{err}"
+        assert process.returncode == 0, out + err
+        return out
 
     return run
 

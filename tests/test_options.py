@@ -188,7 +188,7 @@ def test_interval_ms(by: str, run_script: Callable[..., str], tmp_path: Path) ->
         return int(run_script(code, RAYMEMPROF_INTERVAL_MS=str(variable)))
 
     assert peaks(1, patience=10) >= 5
-    assert peaks(60_000, patience=0.05) <= 1  # one as it begins
+    assert peaks(60_000, patience=0.05) < 5  # one or two as it begins
     (call,) = raymemprof.calls(tmp_path / "records")
     assert call.peak_memory >= 550_000_000  # also unsampled: memory is read at the end
 

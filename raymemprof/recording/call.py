@@ -105,6 +105,7 @@ class RunningCall:
         "peak",
         "profile",
         "settings",
+        "slow_rise_due",
         "thread",
         "ticks",
         "total",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from . import memory, notes
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["sampler"]
 
-_RISE = 1.1
-"""A new peak is written to the journal when it is a tenth or more above the last one written."""
-
-
+_RISE, _SLOW_RISE = 1.1, 1.02
+"""A new peak is written to the journal when it is a tenth or more above the last one written; later, a fiftieth."""
+_LATER = 0.5
+"""Seconds from the last one written until then."""
 _LEAST_CHILDREN = 4 * 2**20
 """Bytes beyond that by which children must have risen."""
 _FAST = 0.005
@@ -46,6 +47,7 @@ class Sampler:
 
     def add(self, call: RunningCall) -> None:
         """Watch a call from now on."""
+        call.slow_rise_due = time.monotonic() + _LATER
         self._calls[id(call)] = call
         if call.settings.interval_ms / 1e3 < self._pause:
             self._wake.set()
@@ -112,14 +114,17 @@ class Sampler:
         added = children.look(private)
         risen: dict[int, list[RunningCall]] = {}
         families: dict[int, list[RunningCall]] = {}
+        now = time.monotonic()
         for call in calls:
+            rise = _RISE if now < call.slow_rise_due else _SLOW_RISE
             if call.saw_children(private, added) and (
-                call.total >= call.written_total * _RISE or added >= call.written_children * _RISE + _LEAST_CHILDREN
+                call.total >= call.written_total * rise or added >= call.written_children * rise + _LEAST_CHILDREN
             ):
                 call.written_total, call.written_children = call.total, call.children_peak
+                call.slow_rise_due = now + _LATER
                 families.setdefault(id(call.journal), []).append(call)
-            if call.peak >= call.written_peak * _RISE:
-                call.written_peak = call.peak
+            if call.peak >= call.written_peak * rise:
+                call.written_peak, call.slow_rise_due = call.peak, now + _LATER
                 risen.setdefault(id(call.journal), []).append(call)
         for group in risen.values():
             _write(
