@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
-__all__ = ["HostMemory", "is_fork", "kill_threshold", "memory", "pid_exists", "shares"]
+__all__ = ["HostMemory", "Shares", "is_fork", "kill_threshold", "memory", "pid_exists", "shares", "shares_in"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _USUAL_THRESHOLD = 0.95
@@ -83,26 +84,43 @@ def is_fork(pid: int) -> bool:
         return False
 
 
-def shares(pid: int) -> tuple[int | None, int | None]:
-    """Return two parts of a process's memory, in bytes; this takes some milliseconds.
+class Shares(NamedTuple):
+    """A process's anonymous memory, in bytes; each is None if the kernel does not tell."""
 
-    The first is its part of anonymous memory when pages that several processes share are divided among them (Pss_Anon,
-    from Linux 5.9 on); the second is what it has written to and shares with no one (Private_Dirty). Each is None if the
-    kernel does not tell.
-    """
-    figures = _figures(f"/proc/{pid}/smaps_rollup")
-    return figures.get("Pss_Anon"), figures.get("Private_Dirty")
+    anonymous: int | None
+    divided: int | None
+    """Its part, when pages that several processes share are divided among them (Pss_Anon, from Linux 5.9 on)."""
+    unshared: int | None
+    """What it has written to and shares with no one (Private_Dirty)."""
+
+
+def shares(pid: int) -> Shares:
+    """Return what a process shares of its memory; this takes some milliseconds."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            return shares_in(file.read())
+    except OSError:
+        return Shares(None, None, None)
+
+
+def shares_in(table: bytes) -> Shares:
+    """Return the same as a process's `smaps_rollup` has it."""
+    figures = _figures_in(table)
+    return Shares(*map(figures.get, ("Anonymous", "Pss_Anon", "Private_Dirty")))
 
 
 def _figures(path: str) -> dict[str, int]:
     """Return the figures of one of /proc's tables, in bytes (the few that are no sizes are 1024 times themselves)."""
     try:
         with open(path, "rb") as file:
-            lines = file.read().splitlines()
+            return _figures_in(file.read())
     except OSError:
         return {}
+
+
+def _figures_in(table: bytes) -> dict[str, int]:
     figures = {}
-    for line in lines:
+    for line in table.splitlines():
         name, _, rest = line.partition(b":")
         with contextlib.suppress(ValueError, IndexError):
             figures[name.decode()] = int(rest.split()[0]) * 1024

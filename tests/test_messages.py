@@ -924,13 +924,14 @@ def test_a_long_text_takes_no_time() -> None:
 @pytest.mark.parametrize("short", ["5b", "5b3f09…", "5b3f09...", "<redacted>", "xxxx", "***"])
 def test_ids_that_people_shorten_cost_only_the_ids(short: str, tmp_path: Path) -> None:
     one = (
-        f"Memory on the node (IP: 192.0.2.9, ID: {short}) where the task (task ID: {short}, name=load, pid=4100, memory "
-        "used=1.00GB) was running was 9.5GB / 10GB (0.95), which exceeds the memory usage threshold of 0.95. "
+        f"Memory on the node (IP: 192.0.2.9, ID: {short}) where the task (task ID: {short}, name=load, pid=4100, "
+        "memory used=1.00GB) was running was 9.5GB / 10GB (0.95), which exceeds the memory usage threshold of 0.95. "
         f"Ray killed this worker (ID: {short}) because it was the most recently scheduled task."
     )
     many = (
-        f"1 worker(s) were killed due to the node running low on memory.\nMemory on the node (IP: 192.0.2.9, ID: {short}) "
-        "was 9.5GB / 10GB (0.95), which exceeds the memory usage threshold of 0.95. Workers considered: Selected to kill: "
+        "1 worker(s) were killed due to the node running low on memory.\n"
+        f"Memory on the node (IP: 192.0.2.9, ID: {short}) was 9.5GB / 10GB (0.95), which exceeds the memory usage "
+        "threshold of 0.95. Workers considered: Selected to kill: "
         f"(Actor({short}): job ID={short}, lease ID={short}, task name=load, required resources={{CPU: 1}}, pid=4100, "
         f"actual memory used=1.00GB, worker ID={short})"
     )

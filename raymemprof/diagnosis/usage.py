@@ -432,7 +432,7 @@ def _process(process: Process, node_id: str, address: str, has_relatives: bool) 
         worker_id=process.worker_id,
         node_id=node_id,
         address=address,
-        pss=host.shares(process.pid)[0] if has_relatives else None,
+        pss=host.shares(process.pid).divided if has_relatives else None,
         parent=process.parent,
     )
 

@@ -176,6 +176,7 @@ class RunningCall:
         added = children.look(private)
         self.total = self.written_total = private + added
         self.children_peak = self.written_children = 0
+        self.slow_rise_due = math.inf
         self._last_shared = self._least_shared = self.looked_shared = shared
         self._first_peak_rss = self._peak_rss = memory.peak_rss()
         self._highest = 0

@@ -1,9 +1,4 @@
-"""The processes that this one started, and those that they started: what they add to its memory. Linux only.
-
-A forked child shares its parent's pages until one of them writes, so RSS - SHR of both counts them twice. What the
-kernel divides among those that share it (Pss_Anon) adds up, and takes some milliseconds a process to ask for; so it is
-asked as often as one percent of a CPU allows. In between, what children have grown by since counts as their own.
-"""
+"""The processes that this one started, and those that they started: what they add to its memory. Linux only."""
 
 from __future__ import annotations
 
@@ -13,11 +8,10 @@ import resource
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from .. import host
 from . import memory, notes
+from .unshared import Child, Unshared
 
 __all__ = ["Children", "children"]
 
@@ -31,59 +25,23 @@ _WORKER = "default_worker"
 _WORDS = 5
 _FIND_SHARE = 0.01
 """The part of a CPU that finding children, and reading their RSS - SHR, may take."""
-_EXACT_SHARE = 0.01
-"""The same of asking for what is shared."""
-_MOST_SAVED = 0.1
-"""Seconds of that which may be saved up."""
 _FIRST_SEARCH = 0.25
 """Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
 _SEARCH_SHARE = 0.001
-_NEW = 8 * 2**20
-_NEW_PART = 0.04
-"""Bytes, and the part of all, that children have taken or touched since from which it is asked again what is shared."""
 _FORKED = 0x40
 """Linux's PF_FORKNOEXEC: it has not become another program yet."""
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_close = os.close  # not what guards descriptors
 _AFTER_AN_ERROR = 1.0
 _MOST_TOLD = 8
 """Children that the journal names: the largest."""
-
-
-@dataclass(slots=True)
-class _Child:
-    pid: int
-    name: str
-    started: int
-    private: int = 0
-    """RSS - SHR."""
-    divided: int = 0
-    """Its part of what the family has, when that was asked for last."""
-    is_fork: bool = False
-    parent: int = 0
-    inherited: int | None = None
-    """The least that a fork had: what it has beyond that it allocated itself. A copied page was there before."""
-    private_then: int = 0
-    touched: int = 0
-    """Bytes of pages that it touched for the first time: a copy of a page that it shared is among them."""
-    touched_then: int = 0
-
-    @property
-    def grown(self) -> int:
-        """Bytes that it has grown by since the kernel was asked. Before that, all that a fork has is its parent's."""
-        is_its_own = self.private_then > 0 or not self.is_fork
-        return max(self.private - self.private_then, 0) if is_its_own else 0
-
-    @property
-    def own(self) -> int:
-        """Its part now."""
-        return min(self.divided + self.grown, self.private)
 
 
 class Children:
     """What this process's children have in memory. The sampler's thread looks; a call's own thread at its end."""
 
     def __init__(self) -> None:
-        self._known: dict[int, _Child] = {}
+        self._known: dict[int, Child] = {}
         self._foreign: dict[int, int] = {}
         """Ray's own, by pid, and when they started."""
         self._lock = threading.Lock()
@@ -92,9 +50,8 @@ class Children:
         self.pause = 0.0
         """Seconds between looks, so that they take their part of a CPU and no more."""
         self._search_due: float | None = None
-        self._saved, self._saved_at = _MOST_SAVED, time.monotonic()
-        self._upper = self._exact_upper = self._exact = self._copied = 0
-        self._count_then = 0
+        self._search_cost = 0.0
+        self._unshared = Unshared()
         self.added = 0
         """Bytes that they add to this process's memory, as of the last look."""
 
@@ -118,44 +75,43 @@ class Children:
         finally:
             if is_ours:
                 self._lock.release()
-        return self.added
+        return self.added if is_ours else min(self.added, sum([child.private for child in self._there()]))
+
+    def _there(self) -> list[Child]:
+        """Those that have not ended, which is seen in a microsecond: another thread may be looking for the others."""
+        return [child for child in list(self._known.values()) if _is_there(child.pid)]
 
     def largest(self) -> list[list[int | str]]:
         """Return pid, name and bytes of the largest: of what they share with relatives each has its part."""
-        known = sorted(self._known.values(), key=lambda child: -child.own)
-        return [[child.pid, child.name, child.own] for child in known[:_MOST_TOLD]]
+        memory_of = self._unshared.of
+        known = sorted(self._there(), key=memory_of, reverse=True)
+        return [[child.pid, child.name, memory_of(child)] for child in known[:_MOST_TOLD]]
 
     def copied(self) -> int:
         """Return about how much of `added` is copies of pages that forks had from their parents, and wrote to."""
-        return min(self._copied, self.added)
+        return min(self._unshared.copied(self._known.values()), self.added)
 
     def count(self) -> int:
         """Return how many there are."""
-        return len(self._known)
+        return len(self._there())
 
     def _look(self, private: int, at_once: bool) -> None:
         now = time.monotonic()
         # One whose parent has gone had a parent, of which this process was told when it ended.
         if not self._known and not _has_children() and not (_had_children() and self._is_search_due(now)):
-            self.added = self._upper = self._exact = self._exact_upper = 0
+            self.added = 0
             return
         if now < self._find_due and not at_once:
             self._drop_dead()
             return
         began = time.thread_time()
-        self._find(now)
+        self._find(self._searched(now))
         self._read(private)
-        cost = time.thread_time() - began
-        self.pause = cost / _FIND_SHARE
+        self.pause = (time.thread_time() - began - self._search_cost) / _FIND_SHARE
         self._find_due = now + self.pause
-        self._saved = min(self._saved + (now - self._saved_at) * _EXACT_SHARE, _MOST_SAVED)
-        self._saved_at = now
-        if self._known and self._saved > 0 and self._is_worth_asking(private):
-            began = time.thread_time()
-            self._ask()
-            self._saved -= time.thread_time() - began
-        grown = sum([child.grown for child in self._known.values()])
-        self.added = min(self._upper, self._exact + grown) if self._known else 0
+        if self._known:
+            self._unshared.ask(self._known.values(), private)
+        self.added = self._unshared.added(self._known.values())
 
     def _drop_dead(self) -> None:
         """Forget those that have ended: that is seen in a microsecond."""
@@ -163,20 +119,25 @@ class Children:
         for pid in dead:
             del self._known[pid]
         if dead:
-            self._upper = sum([child.private for child in self._known.values()])
-            self.added = min(self.added, self._upper)
-
-    def _is_worth_asking(self, private: int) -> bool:
-        new = sum([child.touched - child.touched_then for child in self._known.values()])
-        moved = abs(self._upper - self._exact_upper)
-        return len(self._known) != self._count_then or max(new, moved) >= max(_NEW, (private + self.added) * _NEW_PART)
+            self.added = min(self.added, sum([child.private for child in self._known.values()]))
 
     def _is_search_due(self, now: float) -> bool:
         if self._search_due is None:
             self._search_due = now + _FIRST_SEARCH
         return now >= self._search_due
 
-    def _find(self, now: float) -> None:
+    def _searched(self, now: float) -> list[int]:
+        """Return the processes of this one's group, where it is time to look for them."""
+        self._search_cost = 0.0
+        if not self._is_search_due(now):
+            return []
+        began = time.thread_time()
+        found = _of_group()
+        self._search_cost = time.thread_time() - began
+        self._search_due = now + max(self._search_cost / _SEARCH_SHARE, _FIRST_SEARCH)
+        return found
+
+    def _find(self, others: list[int]) -> None:
         found: set[int] = set()
         waiting = [os.getpid()] if self._known or _has_children() else []
         while waiting:
@@ -184,16 +145,11 @@ class Children:
                 if pid not in found and self._is_ours(pid):
                     found.add(pid)
                     waiting.append(pid)
-        if self._is_search_due(now):
-            began = time.thread_time()
-            found.update([pid for pid in _of_group() if pid not in found and self._is_ours(pid)])
-            self._search_due = now + max((time.thread_time() - began) / _SEARCH_SHARE, _FIRST_SEARCH)
-        for pid in [pid for pid in self._known if pid not in found]:
-            now_there = _stat(pid)  # it is not where it was looked for, but may have another parent now
-            if now_there is None or now_there.started != self._known[pid].started:
-                del self._known[pid]
-            else:
-                self._known[pid].touched = now_there.touched
+        found.update([pid for pid in others if pid not in found and self._is_ours(pid)])
+        for pid in [pid for pid in self._known if pid not in found]:  # it may have another parent now
+            now_there = _stat(pid)
+            if now_there is None or now_there.started != self._known[pid].started or not self._is_ours(pid):
+                self._known.pop(pid, None)
 
     def _is_ours(self, pid: int) -> bool:
         """Whether a process is there, and none of Ray's; takes it in where it is new."""
@@ -208,55 +164,37 @@ class Children:
         if self._foreign.get(pid) == found.started:
             return False
         try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                command = os.fsdecode(file.read(4096)).split("\0")
+            command = os.fsdecode(_contents(f"/proc/{pid}/cmdline")).split("\0")
         except OSError:
             return False
         paths = [word for word in command[:_WORDS] if " " not in word]  # code after -c may name Ray's files, too
         if any(part in path for path in paths for part in _OF_RAY) or any(_READER in word for word in command):
             self._foreign[pid] = found.started
             return False
-        self._known[pid] = _Child(pid, _name(command), found.started, is_fork=found.is_fork, parent=found.parent)
+        self._known[pid] = Child(pid, _name(command), found.started, is_fork=found.is_fork, parent=found.parent)
         return True
 
     def _read(self, private: int) -> None:
         before = {pid: child.private for pid, child in self._known.items()} | {os.getpid(): private}
         for child in list(self._known.values()):
-            now = _private(child.pid)
+            now = _statm(child.pid)
             if now is None:
                 del self._known[child.pid]
-                continue
-            child.private = now
-            if child.is_fork:
-                known = child.inherited if child.inherited is not None else before.get(child.parent, child.private)
-                child.inherited = min(known, child.private)
-        self._upper = sum([child.private for child in self._known.values()])
+            else:
+                child.private = (now[1] - now[2]) * memory.PAGE
+                if child.is_fork:
+                    known = child.inherited if child.is_read else before.get(child.parent, child.private)
+                    child.inherited = min(known, child.private)
+                child.is_read = True
 
-    def _ask(self) -> None:
-        """Ask the kernel how much of it is whose: what all have together, less what this process has."""
-        private = memory.now()[0]
-        before, _ = host.shares(os.getpid())
-        together = surely = 0
-        for child in self._known.values():
-            part, unshared = host.shares(child.pid)
-            # Read after that was asked: what it grew by meanwhile is in the answer, and would count twice.
-            child.private = _private(child.pid) or child.private
-            child.divided = child.private if part is None else part  # the kernel does not tell of another user's
-            child.private_then, child.touched_then = child.private, child.touched
-            together += child.divided
-            surely += min(unshared or 0, child.private)
-        self._upper = sum([child.private for child in self._known.values()])
-        after, _ = host.shares(os.getpid())
-        own = after if before is None or after is None else min(before, after)
-        if own is not None:  # the lower: when a child is forked or ends meanwhile, the other would count its part twice
-            together += own
-        # This process may be a fork itself, and share pages with its own parent: then its part is below its RSS - SHR.
-        self._exact = self._upper if own is None else max(together - private, surely)
-        self._exact_upper = self._upper
-        is_any_fork = any([child.is_fork for child in self._known.values()])
-        allocated = sum([child.private - (child.inherited or 0) for child in self._known.values()])
-        self._copied = max(self._exact - allocated, 0) if is_any_fork else 0
-        self._count_then = len(self._known)
+
+def _contents(path: str, size: int = 4096) -> bytes:
+    """A file of /proc. A file object takes twice as long, and to hold its descriptor ten times. Raises `OSError`."""
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(number, size)
+    finally:
+        _close(number)
 
 
 def _has_children() -> bool:
@@ -278,8 +216,8 @@ def _started_by(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                found += map(int, file.read().split())
+            with contextlib.suppress(OSError):
+                found += map(int, _contents(f"/proc/{pid}/task/{thread}/children", 2**16).split())
     return found
 
 
@@ -310,7 +248,7 @@ class _Stat(NamedTuple):
 
     @property
     def is_just_forked(self) -> bool:
-        """Whether it may have the memory of its parent itself, as the child of `vfork` has until it is a program."""
+        """Whether it may be about to become a program, as most that `vfork` makes have in some milliseconds."""
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / _TICKS
         return self.is_fork and age < 3 / _TICKS
 
@@ -318,8 +256,7 @@ class _Stat(NamedTuple):
 def _stat(pid: int) -> _Stat | None:
     """What the kernel says of a process; None where it is not there, or a zombie."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read(1024).rpartition(b")")[2].split()
+        fields = _contents(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return None
     if fields[0] in (b"Z", b"X"):
@@ -327,14 +264,12 @@ def _stat(pid: int) -> _Stat | None:
     return _Stat(int(fields[1]), int(fields[19]), int(fields[7]) * memory.PAGE, bool(int(fields[6]) & _FORKED))
 
 
-def _private(pid: int) -> int | None:
-    """A process's RSS - SHR; None where it is not there."""
+def _statm(pid: int) -> list[int] | None:
+    """A process's mapped, resident and shared pages; None where it is not there."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            fields = file.read(256).split()
+        return [int(field) for field in _contents(f"/proc/{pid}/statm").split()[:3]]
     except OSError:
         return None
-    return (int(fields[1]) - int(fields[2])) * memory.PAGE
 
 
 def _is_there(pid: int) -> bool:

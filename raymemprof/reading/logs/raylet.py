@@ -186,8 +186,8 @@ def killed(text: str) -> Iterator[Victim]:
         found = _WORKER.match(text, start)
         if found:
             actor_id, name, _, pid, memory, worker_id = found.groups()
-            ids = whole(actor_id, _ACTOR_DIGITS), whole(worker_id, _WORKER_DIGITS)
-            yield Victim(name, None, *ids, int(pid), gibibytes(memory))
+            actor_id, worker_id = whole(actor_id, _ACTOR_DIGITS), whole(worker_id, _WORKER_DIGITS)
+            yield Victim(name, None, actor_id, worker_id, int(pid), gibibytes(memory))
 
 
 def _considered(text: str) -> Iterator[Considered]:
@@ -205,8 +205,8 @@ def _one_killed(text: str) -> Iterator[Victim]:
     worker_id = whole(worker[1], _WORKER_DIGITS) if worker else None
     if one:
         task_id, actor_id = whole(one[2], _TASK_DIGITS), whole(one[1], _ACTOR_DIGITS)
-        ids = [None if found is None or _NIL.fullmatch(found) else found for found in (task_id, actor_id)]
-        yield Victim(one[3], *ids, worker_id, int(one[4]), gibibytes(one[5]))
+        task_id, actor_id = (None if found is None or _NIL.fullmatch(found) else found for found in (task_id, actor_id))
+        yield Victim(one[3], task_id, actor_id, worker_id, int(one[4]), gibibytes(one[5]))
         return
     latest = _LATEST_KILLED.search(text)
     if latest:
