@@ -23,8 +23,10 @@ _READER = f"{__package__.partition('.')[0]}.reading.worker"
 """What the command lines have of the processes that read captures."""
 _WORKER = "default_worker"
 _WORDS = 5
-_FIND_SHARE = 0.01
+_FIND_SHARE = 0.008
 """The part of a CPU that finding children, and reading their RSS - SHR, may take."""
+_PAUSE_WITHOUT = 0.05
+"""Seconds between looks while there are none."""
 _FIRST_SEARCH = 0.25
 """Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
 _SEARCH_SHARE = 0.001
@@ -97,12 +99,13 @@ class Children:
 
     def _look(self, private: int, at_once: bool) -> None:
         now = time.monotonic()
+        if now < self._find_due and not at_once:
+            self._drop_dead()
+            return
         # One whose parent has gone had a parent, of which this process was told when it ended.
         if not self._known and not _has_children() and not (_had_children() and self._is_search_due(now)):
             self.added = 0
-            return
-        if now < self._find_due and not at_once:
-            self._drop_dead()
+            self._find_due = now + _PAUSE_WITHOUT
             return
         began = time.thread_time()
         self._find(self._searched(now))

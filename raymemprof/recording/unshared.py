@@ -2,7 +2,7 @@
 
 A forked child begins with its parent's pages, and copies those that one of the two writes to. The kernel tells what a
 process shares, and takes some milliseconds for each gigabyte. So it is asked about the forks that have changed most, as
-often as one percent of a CPU allows. In between, a fork has what it has grown by since, or its part of the pages that
+often as half a percent of a CPU allows. In between, a fork has what it has grown by since, or its part of the pages that
 it has touched since: as large a part as became its own when the kernel was asked last.
 """
 
@@ -18,7 +18,7 @@ from . import descriptors, memory
 
 __all__ = ["Child", "Unshared"]
 
-_SHARE = 0.01
+_SHARE = 0.005
 """The part of a CPU that asking may take."""
 _MOST_SAVED = 0.1
 """Seconds of that which may be saved up."""
