@@ -2,7 +2,7 @@
 
 A forked child begins with its parent's pages, and copies those that one of the two writes to. The kernel tells what a
 process shares, and takes some milliseconds for each gigabyte. So it is asked about the forks that have changed most, as
-often as half a percent of a CPU allows. In between, a fork has what it has grown by since, or its part of the pages that
+often as half a percent of a CPU allows. In between, a fork has what it has grown by since, or a part of the pages that
 it has touched since: as large a part as became its own when the kernel was asked last.
 """
 
