@@ -91,7 +91,7 @@ class Shares(NamedTuple):
     divided: int | None
     """Its part, when pages that several processes share are divided among them (Pss_Anon, from Linux 5.9 on)."""
     unshared: int | None
-    """What it has written to and shares with no one (Private_Dirty)."""
+    """What of that it has written to and shares with no one."""
 
 
 def shares(pid: int) -> Shares:
@@ -106,7 +106,11 @@ def shares(pid: int) -> Shares:
 def shares_in(table: bytes) -> Shares:
     """Return the same as a process's `smaps_rollup` has it."""
     figures = _figures_in(table)
-    return Shares(*map(figures.get, ("Anonymous", "Pss_Anon", "Private_Dirty")))
+    anonymous, divided, unshared = map(figures.get, ("Anonymous", "Pss_Anon", "Private_Dirty"))
+    if unshared is not None:  # it counts shared memory and files that no other process has mapped, too
+        unshared = max(unshared - figures.get("Pss_Shmem", 0) - figures.get("Pss_File", 0), 0)
+        unshared = min(unshared, unshared if divided is None else divided)
+    return Shares(anonymous, divided, unshared)
 
 
 def _figures(path: str) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import websocket
 
-SECONDS = 30
+SECONDS = 60
 """How long anything may take."""
 FLAGS = (
     "--headless=new",

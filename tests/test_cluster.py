@@ -173,7 +173,8 @@ def test_a_heap_is_read_where_it_lies(name: str, nodes: Nodes, recorded: Recorde
     call = largest(name, nodes)
     size = recorded.loads[nodes[name].node_id, call.task_id]
     heap = raymemprof.heap(call)
-    assert size <= heap.peak < size + MIB / 10
+    assert size <= heap.peak < size + MIB  # threads of Ray's allocate, too
+    assert heap.top(1)[0].bytes == pytest.approx(size, abs=MIB / 10)
     assert heap.missing == ()
     (line,) = heap.top(1)
     assert (line.function, Path(line.file).name) == ("load", "test_cluster.py")
@@ -182,7 +183,7 @@ def test_a_heap_is_read_where_it_lies(name: str, nodes: Nodes, recorded: Recorde
     held = recorded.stores[nodes[name].node_id, raymemprof.calls(name="Store.add", node_id=store.node_id)[0].actor_id]
     assert store.status == "open"
     kept = [line.bytes for line in raymemprof.heap(store).top(100) if line.file.endswith("test_cluster.py")]
-    assert held <= sum(kept) < held + MIB / 10  # what Ray allocates for its calls is in a capture, too
+    assert held <= sum(kept) < held + MIB  # what Ray allocates for its calls is in a capture, too
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
@@ -267,9 +268,8 @@ def check_read(read: dict[str, Any], recorded: Recorded) -> None:
     assert read["merged"] == read["offline"] == len(recorded.loads)
     assert read["captures"] == read["fetched"] == len(raymemprof.captures(name="load"))
     last = {node_id: size for (node_id, _), size in recorded.loads.items()}
-    assert {node_id: peak // 100_000 for node_id, peak in read["peaks"].items()} == {
-        node_id: size // 100_000 for node_id, size in last.items()
-    }
+    assert read["peaks"].keys() == last.keys()
+    assert all(size <= read["peaks"][node_id] < size + MIB for node_id, size in last.items())
     assert read["report"] > MIB
 
 

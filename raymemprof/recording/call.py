@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import math
 import os
@@ -10,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran
 _OF_THE_BEGINNING = ("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory")
 """Keys of a call's `begin` line that hold whatever became of its capture and its journal."""
 _LINGER = 0.25
+_LONGEST_LOCK = 1.0
+"""Seconds for which a call waits for another thread that makes a journal."""
 _ROOM = 50
 """Frames that beginning or ending a call may need, the logging of what went wrong included."""
 
@@ -444,7 +447,7 @@ def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity
     journal = _journals.get(key)
     if journal is not None and not journal.is_lost():
         return journal
-    with _journals_lock:
+    with _making_a_journal():
         made_meanwhile = _journals.get(key)
         if made_meanwhile is not None and made_meanwhile is not journal:
             return made_meanwhile
@@ -468,6 +471,17 @@ def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity
         while len(_journals) > _MOST_JOURNALS:
             del _journals[next(iter(_journals))]
         return made
+
+
+@contextlib.contextmanager
+def _making_a_journal() -> Iterator[None]:
+    """Make one at a time. Raises `OSError` where a call begins or ends, in a finalizer, while its own thread does."""
+    if not _journals_lock.acquire(timeout=_LONGEST_LOCK):
+        raise OSError("another journal is made in the same thread")
+    try:
+        yield
+    finally:
+        _journals_lock.release()
 
 
 def _process_line() -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from .. import journal as contract
 from . import budget, descriptors, limits, notes
 from .allocators import Allocators
+from .wakeup import Wakeup
 from .writer import IN_LOGS
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Capture:
     """Has it closed, and waits until it is: somebody needs the number of its descriptor."""
     owner: threading.Thread | None = None
     opened: threading.Event = field(default_factory=threading.Event)
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Wakeup = field(default_factory=Wakeup)
     closed: threading.Event = field(default_factory=threading.Event)
     error: str | None = None
     ended_by: str | None = None
@@ -340,6 +341,8 @@ def _is_tracing(tracker: Any) -> bool:
 
     A tracker that was started cannot be started again, and what memray says then tells which.
     """
+    if is_asking():  # within the question: the garbage collector ran there, and something's end asks, too
+        return True
     _asking.now = True
     try:
         tracker.__enter__()

@@ -11,7 +11,7 @@ import time
 from typing import NamedTuple
 
 from . import memory, notes
-from .unshared import Child, Unshared
+from .unshared import Child, Unshared, copied, told
 
 __all__ = ["Children", "children"]
 
@@ -33,6 +33,8 @@ _SEARCH_SHARE = 0.001
 _FORKED = 0x40
 """Linux's PF_FORKNOEXEC: it has not become another program yet."""
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_PAGE_OF_PROC, _MOST_DIGITS = 4096, 16
+"""Bytes that one reading gives at most, and by how much less where no further number had room."""
 _close = os.close  # not what guards descriptors
 _AFTER_AN_ERROR = 1.0
 _MOST_TOLD = 8
@@ -53,6 +55,8 @@ class Children:
         """Seconds between looks, so that they take their part of a CPU and no more."""
         self._search_due: float | None = None
         self._search_cost = 0.0
+        self._too_new: list[int] = []
+        """What a search found that had just been forked: looked at again, since the next search is far."""
         self._unshared = Unshared()
         self.added = 0
         """Bytes that they add to this process's memory, as of the last look."""
@@ -77,7 +81,7 @@ class Children:
         finally:
             if is_ours:
                 self._lock.release()
-        return self.added if is_ours else min(self.added, sum([child.private for child in self._there()]))
+        return self.added if is_ours else min(self.added, self._unshared.added(self._there()))
 
     def _there(self) -> list[Child]:
         """Those that have not ended, which is seen in a microsecond: another thread may be looking for the others."""
@@ -85,13 +89,12 @@ class Children:
 
     def largest(self) -> list[list[int | str]]:
         """Return pid, name and bytes of the largest: of what they share with relatives each has its part."""
-        memory_of = self._unshared.of
-        known = sorted(self._there(), key=memory_of, reverse=True)
-        return [[child.pid, child.name, memory_of(child)] for child in known[:_MOST_TOLD]]
+        known = sorted(self._there(), key=told, reverse=True)
+        return [[child.pid, child.name, told(child)] for child in known[:_MOST_TOLD]]
 
     def copied(self) -> int:
         """Return about how much of `added` is copies of pages that forks had from their parents, and wrote to."""
-        return min(self._unshared.copied(self._known.values()), self.added)
+        return min(copied(list(self._known.values()), memory.touched()), self.added)
 
     def count(self) -> int:
         """Return how many there are."""
@@ -103,7 +106,8 @@ class Children:
             self._drop_dead()
             return
         # One whose parent has gone had a parent, of which this process was told when it ended.
-        if not self._known and not _has_children() and not (_had_children() and self._is_search_due(now)):
+        is_any = self._known or self._too_new or _has_children()
+        if not is_any and not (_had_children() and self._is_search_due(now)):
             self.added = 0
             self._find_due = now + _PAUSE_WITHOUT
             return
@@ -113,8 +117,8 @@ class Children:
         self.pause = (time.thread_time() - began - self._search_cost) / _FIND_SHARE
         self._find_due = now + self.pause
         if self._known:
-            self._unshared.ask(self._known.values(), private)
-        self.added = self._unshared.added(self._known.values())
+            self._unshared.ask(list(self._known.values()), private)
+        self.added = self._unshared.added(list(self._known.values()))
 
     def _drop_dead(self) -> None:
         """Forget those that have ended: that is seen in a microsecond."""
@@ -122,7 +126,7 @@ class Children:
         for pid in dead:
             del self._known[pid]
         if dead:
-            self.added = min(self.added, sum([child.private for child in self._known.values()]))
+            self.added = self._unshared.added(list(self._known.values()))
 
     def _is_search_due(self, now: float) -> bool:
         if self._search_due is None:
@@ -148,7 +152,10 @@ class Children:
                 if pid not in found and self._is_ours(pid):
                     found.add(pid)
                     waiting.append(pid)
-        found.update([pid for pid in others if pid not in found and self._is_ours(pid)])
+        others = [pid for pid in {*others, *self._too_new} if pid not in found]
+        ours = [pid for pid in others if self._is_ours(pid)]
+        self._too_new = [pid for pid in others if pid not in ours and self._foreign.get(pid) is None and _is_there(pid)]
+        found.update(ours)
         for pid in [pid for pid in self._known if pid not in found]:  # it may have another parent now
             now_there = _stat(pid)
             if now_there is None or now_there.started != self._known[pid].started or not self._is_ours(pid):
@@ -178,7 +185,7 @@ class Children:
         return True
 
     def _read(self, private: int) -> None:
-        before = {pid: child.private for pid, child in self._known.items()} | {os.getpid(): private}
+        before = {pid: child.private for pid, child in self._known.items() if child.is_read} | {os.getpid(): private}
         for child in list(self._known.values()):
             now = _statm(child.pid)
             if now is None:
@@ -188,14 +195,18 @@ class Children:
                 if child.is_fork:
                     known = child.inherited if child.is_read else before.get(child.parent, child.private)
                     child.inherited = min(known, child.private)
+                before.setdefault(child.pid, child.private)  # its own forks come after it
                 child.is_read = True
 
 
-def _contents(path: str, size: int = 4096) -> bytes:
+def _contents(path: str) -> bytes:
     """A file of /proc. A file object takes twice as long, and to hold its descriptor ten times. Raises `OSError`."""
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(number, size)
+        found = os.read(number, _PAGE_OF_PROC)
+        while len(found) % _PAGE_OF_PROC > _PAGE_OF_PROC - _MOST_DIGITS and (more := os.read(number, _PAGE_OF_PROC)):
+            found += more
+        return found
     finally:
         _close(number)
 
@@ -220,7 +231,7 @@ def _started_by(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError):
-                found += map(int, _contents(f"/proc/{pid}/task/{thread}/children", 2**16).split())
+                found += map(int, _contents(f"/proc/{pid}/task/{thread}/children").split())
     return found
 
 

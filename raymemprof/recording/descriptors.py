@@ -83,6 +83,20 @@ _LONGEST_WAIT = 1.0
 """Seconds for which somebody waits who needs a number that is ours for a moment."""
 
 
+@contextlib.contextmanager
+def _in_turn() -> Iterator[None]:
+    """Open or close one file at a time; who has waited for long goes ahead.
+
+    When the interpreter ends, its daemon threads stop for ever, whatever they hold.
+    """
+    is_turn = _opening.acquire(timeout=0 if sys.is_finalizing() else _LONGEST_WAIT)
+    try:
+        yield
+    finally:
+        if is_turn:
+            _opening.release()
+
+
 def keep(number: int, give_up: Callable[[], object] | None = None) -> Kept:
     """Hold a descriptor from now on; `give_up` has its user stop where somebody needs the number.
 
@@ -101,7 +115,7 @@ def open_kept(
     give_up: Callable[[], object] | None = None,
 ) -> Kept:
     """Open a file, and hold its descriptor, as `keep` does, until it is given to `close`. Raises `OSError`."""
-    with _opening:
+    with _in_turn():
         return keep(_above_standard(os.open(path, flags | os.O_CLOEXEC, mode)), give_up)
 
 
@@ -114,6 +128,9 @@ def reading(path: str | os.PathLike[str], flags: int = 0) -> Iterator[BufferedRe
             yield file
     finally:
         close(kept)
+
+
+_abandoned: list[object] = []
 
 
 def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
@@ -130,8 +147,11 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
     try:
         yield from entries
     finally:
-        with _opening:  # who waits for the number gets it when it is closed, and not before
-            entries.close()
+        with _in_turn():  # who waits for the number gets it when it is closed, and not before
+            if kept is None or kept.status() is not None:
+                entries.close()
+            else:
+                _abandoned.append(entries)  # the number is another file's: it must not be closed with this
             if kept is not None:
                 release(kept)
 
@@ -144,7 +164,7 @@ def release(kept: Kept) -> None:
 
 def close(kept: Kept) -> None:
     """Close a descriptor where it is still ours."""
-    with _opening:  # or somebody who waits for the number gets it in between, and has it closed
+    with _in_turn():  # or somebody who waits for the number gets it in between, and has it closed
         release(kept)
         if kept.status() is not None:
             _close(kept.number)
@@ -169,7 +189,7 @@ def above_standard() -> Iterator[int]:
     What is opened may be kept before somebody closes it.
     """
     taken: list[int] = []
-    with _opening:
+    with _in_turn():
         try:
             while True:
                 free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -237,9 +257,11 @@ def lent(stand_ins: dict[Kept, str]) -> Iterator[None]:
                 system.close(opened_now[kept.number])
                 opened_now[kept.number] = copy
         for number in opened_now:
-            with contextlib.suppress(OSError):  # nobody has it
+            try:
                 inheritable = os.get_inheritable(number)
-                saved[number] = (copied(number), inheritable)
+            except OSError:
+                continue  # nobody has it
+            saved[number] = (copied(number), inheritable)
         for number, stand_in in opened_now.items():
             system.dup2(stand_in, number)
         yield
@@ -271,14 +293,22 @@ def _is_ours(number: Any) -> bool:
 
 
 def _guarded_close(fd: int) -> None:
-    if _kept and _is_ours(fd):
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    _close(fd)
+    if not _kept:
+        _close(fd)
+        return
+    is_turn = _opening.acquire(timeout=0 if sys.is_finalizing() else _LONGEST_WAIT)  # as `_in_turn`, in less time
+    try:
+        if _is_ours(fd):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        _close(fd)
+    finally:
+        if is_turn:
+            _opening.release()
 
 
 def _guarded_closerange(fd_low: int, fd_high: int, /) -> None:
     low, high = operator.index(fd_low), operator.index(fd_high)
-    with _opening:
+    with _in_turn():
         for number in sorted([number for number in list(_kept) if low <= number < high and _is_still_ours(number)]):
             _closerange(low, number)
             low = number + 1
@@ -296,11 +326,12 @@ def _guarded_dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
     deadline = time.monotonic() + _LONGEST_WAIT
     given_up = None
     while True:
-        with _opening:  # or another file of ours could have the number, and close it
-            held = _kept.get(fd2) if _is_still_ours(fd2) else None
+        with _in_turn():  # else another of our files could take the number, and close it
+            held = _kept.get(fd2) if fd != fd2 and _is_still_ours(fd2) else None
             if held is None or held is given_up or time.monotonic() >= deadline:
                 return _dup2(fd, fd2, inheritable)
         if held[1] is not None:
+            os.fstat(fd)  # raises where it is none, before anything is given up
             held[1]()
             given_up = held
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import memory, notes
 from .children import children
+from .wakeup import Wakeup
 
 if TYPE_CHECKING:
     from .call import RunningCall
@@ -37,7 +38,7 @@ class Sampler:
 
     def __init__(self) -> None:
         self._calls: dict[int, RunningCall] = {}
-        self._wake = threading.Event()
+        self._wake = Wakeup()
         self._pause = math.inf
         """Seconds that the thread sleeps until its next look; a call that wants one sooner wakes it."""
         self._thread: threading.Thread | None = None
@@ -64,11 +65,14 @@ class Sampler:
         self._calls.pop(id(call), None)
 
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="raymemprof-sampler", daemon=True)
-                thread.start()
-                self._thread = thread
+        if self._lock.acquire(blocking=False):  # else another thread starts it, or this one, below
+            try:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name="raymemprof-sampler", daemon=True)
+                    thread.start()
+                    self._thread = thread
+            finally:
+                self._lock.release()
 
     def _run(self) -> None:
         idle_ticks = 0

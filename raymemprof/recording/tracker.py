@@ -63,6 +63,10 @@ class Lease:
         return None if self.capture.is_well(at_once=False) else self.capture.ended_by
 
 
+_LONGEST_LOCK = 1.0
+"""Seconds for which a call waits for its turn to be given a place: what is done meanwhile takes microseconds."""
+
+
 class _Owner(threading.Thread):
     """The thread that opens a capture, waits until it has served, and closes it."""
 
@@ -89,8 +93,12 @@ class ProcessTracker:
         `holder` has a place until `release(holder)`, also where this raises anything else.
         """
         folder = journal.path.parent
+        if isinstance(threading.current_thread(), _Owner):
+            raise RefusedError("the call began in the thread that starts memray: something was finalized there")
         while True:
-            with self._lock:
+            if not self._lock.acquire(timeout=_LONGEST_LOCK):
+                raise RefusedError("the call began while another one did, in the same thread: something was finalized")
+            try:
                 capture = self._capture
                 if capture is None:
                     capture = self._start(settings, journal, folder / f"{stem()}.bin")
@@ -102,6 +110,8 @@ class ProcessTracker:
                     lease = self._holders[holder] = self._next_place(capture)
                     break
                 capture.stop.set()
+            finally:
+                self._lock.release()
             capture.closed.wait(_RECHECK)
         if not capture.opened.is_set():
             self._wait_for_opening(capture)

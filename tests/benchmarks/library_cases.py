@@ -12,6 +12,26 @@ MIB = 2**20
 HOLD = 0.15
 """Seconds for which what was made is held."""
 
+MOST_UNSEEN = {
+    "numpy": (8, "what the interpreter allocates beside the call"),
+    "pandas": (24, "pages of Arrow's old pool that reading Parquet, on threads, leaves and takes between two looks"),
+    "arrow": (24, "the same"),
+    "duckdb": (16, "pages of jemalloc that it has not given back"),
+    "polars": (16, "pages of jemalloc that it has not given back"),
+    "torch": (16, "stacks and arenas of OpenMP's threads"),
+    "sklearn": (16, "stacks and arenas of OpenMP's threads"),
+    "pillow": (8, "what the interpreter allocates beside the call"),
+    "opencv": (8, "stacks of its threads"),
+    "lightgbm": (16, "stacks and arenas of OpenMP's threads"),
+    "lxml": (16, "free parts of malloc's pages, which mallinfo2 counts between two looks"),
+    "h5py": (8, "what the interpreter allocates beside the call"),
+    "plain": (8, "free blocks in pages of Python's own allocator"),
+    "freed": (8, "what the interpreter allocates beside the call"),
+    "shared": (8, "what the interpreter allocates beside the call"),
+    "memmap": (8, "what the interpreter allocates beside the call"),
+}
+"""MiB that may be unseen of a library's cases beside what the heap's notes explain, and what they are as a rule."""
+
 
 def prepare(folder: Path) -> None:
     """Make the files that the cases read."""

@@ -18,10 +18,10 @@ __all__ = ["crashed", "is_kill", "killed", "kills", "node_of", "top_processes"]
 
 _NODE_DIGITS = _WORKER_DIGITS = 56
 _TASK_DIGITS, _ACTOR_DIGITS = 48, 32
-_NIL = re.compile(r"[f0]*|NIL_ID")
+_NIL = re.compile(r"[f0]*")
 _ONE_KILLED = pattern(
-    rf"\((?:actor ID: (NIL_ID|{ANY_ID}?))?(?:, )?(?:task ID: (NIL_ID|{ANY_ID}?))?(?:, )?"
-    rf"(?:lease ID: (?:NIL_ID|{ANY_ID}?))?, name=({NAME}), pid=({COUNT}), memory used=({NUMBER})GB\)"
+    rf"\((?:actor ID: ({ANY_ID}?))?(?:, )?(?:task ID: ({ANY_ID}?))?(?:, )?"
+    rf"(?:lease ID: {ANY_ID}?)?, name=({NAME}), pid=({COUNT}), memory used=({NUMBER})GB\)"
 )
 """From Ray 2.2 to 2.55; from 2.50 on both an actor's and a lease's id, without a comma between."""
 _LATEST_KILLED = pattern(
@@ -101,7 +101,8 @@ def kills(text: str) -> Message:
     if len(parts) == 1:
         return _one(text)
     events = [_one(part) for part in parts]
-    victims = {(victim.pid, victim.worker_id): victim for event in reversed(events) for victim in event.victims}
+    all_victims = [(event, victim) for event in reversed(events) for victim in event.victims]
+    victims = {(victim.pid, victim.worker_id or event.node_ip): victim for event, victim in all_victims}
     different = {event.victims: event for event in reversed(events) if event.victims}
     if len(different) == 1:
         return next(iter(different.values()))
