@@ -79,6 +79,8 @@ def is_named(kept: Kept, path: str) -> bool:
 _kept: dict[int, tuple[Kept, Callable[[], object] | None]] = {}
 _opening = threading.RLock()
 """Held from before a descriptor is there until it is kept."""
+_turns = 0
+"""How many hold that, or have waited for it long enough."""
 _LONGEST_WAIT = 1.0
 """Seconds for which somebody waits who needs a number that is ours for a moment."""
 
@@ -89,10 +91,13 @@ def _in_turn() -> Iterator[None]:
 
     When the interpreter ends, its daemon threads stop for ever, whatever they hold.
     """
+    global _turns
     is_turn = _opening.acquire(timeout=0 if sys.is_finalizing() else _LONGEST_WAIT)
+    _turns += 1
     try:
         yield
     finally:
+        _turns -= 1
         if is_turn:
             _opening.release()
 
@@ -293,17 +298,17 @@ def _is_ours(number: Any) -> bool:
 
 
 def _guarded_close(fd: int) -> None:
-    if not _kept:
-        _close(fd)
-        return
-    is_turn = _opening.acquire(timeout=0 if sys.is_finalizing() else _LONGEST_WAIT)  # as `_in_turn`, in less time
-    try:
-        if _is_ours(fd):
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        _close(fd)
-    finally:
-        if is_turn:
-            _opening.release()
+    if _turns:  # what is just opened may have the number, and is not kept yet
+        with _in_turn():
+            _close_others(fd)
+    else:
+        _close_others(fd)
+
+
+def _close_others(fd: int) -> None:
+    if _kept and _is_ours(fd):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    _close(fd)
 
 
 def _guarded_closerange(fd_low: int, fd_high: int, /) -> None:
@@ -354,8 +359,8 @@ def guard() -> None:
 
 def _after_fork() -> None:
     """What the parent keeps is nothing to the child, which may close it."""
-    global _opening
-    _opening = threading.RLock()
+    global _opening, _turns
+    _opening, _turns = threading.RLock(), 0
     _kept.clear()
 
 
