@@ -52,8 +52,17 @@ def _sessions_of_their_own() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-ALONE = ("test_children", "test_libraries", "test_options", "test_serving", "test_shared_memory", "test_truth")
-"""Modules that want the machine for themselves: they measure what is soon over, or use ports that Ray chooses."""
+ALONE = (
+    "test_advise",
+    "test_children",
+    "test_libraries",
+    "test_options",
+    "test_serving",
+    "test_shared_memory",
+    "test_truth",
+)
+"""Modules that want the machine for themselves: they measure what is soon over, have Ray kill at just some size, or use
+ports that Ray chooses."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,8 +38,9 @@ _GROWTH = 256
 """A capture is compared with the budget whenever it has grown by this part of it."""
 _CHECKSUM_LIMIT = 2.0
 """Seconds that the checksum of a closed capture may take; the file was just written, so it is in memory."""
-_UNDISTURBED = 0.02
-"""Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds."""
+_UNDISTURBED = 0.2
+"""Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds, and a
+multiple of that on a busy machine."""
 _RSS_INTERVAL = 100
 """Milliseconds between memray's own looks at the process's memory. Where C code closed the descriptor that it reads
 that from, the next look ends the process: by then tracing has ended."""
