@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,9 +42,8 @@ def executable() -> str | None:
 
 @contextlib.contextmanager
 def browser(folder: Path) -> Iterator[Browser]:
-    """Run Chromium with a profile of its own under `folder`; no process of it is left at the end."""
-    profile = folder / "chromium"
-    profile.mkdir()
+    """Run Chromium with a profile of its own, and its log under `folder`; neither it nor its profile is left."""
+    profile = Path(tempfile.mkdtemp(prefix="rc-", dir="/tmp"))  # a socket in it must have a short path
     command = executable()
     assert command is not None
     environment = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
@@ -67,6 +67,7 @@ def browser(folder: Path) -> Iterator[Browser]:
             yield Browser(connection)
     finally:
         _kill(process, profile)
+        shutil.rmtree(profile, ignore_errors=True)
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:

@@ -56,6 +56,7 @@ ALONE = (
     "test_advise",
     "test_children",
     "test_libraries",
+    "test_ooms",
     "test_options",
     "test_serving",
     "test_shared_memory",
