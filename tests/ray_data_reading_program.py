@@ -74,7 +74,9 @@ def main(folder, variables):
                 "driver_grew": consume.peak_memory - before,
                 "worker": told(raymemprof.heap(last.capture)),
                 "worker_has": last.memory_after,
-                "workers_keep": sum(private(psutil.Process(pid)) for pid in used if psutil.pid_exists(pid)),
+                "a_worker_keeps": float(
+                    np.mean([private(psutil.Process(pid)) for pid in used if psutil.pid_exists(pid)])
+                ),
                 "doctor": [(one.illness, one.next_steps[0]) for one in raymemprof.doctor().findings],
             }
         )
