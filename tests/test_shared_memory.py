@@ -230,7 +230,7 @@ print(json.dumps([[str(one), one.kind, one.name, one.pid, one.memory] for one in
 print(json.dumps([host.is_fork({shared.has["pids"][0]}), host.shares({shared.has["pids"][0]})]))
 """
     owners, fork = map(json.loads, run_script(code).splitlines())
-    assert fork == [True, [None, None]]
+    assert fork == [True, [None, None, None]]
     by_name = {name: (text, pid) for text, _, name, pid, _ in owners}
     text, pid = by_name[shared.has["file"]]
     assert pid is None
