@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import psutil
 
-__all__ = ["HostMemory", "Shares", "is_fork", "kill_threshold", "memory", "pid_exists", "shares", "shares_in"]
+__all__ = ["FORKED", "HostMemory", "Shares", "is_fork", "kill_threshold", "memory", "pid_exists", "shares"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _USUAL_THRESHOLD = 0.95
 """The part of a node's memory above which Ray kills, where RAY_memory_usage_threshold does not say."""
-_FORKED = 0x40
+FORKED = 0x40
 """Linux's PF_FORKNOEXEC: the process has not become another program since it was forked."""
 _OF_KERNEL = ("SUnreclaim", "KernelStack", "PageTables", "SecPageTables", "Percpu")
 _OF_KERNEL_IN_CGROUP = ("slab", "kernel_stack", "pagetables", "sec_pagetables", "percpu")
@@ -79,7 +80,7 @@ def is_fork(pid: int) -> bool:
     """Whether a process runs its parent's program still, and may share memory with it that neither has written to."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return bool(int(file.read(1024).rpartition(b")")[2].split()[6]) & _FORKED)
+            return bool(int(file.read(1024).rpartition(b")")[2].split()[6]) & FORKED)
     except (OSError, IndexError, ValueError):
         return False
 
@@ -91,25 +92,28 @@ class Shares(NamedTuple):
     divided: int | None
     """Its part, when pages that several processes share are divided among them (Pss_Anon, from Linux 5.9 on)."""
     unshared: int | None
-    """What of that it has written to and shares with no one."""
+    """What of that it has written to and shares with no one; at most as much more as it has alone of shared memory."""
 
 
-def shares(pid: int) -> Shares:
-    """Return what a process shares of its memory; this takes some milliseconds."""
+def _plainly(path: str) -> AbstractContextManager[IO[bytes]]:
+    return open(path, "rb")
+
+
+def shares(pid: int, reading: Callable[[str], AbstractContextManager[IO[bytes]]] = _plainly) -> Shares:
+    """Return what a process shares of its memory; this takes some milliseconds.
+
+    Args:
+        pid: the process.
+        reading: opens a file of `/proc`.
+    """
     try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            return shares_in(file.read())
+        with reading(f"/proc/{pid}/smaps_rollup") as file:
+            figures = _figures_in(file.read())
     except OSError:
-        return Shares(None, None, None)
-
-
-def shares_in(table: bytes) -> Shares:
-    """Return the same as a process's `smaps_rollup` has it."""
-    figures = _figures_in(table)
+        figures = {}
     anonymous, divided, unshared = map(figures.get, ("Anonymous", "Pss_Anon", "Private_Dirty"))
-    if unshared is not None:  # it counts shared memory and files that no other process has mapped, too
-        unshared = max(unshared - figures.get("Pss_Shmem", 0) - figures.get("Pss_File", 0), 0)
-        unshared = min(unshared, unshared if divided is None else divided)
+    if unshared is not None and divided is not None:
+        unshared = min(unshared, divided)  # it counts shared memory that no other process has mapped, too
     return Shares(anonymous, divided, unshared)
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import NamedTuple
 
+from .. import host
 from . import memory, notes
 from .unshared import Child, Unshared, copied, told
 
@@ -30,8 +31,6 @@ _PAUSE_WITHOUT = 0.05
 _FIRST_SEARCH = 0.25
 """Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
 _SEARCH_SHARE = 0.001
-_FORKED = 0x40
-"""Linux's PF_FORKNOEXEC: it has not become another program yet."""
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE_OF_PROC, _MOST_DIGITS = 4096, 16
 """Bytes that one reading gives at most, and by how much less where no further number had room."""
@@ -275,7 +274,7 @@ def _stat(pid: int) -> _Stat | None:
         return None
     if fields[0] in (b"Z", b"X"):
         return None
-    return _Stat(int(fields[1]), int(fields[19]), int(fields[7]) * memory.PAGE, bool(int(fields[6]) & _FORKED))
+    return _Stat(int(fields[1]), int(fields[19]), int(fields[7]) * memory.PAGE, bool(int(fields[6]) & host.FORKED))
 
 
 def _statm(pid: int) -> list[int] | None:

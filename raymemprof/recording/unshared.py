@@ -136,7 +136,7 @@ class Unshared:
                 break
             if max(changed[fork.pid]) >= limit / len(forks):
                 began = time.thread_time()
-                fork.take(_shares(fork.pid), here)
+                fork.take(host.shares(fork.pid, descriptors.reading), here)
                 self._saved -= time.thread_time() - began
                 is_any = True
         if is_any:
@@ -155,7 +155,7 @@ class Unshared:
             self._among_themselves = 0
         elif self._own_cost < self._saved:
             began = time.thread_time()
-            own = _shares(os.getpid())
+            own = host.shares(os.getpid(), descriptors.reading)
             self._own_cost = time.thread_time() - began
             self._saved -= self._own_cost
             if own.anonymous is not None and own.divided is not None:
@@ -192,11 +192,3 @@ def _is_forked_from_here(fork: Child, forks: list[Child]) -> bool:
     while parent in parents:
         parent = parents[parent]
     return parent == os.getpid()
-
-
-def _shares(pid: int) -> host.Shares:
-    try:
-        with descriptors.reading(f"/proc/{pid}/smaps_rollup") as file:
-            return host.shares_in(file.read())
-    except OSError:
-        return host.Shares(None, None, None)
