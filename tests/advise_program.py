@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 GB, GIB = 10**9, 2**30
-HEADROOM = {"page": 7.8 * 1.44 * GB, "nodes": 7.8 * 1.44 * GB, "oom": 3.5 * GIB}
+HEADROOM = {"page": 7.8 * 1.44 * GB, "nodes": 7.8 * 1.44 * GB, "oom": 3.0 * GIB}
 """How much more than is used before Ray starts may be used until it kills; Ray's own parts take 0.4 GB of it."""
 SIZE = 1_000_000_000
 PIECE = 100_000_000
