@@ -257,3 +257,61 @@ with profile_memory("block", directory="records", linger=0):
 print(peak() - before - 8 * 2**23)
 """)
     assert int(printed) < 12 * 2**20
+
+
+def test_the_interpreter_ends_though_a_thread_has_stopped_with_a_lock(tmp_path: Path, run_script: Any) -> None:
+    """Daemon threads stop for ever then, whatever they hold; a generator is finalized after that."""
+    run_script(
+        f"""
+import threading, time
+from raymemprof import profile_memory
+from raymemprof.recording import descriptors, memory
+
+@profile_memory(directory={str(tmp_path)!r})
+def stream():
+    yield 1
+
+class Cycle:
+    def __init__(self):
+        self.me, self.items = self, stream()
+        next(self.items)
+
+def hold():
+    with descriptors._in_turn():
+        is_held.set()
+        time.sleep(600)
+
+kept, is_held = Cycle(), threading.Event()
+memory._inherited = 2**62  # as in a process that a larger one started: its peak is read from a file
+threading.Thread(target=hold, daemon=True).start()
+is_held.wait()
+""",
+        timeout=30,
+    )
+
+
+def test_a_question_to_memray_within_the_question_is_not_taken_for_another_tracker() -> None:
+    """The garbage collector may run there, and end a call, which asks, too."""
+    from raymemprof.recording import capture
+
+    capture._asking.now = True
+    try:
+        assert capture._is_tracing(None)
+        assert capture.is_asking(), "the question that it is within goes on"
+    finally:
+        capture._asking.now = False
+
+
+def test_a_thread_may_wake_itself() -> None:
+    """As from a finalizer that runs while it waits."""
+    from raymemprof.recording.wakeup import Wakeup
+
+    wakeup = Wakeup()
+    assert not wakeup.wait(0.01)
+    wakeup.set()
+    wakeup.set()
+    assert wakeup.is_set()
+    assert wakeup.wait(0)
+    wakeup.clear()
+    wakeup.wait(0)  # what woke it may be left over once
+    assert not wakeup.wait(0.01)
