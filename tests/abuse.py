@@ -277,7 +277,7 @@ def grown_by_ours(ray: Any) -> int:
 
     def grown(made: Any) -> int:
         actor = ray.remote(made).options(num_cpus=0).remote()
-        ray.get([actor.call.remote() for _ in range(200)], timeout=PATIENCE)  # what is loaded once
+        ray.get([actor.call.remote() for _ in range(5_000)], timeout=PATIENCE)  # Ray takes up to 30 MB in these, too
         before = ray.get(actor.own.remote(), timeout=PATIENCE)
         ray.get([actor.call.remote() for _ in range(3_000)], timeout=PATIENCE)
         after = ray.get(actor.own.remote(), timeout=PATIENCE)
