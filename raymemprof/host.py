@@ -92,7 +92,7 @@ class Shares(NamedTuple):
     divided: int | None
     """Its part, when pages that several processes share are divided among them (Pss_Anon, from Linux 5.9 on)."""
     unshared: int | None
-    """What of that it has written to and shares with no one; at most as much more as it has alone of shared memory."""
+    """What it has written to and shares with no one; shared memory that no other process maps may be among it."""
 
 
 def _plainly(path: str) -> AbstractContextManager[IO[bytes]]:

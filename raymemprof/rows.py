@@ -146,7 +146,9 @@ class Rows(Sequence[T], Generic[T]):
         return iter(self._rows)
 
     def sorted(self, key: Callable[[T], Any]) -> Self:
-        """Return the same records in another order."""
+        """Return the same records in another order; raises `TypeError` where `key` is no function."""
+        if not callable(key):
+            raise TypeError(f"sorted() takes a function, such as `lambda record: record.name`, and got {key!r}")
         return self._again(sorted(self._rows, key=key))
 
     def _again(self, rows: list[T]) -> Self:

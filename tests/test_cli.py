@@ -309,3 +309,8 @@ def test_no_source_is_what_was_recorded_last(folder: Path, tmp_path: Path) -> No
     assert [call["name"] for call in json.loads(done.stdout)] == ["load", "load", "sampled", "dies"]
     done = run("heap", "--name", "dies", env={**os.environ, "RAYMEMPROF_DIRECTORY": str(latest)})
     assert "peak 4.0 MiB" in done.stdout
+
+
+def test_calls_are_not_sorted_by_what_is_no_function(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"takes a function, such as .*, and got 'growth'"):
+        raymemprof.calls(folder).sorted("growth")

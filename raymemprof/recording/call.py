@@ -475,7 +475,7 @@ def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity
 
 @contextlib.contextmanager
 def _making_a_journal() -> Iterator[None]:
-    """Make one at a time. Raises `OSError` where a call begins or ends, in a finalizer, while its own thread does."""
+    """Make one journal at a time. Raises `OSError` in a finalizer that interrupted its own thread while it made one."""
     if not _journals_lock.acquire(timeout=_LONGEST_LOCK):
         raise OSError("another journal is made in the same thread")
     try:

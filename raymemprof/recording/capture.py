@@ -342,7 +342,7 @@ def _is_tracing(tracker: Any) -> bool:
 
     A tracker that was started cannot be started again, and what memray says then tells which.
     """
-    if is_asking():  # within the question: the garbage collector ran there, and something's end asks, too
+    if is_asking():  # the garbage collector ran while this thread asked, and ended a call, which asks too
         return True
     _asking.now = True
     try:

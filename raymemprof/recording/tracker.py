@@ -64,7 +64,7 @@ class Lease:
 
 
 _LONGEST_LOCK = 1.0
-"""Seconds for which a call waits for its turn to be given a place: what is done meanwhile takes microseconds."""
+"""Seconds for which a call waits for others that begin: each takes microseconds."""
 
 
 class _Owner(threading.Thread):
@@ -94,10 +94,10 @@ class ProcessTracker:
         """
         folder = journal.path.parent
         if isinstance(threading.current_thread(), _Owner):
-            raise RefusedError("the call began in the thread that starts memray: something was finalized there")
+            raise RefusedError("it was called by a finalizer in the thread that starts memray")
         while True:
             if not self._lock.acquire(timeout=_LONGEST_LOCK):
-                raise RefusedError("the call began while another one did, in the same thread: something was finalized")
+                raise RefusedError("it was called by a finalizer while its thread began another call")
             try:
                 capture = self._capture
                 if capture is None:

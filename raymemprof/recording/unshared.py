@@ -73,9 +73,10 @@ class Child:
         return min(max(self.unshared + grown + copied, 0), self.private)
 
     def changed(self, here: tuple[int, int]) -> tuple[int, int]:
-        """Return the bytes by which what it shares may have changed since the kernel was asked, by whom it may be.
+        """Return by how many bytes what it shares may have changed since the kernel was asked.
 
-        The first is what the child itself did; the second, what this process did: what it writes to is the child's.
+        The first figure is for what the child did. The second is for what this process did: when it writes to a page,
+        it gets a copy, and the child no longer shares the page.
         """
         if self.touched < _IDLE:
             return 0, 0
@@ -173,8 +174,7 @@ def copied(children: list[Child], touched_here: int) -> int:
 
     Args:
         children: the processes.
-        touched_here: bytes of pages that this process has touched: where it writes to a page, the copy is its own, and
-            the page is left to the fork.
+        touched_here: bytes of pages that this process has touched, copies among them.
     """
     copies = 0
     for child in children:
@@ -186,7 +186,7 @@ def copied(children: list[Child], touched_here: int) -> int:
 
 
 def _is_forked_from_here(fork: Child, forks: list[Child]) -> bool:
-    """Whether it is a fork of this process, or of one: a program's forks share with that."""
+    """Whether it is a fork of this process, or of such a fork. Forks of another program share that program's pages."""
     parents = {other.pid: other.parent for other in forks}
     parent = fork.parent
     while parent in parents:

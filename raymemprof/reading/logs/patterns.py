@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ADDRESS", "COUNT", "HEX", "ID", "IPV4", "NAME", "NUMBER", "SIZE", "gibibytes", "pattern", "size", "whole"]
+__all__ = [
+    "ADDRESS",
+    "ANY_ID",
+    "COUNT",
+    "HEX",
+    "ID",
+    "IPV4",
+    "NAME",
+    "NUMBER",
+    "SIZE",
+    "gibibytes",
+    "pattern",
+    "size",
+    "whole",
+]
 
 HEX = r"[0-9a-f]"
 ID = rf"(?<!{HEX}){HEX}{{56}}(?!{HEX})"
 """The id of a node or a worker."""
 ANY_ID = r"[\w.…*<>?-]{1,80}"
-"""An id as people give it, who shorten it or make it unreadable. Of use to whoever knows where an id stands."""
+"""An id, also one that somebody shortened or replaced. Only for places where an id must stand: it matches any word."""
 COUNT = r"(?<!\d)\d{1,10}(?!\d)"
 NUMBER = r"(?<![\d.])\d{1,12}(?:\.\d{1,12})?(?!\d)"
 SIZE = rf"{NUMBER}\s?(?:[kKMGTP]i?B?|B|bytes)\b"
@@ -29,7 +43,7 @@ def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
 
 
 def whole(found: str | None, *lengths: int) -> str | None:
-    """Return an id, if it is whole: of so many digits."""
+    """Return an id if it has as many hexadecimal digits as it should, else None."""
     return found if found and len(found) in lengths and re.fullmatch(f"{HEX}+", found) else None
 
 
