@@ -1,17 +1,19 @@
 """raymemprof: Ray's page "Debugging Memory Issues" as a library."""
 
-from .diagnosis.advise import Advice, Advices, advise
-from .diagnosis.doctor import doctor
-from .diagnosis.explain import Explanation, explain
-from .diagnosis.findings import Check, Diagnosis, Finding
+from .diagnosis.advise.advise import Advice, Advices, advise
+from .diagnosis.doctor.diagnosis import Diagnosis
+from .diagnosis.doctor.doctor import doctor
+from .diagnosis.doctor.findings import Check, Finding
+from .diagnosis.explain.explain import Explanation, explain
 from .diagnosis.ooms import Kill, Kills, ooms
-from .diagnosis.usage import Usage, usage
+from .diagnosis.usage.usage import Usage, usage
 from .errors import CaptureError
-from .reading.catalog import Call, Calls, Capture, Captures, ChildProcess, calls, captures
-from .reading.cleaning import Removed, clean
-from .reading.fetching import fetch
-from .reading.heap import Heap, heap
-from .reading.reports import Report, flamegraph, speedscope, table
+from .reading.catalog.listing import calls, captures
+from .reading.catalog.records import Call, Calls, Capture, Captures, ChildProcess
+from .reading.files.clean import Removed, clean
+from .reading.files.fetch import fetch
+from .reading.reports.heap import Heap, heap
+from .reading.reports.render import Report, flamegraph, speedscope, table
 from .recording.decorator import profile_memory
 
 __version__ = "0.1.0"

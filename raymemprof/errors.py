@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .rows import printable
+from .display.text import printable
 
 __all__ = ["CaptureError"]
 

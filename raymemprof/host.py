@@ -12,9 +12,23 @@ from typing import IO, NamedTuple
 
 import psutil
 
-__all__ = ["FORKED", "HostMemory", "Shares", "is_fork", "kill_threshold", "memory", "pid_exists", "shares"]
+__all__ = [
+    "FORKED",
+    "HostMemory",
+    "Isolation",
+    "Shares",
+    "is_fork",
+    "isolation",
+    "kill_threshold",
+    "memory",
+    "pid_exists",
+    "shares",
+]
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_PROC = Path("/proc")
+_OF_RAY = "ray-node_"
+"""How the name of the cgroup begins that a raylet makes for its node with resource isolation."""
 _USUAL_THRESHOLD = 0.95
 """The part of a node's memory above which Ray kills, where RAY_memory_usage_threshold does not say."""
 FORKED = 0x40
@@ -51,6 +65,66 @@ class HostMemory:
         own = dict(_groups(pid)).get(controllers, path)
         # What is beside the part of the hierarchy that is seen from here has a path that climbs out of it.
         return not own.startswith("/..") and (own == path or own.startswith(f"{path.rstrip('/')}/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What resource isolation gives a Ray node's two cgroups, and what they use. Sizes in bytes.
+
+    Attributes:
+        user_used: what the user cgroup uses, which has the workers, without page cache, shared memory and tmpfs.
+        user_limit: at so much, objects included, Ray kills workers; None if there is no limit (Ray before 2.56).
+        system_used: what the system cgroup uses, which has the raylet and Ray's other parts, in the same way.
+        system_reserved: what the kernel keeps for the system cgroup.
+        shared: the shared memory and tmpfs of both, which the kernel counts where it was first used; Ray adds it to
+            what the workers use.
+    """
+
+    user_used: int
+    user_limit: int | None
+    system_used: int
+    system_reserved: int
+    shared: int = 0
+
+
+def isolation(pid: int) -> Isolation | None:
+    """Return how resource isolation divides the memory of the node whose raylet is the process `pid`.
+
+    None if Ray was started without `--enable-resource-isolation`, or its cgroups cannot be read. Needs cgroup v2.
+    """
+    for controllers, path in _groups(pid):
+        parts = Path(path).parts
+        ours = [number for number, part in enumerate(parts) if part.startswith(_OF_RAY)]
+        if controllers == "" and ours:
+            node = _CGROUPS.joinpath(*parts[1 : ours[-1] + 1])
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                return Isolation(
+                    _used(node / "user"),
+                    min(_bounds(node / "user", "memory.high", "memory.max"), default=None),
+                    _used(node / "system"),
+                    max(_bounds(node / "system", "memory.min", "memory.low"), default=0),
+                    sum(_counters(node / part).get("shmem", 0) for part in ("user", "system")),
+                )
+    return None
+
+
+def _bounds(group: Path, *names: str) -> Iterator[int]:
+    """Yield the bounds of a cgroup of version 2 that are numbers: none is "max"."""
+    for name in names:
+        with contextlib.suppress(OSError, ValueError):
+            yield int((group / name).read_text())
+
+
+def _used(group: Path) -> int:
+    """Return what a cgroup of version 2 uses, without page cache and shared memory. Raises `OSError`, `ValueError`."""
+    counters = _counters(group)
+    cached = counters["inactive_file"] + counters["active_file"] + counters.get("shmem", 0)
+    return max(int((group / "memory.current").read_text()) - cached, 0)
+
+
+def _counters(group: Path) -> dict[str, int]:
+    lines = (group / "memory.stat").read_text().splitlines()
+    return {name: int(value) for name, value in map(str.split, lines)}
 
 
 def memory(pid: int | None = None) -> HostMemory:
@@ -137,17 +211,22 @@ def _figures_in(table: bytes) -> dict[str, int]:
 
 def kill_threshold(total: int) -> int:
     """Return the bytes in use above which Ray's memory monitor kills on a node with so much memory."""
+    above = int(total * _USUAL_THRESHOLD)
     with contextlib.suppress(ValueError):
         threshold = float(os.environ.get("RAY_memory_usage_threshold", ""))
         if 0 <= threshold <= 1:  # Ray does not start with another
-            return int(total * threshold)
-    return int(total * _USUAL_THRESHOLD)
+            above = int(total * threshold)
+    with contextlib.suppress(ValueError):
+        least_free = int(os.environ.get("RAY_min_memory_free_bytes", ""))
+        if 0 <= least_free <= total:  # as long as so much is free, Ray does not kill; by default it is -1
+            above = max(above, total - least_free)
+    return above
 
 
 def _groups(pid: int | None) -> Iterator[tuple[str, str]]:
     """Yield the cgroups of a process: the controllers of each hierarchy, and the path there."""
     with contextlib.suppress(OSError):  # not Linux, or it has ended
-        for line in Path("/proc", "self" if pid is None else str(pid), "cgroup").read_text().splitlines():
+        for line in (_PROC / ("self" if pid is None else str(pid)) / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             yield controllers, path
 
@@ -169,7 +248,7 @@ def _limit(folder: Path, group: tuple[str, str], is_first: bool) -> HostMemory:
     limit, used = ("memory.limit_in_bytes", "memory.usage_in_bytes") if is_first else ("memory.max", "memory.current")
     prefix = "total_" if is_first else ""
     most = int((folder / limit).read_text())
-    counters = {name: int(value) for name, value in map(str.split, (folder / "memory.stat").read_text().splitlines())}
+    counters = _counters(folder)
     # Ray takes all of the page cache off, the active part too.
     cached = counters[f"{prefix}inactive_file"] + counters[f"{prefix}active_file"]
     kernel = counters.get("kernel")  # from Linux 5.18 on

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 GB, GIB = 10**9, 2**30
-HEADROOM = {"page": 7.8 * 1.44 * GB, "nodes": 7.8 * 1.44 * GB, "oom": 3.0 * GIB}
+HEADROOM = {"page": 7.8 * 1.44 * GB, "nodes": 7.8 * 1.44 * GB, "oom": 2.6 * GIB}
 """How much more than is used before Ray starts may be used until it kills; Ray's own parts take 0.4 GB of it."""
 SIZE = 1_000_000_000
 PIECE = 100_000_000
@@ -29,8 +29,8 @@ from ray.cluster_utils import Cluster
 
 import raymemprof
 from raymemprof import profile_memory
-from raymemprof.diagnosis.advise import advise
-from raymemprof.rows import plain
+from raymemprof.diagnosis.advise.advise import advise
+from raymemprof.display.text import plain
 
 
 def allocate_memory(seconds):
@@ -131,7 +131,7 @@ def oom() -> dict[str, Any]:
     records: dict[str, Any] = {}
     for _ in range(TRIES):
         start(num_cpus=CPUS)
-        first = job(4)
+        first = job(8)  # workers may start seconds apart
         until(settled)
         advices = advise()
         (advice,) = advices

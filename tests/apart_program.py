@@ -85,7 +85,7 @@ class Cluster:
 
 def ask_here(*arguments: str) -> tuple[int | str | None, str, str]:
     """Return the same of the command run in this process, which is quicker; not for what connects to a cluster."""
-    from raymemprof.cli import main
+    from raymemprof.cli.app import main
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -14,7 +14,8 @@ kept = []
 for _ in range(int(sys.argv[1]) // 50):
     kept.append(bytearray(b"1") * (50 << 20))
     time.sleep(0.1)
-time.sleep(2)
+print("there", flush=True)
+sys.stdin.read()  # until it may end, or what started it is gone
 """
 
 memory = psutil.virtual_memory()
@@ -32,9 +33,13 @@ from raymemprof import profile_memory
 @ray.remote(max_retries=0)
 @profile_memory
 def loads(count, megabytes=1000):
-    """Start what a DataLoader would, and wait for it."""
-    children = [subprocess.Popen([sys.executable, "-c", CHILD, str(megabytes)]) for _ in range(count)]
-    return [child.wait() for child in children]
+    """Start what a DataLoader would, and wait until all of it is there."""
+    command, pipe = [sys.executable, "-c", CHILD, str(megabytes)], subprocess.PIPE
+    children = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(count)]
+    assert [child.stdout.readline() for child in children] == ["there\n"] * count
+    for child in children:
+        child.communicate("")
+    return [child.returncode for child in children]
 
 
 ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
@@ -59,8 +64,9 @@ except ray.exceptions.RayError as error:
             }
         )
     )
-for process in psutil.process_iter(["cmdline"]):  # Ray before 2.50 leaves them
-    if CHILD in (process.info["cmdline"] or []):
-        process.kill()
+left = [process for process in psutil.process_iter(["cmdline"]) if CHILD in (process.info["cmdline"] or [])]
+for process in left:  # Ray before 2.50 leaves them
+    process.kill()
+psutil.wait_procs(left, timeout=30)  # what they had is free then
 print(json.dumps(ray.get(loads.remote(1), timeout=60)))
 ray.shutdown()

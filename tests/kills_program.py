@@ -45,9 +45,10 @@ if "several" in sys.argv:
 import ray
 
 import raymemprof
-from raymemprof import profile_memory, ray_runtime
-from raymemprof.diagnosis.retries import oom_retries
-from raymemprof.rows import plain
+from raymemprof import cluster, profile_memory
+from raymemprof.cluster import state
+from raymemprof.display.text import plain
+from raymemprof.reading.logs.owners import oom_retries
 
 
 def allocate(diary: str, limit: int = 10 * GIB) -> None:
@@ -214,12 +215,12 @@ def asked(task_id: str) -> dict[str, Any]:
         if not all(map(importlib.util.find_spec, needs)):
             continue
         if source == "state api":
-            ray_runtime._events_in_gcs = None
-        until(lambda: task_id in [task.task_id for task in ray_runtime.tasks_killed_for_memory(SECONDS).values()])
-        killed = {worker: task._asdict() for worker, task in ray_runtime.tasks_killed_for_memory(SECONDS).items()}
+            state._events_in_gcs = None
+        until(lambda: task_id in [task.task_id for task in cluster.tasks_killed_for_memory(SECONDS).values()])
+        killed = {worker: task._asdict() for worker, task in cluster.tasks_killed_for_memory(SECONDS).items()}
         found[source] = {
             "killed": killed,
-            "attempts": [one._asdict() for one in ray_runtime.attempts(task_id, SECONDS)],
+            "attempts": [one._asdict() for one in cluster.attempts(task_id, SECONDS)],
         }
     return found
 

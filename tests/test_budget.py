@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 import raymemprof
 from raymemprof import journal, profile_memory
-from raymemprof.recording import budget
+from raymemprof.recording import disk_budget
 
 MB = 10**6
 WORKERS = 20
@@ -147,7 +148,7 @@ def capture(folder: Path, number: int, size: int) -> Path:
 def test_what_is_closed_while_another_looks_is_seen_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(10):
         capture(tmp_path, number, 100)
-    survey = budget._survey
+    survey = disk_budget._survey
     closings = iter(range(10, 30))
 
     def look_while_others_close(*given: Any) -> Any:
@@ -155,11 +156,11 @@ def test_what_is_closed_while_another_looks_is_seen_to(tmp_path: Path, monkeypat
         for number in [next(closings, None) for _ in range(5)]:
             if number is not None:
                 capture(tmp_path, number, 100)
-                budget.enforce(tmp_path, 800, 1)  # where the folder is held, it is left to who holds it
+                disk_budget.enforce(tmp_path, 800, 1)  # where the folder is held, it is left to who holds it
         return found
 
-    monkeypatch.setattr(budget, "_survey", look_while_others_close)
-    budget.enforce(tmp_path, 800, 1)
+    monkeypatch.setattr(disk_budget, "_survey", look_while_others_close)
+    disk_budget.enforce(tmp_path, 800, 1)
     assert next(closings, None) is None
     assert 1 <= len(list(tmp_path.iterdir())) <= 8
 
@@ -190,10 +191,10 @@ def test_what_is_still_written_drives_out_what_tells_little(tmp_path: Path) -> N
         end |= {"peak": peak}
         opened = {"event": "open", "capture": path.name, "time": 1.0}
         journal_of(tmp_path, number + 10, opened, begin, end, {**opened, "event": "close"})
-    assert budget.enforce(tmp_path, 500, 1) == 2
+    assert disk_budget.enforce(tmp_path, 500, 1) == 2
     assert set(tmp_path.glob("*.bin")) == {mine, kept[70]}
-    assert budget.has_to_end(mine, 500)
-    assert not budget.has_to_end(mine, 6000)
+    assert disk_budget.has_to_end(mine, 500)
+    assert not disk_budget.has_to_end(mine, 6000)
 
 
 @pytest.mark.versions
@@ -227,13 +228,21 @@ def test_what_killed_processes_left_is_counted_when_the_next_begins(
     tmp_path: Path, run_script: Callable[..., str]
 ) -> None:
     code = f"""
-import os, signal, sys
+import glob, os, signal, sys, time
 from raymemprof import profile_memory
+def is_too_much():
+    try:
+        return sum(map(os.path.getsize, glob.glob("here/*.bin"))) > {4 * MB}
+    except FileNotFoundError:
+        return True
 for number in range(8):
     if os.fork() == 0:
         with profile_memory("dies", directory={str(tmp_path / "here")!r}, max_bytes={2 * MB}):
             for _ in range(40):
                 [bytes(size) for size in range(600, 4_000)]
+            deadline = time.monotonic() + 10  # it looks beside this code
+            while time.monotonic() < deadline and is_too_much():
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
     os.wait()
 """
@@ -265,8 +274,25 @@ def test_damaged_journals_speak_for_no_capture(tmp_path: Path) -> None:
     (tmp_path / "raymemprof-x-local-0-1-2.jsonl").mkdir()
     (tmp_path / "raymemprof-x-local-0-1-3.jsonl").symlink_to("/dev/zero")
     (tmp_path / "raymemprof-x-local-0-1-4.jsonl").write_bytes(b'{"event":"begin","call":' + b"[" * 60_000 + b"\n")
-    assert budget.enforce(tmp_path, 500, 1) >= 5
+    assert disk_budget.enforce(tmp_path, 500, 1) >= 5
     assert sum(sizes(tmp_path).values()) <= 500
+
+
+def test_a_block_with_a_name_of_its_own_each_time_takes_no_memory(tmp_path: Path) -> None:
+    name = capture(tmp_path, 1, 100).name
+    begins = [
+        {"event": "begin", "call": number, "capture": name, "name": f"block {number}"} for number in range(50_000)
+    ]
+    ends = [{"event": "end", "call": number, "status": "finished", "peak": number} for number in range(50_000)]
+    journal_of(tmp_path, 2, *[line for both in zip(begins, ends, strict=True) for line in both])
+    tracemalloc.start()
+    try:
+        survey = disk_budget._survey(tmp_path, {name}, 3)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MB
+    finally:
+        tracemalloc.stop()
+    assert name in survey.known
+    assert name in survey.largest
 
 
 def test_what_lies_on_disk_takes_no_memory_of_the_worker(tmp_path: Path, run_script: Callable[..., str]) -> None:

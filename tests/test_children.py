@@ -387,7 +387,7 @@ def test_lines_of_children_that_make_no_sense(tmp_path: Path) -> None:
 
 
 def test_a_number_that_another_process_has_now_is_none_of_ours() -> None:
-    from raymemprof.recording.children import Children
+    from raymemprof.recording.memory.children import Children
 
     children = Children()
     stranger = psutil.Process(os.getpid()).parent()
@@ -403,6 +403,49 @@ def test_a_number_that_another_process_has_now_is_none_of_ours() -> None:
     finally:
         mine.kill()
         mine.wait()
+
+
+ORPHAN = """
+import subprocess, sys, time
+from raymemprof import profile_memory
+GROWS = "import sys; data = bytearray(b'1') * 200 * 2**20; print(flush=True); sys.stdin.read()"
+STAYS = (
+    "import subprocess, sys; sys.stdin.readline();"
+    f"subprocess.run([sys.executable, '-c', {GROWS!r}])"
+)
+LEAVES = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STAYS!r}]); sys.stdin.readline()"
+
+with profile_memory("block", directory=sys.argv[1], heap=False):
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    child = subprocess.Popen([sys.executable, "-c", LEAVES], **pipe)
+    from raymemprof.recording.memory.children import children
+    while children.count() < 2:
+        time.sleep(0.01)
+    child.stdin.write(b"go\\n")
+    child.wait()
+    child.stdin.write(b"go\\n")
+    child.stdout.readline()
+    deadline = time.monotonic() + 5
+    while children.added < 200 * 2**20 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.stdin.close()
+"""
+
+
+def test_what_a_child_starts_whose_parent_has_gone_is_of_the_call(tmp_path: Path) -> None:
+    """There is no group to search here: it was seen before."""
+    subprocess.run([sys.executable, "-c", ORPHAN, tmp_path], check=True, timeout=60)
+    (call,) = raymemprof.calls(tmp_path)
+    assert call.children_peak == near(210 * MIB)
+
+
+def test_forks_whose_numbers_were_given_out_again_in_a_circle() -> None:
+    from raymemprof.recording.memory.unshared import Child, _is_forked_from_here
+
+    one, other = Child(10, "one", 1, is_fork=True, parent=20), Child(20, "other", 2, is_fork=True, parent=10)
+    assert not _is_forked_from_here(one, [one, other])
+    other.parent = os.getpid()
+    assert _is_forked_from_here(one, [one, other])
 
 
 def test_where_there_are_no_children_none_are_told_of() -> None:
@@ -467,7 +510,7 @@ reads_objects(), reads_an_array(), allocates()
 
 def test_what_forks_copied_is_told_from_what_they_allocated(tmp_path: Path) -> None:
     """Reading Python objects copies pages; an array that is read is shared, and what a child allocates is its own."""
-    from raymemprof.diagnosis import families
+    from raymemprof.diagnosis.explain import families
 
     subprocess.run([sys.executable, "-c", COPIES, tmp_path], check=True)
     objects, array, own = raymemprof.calls(tmp_path)
@@ -480,6 +523,133 @@ def test_what_forks_copied_is_told_from_what_they_allocated(tmp_path: Path) -> N
     assert (own.children_copied or 0) < 30 * MIB
     assert "copies" not in families.told(own)
     assert not any(step.startswith("They are forks") for step in families.steps(own))
+
+
+FORKS = """
+import os, sys, time
+from raymemprof import profile_memory
+from raymemprof.recording.memory import unshared
+unshared._SHARE, unshared._MOST_SAVED = 0.0, 1e-9  # there is time to ask the kernel about one of them
+
+@profile_memory(directory=sys.argv[1])
+def write():
+    data = bytearray(b"1") * (60 * 2**20)
+    pids = []
+    for _ in range(6):
+        pid = os.fork()
+        if pid == 0:
+            for start in range(0, len(data), 4096):
+                data[start] = 2
+                if start % 2**20 == 0:
+                    time.sleep(0.02)
+            time.sleep(60)
+        pids.append(pid)
+    time.sleep(4)
+    for pid in pids:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+write()
+"""
+
+
+def test_forks_that_the_kernel_was_not_asked_about_are_taken_to_copy_as_the_others_do(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FORKS, tmp_path], check=True)
+    (call,) = raymemprof.calls(tmp_path)
+    assert call.children_peak == pytest.approx(360 * MIB, rel=0.15)
+
+
+ENDING = """
+import os, sys, time
+from raymemprof import host, profile_memory
+from raymemprof.recording.memory import unshared
+
+pids = []
+asked = host.shares
+
+def shares(pid, reading):
+    if pid == os.getpid():  # the forks have been asked about: now they end
+        for fork in pids:
+            os.kill(fork, 9)
+            os.waitid(os.P_PID, fork, os.WEXITED | os.WNOWAIT)
+    return asked(pid, reading)
+
+host.shares = shares
+
+@profile_memory(directory=sys.argv[1], heap=False)
+def wait():
+    data = bytearray(b"1") * (120 * 2**20)
+    for _ in range(3):
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(0.1)
+            own = bytearray(b"2") * (10 * 2**20)
+            time.sleep(60)
+        pids.append(pid)
+    time.sleep(1)
+    for pid in pids:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+wait()
+"""
+
+
+def test_forks_that_end_while_the_kernel_is_asked_share_nothing_with_each_other(tmp_path: Path) -> None:
+    """What a fork shared is its parent's again then, and no memory that only forks have: it was counted as theirs."""
+    subprocess.run([sys.executable, "-c", ENDING, tmp_path], check=True)
+    (call,) = raymemprof.calls(tmp_path)
+    assert 30 * MIB < call.children_peak < 50 * MIB
+    assert (call.children_copied or 0) < 20 * MIB
+    assert call.children_count == len(call.children) == 3
+
+
+UNTOLD = """
+import os, sys, time
+from raymemprof import host, profile_memory
+
+host.shares = lambda pid, reading: host.Shares(None, None, None)
+
+@profile_memory(directory=sys.argv[1], heap=False)
+def wait():
+    pid = os.fork()
+    if pid == 0:
+        kept = []
+        for _ in range(20):
+            kept.append(bytearray(b"1") * (5 * 2**20))
+            time.sleep(0.02)
+        time.sleep(60)
+    time.sleep(1.5)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+
+wait()
+"""
+
+
+def test_a_fork_of_which_the_kernel_does_not_tell_has_what_it_allocated(tmp_path: Path) -> None:
+    """As another user's: what it had when the kernel was asked in vain was forgotten."""
+    subprocess.run([sys.executable, "-c", UNTOLD, tmp_path], check=True)
+    (call,) = raymemprof.calls(tmp_path)
+    assert call.children_peak == near(100 * MIB)
+
+
+def test_children_that_have_ended_since_the_look_are_told_of_with_what_they_had() -> None:
+    from raymemprof.recording.memory.children import Children
+
+    children = Children()
+    mine = subprocess.Popen([sys.executable, "-c", HOLD, str(10 * MIB), "60"])
+    try:
+        time.sleep(0.5)
+        assert children.look(0, at_once=True) > 10 * MIB
+    finally:
+        mine.kill()
+        mine.wait()
+    seen = children.seen()
+    assert seen["count"] == 1
+    assert [pid for pid, _, _ in seen["largest"]] == [mine.pid]
+    assert children.count() == 0
+    assert children.largest() == []
 
 
 @ray.remote

@@ -69,7 +69,6 @@ def node_name(nodes: Nodes, node_id: str) -> str:
     return next(node.name for node in nodes.nodes if node.node_id == node_id)
 
 
-@pytest.mark.versions
 def test_by_name_on_all_nodes(nodes: Nodes, run: Any) -> None:
     run("keep")
     kept = there(nodes)
@@ -146,7 +145,6 @@ print(ray.get_runtime_context().get_job_id())
     assert len(raymemprof.calls(job_id=job_id)) == 0
 
 
-@pytest.mark.versions
 def test_what_is_written_is_left_and_said_so(nodes: Nodes, run: Any, wait_for: Callable[..., Any]) -> None:
     import ray
 

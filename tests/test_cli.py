@@ -133,18 +133,29 @@ def test_heap_shows_as_many_lines_as_asked(folder: Path) -> None:
     assert len(shown[2].splitlines()) == len(shown[1].splitlines()) + 1
 
 
+LOADS = """
+import sys
+import raymemprof
+
+kept = []
+
+@raymemprof.profile_memory(directory=sys.argv[1], heap=False)
+def load(size, keep):
+    data = bytearray(b"1") * size
+    if keep:
+        kept.append(data)
+
+for size, keep in ((60, True), (20, False), (30, False), (2, False)):
+    load(size * 2**20, keep)
+"""
+
+
 def test_calls_are_sorted_by_what_they_added_and_not_by_what_was_there(tmp_path: Path) -> None:
-    """A worker that another call has filled: the fullest process is not that of the largest call."""
-    kept = []
+    """A worker that another call has filled: the fullest process is not that of the largest call.
 
-    @raymemprof.profile_memory(directory=tmp_path, heap=False)
-    def load(size: int, keep: bool) -> None:
-        data = bytearray(b"1") * size
-        if keep:
-            kept.append(data)
-
-    for size, keep in ((60 * MIB, True), (20 * MIB, False), (30 * MIB, False), (2 * MIB, False)):
-        load(size, keep)
+    It is a process of its own: the kernel tells of a peak that is soon over if it is the highest that there was.
+    """
+    subprocess.run([sys.executable, "-c", LOADS, tmp_path], check=True)
     listed = raymemprof.calls(tmp_path)
     rows = json.loads(answer("calls", tmp_path, "--json", "--sort", "growth"))
     assert [row["started_at"] for row in rows] == [listed[place].started_at.isoformat() for place in (3, 1, 2, 0)]
@@ -311,6 +322,18 @@ def test_no_source_is_what_was_recorded_last(folder: Path, tmp_path: Path) -> No
     assert "peak 4.0 MiB" in done.stdout
 
 
-def test_calls_are_not_sorted_by_what_is_no_function(folder: Path) -> None:
-    with pytest.raises(TypeError, match=r"takes a function, such as .*, and got 'growth'"):
-        raymemprof.calls(folder).sorted("growth")
+def test_calls_are_sorted_by_a_function_or_a_column(folder: Path) -> None:
+    calls = raymemprof.calls(folder)
+    for column in ("growth", "peak_memory", "name", "started_at"):
+        by_function = calls.sorted(lambda call, column=column: getattr(call, column))
+        assert list(calls.sorted(column)) == list(by_function), column
+    assert type(calls.sorted("growth")) is raymemprof.Calls
+    assert calls.sorted("capture")[0].name == "sampled", "the one that has none"
+    assert list(raymemprof.calls(folder, name="nobody").sorted("growth")) == []
+
+
+def test_calls_are_not_sorted_by_what_is_neither(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"takes a column's name, or a function such as .*, and got 3"):
+        raymemprof.calls(folder).sorted(3)
+    with pytest.raises(ValueError, match=r"there is no column 'size'; there are name, .*growth"):
+        raymemprof.calls(folder).sorted("size")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import timeit
 import venv
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +25,10 @@ from several_nodes import Node, Nodes
 
 import raymemprof
 from raymemprof import cluster, host, profile_memory
-from raymemprof.reading import processes
+from raymemprof.reading.captures import pool
 
+asking = importlib.import_module("raymemprof.cluster.ask")
+"""The module: `cluster.ask` is the function."""
 MIB = 2**20
 COMMAND = Path(sys.executable).with_name("raymemprof")
 EACH = 20
@@ -154,7 +158,7 @@ def test_filters_ask_every_node(name: str, nodes: Nodes, recorded: Recorded) -> 
 def test_a_node_is_asked_alone(nodes: Nodes, recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     ask = cluster.ask
-    monkeypatch.setattr(cluster, "ask", lambda node_id, *rest, **more: (asked.append(node_id), ask(node_id, *rest))[1])
+    monkeypatch.setattr(asking, "ask", lambda node_id, *rest, **more: (asked.append(node_id), ask(node_id, *rest))[1])
     two = nodes["two"].node_id
     calls = raymemprof.calls(node_id=two[:12])
     assert asked == [two]
@@ -469,7 +473,7 @@ class Watch(threading.Thread):
                 try:
                     text = " ".join(process.cmdline())
                     memory = process.memory_info()
-                    if "raymemprof.reading.worker" in text:
+                    if "raymemprof.reading.captures.reader" in text:
                         readers += 1
                         limit = Path(f"/proc/{process.pid}/limits").read_text()
                         (line,) = [line for line in limit.splitlines() if line.startswith("Max data size")]
@@ -519,7 +523,7 @@ def test_reading_on_a_node_is_bounded(nodes: Nodes, recorded: Recorded) -> None:
     assert len(captures) == 24
     for process in two.workers():  # those that wait for another question; they were given what was free before
         with contextlib.suppress(psutil.Error):
-            if "raymemprof.reading.worker" in " ".join(process.cmdline()):
+            if "raymemprof.reading.captures.reader" in " ".join(process.cmdline()):
                 process.kill()
     watch = Watch(two)
     watch.start()
@@ -537,11 +541,25 @@ def test_reading_on_a_node_is_bounded(nodes: Nodes, recorded: Recorded) -> None:
     shown = {kind: f"{size / MIB:.0f} MiB" for kind, size in watch.memory.items()}
     limits = [f"{limit / MIB:.0f} MiB" for limit in watch.limits.values()]
     print(f"merging 24 captures twice on a node took, RSS - SHR: {shown}; readers' limits: {limits}")
-    assert 1 <= watch.most_at_once <= 2 * processes._MOST_ON_A_NODE, "those that are done wait for another question"
+    assert 1 <= watch.most_at_once <= 2 * pool._MOST_ON_A_NODE, "those that are done wait for another question"
     assert watch.limits
-    assert max(watch.limits.values()) * processes._MOST_ON_A_NODE <= max(watch.free) / 2
+    assert max(watch.limits.values()) * pool._MOST_ON_A_NODE <= max(watch.free) / 2
     assert watch.memory["reader"] < 300 * MIB
     assert watch.memory["task"] < 300 * MIB
+
+
+def test_what_takes_too_long_is_ended_there(nodes: Nodes, recorded: Recorded, wait_for: Callable[..., Any]) -> None:
+    """Nobody cancels it: Ray ends the process that does, where what it cancels just ends."""
+
+    def is_busy() -> bool:
+        return any(one.info["cmdline"] == ["ray::raymemprof.timeit"] for one in psutil.process_iter(["cmdline"]))
+
+    two = nodes["two"].node_id
+    loop = ("pass", "pass", time.perf_counter, 10**15)
+    (missing,) = cluster.on_nodes(timeit.timeit, {two: loop}, longest=2.0).missing
+    assert (missing.node_id, missing.reason) == (two, "it was not done within 2 s")
+    wait_for(lambda: not is_busy(), 30)
+    assert cluster.on_nodes(timeit.timeit, {two: ("pass", "pass", time.perf_counter, 10)}).missing == ()
 
 
 def test_a_node_without_raymemprof(nodes: Nodes, recorded: Recorded, run_script: Any, tmp_path: Path) -> None:

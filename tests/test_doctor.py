@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from raymemprof.diagnosis.doctor import doctor
-from raymemprof.diagnosis.findings import ILLNESSES, SEVERITIES
-from raymemprof.diagnosis.growth import _floors, _rises
+from raymemprof.diagnosis.advise.growth import _floors, _rises
+from raymemprof.diagnosis.doctor.doctor import doctor
+from raymemprof.diagnosis.doctor.findings import ILLNESSES, SEVERITIES
 
 sys.path.insert(0, str(Path(__file__).parent))
 from browser import Browser, browser, executable
@@ -155,7 +155,6 @@ def test_too_many_at_once(play: Callable[..., Record]) -> None:
     assert all(one["illness"] != "out_of_memory" for one in record["diagnosis"]["findings"]), "told once"
 
 
-@pytest.mark.versions
 def test_an_actor_that_grows(play: Callable[..., Record]) -> None:
     """One that loaded once, and takes memory in each call that it gives back, is not one."""
     record = play("leak")

@@ -655,6 +655,82 @@ def test_an_exception_that_cannot_be_printed(tmp_path: Path, caplog: pytest.LogC
     assert "UnprintableError" in (call.error or "")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not enforce the limit")
+@pytest.mark.parametrize("heap", [True, False])
+def test_a_call_that_holds_all_the_memory_it_may_have_fails_and_the_next_runs(
+    heap: bool, tmp_path: Path, run_script: Callable[..., str]
+) -> None:
+    printed = run_script(f"""
+import resource
+from raymemprof import profile_memory
+
+@profile_memory(directory="here", heap={heap})
+def fill():
+    kept = []
+    for size in (4_000_000, 60_000, 4_000, 500, 60):
+        try:
+            while True:
+                kept.append(b"x" * size)
+        except MemoryError:
+            pass
+    kept.append(bytearray(4_000_000))
+
+@profile_memory(directory="here", heap={heap})
+def small():
+    return 5
+
+small()
+mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (mapped + 200_000_000, limits[1]))
+for _ in range(2):
+    try:
+        fill()
+    except MemoryError:
+        print("memory")
+    print(small())
+resource.setrlimit(resource.RLIMIT_AS, limits)  # glibc needs some to end threads
+""")
+    assert printed.split() == ["memory", "5"] * 2
+    found = [(call.name, call.status) for call in raymemprof.calls(tmp_path / "here")]
+    assert found == [("small", "finished"), *[("fill", "failed"), ("small", "finished")] * 2]
+
+
+def test_a_handler_of_the_users_that_raises_ends_nothing(run_script: Callable[..., str]) -> None:
+    """It is asked to log what could not be recorded, on the call's own thread and on the sampler's."""
+    printed = run_script("""
+import logging, pathlib, time
+from raymemprof import profile_memory
+from raymemprof.recording.sampler import Sampler, sampler
+
+class Strict(logging.Handler):
+    def emit(self, record):
+        raise AssertionError(record.getMessage())
+
+logging.getLogger().addHandler(Strict())
+pathlib.Path("file").write_text("")
+
+@profile_memory(directory="file/within")
+def unrecorded():
+    return "fine"
+
+@profile_memory(directory="here", heap=False)
+def recorded():
+    time.sleep(0.3)
+    kept = bytearray(b"1") * 60_000_000
+    time.sleep(0.3)
+    return len(kept)
+
+real = Sampler._sample
+def once(self, calls):
+    Sampler._sample = real
+    raise OSError("it fails once")
+Sampler._sample = once
+print(unrecorded(), recorded(), [sampler._thread.is_alive()])
+""")
+    assert printed.split() == ["fine", "60000000", "[True]"]
+
+
 def test_a_keyboard_interrupt_in_a_call(tmp_path: Path) -> None:
     @profile_memory(directory=tmp_path)
     def work() -> None:
@@ -719,12 +795,12 @@ def test_no_other_thread_runs_while_memray_goes_through_the_threads(
 import sys, threading, time
 from raymemprof import profile_memory
 
-turns, seen, gone_through, interrupted = [0], [None], 0, 0
+turns, seen, gone_through, interrupted, theirs = [0], [None], 0, 0, set()
 stop, done = threading.Event(), threading.Event()
 
 def hook(event, arguments):
     global gone_through, interrupted
-    if event == "sys.setprofile" and threading.current_thread().name == "raymemprof-tracker":
+    if event == "sys.setprofile" and threading.get_ident() not in theirs:
         gone_through += 1
         interrupted += seen[0] not in (None, turns[0])
         seen[0] = turns[0]
@@ -743,6 +819,7 @@ threads = [threading.Thread(target=done.wait) for _ in range(60)]
 threads += [threading.Thread(target=work)]
 for thread in threads:
     thread.start()
+theirs.update(thread.ident for thread in (threading.main_thread(), *threads))
 before = sys.getswitchinterval()
 for number in range(3):
     with profile_memory("block", directory={str(tmp_path)!r}, follow_fork=number % 2 == 0):  # a capture each

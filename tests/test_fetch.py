@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import importlib
 import json
 import os
 import pty
@@ -26,9 +27,11 @@ from several_nodes import Nodes, free_port
 
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
-from raymemprof.reading import pieces, streaming
-from raymemprof.reading.arrivals import Arrival
+from raymemprof.reading.files import pieces, streaming
+from raymemprof.reading.files.arrivals import Arrival
 
+asking = importlib.import_module("raymemprof.cluster.ask")
+"""The module: `cluster.ask` is the function."""
 MIB = 2**20
 BIG = "raymemprof-big-local-0-1-1.bin"
 BIG_SIZE = 300 * 10**6
@@ -75,7 +78,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(function.__name__)
         return ask(node_id, function, *rest, **more)
 
-    monkeypatch.setattr(cluster, "ask", note)
+    for module in (cluster, asking):
+        monkeypatch.setattr(module, "ask", note)
     return names
 
 
@@ -91,7 +95,7 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 SLOWLY = """
 import time
-from raymemprof.reading.arrivals import Arrival
+from raymemprof.reading.files.arrivals import Arrival
 write = Arrival.write
 def write_slowly(*arguments):
     write(*arguments)
@@ -254,7 +258,7 @@ def sending(what: str, once: Path) -> Callable[..., str | None]:
     """A `send` to which something happens after 100 MB, on the node that it runs on, as long as the file is there."""
 
     def send(*arguments: Any) -> str | None:
-        from raymemprof.reading import streaming
+        from raymemprof.reading.files import streaming
 
         def send_bytes(out: Any, descriptor: int, size: int) -> Any:
             class Out:
@@ -327,7 +331,8 @@ def test_a_worker_that_stops_while_it_sends(
     once, to = tmp_path / "once", tmp_path / "to"
     once.touch()
     monkeypatch.setattr(streaming, "send", sending("stopped", once))
-    monkeypatch.setattr(cluster, "LIMIT", 3.0)
+    for module in (cluster, asking):
+        monkeypatch.setattr(module, "LIMIT", 3.0)
     here = [call for call in calls if call.node_id == nodes["one"].node_id]
     started = time.monotonic()
     try:
@@ -467,8 +472,8 @@ def test_a_node_that_connects_when_it_was_given_up(
 
     monkeypatch.setattr(streaming, "send", send_late)
     monkeypatch.setattr(Arrival, "write", write_slowly)
-    monkeypatch.setattr(cluster, "cancel", lambda reference: None)
-    monkeypatch.setattr(cluster, "LIMIT", 1.5)
+    for module in (cluster, asking):
+        monkeypatch.setattr(module, "LIMIT", 1.5)
     started = time.monotonic()
     fetched = raymemprof.fetch([BIG, *(call for call in calls if call.node_id == late)], tmp_path)
     assert time.monotonic() - started > 4
@@ -490,7 +495,8 @@ def test_a_disk_that_stalls_is_not_the_nodes_silence(
         time.sleep(next(stalls, 0))
 
     monkeypatch.setattr(Arrival, "write", write_and_stall)
-    monkeypatch.setattr(cluster, "LIMIT", 1.5)
+    for module in (cluster, asking):
+        monkeypatch.setattr(module, "LIMIT", 1.5)
     fetched = raymemprof.fetch(calls, tmp_path)
     assert fetched.missing == ()
     assert len(fetched) == len({call.capture for call in calls})
@@ -504,7 +510,7 @@ def test_a_word_that_is_damaged(
     send = streaming.send
 
     def send_nonsense(*arguments: Any) -> str | None:  # on the node
-        from raymemprof.reading import streaming
+        from raymemprof.reading.files import streaming
 
         def nonsense(out: Any, **_: Any) -> None:
             streaming._send_number(out, len(word))
@@ -569,14 +575,14 @@ def test_a_file_that_changes_meanwhile(
                 opened.write(os.urandom(8))
 
     def change_and_give(parts: list[tuple[str, int, int]], to_client: bool = False) -> Any:  # on the node
-        from raymemprof.reading import serving
+        from raymemprof.reading.catalog import offered
 
         if parts[0][1] == 2 * piece:
-            change(serving.path_of(parts[0][0]))
+            change(offered.path_of(parts[0][0]))
         return give(parts, to_client)
 
     def send_and_change(*arguments: Any) -> Any:  # on the node
-        from raymemprof.reading import streaming
+        from raymemprof.reading.files import streaming
 
         def send_bytes(out: Any, descriptor: int, size: int) -> Any:
             sent = whole(out, descriptor, size)
@@ -795,8 +801,8 @@ def test_a_disk_that_is_full(nodes: Nodes, big: Path, tmp_path: Path) -> None:
 
 
 PROGRESS = """
-import sys, ray, raymemprof, raymemprof.progress
-raymemprof.progress._SECONDS = 0.1
+import sys, ray, raymemprof, raymemprof.display.progress
+raymemprof.display.progress._SECONDS = 0.1
 ray.init(address=ADDRESS, logging_level="ERROR", log_to_driver=False)
 sys.stderr.write("begin.")
 raymemprof.fetch(NAME, TO)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from raymemprof import Call
 from raymemprof.cluster import KILLED, MissingNode
-from raymemprof.diagnosis.advise import _memory, _Node, advise_of
-from raymemprof.diagnosis.doctor import diagnose
-from raymemprof.diagnosis.findings import Diagnosis, Finding
+from raymemprof.diagnosis.advise.advise import _memory, _Node, advise_of
+from raymemprof.diagnosis.doctor.checks import retained_memory
+from raymemprof.diagnosis.doctor.diagnosis import Diagnosis
+from raymemprof.diagnosis.doctor.doctor import diagnose
+from raymemprof.diagnosis.doctor.findings import Finding
+from raymemprof.diagnosis.doctor.observed import Heaps, Observed
 from raymemprof.diagnosis.ooms import Kill, Kills, Retry
-from raymemprof.diagnosis.seen import Seen
-from raymemprof.diagnosis.shared_memory import SharedMemory
-from raymemprof.diagnosis.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
-from raymemprof.reading.catalog import Calls
-from raymemprof.reading.deaths import WITHOUT_A_WORD
+from raymemprof.diagnosis.usage.shared_memory import SharedMemory
+from raymemprof.diagnosis.usage.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
+from raymemprof.host import Isolation
+from raymemprof.reading.catalog.records import Calls
+from raymemprof.reading.logs.endings import WITHOUT_A_TRACE
 from raymemprof.reading.logs.messages import parse
 
 MIB, GIB = 2**20, 2**30
@@ -132,13 +138,14 @@ def doctor(
     }
     figures |= {"usage": now, "source": None, **more}
     return consistent(
-        diagnose(Seen(NOW, kills=Kills(kills, retries=retries), calls=Calls(calls), missing=missing, **figures))
+        diagnose(Observed(NOW, kills=Kills(kills, retries=retries), calls=Calls(calls), missing=missing, **figures))
     )
 
 
 ASKS = {
     "killed for memory": ("out_of_memory", "unexplained_death"),
     "run out of memory": ("low_memory",),
+    "reserved for the system": ("small_reserve",),
     "head node": ("head_node",),
     "run at once": ("too_parallel",),
     "an actor grow": ("leaking_actor",),
@@ -302,10 +309,10 @@ class TestMarks:
         assert "3 of load run at once on the head node 10.0.0.1, where not a single one fits now" in answer
 
     def test_deaths_without_a_reason(self) -> None:
-        died = {"status": "killed", "duration": None, "error": WITHOUT_A_WORD}
+        died = {"status": "killed", "duration": None, "error": WITHOUT_A_TRACE}
         verdict, answer = check(doctor([node()], calls=[call("load", GIB, **died)]), "killed for memory")
         assert verdict == "maybe"
-        assert "load ended without a word" in answer
+        assert "load exited without a trace" in answer
         verdict, answer = check(
             doctor([node()], calls=[call("load", GIB, job_id=EARLIER, **died)]), "killed for memory"
         )
@@ -552,7 +559,7 @@ class TestKillsThatAreOver:
 
     def test_of_a_folder_all_count(self) -> None:
         kills = Kills([kill("hog", 9 * GIB, when=NOW - timedelta(days=9))])
-        found = diagnose(Seen(NOW, "logs", kills, Calls(()), None, advise_of((), None), (), {}))
+        found = diagnose(Observed(NOW, "logs", kills, Calls(()), None, advise_of((), None), (), {}))
         assert named(found) == [("out_of_memory", "critical", "hog")]
         assert "on 2026-02-21" in text_of(found.findings[0])
 
@@ -606,7 +613,7 @@ def test_warnings_of_an_advice_are_passed_on() -> None:
 
 def test_deaths_that_nobody_explains() -> None:
     def died(name: str, peak: int, **more: Any) -> Call:
-        return call(name, peak, status="killed", duration=None, **{"error": WITHOUT_A_WORD, **more})
+        return call(name, peak, status="killed", duration=None, **{"error": WITHOUT_A_TRACE, **more})
 
     calls = [
         died("small", GIB),
@@ -674,3 +681,110 @@ class TestAdvice:
     def test_what_other_tasks_hold_now_does_not_make_it_more(self) -> None:
         others = _Node(HEAD, "10.0.0.1", 10 * 10**9, 9 * 10**9, 8.0, 22 * 10**9, (), {1: 4 * 10**9, 2: 4 * 10**9})
         assert self.advised(others) == 10**9
+
+
+ISOLATED = Isolation(user_used=20 * GIB, user_limit=28 * GIB, system_used=1 * GIB, system_reserved=4 * GIB)
+"""Of a node of 32 GiB."""
+
+
+def test_with_resource_isolation_workers_have_their_own_limit() -> None:
+    """The node is at 23 of 32 GiB, and workers and objects at 27 of the 28 that they may use."""
+    isolated = node(process("task", 20 * GIB, "grow"), used=29 * GIB, object_store_held=7 * GIB, isolation=ISOLATED)
+    assert (isolated.limit, isolated.counted, isolated.left, isolated.killer) == (28 * GIB, 27 * GIB, GIB, "Ray")
+    found = doctor([isolated])
+    assert ("low_memory", "warning", None) in named(found)
+    (low,) = [one for one in found.findings if one.illness == "low_memory"]
+    assert "96% of what it may use" in low.title
+    assert "workers and objects use 27.0 GiB, and Ray kills at 28.0 GiB" in text_of(low)
+    assert not [one for one in found.findings if one.illness == "small_reserve"]
+
+
+def test_a_node_that_is_full_of_what_is_no_worker_s_is_not_low_for_workers() -> None:
+    isolated = node(used=31 * GIB, isolation=replace(ISOLATED, user_used=10 * GIB))
+    found = doctor([isolated])
+    assert named(found) == [("small_reserve", "warning", None)]
+    (small,) = found.findings
+    assert "4.0 GiB, and 21.0 GiB is used" in small.title
+    assert f"--system-reserved-memory={22 * GIB}`" in small.next_steps[0]
+
+
+def test_all_shared_memory_counts_against_what_workers_may_use() -> None:
+    """Ray adds the shared memory and tmpfs of both cgroups: the object store's, and a DataLoader's, for instance."""
+    isolated = node(used=30 * GIB, object_store_held=2 * GIB, isolation=replace(ISOLATED, shared=7 * GIB))
+    assert (isolated.counted, isolated.left, isolated.reserve) == (27 * GIB, GIB, (3 * GIB, 4 * GIB))
+
+
+def test_before_ray_2_56_the_reserve_is_what_ray_s_own_parts_may_not_exceed() -> None:
+    early = Isolation(user_used=2 * GIB, user_limit=None, system_used=3 * GIB, system_reserved=2 * GIB)
+    found = doctor([node(used=6 * GIB, isolation=early)])
+    assert named(found) == [("small_reserve", "warning", None)]
+    assert found.usage is not None
+    (one,) = found.usage.nodes
+    assert (one.limit, one.counted) == (one.threshold, 6 * GIB)
+
+
+def test_advice_fits_what_resource_isolation_leaves_to_workers() -> None:
+    isolated = node(used=23 * GIB, isolation=ISOLATED)
+    (advice,) = advise_of([call("grow", 3 * GIB)], Usage(NOW, Nodes([isolated])))
+    assert advice.fits == {HEAD: 2}  # 8 GiB are left, and one needs 3.75
+
+
+def test_kills_that_only_ray_s_counter_knows_are_no_clean_bill() -> None:
+    quiet = diagnose(
+        Observed(
+            NOW,
+            None,
+            Kills([], counted=2),
+            Calls([]),
+            Usage(NOW, Nodes([node()])),
+            advise_of((), None),
+            (),
+            {HEAD: 8.0},
+        )
+    )
+    (check,) = [one for one in quiet.checks if "killed for memory" in one.question]
+    assert check.verdict == "unknown"
+    assert "Ray's own counter knows of 2 kills, and no log names one" in check.answer
+    assert "Ray's own counter knows of 0 kills" in repr(Kills([], counted=0))
+    assert "counter" not in repr(Kills([]))
+
+
+def test_copies_that_children_made_are_told_of_calls_that_finished() -> None:
+    loads = call("loads", 900 * MIB, children_peak=400 * MIB, children_count=4, children_copied=300 * MIB)
+    less = call("loads", 700 * MIB, children_peak=200 * MIB, children_count=4, children_copied=100 * MIB)
+    few = call("reads", 900 * MIB, children_peak=100 * MIB, children_count=1, children_copied=30 * MIB)
+    killed = call("dies", 900 * MIB, children_peak=400 * MIB, children_copied=300 * MIB, status="killed", duration=None)
+    found = [one for one in doctor([node()], calls=[loads, less, few, killed]).findings if one.illness == "copy"]
+    assert [(one.name, one.severity) for one in found] == [("loads", "info")]
+    assert "300.0 MiB of its memory" in found[0].title
+    assert any("NumPy, Arrow" in step for step in found[0].next_steps)
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_freed_memory_goes_with_its_process(is_alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the workers of Ray Train do when a run is over."""
+    left = call("train", 900 * MIB, memory_after=860 * MIB)
+    kept = SimpleNamespace(retained_at_end=700 * MIB, alive_at_end=50 * MIB)
+    monkeypatch.setattr(Heaps, "of", lambda _, call: kept)
+    worker = replace(process("idle", 800 * MIB), pid=left.pid if is_alive else left.pid + 1)
+    now = Usage(NOW, Nodes([node(worker)]), ())
+    observed = Observed(NOW, None, Kills([]), Calls([left]), now, advise_of([left], now), (), {HEAD: 8.0})
+    (found,) = [one for one in retained_memory.find(observed) if isinstance(one, Finding)]
+    assert ("until it ended" in found.title) == (not is_alive)
+    assert ("its memory is the node's again" in text_of(found)) == (not is_alive)
+    assert ("it is gone" in text_of(found)) == is_alive
+
+
+def test_names_are_text_in_the_page(tmp_path: Path) -> None:
+    hostile = "load<script>alert(1)</script><img onerror='alert(2)'>\"&\x1b\udc80"
+    actor, task = process("actor", 20 * GIB, hostile), call(hostile, 9 * GIB, status="killed")
+    found = doctor(
+        [node(actor, used=31 * GIB)], [kill(hostile, 9 * GIB, call=task)], [task, call(hostile, GIB)], chosen=hostile
+    )
+    assert hostile in found.findings[0].title
+    for html in (found.save(tmp_path / "report.html").path.read_text(), found._repr_html_()):
+        assert "<script" not in html
+        assert "<img" not in html
+        assert "\x1b" not in html
+        assert "load&lt;script&gt;alert(1)&lt;/script&gt;&lt;img onerror=&#39;alert(2)&#39;&gt;&#34;&amp;�" in html
+        assert "{{" not in html

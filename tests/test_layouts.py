@@ -8,18 +8,22 @@ import random
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from message_texts import TEXTS, Text, gib
+from message_texts import ACTOR, GIB, NODE, TEXTS, WORKER, Text, gib
 
 sys.path.pop(0)
 
 from raymemprof import explain
+from raymemprof.reading.logs import accelerators, kernel, libraries, objects, starting, systems
 from raymemprof.reading.logs.facts import Message, Victim
+from raymemprof.reading.logs.kinds import Kind
 from raymemprof.reading.logs.messages import parse
+from raymemprof.reading.logs.patterns import may_match
 
 
 def each(prefix: str) -> Callable[[str], str]:
@@ -110,6 +114,24 @@ LAYOUTS: dict[str, Callable[[str], str]] = {
 }
 
 
+SPEAKERS = {"driver": "1.2.3.4", "the driver's lines in JSON": "10.1.1.1", "a worker's lines": "10.0.0.7"}
+"""Layouts whose prefix names who speaks, and where it is."""
+
+
+def without_prefixes(message: Message, layout: str) -> Message:
+    """Take off what only a driver's prefix tells: the node of a raylet that warns, and the worker that crashed."""
+    if layout not in SPEAKERS or message.node_ip != SPEAKERS[layout]:
+        return message
+    also = tuple(words for words in message.also if "(pid 4411) on node 10.0.0.7" not in words)
+    if also != message.also:  # an error that was raised in it
+        return replace(message, node_ip=None, also=also)
+    if layout == "a worker's lines":
+        assert [(victim.name, victim.pid) for victim in message.victims] == [("MapBatches(fn)", 4411)]
+        return replace(message, node_ip=None, victims=())
+    assert message.is_of_raylet
+    return replace(message, node_ip=None)
+
+
 def assert_all_is_read(known: Text, message: Message, *, with_top: bool = True) -> None:
     assert message.cause == known.cause
     assert [(v.name, v.task_id, v.actor_id, v.worker_id, v.pid, v.memory) for v in message.victims] == list(
@@ -119,14 +141,14 @@ def assert_all_is_read(known: Text, message: Message, *, with_top: bool = True) 
         assert getattr(message, name) == known.figures.get(name), name
     if with_top:
         top = [(process.pid, process.memory, process.command) for process in message.top_processes]
-        assert top == [(pid, gib(memory), command) for pid, memory, command in known.top]
+        assert top == [(pid, gib(held) if isinstance(held, str) else held, what) for pid, held, what in known.top]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_layout(name: str, layout: str) -> None:
     known, text = TEXTS[name], LAYOUTS[layout](TEXTS[name].text)
-    message = parse(text)
+    message = without_prefixes(parse(text), layout)
     assert_all_is_read(known, message)
     for words in known.says:
         assert words in str(message.statement) + str(message.reason) + f"{message.killed} workers", words
@@ -156,6 +178,13 @@ def test_line_numbers_that_are_glued_to_pids() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["ray's choice of an idle worker", "ray's choice of an idle worker, by group"])
+def test_an_idle_worker_that_ray_is_about_to_kill(name: str, tmp_path: Path) -> None:
+    found = explain(TEXTS[name].text, tmp_path)
+    assert "killed an idle worker (pid 16781)" in found.summary[0]
+    assert "Only idle workers were killed" in found.advice[0]
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_explained(name: str, tmp_path: Path) -> None:
     """What is said has the words of the text, and says of nothing that it does not tell of memory."""
@@ -183,6 +212,36 @@ def test_explained(name: str, tmp_path: Path) -> None:
         "This can happen if the instance where the node was running failed, the node was preempted, or raylet crashed",
         "the kernel's oom killer was not seen",
         "exit code 1",
+        # source code
+        'except MemoryError:\n    log.error("Task was killed due to the node running low on memory.")',
+        '  error = "Task was killed due to the node running low on memory.";',
+        'RAY_LOG(INFO) << "The local object store is full of objects";',
+        'if "CUDA out of memory" in str(error): retry()',
+        'log.error("CUDA out of memory. Tried to allocate 2.00 GiB")',
+        "catch (java.lang.OutOfMemoryError: Java heap space e) {",
+        "catch (const std::bad_alloc& e) { std::cerr << e.what(); }",
+        "# Out of memory: Killed process 12 (foo) total-vm:12kB, anon-rss:12kB",
+        "ray.kill(actor)  # because it was killed by `ray.kill`",
+        "os.kill(pid, signal.SIGKILL)  # exit code 137",
+        "signal.signal(signal.SIGBUS, handler)\nsignal SIGBUS",
+        # lists and pages of names
+        "ray.exceptions.RayTaskError\nray.exceptions.OutOfMemoryError\nray.exceptions.ObjectStoreFullError\n"
+        "ray.exceptions.NodeDiedError\nray.exceptions.OwnerDiedError\nMemoryError",
+        "ray.exceptions.OutOfMemoryError\nexception ray.exceptions.OutOfMemoryError(message)\n    Bases: RayError",
+        "OutOfDiskError: raised when the local disk's utilization is over capacity.",
+        "[core] ObjectStoreFullError: raised although spilling is enabled #12345",
+        "- `ray.exceptions.OutOfMemoryError` is raised when a node runs out of memory.",
+        # questions and explanations
+        "How do I avoid CUDA out of memory errors when I train?",
+        "We had CUDA out of memory errors last week.",
+        "What does exit code 137 mean?",
+        "Exit code 137 means that the process was killed with SIGKILL.",
+        "If your job needs more, slurmstepd prints 'error: Exceeded job memory limit'.",
+        "The traffic signal 7 is red.",
+        "A spot interruption notice is sent before.",
+        # who does its work
+        "INFO Started worker process with pid 123, the token is 5",
+        f"Worker PID: 4123 is alive on Node ID: {'ab' * 28}",
     ],
 )
 def test_names_are_no_evidence(text: str, tmp_path: Path) -> None:
@@ -236,10 +295,14 @@ def test_names_are_no_evidence(text: str, tmp_path: Path) -> None:
         ),
         ("owner_died", "owned", "Failed to retrieve object x. Owner's node has crashed."),
         ("preempted", "preempted", "Spot interruption notice received for i-0abc"),
-        ("warning", "29.6/30.9 GiB", "Memory usage on this node: 29.6/30.9 GiB: ***LOW MEMORY*** less than 10%"),
+        ("warning", "29.6 of 30.9 GiB", "Memory usage on this node: 29.6/30.9 GiB: ***LOW MEMORY*** less than 10%"),
         ("warning", "no worker to kill", "Worker killer did not select any workers to kill even though memory is high"),
         ("warning", "4096 MiB", "(raylet) Spilled 4096 MiB, 12 objects, write throughput 523 MiB/s."),
         ("warning", "4294967296", "{'operator': 'Map', 'max_uss_bytes': 4294967296}"),
+        ("gpu_memory", "2.00 GiB", "Why do I get `CUDA out of memory. Tried to allocate 2.00 GiB` here?"),
+        ("memory_error", "C++", "Why? terminate called after throwing an instance of 'std::bad_alloc'"),
+        ("memory_error", "MemoryError", 'Traceback (most recent call last):\n  File "a.py", line 3, in f\nMemoryError'),
+        ("bus_error", "/dev/shm", "Process 12 terminated by signal 7"),
         ("unknown", "do not recognise", "I think my worker ran out of memory, how do I fix it?"),
         ("unknown", "do not recognise", "Memory usage on this node: 9.6/30.9 GiB "),
         ("unknown", "do not recognise", "ray.exceptions.RayTaskError(ValueError): ray::f() (pid=4123, ip=10.0.0.5)"),
@@ -295,3 +358,118 @@ def test_edits_invent_nothing(name: str) -> None:
             assert all(one in text for one in told(victim)), (victim, text)
         said = numbers(re.sub(r"\(error 1455\)|exit code 137", "", message.statement or ""))
         assert said <= numbers(text) | {"1", "2"}, (message.statement, text)
+
+
+def described(pod: str, ip: str, *containers: str) -> str:
+    return f"Name:             {pod}\nIP:               {ip}\nContainers:\n" + "".join(containers)
+
+
+def one_container(name: str, limit: str, *, killed: bool = False) -> str:
+    last = "    Last State:     Terminated\n      Reason:       OOMKilled\n      Exit Code:    137\n" if killed else ""
+    return f"  {name}:\n    State:          Running\n{last}    Limits:\n      memory:  {limit}\n"
+
+
+PODS = {
+    "kubectl describe of two pods": described("rc-head-a", "10.0.0.1", one_container("ray-head", "8Gi"))
+    + described("redis-0", "10.0.0.9", one_container("redis", "1Gi", killed=True)),
+    "kubectl get pods": f"NAME{' ' * 23}READY   STATUS      RESTARTS        AGE\n"
+    f"rc-head-abcde{' ' * 14}1/1     Running     0               5d\n"
+    f"redis-0{' ' * 20}0/1     OOMKilled   3 (2m ago)      5m\n",
+    "rows of the same width": f"rc-head-abcde{' ' * 14}1/1     Running     0               5d\n"
+    f"redis-0{' ' * 20}0/1     OOMKilled   3 (2m ago)      5m",
+    "JSON": json.dumps(
+        {
+            "items": [
+                {"metadata": {"name": "rc-head-a"}, "status": {"state": {"running": {}}}},
+                {"metadata": {"name": "redis-0"}, "status": {"lastState": {"terminated": {"reason": "OOMKilled"}}}},
+            ]
+        }
+    ),
+    "prose": "The pod rc-head-a is fine.\nThe container was OOMKilled.",
+}
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_another_pod_is_not_taken_for_the_one_that_ended(name: str, tmp_path: Path) -> None:
+    explanation = explain(PODS[name], tmp_path)
+    assert explanation.cause == "container_limit"
+    assert "rc-head" not in str(explanation)
+    assert ("redis-0" in str(explanation)) == (name not in ("JSON", "prose"))
+    of_redis = ("10.0.0.9", GIB) if "two pods" in name else (None, None)
+    assert (explanation.node_ip, explanation.limit) == of_redis
+
+
+def test_two_pods_that_ended(tmp_path: Path) -> None:
+    text = PODS["kubectl get pods"].replace("1/1     Running  ", "1/1     OOMKilled")
+    explanation = explain(text, tmp_path)
+    assert "killed containers of the pods rc-head-abcde and redis-0 (OOMKilled)" in explanation.summary[0]
+
+
+def test_the_limit_is_that_of_the_container_that_ended(tmp_path: Path) -> None:
+    ray, sidecar = one_container("ray-worker", "8Gi"), one_container("sidecar", "1Gi", killed=True)
+    assert explain(described("rc-worker-a", "10.0.0.1", ray, sidecar), tmp_path).limit == GIB
+    sidecar = sidecar.partition("    Limits")[0]
+    assert explain(described("rc-worker-a", "10.0.0.1", ray, sidecar), tmp_path).limit is None
+
+
+OTHER_NODE = {NODE: "ef56" * 14, WORKER: "9a9a" * 14, ACTOR: "3d3d" * 8, "10.20.30.40": "10.9.9.9", "16781": "22222"}
+OTHER_NODE |= {"shuffle_partition": "other", "Store": "Shop", "30.11GB": "60.22GB", "31.50GB": "63.00GB"}
+
+
+def of_another_node(text: str) -> str:
+    for ours, theirs in OTHER_NODE.items():
+        text = text.replace(ours, theirs)
+    return text
+
+
+@pytest.mark.parametrize("name", ["ray 2.60", "ray 2.60, resource isolation", "actor died"])
+def test_lines_of_two_nodes_between_each_other(name: str, tmp_path: Path) -> None:
+    """What is of the one is not said of the other."""
+    ours, theirs = TEXTS[name].text.splitlines(), of_another_node(TEXTS[name].text).splitlines()
+    for half in range(len(ours)):
+        mixed = [*ours[:half], *(line for pair in zip(ours[half:], theirs, strict=False) for line in pair)]
+        found = explain("\n".join([*mixed, *theirs[len(ours) - half :]]), tmp_path)
+        for victim in found.victims:
+            assert victim.node_id in (None, NODE if victim.name == "shuffle_partition" else OTHER_NODE[NODE])
+        if half == 0:
+            assert (found.node_id, found.node_ip, found.used, found.limit) == (None, None, None, None)
+        for victim in found.victims:
+            if victim.actor_id is not None:
+                assert victim.name in (None, "Store" if victim.actor_id == ACTOR else "Shop")
+            elif victim.name is not None:
+                assert victim.pid == (16781 if victim.name == "shuffle_partition" else 22222)
+
+
+def test_an_actor_within_the_lines_of_another(tmp_path: Path) -> None:
+    ours, theirs = TEXTS["actor died"].text.splitlines(), of_another_node(TEXTS["actor died"].text).splitlines()
+    found = explain("\n".join([*ours[:3], *theirs, *ours[3:]]), tmp_path)
+    assert {victim.actor_id for victim in found.victims} == {ACTOR, OTHER_NODE[ACTOR]}
+    assert (found.node_ip, {victim.pid for victim in found.victims}) == (None, {None})
+
+
+KINDS = [
+    kind
+    for module in (accelerators, kernel, libraries, objects, starting, systems)
+    for value in vars(module).values()
+    for kind in (value if isinstance(value, tuple) else (value,))
+    if isinstance(kind, Kind)
+]
+
+
+def test_what_is_passed_over_matches_nothing() -> None:
+    """A pattern is looked for only where one of the words stands of which it needs one."""
+    assert len(KINDS) > 100
+    texts = [known.text for known in TEXTS.values()] + ["", "nothing of memory"]
+    for kind in KINDS:
+        for text in texts:
+            lowered = text.lower() if kind.form.flags & re.IGNORECASE else text
+            assert may_match(kind.form, lowered) or not kind.form.search(text), (kind.form.pattern, text)
+
+
+def test_words_that_a_pattern_needs() -> None:
+    assert not may_match(re.compile("a(?:bcd|efg)+h?|longer"), "abc, efx, long")
+    assert may_match(re.compile("a(?:bcd|efg)+h?|longer"), "xefg")
+    assert may_match(re.compile("[ab]c?"), "zzz"), "none is known"
+    assert may_match(re.compile("(?i:WORD)"), "word")
+    assert not may_match(re.compile("Word", re.IGNORECASE), "wor")
+    assert may_match(re.compile("Word", re.IGNORECASE), "a word")

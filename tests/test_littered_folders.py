@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 import raymemprof
-from raymemprof import CaptureError, cli, host, profile_memory
+from raymemprof import CaptureError, host, profile_memory
+from raymemprof.cli import app
 
 MIB = 2**20
 
@@ -81,7 +82,7 @@ def test_what_bears_the_name_of_a_capture_and_is_no_file(
         assert len(str(refused.value)) < 300
     for command in ("heap", "flamegraph"):
         with pytest.raises(SystemExit) as ended:
-            cli.main([command, str(path)])
+            app.main([command, str(path)])
         assert ended.value.code == 2
         assert len(capsys.readouterr()[1].splitlines()) == 1
     assert [call.name for call in raymemprof.calls(folder)] == ["load"]
@@ -223,7 +224,7 @@ def test_one_damaged_line_spoils_one_line(folder: Path, capsys: pytest.CaptureFi
     assert any("damaged lines of the journal left out" in note for note in heap.notes)
     for command in ("calls", "captures", "advise"):
         with pytest.raises(SystemExit) as ended:
-            cli.main([command, str(folder), "--json"])
+            app.main([command, str(folder), "--json"])
         assert ended.value.code == 0
         out, errors = capsys.readouterr()
         assert len(json.loads(out)) == 1
@@ -292,9 +293,8 @@ def test_a_call_without_memory(folder: Path) -> None:
     (journal,) = folder.glob("*.jsonl")
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     for number in range(1, 4):
-        others = [
-            {**line, **({"pid": number} if "pid" in line else {"memory": 0, "peak": 0, "total": 0})} for line in lines
-        ]
+        nothing = {"memory": 0, "peak": 0, "total": 0}
+        others = [{**line, **({"pid": number} if "pid" in line else nothing)} for line in lines]
         journal.with_name(f"raymemprof-other-local-0-{number}-1.jsonl").write_text(
             "".join(json.dumps(line) + "\n" for line in others if line["event"] in ("process", "begin", "end"))
         )
@@ -341,7 +341,7 @@ def test_names_that_recording_never_gives(folder: Path, name: str, capsys: pytes
     with pytest.raises((CaptureError, ValueError, FileNotFoundError)):  # fetch() sweeps what is a part of a file
         raymemprof.heap(folder / name)
     with pytest.raises(SystemExit) as ended:
-        cli.main(["heap", str(folder / name)])
+        app.main(["heap", str(folder / name)])
     assert ended.value.code == 2
     assert len(capsys.readouterr()[1].splitlines()) == 1
     raymemprof.doctor(folder)
@@ -391,6 +391,9 @@ def test_a_threshold_that_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch)
         assert raymemprof.heap(raymemprof.calls(folder)).peak >= MIB
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.5")
     assert host.kill_threshold(100) == 50
+    for free, above in (("20", 80), ("70", 50), ("0", 100), ("-1", 50), ("200", 50), ("some", 50)):
+        monkeypatch.setenv("RAY_min_memory_free_bytes", free)
+        assert host.kill_threshold(100) == above
 
 
 EVIL = "a\x1b]0;owned\x07\x1b[2J\u202egnp\nb\x85\u2028c"
@@ -418,7 +421,7 @@ def test_names_that_a_terminal_would_obey(
     monkeypatch.chdir(tmp_path)
     for command, target in (("heap", bad), ("heap", good), ("flamegraph", good), ("heap", tmp_path / f"{EVIL}no")):
         with pytest.raises(SystemExit):
-            cli.main([command, str(target)])
+            app.main([command, str(target)])
         out, errors = capsys.readouterr()
         assert_tame(out + errors)
         assert out + errors
@@ -448,7 +451,7 @@ def test_contents_that_a_terminal_would_obey(folder: Path, capsys: pytest.Captur
     assert_tame("\n".join(raymemprof.heap(calls).missing))
     for arguments in (["calls"], ["advise"], ["doctor"], ["heap", "--status", "failed"], ["heap", "--name", "nothing"]):
         with pytest.raises(SystemExit):
-            cli.main([arguments[0], str(folder), *arguments[1:]])
+            app.main([arguments[0], str(folder), *arguments[1:]])
         out, errors = capsys.readouterr()
         assert_tame(out + errors)
         assert out + errors

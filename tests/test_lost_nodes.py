@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import subprocess
 import sys
 import time
@@ -16,11 +17,13 @@ from several_nodes import Nodes
 
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
-from raymemprof.reading.arrivals import Arrival
+from raymemprof.reading.files.arrivals import Arrival
 
 MIB = 2**20
 COMMAND = Path(sys.executable).with_name("raymemprof")
 NAMES = ("one", "two", "three")
+asking = importlib.import_module("raymemprof.cluster.ask")
+"""The module: `cluster.ask` is the function."""
 LIMIT = 4.0
 SLACK = 20.0
 """Seconds that an answer may take beyond the limit on a machine that others use as well."""
@@ -56,11 +59,12 @@ def recorded(nodes: Nodes) -> Recorded:
 @pytest.fixture(autouse=True)
 def _short_limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody waits half a minute for a node that is gone. What is known of silent nodes is as in a new process."""
-    monkeypatch.setattr(cluster, "LIMIT", LIMIT)
-    monkeypatch.setattr(cluster, "_LIMIT_AFTER_SILENCE", LIMIT / 4)
-    cluster._silent.clear()
+    for module in (cluster, asking):
+        monkeypatch.setattr(module, "LIMIT", LIMIT)
+    monkeypatch.setattr(asking, "_LIMIT_AFTER_SILENCE", LIMIT / 4)
+    asking._silent.clear()
     yield
-    cluster._silent.clear()
+    asking._silent.clear()
 
 
 @contextlib.contextmanager
@@ -118,7 +122,6 @@ def check(nodes: Nodes, recorded: Recorded, tmp_path: Path, reasons: str) -> Non
         raymemprof.heap(of_three)
 
 
-@pytest.mark.versions
 def test_a_node_that_is_frozen_and_comes_back(
     nodes: Nodes, recorded: Recorded, tmp_path: Path, wait_for: Callable[..., Any]
 ) -> None:
@@ -157,7 +160,8 @@ def test_a_node_that_dies_while_it_is_asked(
         return ask(node_id, *rest, **more)
 
     with monkeypatch.context() as during:
-        during.setattr(cluster, "ask", ask_and_kill)
+        for module in (cluster, asking):
+            during.setattr(module, "ask", ask_and_kill)
         with prompt():
             heap = raymemprof.heap(recorded.calls)
     (sentence,) = heap.missing

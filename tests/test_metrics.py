@@ -195,7 +195,6 @@ def calls_of(found: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> dic
     return {(dict(labels)["Name"], dict(labels)["Status"]): value for labels, value in named.items()}
 
 
-@pytest.mark.versions
 def test_without_an_agent_calls_are_unharmed() -> None:
     """Metrics are asked for, and nobody is there who would export them: also where ray[default] is installed.
 

@@ -20,9 +20,9 @@ import pytest
 import ray
 
 import raymemprof
-from raymemprof.diagnosis.retries import oom_retries
-from raymemprof.reading import deaths
-from raymemprof.reading.catalog import Place
+from raymemprof.reading.catalog.places import Place
+from raymemprof.reading.logs import endings
+from raymemprof.reading.logs.owners import oom_retries
 
 oom_kills = sys.modules["raymemprof.diagnosis.ooms"]
 NOW = datetime(2026, 11, 24, tzinfo=timezone.utc)
@@ -202,8 +202,13 @@ class TestMemoryMonitor:
         assert "What to do:" in lines[:6]
         assert "--name hog" in record["shown"]
         assert "--name hog --status killed --address auto`" in record["shown"]
-        asked = int(re.search(r"memory=([\d_]+)\)", record["shown"])[1].replace("_", ""))
-        assert victim_of(record)["memory"] < asked < 1.5 * victim_of(record)["memory"]
+        had, used = victim_of(record)["memory"], record["explained"]["used"]
+        asked = re.search(r"@ray.remote\(memory=([\d_]+)\)", record["shown"])
+        if asked is None:  # nothing else ran, so fewer at once would not help
+            assert had >= used / 2
+            assert "One hog alone had " in record["shown"]
+        else:
+            assert had < int(asked[1].replace("_", "")) < 1.5 * had
         assert record["html"].startswith("<div><b>Ray&#x27;s memory monitor killed hog")
         assert record["html"].count("<li>") == len(record["explained"]["advice"])
 
@@ -316,7 +321,7 @@ class TestOtherDeaths:
         """Several deaths fit: none is claimed, and the latest are named as what it may be."""
         found = others[name]["later by text"]
         assert (found["cause"], found["victims"], found["calls"]) == ("unknown", [], [])
-        assert "cannot be told" in found["summary"][0]
+        assert "it is not known which" in found["summary"][0]
         pids = [process["pid"] for record in others.values() for process in processes_of(record)]
         candidates = [int(pid) for pid in re.findall(r"It may be .* \(pid (\d+)\), which died at", found["shown"])]
         assert len(candidates) == 3
@@ -458,7 +463,7 @@ def test_rotated_logs(logs: Path, event_log: Path) -> None:
 def test_a_rotation_while_it_is_read(logs: Path, event_log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log moves between two looks at its folder, and again while it is read: each kill is listed, once."""
     event_log.write_text(kill(1001) + kill(1002, 1))
-    listed = deaths.oldest_first
+    listed = endings.oldest_first
     moves = iter(range(1, 3))
 
     def rotate(folder: Path, pattern: str) -> list[Path]:
@@ -468,10 +473,10 @@ def test_a_rotation_while_it_is_read(logs: Path, event_log: Path, monkeypatch: p
             event_log.write_text(kill(1002 + number, 1 + number))
         return found
 
-    monkeypatch.setattr(deaths, "oldest_first", rotate)
+    monkeypatch.setattr(endings, "oldest_first", rotate)
     assert pids(logs) == [1001, 1002, 1003, 1004]
     monkeypatch.undo()
-    lines = deaths._lines(event_log.parent, "event_RAYLET*.log*")
+    lines = endings._lines(event_log.parent, "event_RAYLET*.log*")
     first = next(lines)
     event_log.rename(event_log.with_name("event_RAYLET.0.log"))
     event_log.write_text(kill(1005))
@@ -529,11 +534,11 @@ def test_what_an_owner_wrote(logs: Path, end: str, is_running: bool, is_over: bo
 def test_the_kernels_word_of_another_time() -> None:
     """Numbers are used again: what the kernel said an hour after the raylet saw the death is of somebody else."""
     began = NOW - timedelta(hours=2)
-    raylet = {(7, "a" * 56): deaths.Death(NOW, "unknown", 7, worker_id="a" * 56)}
+    raylet = {(7, "a" * 56): endings.Death(NOW, "unknown", 7, worker_id="a" * 56)}
     for late, cause in (timedelta(seconds=5), "kernel_oom"), (timedelta(hours=1), "sigkill"):
         for when in NOW + late, NOW - late:
-            kernel = {7: deaths.Death(when, "kernel_oom", 7, "f", memory=GIB)}
-            assert deaths.how_it_ended(DATA, "a" * 56, 7, began, raylet, kernel)[0] == cause
+            kernel = {7: endings.Death(when, "kernel_oom", 7, "f", memory=GIB)}
+            assert endings.how_it_ended(DATA, "a" * 56, 7, began, raylet, kernel)[0] == cause
 
 
 @pytest.mark.parametrize(
@@ -553,9 +558,9 @@ def test_the_kernels_counters(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "own").write_text(cgroup)
-    monkeypatch.setattr(deaths, "CGROUPS", tmp_path)
-    monkeypatch.setattr(deaths, "OWN_CGROUPS", tmp_path / "own")
-    assert deaths.cgroup_oom_kills() == count
+    monkeypatch.setattr(endings, "CGROUPS", tmp_path)
+    monkeypatch.setattr(endings, "OWN_CGROUPS", tmp_path / "own")
+    assert endings.cgroup_oom_kills() == count
     place = Place(None, ())
     if count:
         assert f"has killed {count} processes" in (oom_kills._uncounted(place, count - 1) or "")

@@ -18,7 +18,8 @@ import pytest
 
 import raymemprof
 from raymemprof import CaptureError, profile_memory
-from raymemprof.reading import arrivals, processes
+from raymemprof.reading.captures import turns
+from raymemprof.reading.files import arrivals
 
 MIB = 2**20
 SOMEBODY = 54321
@@ -268,7 +269,7 @@ def has_turn(most: int) -> bool:
     timer = threading.Timer(5, enough.set)
     timer.start()
     try:
-        with processes._turn(most, enough) as is_mine:
+        with turns.turn(most, enough, 600) as is_mine:
             return is_mine
     finally:
         timer.cancel()
@@ -293,7 +294,7 @@ def test_nobody_keeps_others_from_reading(is_own_folder_taken: bool, recorded: P
 
 def test_a_fork_does_not_keep_the_place_of_its_parent(shared: Path) -> None:
     """One that reads captures may be forked meanwhile, by a thread that starts a pool, say."""
-    with processes._turn(1, threading.Event()) as is_mine:
+    with turns.turn(1, threading.Event(), 600) as is_mine:
         assert is_mine
         child = os.fork()
         if not child:

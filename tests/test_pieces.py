@@ -16,9 +16,10 @@ import pytest
 
 import raymemprof
 from raymemprof import profile_memory
-from raymemprof.diagnosis.doctor import doctor
-from raymemprof.diagnosis.findings import Diagnosis, Finding
-from raymemprof.reading.heap import heap_of_life
+from raymemprof.diagnosis.doctor.diagnosis import Diagnosis
+from raymemprof.diagnosis.doctor.doctor import doctor
+from raymemprof.diagnosis.doctor.findings import Finding
+from raymemprof.reading.reports.life import heap_of_life
 
 MIB = 2**20
 PIECE, BUFFER = 10 * MIB, 30 * MIB

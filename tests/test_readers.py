@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 import raymemprof
-from raymemprof.reading import model, processes, totals, worker
+from raymemprof.reading.captures import model, pool, totals, turns
+from raymemprof.reading.captures import reader as reader_process
 
 MIB = 2**20
 
@@ -57,7 +58,7 @@ def readers(process: int | None = None) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(process).children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if "raymemprof.reading.worker" in " ".join(child.cmdline()):
+            if "raymemprof.reading.captures.reader" in " ".join(child.cmdline()):
                 found.append(child)
     return found
 
@@ -156,9 +157,9 @@ def test_a_capture_that_is_cut_while_it_is_read(refusal: Callable[..., str], lon
 
 def test_the_kernel_ends_a_reader_that_computes_too_long(long_read: Path) -> None:
     """Whoever asked for it, and whether or not they still look."""
-    reader = processes._Reader(256 * MIB)
+    reader = pool._Reader(256 * MIB)
     try:
-        worker.send(reader._process.stdin, ([model.Request(str(long_read))], 0.5))  # type: ignore[arg-type]
+        reader_process.send(reader._process.stdin, ([model.Request(str(long_read))], 0.5))  # type: ignore[arg-type]
         assert reader._process.wait(20) == -signal.SIGXCPU
         assert "too long" in reader._epitaph()
     finally:
@@ -171,7 +172,7 @@ def test_a_reader_outlives_the_thread_that_asked(many_stacks: Path) -> None:
     asks = threading.Thread(target=raymemprof.heap, args=(many_stacks,))
     asks.start()
     asks.join(60)
-    reader = processes._idle[-1]
+    reader = pool._idle[-1]
     with pytest.raises(subprocess.TimeoutExpired):
         reader._process.wait(0.5)
 
@@ -210,8 +211,8 @@ if pid:
 def test_who_asks_waits_for_others_that_read(wait_for: Callable[..., Any]) -> None:
     code = """
 import threading
-from raymemprof.reading import processes
-with processes._turn(1, threading.Event()):
+from raymemprof.reading.captures import turns
+with turns.turn(1, threading.Event(), 600):
     print("mine", flush=True)
     input()
 """
@@ -219,7 +220,7 @@ with processes._turn(1, threading.Event()):
     came: list[bool] = []
 
     def ask() -> None:
-        with processes._turn(1, threading.Event()) as is_mine:
+        with turns.turn(1, threading.Event(), 600) as is_mine:
             came.append(is_mine)
 
     try:
@@ -231,7 +232,7 @@ with processes._turn(1, threading.Event()):
         assert came == []
         stopped = threading.Event()
         stopped.set()
-        with processes._turn(1, stopped) as is_mine:
+        with turns.turn(1, stopped, 600) as is_mine:
             assert not is_mine
     finally:
         other.kill()  # so that it cannot say that it is done
@@ -243,10 +244,10 @@ with processes._turn(1, threading.Event()):
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_what_does_not_fit_beside_others_is_read_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captures that a reader has memory for one by one, but not for all that they hold together."""
-    monkeypatch.setattr(processes, "_LEAST_MEMORY", MIB)
+    monkeypatch.setattr(pool, "_LEAST_MEMORY", MIB)
     requests = [model.Request(str(path)) for path in record(tmp_path, 16, 4_000)]
     sizes = {request: os.path.getsize(request.path) for request in requests}
-    answers = processes._Work(sizes, 60 * MIB, 1).read(requests)
+    answers = pool._Work(sizes, 60 * MIB, 1).read(requests)
     assert [failure for answer in answers for failure in answer.failures] == []
     assert len(answers) > 1, "they fit together, which shows nothing"
     total = totals.Total()

@@ -17,8 +17,9 @@ from several_nodes import Nodes
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
 from raymemprof import journal as contract
-from raymemprof.reading import fetching, pieces, streaming, targets
-from raymemprof.reading.model import Request
+from raymemprof.reading.captures.model import Request
+from raymemprof.reading.files import fetch, pieces, streaming
+from raymemprof.reading.reports import requests, targets
 
 MIB = 2**20
 SECRET = "known to nobody but the node"
@@ -154,7 +155,7 @@ def test_a_node_refuses_what_is_not_ours(key: str, nodes: Nodes) -> None:
     import ray
 
     name, two = REFUSED[key], nodes["two"].node_id
-    answers = cluster.on_nodes(fetching._look_there, {two: ([name],)})
+    answers = cluster.on_nodes(fetch._look_there, {two: ([name],)})
     assert answers.missing == ()
     (answer,) = answers.by_node[two]
     assert isinstance(answer, CaptureError)
@@ -170,14 +171,13 @@ def test_a_node_refuses_what_is_not_ours(key: str, nodes: Nodes) -> None:
         assert ray.get(sending, timeout=60) is None
     assert said[:9] == b"?" + bytes(8)  # none of its bytes
     assert json.loads(said[17:]) == {"error": error.reason}
-    answer = cluster.on_nodes(targets._read_there, {two: ([Request(name)],)}).by_node[two]
+    answer = cluster.on_nodes(requests._read_there, {two: ([Request(name)],)}).by_node[two]
     assert answer.sum is None
     (failure,) = answer.failures
     assert SECRET not in failure.reason
     assert cluster.on_nodes(targets._have, {two: ({name},)}).by_node[two] == set()
 
 
-@pytest.mark.versions
 @pytest.mark.usefixtures("_traps")
 @pytest.mark.parametrize("key", REFUSED)
 def test_what_is_not_ours_cannot_be_asked_for(

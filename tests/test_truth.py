@@ -265,7 +265,7 @@ def test_peak_memory_is_what_another_process_sees(seconds):
 
 def test_what_ray_allocates_to_send_a_result_is_not_the_tasks_but_the_captures():
     @ray.remote
-    @profile_memory
+    @profile_memory(linger=5)  # the first result that a worker sends has Ray import much
     def task():
         return {"data": b"1" * 50_000_000}  # line: sent
 
@@ -278,7 +278,9 @@ def test_what_ray_allocates_to_send_a_result_is_not_the_tasks_but_the_captures()
             break
     held = {(line.file, line.line): line.bytes for line in whole.top(100)}
     assert held[__file__, line_of("sent")] == near(50_000_000)
-    assert 95_000_000 < whole.peak < 115_000_000, "Ray copies it to send it"
+    others = [size for place, size in held.items() if place != (__file__, line_of("sent"))]
+    assert max(others) == near(50_000_000), "Ray copies it to send it"
+    assert whole.peak == pytest.approx(sum(held.values()), rel=0.1)
 
 
 def test_an_object_read_from_the_store_is_neither_memory_nor_heap():
@@ -467,7 +469,7 @@ def task(shared, size):
     shared.close()
     return len(bytearray(size * 1_000_000))
 
-for size in range(34, 66, 4):  # each is a new peak of RSS
+for size in range(34, 98, 4):  # each is a new peak of RSS
     shared = mmap.mmap(-1, (size - 4) * 1_000_000)
     for _ in range(size - 4):
         shared.write(b"1" * 1_000_000)
@@ -475,8 +477,8 @@ for size in range(34, 66, 4):  # each is a new peak of RSS
 """
     )
     peaks = [heap(call).peak for call in calls(tmp_path)]
-    right = [peak == near(size * 1_000_000) for peak, size in zip(peaks, range(34, 66, 4), strict=True)]
-    assert sum(right) >= 6, peaks  # a sample may fall right into one that is being filled
+    right = [peak == near(size * 1_000_000) for peak, size in zip(peaks, range(34, 98, 4), strict=True)]
+    assert sum(right) >= 11, peaks  # a look may fall into one that is being filled: nobody knows then
 
 
 def test_what_is_taken_of_freed_memory_after_the_last_look_is_held(tmp_path, run_script):
@@ -501,6 +503,32 @@ task()
     )
     (call,) = calls(tmp_path)
     assert heap(call).peak == near(35_000_000)
+
+
+@pytest.mark.parametrize(("size", "pieces"), [(40_000_000, 1), (100_000_000, 4)])
+def test_what_is_taken_of_freed_memory_after_a_rise_is_held(size, pieces, tmp_path, run_script):
+    """The process was as large before; what is told of the whole capture is what is told of its call."""
+    run_script(
+        f"""
+import time
+from raymemprof import profile_memory
+
+bytearray(30_000_000)
+freed, above = [bytearray(15_000_000) for _ in range(4)], bytearray(200_000)
+del freed
+
+@profile_memory(directory={str(tmp_path)!r})
+def task():
+    kept = bytearray(b"1") * {size}
+    time.sleep(0.3)
+    return len(kept) + len([bytearray(b"1") * 15_000_000 for _ in range({pieces})])
+
+task()
+"""
+    )
+    (call,) = calls(tmp_path)
+    assert heap(call).peak == near(size + pieces * 15_000_000)
+    assert heap(call.capture).peak == near(size + pieces * 15_000_000)
 
 
 def test_a_capture_held_no_less_than_its_call():
@@ -571,3 +599,26 @@ def test_what_was_reserved_before_was_not_given_back_when_it_is_freed():
     assert heap(call).released < 10_000_000
     assert heap(call).reserved == near(400_000_000)
     ray.kill(actor)
+
+
+def test_no_more_of_what_is_not_seen_is_libraries_than_is_not_seen() -> None:
+    """Where the sum says that nothing is unseen, no note says what some of that is."""
+    from raymemprof.reading.captures.held import Held
+
+    assert Held(grew=50 * 2**20, unseen=0, libraries=5 * 2**20).unseen_libraries == 0
+    assert Held(grew=50 * 2**20, unseen=2 * 2**20, libraries=5 * 2**20).unseen_libraries == 2 * 2**20
+    assert Held(libraries=5 * 2**20).unseen_libraries == 5 * 2**20
+
+
+def test_one_line_or_the_other_is_one_place_and_names_each_once() -> None:
+    from raymemprof.reading.captures.stacks import either, guilty
+
+    outer = ("job", "job.py", 9)
+    first, second, *others = [(("work", "job.py", line), outer) for line in range(1, 6)]
+    one, other = either([first, second]), either([second, first])
+    assert one == other
+    assert guilty(one)[0] == "work (job.py:1) or work (job.py:2)"
+    assert either([one, second]) == either([one, other, first]) == one
+    many = either([first, second, *others])
+    assert guilty(many)[0] == "work (job.py:1) or work (job.py:2) or work (job.py:3) or 2 more"
+    assert guilty(either([many, first])) == guilty(many)

@@ -15,10 +15,14 @@ import pytest
 import raymemprof
 from raymemprof import journal as contract
 from raymemprof import profile_memory
-from raymemprof.reading.samples import Look, read_samples
-from raymemprof.recording import memory, watch
-from raymemprof.recording.allocators import Allocators
-from raymemprof.recording.residency import Mappings
+from raymemprof.reading.captures.accounts import Account, Baseline, Moment
+from raymemprof.reading.captures.allocations import unmap
+from raymemprof.reading.captures.held import held
+from raymemprof.reading.captures.samples import CallFacts, Look, Sample, read_samples
+from raymemprof.recording import watch
+from raymemprof.recording.memory import process_memory
+from raymemprof.recording.memory.allocators import Allocators
+from raymemprof.recording.memory.residency import Mappings
 
 PAGE = mmap.PAGESIZE
 MIB = 2**20
@@ -231,7 +235,7 @@ def test_a_moment_in_which_memory_moves_is_looked_at_again(monkeypatch: pytest.M
     moment = watch.Watch("a.bin", None, Allocators())._observe([])  # type: ignore[arg-type]
     assert len(marks) == 2
     assert marks[-1] == contract.marker_size(moment.mark)
-    assert moment.private == pytest.approx(memory.now()[0], abs=MIB)
+    assert moment.private == pytest.approx(process_memory.now()[0], abs=MIB)
 
 
 def test_tens_of_thousands_of_mappings_take_little_memory_to_look_at(run_script: Callable[..., str]) -> None:
@@ -265,7 +269,8 @@ def test_the_interpreter_ends_though_a_thread_has_stopped_with_a_lock(tmp_path: 
         f"""
 import threading, time
 from raymemprof import profile_memory
-from raymemprof.recording import descriptors, memory
+from raymemprof.recording.safety import descriptors
+from raymemprof.recording.memory import process_memory as memory
 
 @profile_memory(directory={str(tmp_path)!r})
 def stream():
@@ -304,7 +309,7 @@ def test_a_question_to_memray_within_the_question_is_not_taken_for_another_track
 
 def test_a_thread_may_wake_itself() -> None:
     """As from a finalizer that runs while it waits."""
-    from raymemprof.recording.wakeup import Wakeup
+    from raymemprof.recording.safety.wakeup import Wakeup
 
     wakeup = Wakeup()
     assert not wakeup.wait(0.01)
@@ -315,3 +320,136 @@ def test_a_thread_may_wake_itself() -> None:
     wakeup.clear()
     wakeup.wait(0)  # what woke it may be left over once
     assert not wakeup.wait(0.01)
+
+
+FULL = """
+import os, resource, sys, time
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+def full():
+    "Take all descriptors that there are."
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limit[1]))
+    taken = []
+    try:
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return taken
+
+def free(taken):
+    for number in taken:
+        os.close(number)
+"""
+
+
+def test_a_moment_without_descriptors_does_not_end_the_looks(tmp_path: Path, run_script: Any) -> None:
+    printed = run_script(
+        FULL
+        + """
+from raymemprof import profile_memory
+from raymemprof.recording import warn as notes, watch
+from raymemprof.recording.tracker import tracker
+
+watch._SHARE = watch._MOST_SAVED = 10.0  # there is time to look
+with profile_memory("block", directory="here"):
+    taken = full()
+    kept = []
+    deadline = time.monotonic() + 10
+    while "watch" not in notes._said and time.monotonic() < deadline:
+        taken += full()  # what another thread had open for a moment is free again
+        kept.append(bytearray(b"1") * (8 << 20))
+        time.sleep(0.1)
+    free(taken)
+    print("watch" in notes._said, tracker._capture.watch._mappings is not None)
+"""
+    )
+    assert printed.split() == ["True", "True"]
+
+
+def test_memory_is_read_from_an_open_file_again_after_a_moment_without_descriptors(run_script: Any) -> None:
+    printed = run_script(
+        FULL
+        + """
+import ctypes
+from raymemprof.recording.memory import process_memory as memory
+
+ctypes.CDLL(None).close(memory._statm.number)
+number = memory._statm.number
+taken = full()
+time.sleep(0.01)
+try:
+    memory.now()
+except OSError:
+    pass
+free(taken)
+print(memory.now()[0] > 2**20, memory._statm is not None and memory._statm.status() is not None)
+taken = full()
+pid = os.fork()
+if pid == 0:
+    os.closerange(3, 256)
+    is_there = memory.now()[0] > 2**20 and memory._statm is not None and memory._statm.status() is not None
+    os._exit(0 if is_there else 1)
+print(os.waitpid(pid, 0)[1])
+"""
+    )
+    assert printed.split() == ["True", "True", "0"]
+
+
+def test_a_mapping_that_ends_in_parts_is_one_allocation_less() -> None:
+    account = Account()
+    place = account.place("line")
+    maps = {}
+    for number in range(3):
+        account.add(place, 300)
+        maps[number * 1000] = (300, ((account, place),))
+    for number in range(2):
+        unmap(maps, number * 1000 + 100, 100)
+        assert list(account.rows("leaks")) == [("line", 800 - number * 300, 4 - number)], "both of its ends are left"
+        unmap(maps, number * 1000, 100)
+        unmap(maps, number * 1000 + 200, 100)
+    assert place[:2] == [300, 1]
+
+
+def test_what_nobody_touched_does_not_stand_for_what_was_freed() -> None:
+    """A look after the peak finds as much in the process, which allocators keep, and some reserved beside it."""
+    mb = 1_000_000
+    account = Account(CallFacts(70 * mb, 0, peak=560 * mb, highest=560 * mb), Baseline(70 * mb, retained=0))
+    left, gone = account.place((1, 2)), account.place((2, 2))
+    account.add(left, 110 * mb)
+    account.add(gone, 350 * mb)
+    account.remove(gone, 350 * mb)
+    sample = Sample(9, 0.0, 530 * mb, 0, 0, arenas=0, free=350 * mb, used=None, moves=(), look=None)
+    account.take_memory(sample, kept=350 * mb)
+    account.untouched = 42 * mb
+    account.at_peak = Moment(sample, None, {}, 0, [], current=account.current, is_sure=True)
+    account.at_end = Moment(sample, None, {}, 0, [], current=account.current)
+    assert held(account, "peak").bytes == 460 * mb
+
+
+def test_a_slow_first_look_is_no_reason_not_to_look_again(tmp_path: Path, run_script: Any) -> None:
+    """It is of a cold process; what a call renews right after is its own all the same."""
+    run_script(
+        f"""
+import time
+from raymemprof import profile_memory
+from raymemprof.recording.memory import residency
+
+look, looked = residency.Mappings.look, []
+
+def slow_at_first(self, *arguments):
+    end = time.thread_time() + (0 if looked else 0.08)
+    looked.append(self)
+    while time.thread_time() < end:
+        pass
+    return look(self, *arguments)
+
+residency.Mappings.look = slow_at_first
+kept = [bytearray(b"1") * 100_000_000]
+with profile_memory("renew", directory={str(tmp_path)!r}, linger=0):
+    kept.clear()
+    kept.append(bytearray(b"2") * 100_000_000)
+assert len(looked) > 1
+"""
+    )
+    (call,) = raymemprof.calls(tmp_path)
+    assert raymemprof.heap(call).peak == pytest.approx(100_000_000, rel=0.05)

@@ -8,14 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .. import cluster, ray_runtime
+from .. import cluster
 from ..cluster import MissingNode
-from ..reading import sources
-from ..reading.catalog import Call, Evidence, Filters, Place, list_calls, place_here
-from ..reading.deaths import Death, cgroup_oom_kills, fits
+from ..display.rows import Rows
+from ..display.text import printable, show_bytes, show_seconds
+from ..reading.catalog import sources
+from ..reading.catalog.evidence import Evidence
+from ..reading.catalog.filters import Filters
+from ..reading.catalog.listing import list_calls
+from ..reading.catalog.places import Place, place_here
+from ..reading.catalog.records import Call
+from ..reading.logs.endings import Death, cgroup_oom_kills, fits
 from ..reading.logs.facts import Process
-from ..rows import Rows, printable, show_bytes, show_seconds
-from .retries import OomRetry, oom_retries
+from ..reading.logs.owners import OomRetry, oom_retries
+from .kill_counter import METRIC, count
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -120,17 +126,21 @@ class Kills(Rows[Kill]):
         retries: Iterable[Retry] = (),
         uncounted: Iterable[str] = (),
         left_out: Iterable[str] = (),
+        counted: int | None = None,
     ) -> None:
         super().__init__(rows, caption, missing, left_out)
         self.retries = tuple(retries)
         """The tasks that are killed and retried without end, each a `Retry`."""
+        self.counted = counted
+        """How many kills Ray's own counter knows of, up to ten seconds late; None where no node exports metrics."""
         self._uncounted = tuple(uncounted)
 
     def _with(self, rows: list[Kill]) -> Self:
-        return type(self)(rows, self._caption, self.missing, self.retries, self._uncounted, self.left_out)
+        return type(self)(rows, self._caption, self.missing, self.retries, self._uncounted, self.left_out, self.counted)
 
     def _notes(self) -> list[str]:
-        return [*map(str, self.retries), *self._uncounted, *super()._notes()]
+        counter = [f"Ray's own counter knows of {self.counted} kills ({METRIC})."] if self.counted is not None else []
+        return [*map(str, self.retries), *counter, *self._uncounted, *super()._notes()]
 
 
 def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
@@ -172,7 +182,9 @@ def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
     uncounted = [one.uncounted for one in told if one.uncounted]
     left_out = [text for one in told for text in one.left_out]
     retries = _endless(owners, found, finished)
-    return Kills(found, caption, missing, retries, dict.fromkeys(uncounted), left_out).read_from(chosen)
+    counters = [one.counted for one in told if one.counted is not None]
+    counted = sum(counters) if counters else None
+    return Kills(found, caption, missing, retries, dict.fromkeys(uncounted), left_out, counted).read_from(chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +199,8 @@ class _Told:
     """A sentence on the kills that the kernel only counted."""
     left_out: list[str]
     """A few words on each journal that cannot be read, or not all of it."""
+    counted: int | None = None
+    """How many kills Ray's own counter knows of."""
 
 
 def _once(kills: Iterable[Kill]) -> list[Kill]:
@@ -203,7 +217,7 @@ def _with_tasks(kills: list[Kill]) -> list[Kill]:
     """Say which task each was, where no profiled call does and Ray still knows."""
     if all(kill.task_id for kill in kills):
         return kills
-    known = ray_runtime.tasks_killed_for_memory(_SECONDS)
+    known = cluster.tasks_killed_for_memory(_SECONDS)
     return [
         replace(kill, name=kill.name or task.name, task_id=task.task_id, attempt=task.attempt)
         if kill.task_id is None and (task := known.get(kill.worker_id or "")) is not None
@@ -213,7 +227,9 @@ def _with_tasks(kills: list[Kill]) -> list[Kill]:
 
 
 def _told_there(living: frozenset[str]) -> _Told:
-    return _told(place_here(living), is_running=True)
+    place = place_here(living)
+    exported = cluster.metrics_address(place.node_id) if place.node_id is not None else None
+    return replace(_told(place, is_running=True), counted=count(*exported) if exported is not None else None)
 
 
 def _told(place: Place, *, is_running: bool | None = None) -> _Told:
@@ -319,4 +335,4 @@ def _endless(owners: list[OomRetry], kills: list[Kill], finished: frozenset[str]
 
 
 def _has_finished(owner: OomRetry) -> bool:
-    return any(attempt.state == "FINISHED" for attempt in ray_runtime.attempts(owner.task_id, _SECONDS) or ())
+    return any(attempt.state == "FINISHED" for attempt in cluster.attempts(owner.task_id, _SECONDS) or ())

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import math
+import mmap
 import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from .. import cluster
 from .. import journal as contract
-from .. import ray_runtime
 from ..ownership import make_folder, own_folder
-from . import descriptors, frames, memory, metrics, notes
-from .children import children
+from . import frames, metrics, warn
+from .journals import IN_LOGS, Journal
+from .memory import process_memory
+from .memory.children import children
 from .options import Options, Settings, resolve
+from .safety import descriptors, interruptions, locks
 from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
-from .writer import IN_LOGS, Journal
 
 __all__ = ["Profile", "RunningCall", "begin", "covered", "end", "running_calls"]
 
@@ -41,6 +43,10 @@ _OF_THE_BEGINNING = ("event", "call", "time", "name", "kind", "task_id", "attemp
 _LINGER = 0.25
 _LONGEST_LOCK = 1.0
 """Seconds for which a call waits for another thread that makes a journal."""
+_SPARE = 4 * 2**20
+"""Bytes of addresses that are kept, and never touched, for the end of a call whose code holds all that it may have."""
+_LEAST_FORK = 0.0002
+"""Seconds: a call that took less has started no child."""
 _ROOM = 50
 """Frames that beginning or ending a call may need, the logging of what went wrong included."""
 
@@ -65,7 +71,7 @@ class Profile:
         if settings is None:
             settings, complaints = resolve(self.options)
             for complaint in complaints:
-                notes.once(complaint, complaint)
+                warn.once(complaint, complaint)
             self._settings = settings
         return settings
 
@@ -83,6 +89,7 @@ class RunningCall:
         "_entered",
         "_first_peak_rss",
         "_highest",
+        "_last",
         "_last_shared",
         "_least_shared",
         "_outer",
@@ -161,19 +168,24 @@ class RunningCall:
         try:
             self._start(block)
         except Exception as error:
-            notes.once("begin", f"calls are not recorded: {_describe(error)}")
+            if interruptions.is_users(error):
+                raise
+            warn.once("begin", f"calls are not recorded: {_describe(error)}")
             if not self._begun:
                 tracker.release(self)
                 self.lease = None
 
     def _start(self, block: bool) -> None:
+        global _spare
+        if _spare is None:
+            _spare = _kept_spare()
         settings, profile = self.settings, self.profile
-        who = ray_runtime.task_identity()
+        who = cluster.task_identity()
         self._who = who
         self.journal = _journal_for(settings.directory, profile.name, who)
         self.number = next(_numbers)
         note = self._lease(who)
-        private, shared, self.mapped = memory.now()
+        private, shared, self.mapped = process_memory.now()
         sampler.saw(private, shared)
         self.first = self.peak = self.written_peak = self.looked = private
         added = children.look(private)
@@ -181,9 +193,9 @@ class RunningCall:
         self.children_peak = self.written_children = 0
         self.slow_rise_due = math.inf
         self._last_shared = self._least_shared = self.looked_shared = shared
-        self._first_peak_rss = self._peak_rss = memory.peak_rss()
+        self._first_peak_rss, self.touched = process_memory.ever()
+        self._peak_rss = self._first_peak_rss
         self._highest = 0
-        self.touched = memory.touched()
         line: dict[str, Any] = {
             "event": "begin",
             "call": self.number,
@@ -198,11 +210,12 @@ class RunningCall:
             **({"children": added} if added else {}),
         }
         if self.lease is not None:
-            path = self.lease.path
-            line["capture"] = path.name if path.parent == self.journal.path.parent else str(path)
+            capture = self.lease.capture
+            line["capture"] = capture.name if capture.folder == self.journal.folder else str(capture.path)
             line["slot"] = self.lease.slot
             line["turn"] = self.lease.turn
-            line |= self.lease.before()
+            if capture.watch is not None:
+                capture.watch.before(line)
         else:
             line["note"] = note
         self._started = time.perf_counter()
@@ -213,7 +226,7 @@ class RunningCall:
         sampler.add(self)
         self._started = time.perf_counter()
 
-    def _lease(self, who: ray_runtime.TaskIdentity) -> str | None:
+    def _lease(self, who: cluster.TaskIdentity) -> str | None:
         """Join the tracker, or return why not."""
         settings, profile = self.settings, self.profile
         if not settings.heap:
@@ -234,7 +247,7 @@ class RunningCall:
             )
         except RefusedError as refusal:
             reason = str(refusal)
-            notes.once("tracker", f"calls are not traced: {reason}")
+            warn.once("tracker", f"calls are not traced: {reason}")
             return reason
         return None
 
@@ -242,7 +255,7 @@ class RunningCall:
         """Take a reading of the process's memory into account."""
         if private > self.peak:
             self.peak = private
-        peak_rss = memory.peak_rss()
+        peak_rss, _ = process_memory.ever()
         if peak_rss > self._peak_rss:  # since the last reading: the kernel saw a peak that this one may not have met
             self._peak_rss = peak_rss
             low, high = min(shared, self._last_shared), max(shared, self._last_shared)
@@ -285,13 +298,13 @@ class RunningCall:
 
     def _write_end(self, error: BaseException | None) -> None:
         duration = time.perf_counter() - self._started
-        private, shared, _ = memory.now()
+        private, shared, _ = self._last
         self.saw(private, shared)
         sampler.saw(private, shared)
-        peak_rss = memory.peak_rss()
+        peak_rss = self._peak_rss
         is_new_peak = peak_rss > self._first_peak_rss
         highest = max(self.peak, self._highest) if is_new_peak else peak_rss - self._least_shared
-        added = children.look(private, at_once=duration >= children.pause)
+        added = children.look(private, at_once=duration >= max(children.pause, _LEAST_FORK))
         self.saw_children(private, added)
         status, text = _outcome(error)
         note = self._renewed_journal() or (self.lease.lost() if self.lease is not None else None)
@@ -323,9 +336,10 @@ class RunningCall:
 
     def _note_end(self) -> None:
         """Have what is the call's at its end noted, while it is."""
+        self._last = process_memory.now()
         lease = self.lease
         if lease is not None and self._begun and lease.capture.watch is not None:
-            lease.capture.watch.end(self)
+            lease.capture.watch.end(self, self._last)
 
     def frame(self, template: Callable[..., Any]) -> Callable[..., Any]:
         """Return what to run user code through: `template`, in a frame of the call's own where it is traced."""
@@ -353,7 +367,9 @@ def _has_room() -> bool:
     """Whether a call can be begun and ended here: what runs out of frames halfway would leave it half recorded."""
     try:
         sys._getframe(sys.getrecursionlimit() // 4)  # a frame of Python's counts for several where it goes through C
-    except ValueError:  # there are not as many
+    except ValueError as error:  # there are not as many
+        if "deep" not in str(error) and interruptions.is_users(error):
+            raise
         return True
     try:
         return _descend(_ROOM)
@@ -377,7 +393,7 @@ def begin(profile: Profile, function: object, instance: object = None) -> Runnin
         if covered(function, instance):
             return None
         if not _has_room():
-            notes.once("room", f"a call within {_ROOM} frames of the recursion limit is not recorded")
+            warn.once("room", f"a call within {_ROOM} frames of the recursion limit is not recorded")
             return None
         enclosing = _current.get()
         while (
@@ -387,7 +403,9 @@ def begin(profile: Profile, function: object, instance: object = None) -> Runnin
         call = RunningCall(profile, settings, function, instance)
         call.enclosing = enclosing
     except Exception as error:
-        notes.once("begin", f"calls are not recorded: {_describe(error)}")
+        if interruptions.is_users(error):
+            raise
+        warn.once("begin", f"calls are not recorded: {_describe(error)}")
         return None
     return call
 
@@ -395,14 +413,38 @@ def begin(profile: Profile, function: object, instance: object = None) -> Runnin
 def end(call: RunningCall, error: BaseException | None = None) -> None:
     """End a call that returned, or that raised `error`. Never raises of its own accord."""
     try:
-        call.finish(error)
-    except Exception as trouble:
-        notes.once("end", f"the end of a call was not recorded: {_describe(trouble)}")
+        try:
+            call.finish(error)
+        except MemoryError as full:
+            _let_go_of_spare()
+            if interruptions.is_users(full):
+                raise
+            call.finish(error)  # the next call to begin keeps some again
+    except BaseException as trouble:
+        # Ray cancels a task by raising KeyboardInterrupt anywhere.
+        if not isinstance(trouble, Exception) or interruptions.is_users(trouble):
+            call.finish(error)
+            raise
+        warn.once("end", f"the end of a call was not recorded: {_describe(trouble)}")
         sampler.remove(call)
         tracker.release(call)
-    except BaseException:  # Ray cancels a task by raising KeyboardInterrupt anywhere: it is the user's
-        call.finish(error)
-        raise
+
+
+def _let_go_of_spare() -> None:
+    """Have some memory to end a call with: under a limit (RLIMIT_AS) its code may hold all that there is."""
+    global _spare
+    spare, _spare = _spare, None
+    if spare is not None:
+        spare.close()
+
+
+def _kept_spare() -> mmap.mmap | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        return mmap.mmap(-1, _SPARE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, MemoryError):
+        return None
 
 
 def running_calls() -> list[RunningCall]:
@@ -424,7 +466,7 @@ def _chain(call: RunningCall | None) -> list[RunningCall]:
 
 
 def _outcome(error: BaseException | None) -> tuple[str, str | None]:
-    if error is None or isinstance(error, GeneratorExit) or ray_runtime.is_intended_exit(error):
+    if error is None or isinstance(error, GeneratorExit) or cluster.is_intended_exit(error):
         return "finished", None
     if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)) or type(error).__name__ == "TaskCancelledError":
         return "cancelled", None
@@ -440,53 +482,65 @@ def _describe(error: BaseException) -> str:
     return text[:_MOST_ERROR_TEXT]
 
 
-def _journal_for(directory: str | None, name: str, who: ray_runtime.TaskIdentity) -> Journal:
+def _journal_for(directory: str | None, name: str, who: cluster.TaskIdentity) -> Journal:
     """Return this process's journal in a folder, making it, with its first line, where there is none yet."""
-    ray_logs = None if directory is not None else ray_runtime.logs_directory()
+    ray_logs = None if directory is not None else cluster.logs_directory()
     key = directory or str(ray_logs or "")
     journal = _journals.get(key)
     if journal is not None and not journal.is_lost():
         return journal
-    with _making_a_journal():
-        made_meanwhile = _journals.get(key)
-        if made_meanwhile is not None and made_meanwhile is not journal:
-            return made_meanwhile
-        descriptors.guard()
-        stem = contract.file_stem(name, who.task_id, who.attempt)
-        if ray_logs is not None:
-            ray_logs.mkdir(parents=True, exist_ok=True)
-            made = Journal(ray_logs / f"{stem}.jsonl", IN_LOGS)
-        else:
-            folder = own_folder() if directory is None else Path(directory)
-            make_folder(folder)
-            made = Journal(folder / f"{stem}.jsonl")
-        try:
-            made.write(_process_line())
-        except BaseException:  # or every call would leave an open file behind
-            made.close()
-            made.path.unlink(missing_ok=True)
-            raise
-        _journals.pop(key, None)  # it closes when no running call has it any more
-        _journals[key] = made
-        while len(_journals) > _MOST_JOURNALS:
-            del _journals[next(iter(_journals))]
-        return made
-
-
-@contextlib.contextmanager
-def _making_a_journal() -> Iterator[None]:
-    """Make one journal at a time. Raises `OSError` in a finalizer that interrupted its own thread while it made one."""
-    if not _journals_lock.acquire(timeout=_LONGEST_LOCK):
-        raise OSError("another journal is made in the same thread")
+    global _is_making_a_journal
     try:
-        yield
+        if not _journals_lock.acquire(timeout=_LONGEST_LOCK) or _is_making_a_journal:
+            raise OSError("another journal is made in the same thread")  # this is a finalizer that interrupted it
+        _is_making_a_journal = True
+        try:
+            return _made_journal(journal, key, ray_logs, directory, name, who)
+        finally:
+            _is_making_a_journal = False
     finally:
-        _journals_lock.release()
+        try:
+            _journals_lock.release()
+        except RuntimeError as error:
+            locks.was_not_taken(error)
+
+
+def _made_journal(
+    journal: Journal | None,
+    key: str,
+    ray_logs: Path | None,
+    directory: str | None,
+    name: str,
+    who: cluster.TaskIdentity,
+) -> Journal:
+    made_meanwhile = _journals.get(key)
+    if made_meanwhile is not None and made_meanwhile is not journal:
+        return made_meanwhile
+    descriptors.guard()
+    stem = contract.file_stem(name, who.task_id, who.attempt)
+    if ray_logs is not None:
+        ray_logs.mkdir(parents=True, exist_ok=True)
+        made = Journal(ray_logs / f"{stem}.jsonl", IN_LOGS)
+    else:
+        folder = own_folder() if directory is None else Path(directory)
+        make_folder(folder)
+        made = Journal(folder / f"{stem}.jsonl")
+    try:
+        made.write(_process_line())
+    except BaseException:  # or every call would leave an open file behind
+        made.close()
+        made.path.unlink(missing_ok=True)
+        raise
+    _journals.pop(key, None)  # it closes when no running call has it any more
+    _journals[key] = made
+    while len(_journals) > _MOST_JOURNALS:
+        del _journals[next(iter(_journals))]
+    return made
 
 
 def _process_line() -> dict[str, Any]:
     process = psutil.Process()
-    who = ray_runtime.process_identity()
+    who = cluster.process_identity()
     return {
         "event": "process",
         "version": contract.VERSION,
@@ -495,25 +549,27 @@ def _process_line() -> dict[str, Any]:
         "host": socket.gethostname(),
         "node_id": who.node_id,
         "worker_id": who.worker_id,
-        "logs": str(ray_runtime.logs_directory() or "") or None,
+        "logs": str(cluster.logs_directory() or "") or None,
         "python": sys.version.split()[0],
-        "ray": getattr(sys.modules.get("ray"), "__version__", None),
+        "ray": cluster.ray_version(),
     }
 
 
+_spare = _kept_spare()
 _counts: dict[str, int] = {}
 _numbers = itertools.count()
 _journals: dict[str, Journal] = {}
-_journals_lock = threading.Lock()
+_journals_lock = threading.RLock()
+_is_making_a_journal = False
 _current: ContextVar[RunningCall | None] = ContextVar("raymemprof_call", default=None)
 """The innermost call that the running code belongs to."""
 
 
 def _after_fork() -> None:
     """Make a forked child a process of its own: its calls go to a journal of its own."""
-    global _journals_lock, _numbers
+    global _is_making_a_journal, _journals_lock, _numbers
     _journals.clear()
-    _journals_lock = threading.Lock()
+    _journals_lock, _is_making_a_journal = threading.RLock(), False
     _numbers = itertools.count()
     _current.set(None)
 

@@ -1,13 +1,14 @@
 """One capture: starts memray on it, tells when what is traced does not arrive there any more, and stops memray.
 
 memray writes to its file for as long as it traces, whatever became of the file: it was deleted or renamed, the disk is
-full, or the descriptor was closed and is another file's. So it is looked at with each call and each sample, and where
-something is wrong tracing ends, before more is lost or comes to where it does not belong.
+full, or the descriptor was closed and is another file's. So it is looked at with each call, and twenty times a second
+(`tracker.py`), and where something is wrong tracing ends, before more is lost or comes to where it does not belong.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import sys
@@ -20,15 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
-from . import budget, descriptors, limits, notes
-from .allocators import Allocators
-from .wakeup import Wakeup
-from .writer import IN_LOGS
+from . import disk_budget, warn
+from .journals import IN_LOGS
+from .memory.allocators import Allocators
+from .safety import descriptors, file_size_limit, interruptions
+from .safety.wakeup import Wakeup
 
 if TYPE_CHECKING:
+    from .journals import Journal
     from .options import Settings
+    from .safety.threads import HiddenThread
     from .watch import Watch
-    from .writer import Journal
 
 __all__ = ["Capture", "MemrayMissingError", "RefusedError", "is_asking", "note_fork"]
 
@@ -44,7 +47,6 @@ multiple of that on a busy machine."""
 _RSS_INTERVAL = 100
 """Milliseconds between memray's own looks at the process's memory. Where C code closed the descriptor that it reads
 that from, the next look ends the process: by then tracing has ended."""
-_LOOK = 0.005
 _STATUS = "/proc/self/status"
 """What memray keeps open to read the process's memory from."""
 _DISK_FULL = f"less than {_LEAST_FREE:.0f} % of the disk under {{}} is free"
@@ -79,7 +81,7 @@ class Capture:
     """Set when the capture before it is closed."""
     give_up: Callable[[], None]
     """Has it closed, and waits until it is: somebody needs the number of its descriptor."""
-    owner: threading.Thread | None = None
+    owner: HiddenThread | None = None
     opened: threading.Event = field(default_factory=threading.Event)
     stop: Wakeup = field(default_factory=Wakeup)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -92,6 +94,9 @@ class Capture:
     watch: Watch | None = None
     turns: dict[int, int] = field(default_factory=dict)
     """How often each slot was taken, less one."""
+    name: str = field(init=False)
+    folder: str = field(init=False)
+    """The file's name, and where it is: each call asks, and a path takes microseconds to answer."""
     _size_seen: int = 0
     """Bytes, when it was last compared with the budget."""
     _memray: Any = None
@@ -99,29 +104,32 @@ class Capture:
     _kept: tuple[descriptors.Kept, ...] = ()
     _named: descriptors.Kept | None = None
     """The file that has the capture's name, of no descriptor."""
-    _look_due: float = 0.0
+    _looked_at: float = -math.inf
     _is_closing: bool = False
 
-    def suits(self, settings: Settings, folder: Path) -> bool:
+    def __post_init__(self) -> None:
+        self.name, self.folder = self.path.name, str(self.path.parent)
+
+    def suits(self, settings: Settings, folder: str) -> bool:
         """Whether calls with these settings can be traced to it."""
         mine = self.settings
         return (
-            self.path.parent == folder
+            self.folder == folder
             and mine.native == settings.native
             and mine.python_allocators == settings.python_allocators
             and mine.follow_fork == settings.follow_fork
             and mine.switch_allocators == settings.switch_allocators
         )
 
-    def is_well(self, at_once: bool = True) -> bool:
+    def is_well(self, within: float = 0.0) -> bool:
         """Whether what is traced now will be found there; where not, have the capture end. Some 10 microseconds.
 
-        Not `at_once` it is enough to have looked some milliseconds ago: that is for short calls.
+        A look in the last `within` seconds is enough: that is for short calls.
         """
         now = time.monotonic()
         tracker = self._memray
-        if self.ended_by is None and tracker is not None and (at_once or now >= self._look_due):
-            self._look_due = now + _LOOK
+        if self.ended_by is None and tracker is not None and now >= self._looked_at + within:
+            self._looked_at = now
             trouble = self._trouble(tracker)
             if trouble is not None and not self._is_closing:
                 self.ended_by = self.ended_by or trouble
@@ -148,14 +156,14 @@ class Capture:
             return False
         self._size_seen = size
         self.keep_budget()
-        return budget.has_to_end(self.path, self.settings.max_bytes)
+        return disk_budget.has_to_end(self.path, self.settings.max_bytes)
 
     def keep_budget(self) -> None:
         """Have captures go that the node's disk has no room for."""
         try:
-            budget.enforce(self.path.parent, self.settings.max_bytes, self.settings.keep)
+            disk_budget.enforce(self.path.parent, self.settings.max_bytes, self.settings.keep)
         except Exception as error:
-            notes.once("budget", f"captures in {self.path.parent} were not kept within their budget: {error!r}")
+            warn.once("budget", f"captures in {self.path.parent} were not kept within their budget: {error!r}")
 
     def open(self, give_way: Callable[[], None]) -> None:
         """Start memray on this thread; raises whatever goes wrong, having removed what it left.
@@ -167,9 +175,9 @@ class Capture:
             import memray
         except ImportError as error:
             raise MemrayMissingError(f"memray cannot be imported on this worker ({error}); install it there") from error
-        from . import giving_way
+        from . import other_trackers
 
-        giving_way.give_way(give_way)
+        other_trackers.give_way(give_way)
         _make_forks_private()
         if self.settings.follow_fork:
             from . import forks  # noqa: F401  # from here on it notes where children begin
@@ -192,7 +200,7 @@ class Capture:
             self.journal.write(
                 {
                     "event": "open",
-                    "capture": self.path.name,
+                    "capture": self.name,
                     "time": time.time(),
                     "native": self.settings.native,
                 }
@@ -208,7 +216,7 @@ class Capture:
         try:
             self._stop()
             _make_private(self)  # memray has written it anew, compressed
-            line = {"event": "close", "capture": self.path.name, "time": time.time(), **_checksum(self.path)}
+            line = {"event": "close", "capture": self.name, "time": time.time(), **_checksum(self.path)}
             self.journal.write(line, is_needed=True)
         finally:
             self.allocators.restore()
@@ -218,7 +226,7 @@ class Capture:
             raise RefusedError(f"memray does not run on {sys.platform}")
         if self._is_disk_full():
             raise RefusedError(_DISK_FULL.format(self.path.parent))
-        if limits.would_signal():
+        if file_size_limit.would_signal():
             raise RefusedError(_SIGNAL)
         if self.settings.native and _pipe and any(end.status() is None for end in _pipe):
             raise RefusedError("the code closed a descriptor that memray needs for native stacks")
@@ -264,7 +272,7 @@ class Capture:
         for which in wanted:
             number = _first_open_on(free, which)
             if number is None:
-                notes.once("descriptors", "memray's descriptors were not found, so nothing tells if they are closed")
+                warn.once("descriptors", "memray's descriptors were not found, so nothing tells if they are closed")
             else:
                 found.append(descriptors.keep(number, self.give_up))
         if not _pipe:
@@ -324,7 +332,7 @@ class Capture:
             return _JOURNAL_GONE
         if not is_tracing:
             return _CANNOT_WRITE
-        return _SIGNAL if limits.would_signal() else None
+        return _SIGNAL if file_size_limit.would_signal() else None
 
 
 _pipe: tuple[descriptors.Kept, ...] = ()
@@ -348,7 +356,10 @@ def _is_tracing(tracker: Any) -> bool:
     try:
         tracker.__enter__()
     except RuntimeError as error:
-        return "stale" not in str(error)
+        said = str(error)
+        if "Tracker" not in said and "stale" not in said and interruptions.is_users(error):
+            raise
+        return "stale" not in said
     finally:
         _asking.now = False
     return True
@@ -390,7 +401,7 @@ def _make_private(capture: Capture | None, suffix: str = "") -> None:
     except FileNotFoundError:
         pass  # somebody has removed it, or memray does not follow this fork
     except OSError as error:  # a file system without modes
-        notes.once("mode", f"others may be able to read the capture {path}: {error!r}")
+        warn.once("mode", f"others may be able to read the capture {path}: {error!r}")
 
 
 _before_fork: Capture | None = None

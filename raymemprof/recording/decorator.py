@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from .. import ray_runtime
+from .. import cluster
 from .call import Profile, RunningCall, begin, end
 from .classes import is_in_use, record_methods, recorded_class
 from .options import Options
@@ -158,7 +158,7 @@ class ProfileMemory:
 def _decorate(target: Any, options: Options) -> Any:
     if options.enabled is False:
         return target
-    remote = ray_runtime.remote_kind(target)
+    remote = cluster.remote_kind(target)
     if remote is not None:
         return _remote(target, remote, options)
     if isinstance(target, type):
@@ -187,13 +187,11 @@ def _remote(target: Any, kind: str, options: Options) -> Any:
     An actor class that nobody can have used yet is changed itself: making another derives from the user's class again.
     """
     if kind == "class":
-        original = ray_runtime.original_actor_class(target)
-        if not ray_runtime.is_exported(target) and not is_in_use(target, original):
-            record_methods(ray_runtime.actor_class(target), original, options)
+        original = cluster.original_actor_class(target)
+        if not cluster.is_exported(target) and not is_in_use(target, original):
+            record_methods(cluster.actor_class(target), original, options)
             return target
         inner = _decorate(original, options)
     else:
-        inner = _decorate(ray_runtime.original_function(target), options)
-    remote_options = ray_runtime.remote_options(target)
-    ray = sys.modules["ray"]
-    return ray.remote(**remote_options)(inner) if remote_options else ray.remote(inner)
+        inner = _decorate(cluster.original_function(target), options)
+    return cluster.remote_like(target, inner)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import journal as contract
-from . import notes
+from . import warn
 from .call import running_calls
 from .places import stack_from
 from .tracker import tracker
@@ -53,7 +53,7 @@ def _before() -> None:
             _fork.line |= {"time": time.time(), "stack": stack}
             _fork.capture = capture
     except Exception as error:
-        notes.once("fork", f"where a child process began was not noted: {error!r}")
+        warn.once("fork", f"where a child process began was not noted: {error!r}")
 
 
 def _followed() -> _Capture | None:
@@ -73,7 +73,7 @@ def _after_in_child() -> None:
         # By its name: the child may have closed the descriptor, and have another file at its number.
         contract.append(capture.journal, _fork.line | {"pid": os.getpid()})
     except Exception as error:
-        notes.once("fork", f"where a child process began was not noted: {error!r}")
+        warn.once("fork", f"where a child process began was not noted: {error!r}")
 
 
 os.register_at_fork(before=_before, after_in_child=_after_in_child)

@@ -8,11 +8,12 @@ A call that was killed has no end, so it is in neither.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 
-from . import notes
+from .. import cluster
+from . import warn
+from .safety import interruptions
 
 __all__ = ["send"]
 
@@ -37,7 +38,7 @@ def _is_wanted() -> bool:
     text = os.environ.get(_VARIABLE, "")
     word = text.strip().lower()
     if word not in _YES + _NO:
-        notes.once(_VARIABLE, f"{_VARIABLE}={text!r} was passed over: it must be true or false")
+        warn.once(_VARIABLE, f"{_VARIABLE}={text!r} was passed over: it must be true or false")
     return word in _YES
 
 
@@ -47,33 +48,34 @@ def _nothing(name: str, peak: int, status: str) -> None:
 
 def _measure(name: str, peak: int, status: str) -> None:
     global _send, _record
-    ray = sys.modules.get("ray")
-    if ray is None or not getattr(ray, "is_initialized", bool)():
+    if not cluster.is_connected():
         return
     try:
         if _record is None:
             with _lock:
                 _record = _record or _make()
     except Exception as error:
+        if interruptions.is_users(error):
+            raise
         _send = _nothing
-        notes.once("metrics", f"calls are not sent to Ray's metrics: {type(error).__name__}: {error}")
+        warn.once("metrics", f"calls are not sent to Ray's metrics: {type(error).__name__}: {error}")
         return
     try:
         _record(name, peak, status)
     except Exception as error:
-        notes.once("metrics", f"a call was not sent to Ray's metrics: {type(error).__name__}: {error}")
+        if interruptions.is_users(error):
+            raise
+        warn.once("metrics", f"a call was not sent to Ray's metrics: {type(error).__name__}: {error}")
 
 
 def _make() -> Send:
-    from ray.util.metrics import Counter, Histogram
-
-    peaks = Histogram(
+    peaks = cluster.histogram(
         "raymemprof_call_peak_memory_bytes",
         "The most memory (RSS - SHR) that the process had while the call ran.",
         boundaries=_BOUNDARIES,
         tag_keys=("Name",),
     )
-    calls = Counter("raymemprof_calls_total", "Calls that ended, by outcome.", tag_keys=("Name", "Status"))
+    calls = cluster.counter("raymemprof_calls_total", "Calls that ended, by outcome.", tag_keys=("Name", "Status"))
 
     def record(name: str, peak: int, status: str) -> None:
         peaks.observe(peak, {"Name": name})

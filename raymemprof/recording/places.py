@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import journal as contract
 
 if TYPE_CHECKING:
-    from .writer import Journal
+    from .journals import Journal
 
 __all__ = ["Places", "RawStack", "stack_from", "stacks"]
 

@@ -8,14 +8,17 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import memory, notes
-from .children import children
-from .wakeup import Wakeup
+from . import warn
+from .memory import process_memory
+from .memory.children import children
+from .safety import locks
+from .safety.threads import HiddenThread
+from .safety.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from .call import RunningCall
+    from .journals import Journal
     from .watch import Watch
-    from .writer import Journal
 
 __all__ = ["sampler"]
 
@@ -41,8 +44,8 @@ class Sampler:
         self._wake = Wakeup()
         self._pause = math.inf
         """Seconds that the thread sleeps until its next look; a call that wants one sooner wakes it."""
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._thread: HiddenThread | None = None
+        self._lock = threading.RLock()
         self.watch: Watch | None = None
         """Of the capture that is open; set by the tracker."""
 
@@ -65,14 +68,21 @@ class Sampler:
         self._calls.pop(id(call), None)
 
     def _start(self) -> None:
-        if self._lock.acquire(blocking=False):  # else another thread starts it, or this one, below
+        try:
+            if not self._lock.acquire(blocking=False) or self._thread is not None:
+                return  # another thread starts it
+            thread = self._thread = HiddenThread(self._run)  # a finalizer may come here while it starts
             try:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._run, name="raymemprof-sampler", daemon=True)
-                    thread.start()
-                    self._thread = thread
-            finally:
+                thread.start()
+            except BaseException:
+                if not thread.is_alive():
+                    self._thread = None
+                raise
+        finally:
+            try:
                 self._lock.release()
+            except RuntimeError as error:
+                locks.was_not_taken(error)
 
     def _run(self) -> None:
         idle_ticks = 0
@@ -89,7 +99,7 @@ class Sampler:
                     pause = self._idle(idle_ticks)
             except Exception as error:
                 pause = _IDLE_PAUSE
-                notes.once("sampler", f"memory was not sampled: {error!r}")
+                warn.once("sampler", f"memory was not sampled: {error!r}")
             if pause is not None:
                 self._pause = pause
             self._wake.wait(pause)
@@ -110,9 +120,9 @@ class Sampler:
         watch = self.watch
         traced = [call for call in calls if call.lease is not None and call.lease.capture.watch is watch]
         capture = next((call.lease.capture for call in traced if call.lease is not None), None)
-        if watch is not None and capture is not None and capture.is_well(at_once=False):
+        if watch is not None and capture is not None and capture.ended_by is None:  # which its own thread looks at
             watch.tick(traced)
-        private, shared, _ = memory.now()
+        private, shared, _ = process_memory.now()
         for call in calls:
             call.saw(private, shared)
         added = children.look(private)
@@ -144,7 +154,7 @@ class Sampler:
                     "memory": added,
                     "total": private + added,
                 }
-                | {"copied": children.copied(), "count": children.count(), "largest": children.largest()},
+                | children.seen(),
             )
         pause = min([call.settings.interval_ms for call in calls]) / 1e3
         if watch is None or not traced:
@@ -160,7 +170,7 @@ def _write(journal: Journal, line: dict[str, Any]) -> None:
     try:
         journal.write(line)
     except OSError as error:
-        notes.once("peaks", f"a new peak was not written to {journal.path}: {error}")
+        warn.once("peaks", f"a new peak was not written to {journal.path}: {error}")
 
 
 sampler = Sampler()

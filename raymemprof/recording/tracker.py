@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import notes
+from . import warn
 from .capture import Capture, RefusedError, note_fork
+from .safety import locks
+from .safety.threads import HiddenThread, current
 from .sampler import sampler
 from .watch import Watch
 
 if TYPE_CHECKING:
+    from .journals import Journal
     from .options import Settings
-    from .writer import Journal
 
 __all__ = ["Lease", "RefusedError", "tracker"]
 
@@ -34,13 +36,17 @@ _BACKOFF = 1.0
 """Seconds for which a refusal stands before tracing is tried again."""
 _AFTER_YOU = 0.25
 """Seconds in which no capture is opened after one was closed for somebody else's tracker, so that theirs can start."""
+_LONGEST_LOCK = 1.0
+"""Seconds for which a call waits for others that begin: each takes microseconds."""
 _RECHECK = 0.05
 """Seconds between looks at whether a capture that must close, or still has calls, has changed."""
+_LOOKED = 0.005
+"""Seconds for which a look at whether the open capture is well holds for the next calls."""
 _LOOK = 0.05
 """Seconds between looks at how large the open capture is, and whether it is written still."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Lease:
     """A call's place in the open capture."""
 
@@ -48,26 +54,12 @@ class Lease:
     slot: int
     turn: int
 
-    @property
-    def path(self) -> Path:
-        """The capture's file."""
-        return self.capture.path
-
-    def before(self) -> dict[str, int]:
-        """Return what a call's `begin` line says of allocators."""
-        watch = self.capture.watch
-        return watch.before() if watch is not None else {}
-
     def lost(self) -> str | None:
         """Return why not all of the call that ends now is in the capture, if that is so."""
-        return None if self.capture.is_well(at_once=False) else self.capture.ended_by
+        return None if self.capture.is_well(_LOOKED) else self.capture.ended_by
 
 
-_LONGEST_LOCK = 1.0
-"""Seconds for which a call waits for others that begin: each takes microseconds."""
-
-
-class _Owner(threading.Thread):
+class _Owner(HiddenThread):
     """The thread that opens a capture, waits until it has served, and closes it."""
 
 
@@ -75,7 +67,9 @@ class ProcessTracker:
     """Owns memray's tracker for this process. Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_taking = False
+        """Whether a call takes its place; seen by a finalizer that interrupts that, and has the lock therefore."""
         self._capture: Capture | None = None
         self._latest: Capture | None = None
         self._refusal: tuple[float, str] | None = None
@@ -92,34 +86,55 @@ class ProcessTracker:
         A capture that is open for other calls is joined whatever its options; an idle one that does not suit is closed.
         `holder` has a place until `release(holder)`, also where this raises anything else.
         """
-        folder = journal.path.parent
-        if isinstance(threading.current_thread(), _Owner):
+        if isinstance(current(), _Owner):
             raise RefusedError("it was called by a finalizer in the thread that starts memray")
         while True:
-            if not self._lock.acquire(timeout=_LONGEST_LOCK):
-                raise RefusedError("it was called by a finalizer while its thread began another call")
             try:
-                capture = self._capture
-                if capture is None:
-                    capture = self._start(settings, journal, folder / f"{stem()}.bin")
-                is_open = capture.opened.is_set()
-                if not is_open or (
-                    capture.is_well(at_once=False) and (capture.suits(settings, folder) or self._is_active(capture))
-                ):
-                    capture.linger = max(capture.linger, linger)
-                    lease = self._holders[holder] = self._next_place(capture)
-                    break
-                capture.stop.set()
+                # A thread that holds it may wait for this one: in a finalizer of the user's, which wants another lock.
+                if not self._lock.acquire(timeout=_LONGEST_LOCK) or self._is_taking:
+                    raise RefusedError("it was called by a finalizer while its thread began another call")
+                self._is_taking = True
+                try:
+                    capture, lease = self._joined(holder, settings, journal, stem, linger)
+                finally:
+                    self._is_taking = False
             finally:
-                self._lock.release()
+                try:
+                    self._lock.release()
+                except RuntimeError as error:
+                    locks.was_not_taken(error)
+            if lease is not None:
+                break
             capture.closed.wait(_RECHECK)
-        if not capture.opened.is_set():
-            self._wait_for_opening(capture)
-        reason = capture.error or (None if capture.opened.is_set() else "memray did not start in time")
+        reason = None if capture.opened.is_set() else self._wait_for_opening(capture)
+        reason = capture.error or reason
         if reason is not None:
             self.release(holder)
             raise RefusedError(reason)
         return lease
+
+    def _joined(
+        self,
+        holder: object,
+        settings: Settings,
+        journal: Journal,
+        stem: Callable[[], str],
+        linger: float,
+    ) -> tuple[Capture, Lease | None]:
+        """Give a call a place in the capture that is open, or in a new one; none where it has to end first."""
+        capture = self._capture
+        if capture is None:
+            _refuse_beside_a_profiler()
+            capture = self._start(settings, journal, Path(journal.folder, f"{stem()}.bin"))
+        is_open = capture.opened.is_set()
+        if not is_open or (
+            capture.is_well(_LOOKED) and (capture.suits(settings, journal.folder) or self._is_active(capture))
+        ):
+            capture.linger = max(capture.linger, linger)
+            lease = self._holders[holder] = self._next_place(capture)
+            return capture, lease
+        capture.stop.set()
+        return capture, None
 
     def release(self, holder: object) -> None:
         """Give a call's place back, if it has one."""
@@ -141,7 +156,7 @@ class ProcessTracker:
 
     def close(self, why: str, pause: float = 0.0) -> None:
         """Close the open capture, if there is one, whatever runs, and wait until it is; open none for `pause` s."""
-        if isinstance(threading.current_thread(), _Owner):
+        if isinstance(current(), _Owner):
             return
         if pause:
             self._refuse(why, pause)
@@ -153,10 +168,11 @@ class ProcessTracker:
             capture.closed.wait(_OPENING_LIMIT)
 
     def _next_place(self, capture: Capture) -> Lease:
-        taken = {lease.slot for lease in self._holders.values()}
         slot = 0
-        while slot in taken:
-            slot += 1
+        if self._holders:
+            taken = {lease.slot for lease in self._holders.values()}
+            while slot in taken:
+                slot += 1
         turn = capture.turns[slot] = capture.turns.get(slot, -1) + 1
         return Lease(capture, slot, turn)
 
@@ -174,22 +190,31 @@ class ProcessTracker:
             self._refusal = None
         previous = self._latest.closed if self._latest else None
         capture = Capture(path, settings, journal, previous, _close_for_its_number)
-        self._own_in_thread(capture)
-        self._capture = self._latest = capture
+        latest = self._latest
+        self._capture = self._latest = capture  # before: an exception of the user's may come when the thread is there
+        try:
+            self._own_in_thread(capture)
+        except BaseException:
+            if capture.owner is None or not capture.owner.is_alive():
+                self._capture, self._latest = None, latest
+            raise
         return capture
 
-    def _wait_for_opening(self, capture: Capture) -> None:
+    def _wait_for_opening(self, capture: Capture) -> str | None:
+        """Return once memray has started, or why it is not waited for any more."""
         deadline = time.monotonic() + _OPENING_LIMIT
         while not capture.opened.wait(_RECHECK):
             if time.monotonic() >= deadline:
-                self._refuse(f"memray did not start within {_OPENING_LIMIT:.0f} s", _BACKOFF)
-                return
+                reason = f"memray did not start within {_OPENING_LIMIT:.0f} s"
+                self._refuse(reason, _BACKOFF)
+                return reason
             with self._lock:
                 if capture.owner is not None and not capture.owner.is_alive() and not capture.opened.is_set():
                     self._own_in_thread(capture)  # Python gave it up before it ran: a hook of somebody's failed in it
+        return None
 
     def _own_in_thread(self, capture: Capture) -> None:
-        capture.owner = _Owner(target=self._own, args=(capture,), name="raymemprof-tracker", daemon=True)
+        capture.owner = _Owner(lambda: self._own(capture))
         capture.owner.start()
 
     def _own(self, capture: Capture) -> None:
@@ -207,7 +232,7 @@ class ProcessTracker:
             capture.closed.set()
             capture.opened.set()
             return
-        capture.watch = Watch(capture.path.name, capture.journal, capture.allocators)
+        capture.watch = Watch(capture.name, capture.journal, capture.allocators)
         capture.watch.start()
         sampler.watch = capture.watch
         capture.opened.set()
@@ -217,7 +242,7 @@ class ProcessTracker:
         try:
             capture.close()
         except Exception as error:
-            notes.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
+            warn.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
         finally:
             capture.closed.set()
         capture.keep_budget()
@@ -242,6 +267,13 @@ class ProcessTracker:
                     capture.stop.clear()
 
 
+def _refuse_beside_a_profiler() -> None:
+    """Raise `RefusedError` where memray would take the place of a profiler of the user's in this thread."""
+    profiler = sys.getprofile()
+    if profiler is not None and not isinstance(profiler, int):  # a number is memray's, of another's tracker
+        raise RefusedError("the code runs under a profiler (sys.setprofile, cProfile), whose place memray would take")
+
+
 tracker = ProcessTracker()
 
 
@@ -257,9 +289,9 @@ def _after_fork() -> None:
     """Leave memray and its thread to the parent; its lock may have been held by a thread that is not here."""
     note_fork(tracker._latest)
     tracker.__init__()  # type: ignore[misc]
-    giving_way = sys.modules.get("raymemprof.recording.giving_way")
-    if giving_way is not None:
-        giving_way.renew(_close_for_another)
+    other_trackers = sys.modules.get(f"{__package__}.other_trackers")  # it imports memray, which few processes do
+    if other_trackers is not None:
+        other_trackers.renew(_close_for_another)
 
 
 os.register_at_fork(after_in_child=_after_fork)

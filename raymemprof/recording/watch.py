@@ -8,6 +8,7 @@ was.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -15,14 +16,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import journal as contract
-from . import frames, memory, notes, retained
+from . import frames, warn
+from .memory import malloc, process_memory
+from .memory.residency import Mappings
 from .places import Places, RawStack, stacks
-from .residency import Mappings
+from .safety import interruptions, locks
 
 if TYPE_CHECKING:
-    from .allocators import Allocators
     from .call import RunningCall
-    from .writer import Journal
+    from .journals import Journal
+    from .memory.allocators import Allocators
 
 __all__ = ["TOUCHED", "Watch"]
 
@@ -43,16 +46,18 @@ _STEP_PART = 0.02
 """A call's peak is looked at again when it is higher by so many bytes, and by this part of all."""
 _TRIES = 3
 """Times that a moment is looked at where memory changes while it is."""
-_SHARE = 0.01
-"""The part of a CPU that looking takes at most."""
+_SHARE = 0.004
+"""The part of a CPU that looking takes in the long run; to note where calls are, at each tick, takes about as much."""
 _LEAST_TICKS = 4
 """Looks of the sampler at a call, and then twice as many each time, after which it is looked at what malloc has."""
-_MOST_SAVED = 0.1
+_MOST_SAVED = 0.05
 """Seconds of looking that may be saved up."""
+_UNKNOWN_COST = 0.001
+"""Seconds that a look is taken to cost until one has shown it."""
 _RISING = 0.25
 """Seconds for which a look is put off while memory rises on: it is the peak that is wanted."""
 _LONGEST_AT_ONCE = 0.001
-_FREE_SHARE = 0.005
+_FREE_SHARE = 0.001
 """The part of a CPU that asking malloc takes at most: with a million free pieces it takes 30 ms."""
 _RESERVED = 16 * 2**20
 """Bytes mapped in a call, and not resident, from which it is worth telling them apart."""
@@ -63,6 +68,8 @@ _RISING_STEP = 0.25
 """While it rises, by this part of what it has risen it must have risen since the last look."""
 _QUIET = 2
 """Looks of the sampler at which memory did not change before it is looked at: it is of one moment then."""
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say nothing of the next look: the process had no descriptor, or no memory, to spare."""
 _SAMPLES_A_SECOND = 5.0
 _MOST_SAMPLES_AT_ONCE = 50.0
 
@@ -90,7 +97,7 @@ class Watch:
         self._rising_since = 0.0
         self._saved = _MOST_SAVED
         self._saved_at = time.monotonic()
-        self._cost = 0.001
+        self._cost = _UNKNOWN_COST
         self._tokens = _MOST_SAMPLES_AT_ONCE
         self._is_moving = False
         self._mappings: Mappings | None = None
@@ -104,14 +111,16 @@ class Watch:
         try:
             self._mappings = Mappings()
         except Exception as error:  # no /proc, or one that a sandbox closes
-            notes.once("residency", f"what is resident cannot be told here, so what is asked for counts: {error!r}")
-        self._guarded(lambda: self._first_look())
+            warn.once("residency", f"what is resident cannot be told here, so what is asked for counts: {error!r}")
+        self._guarded(self._first_look)
 
     def _first_look(self) -> None:
         for _ in range(2):  # an allocator may be giving back right now
             now = self._noted = self._observe([])
             if self._sample(now, look=True):
                 break
+        # It is part of starting, and what is done for the first time takes ten times as long as it will.
+        self._saved, self._cost = _MOST_SAVED, _UNKNOWN_COST
 
     @property
     def is_moving(self) -> bool:
@@ -122,21 +131,19 @@ class Watch:
         """Look at lines and memory, and note what changed; `calls` are those that are traced to this capture."""
         self._alone(lambda: self._tick(calls, self._observe(calls)))
 
-    def before(self) -> dict[str, int]:
-        """Return what allocators have when a call begins, as far as that costs little: for its `begin` line."""
-        line: dict[str, int] = {}
+    def before(self, line: dict[str, Any]) -> None:
+        """Add to a call's `begin` line what allocators have then, as far as that costs little."""
         if self._pid == os.getpid():
-            self._guarded(lambda: line.update(self._before()))
-        return line
+            self._guarded(self._before, line)
 
-    def _before(self) -> dict[str, int]:
+    def _before(self, line: dict[str, Any]) -> None:
         pools = self._allocators.sampled()
-        line = {"pools": pools} if pools else {}
+        if pools:
+            line["pools"] = pools
         if time.monotonic() >= self._free_due:
             free, used = self._asked()
             if used is not None:
                 line |= {"free": free, "used": used}
-        return line
 
     def between(self) -> bool:
         """Look while no call runs at where the threads are that ran some; return whether memory moves."""
@@ -153,18 +160,18 @@ class Watch:
         if abs(now.private - self._looked) >= _STEP and self._can_look():
             self._sample(now, look=True)
 
-    def end(self, call: RunningCall) -> None:
+    def end(self, call: RunningCall, reading: process_memory.Reading) -> None:
         """Note on a call's own thread what it leaves, where that differs from what was noted last."""
         if self._pid != os.getpid():  # a fork's lock may be held by nobody who is there
             return
-        self._guarded(lambda: self._end(call))
+        self._guarded(self._end, call, reading)
 
-    def _end(self, call: RunningCall) -> None:
-        private, _, mapped = memory.now()
+    def _end(self, call: RunningCall, reading: process_memory.Reading) -> None:
+        private, _, mapped = reading
         noted = self._noted
         moved = max(abs(private - noted.private), abs(self._allocators.sampled() - noted.pools), self._moved)
         # Most calls leave little, and must not pay for a closer look.
-        is_renewed = memory.touched() - call.touched >= call.touched_step
+        is_renewed = process_memory.touched() - call.touched >= call.touched_step
         if moved >= _LEAST_SAMPLE or is_renewed or (mapped - call.mapped) - (private - call.first) >= _RESERVED:
             self._alone(lambda: self._note_end(call))
 
@@ -178,23 +185,26 @@ class Watch:
 
     def _alone(self, step: Callable[[], object]) -> None:
         """Run a step, but not within another: a finalizer may run in the middle of one, and end a call."""
-        if not self._lock.acquire(timeout=_LONGEST_WAIT):
-            return
         try:
-            if not self._is_busy:
+            if self._lock.acquire(timeout=_LONGEST_WAIT) and not self._is_busy:
                 self._is_busy = True
                 try:
                     self._guarded(step)
                 finally:
                     self._is_busy = False
         finally:
-            self._lock.release()
+            try:
+                self._lock.release()
+            except RuntimeError as error:
+                locks.was_not_taken(error)
 
-    def _guarded(self, step: Callable[[], object]) -> None:
+    def _guarded(self, step: Callable[..., object], *arguments: Any) -> None:
         try:
-            step()
+            step(*arguments)
         except Exception as error:
-            notes.once("watch", f"which lines moved memory, and what is resident, was not noted: {error!r}")
+            if interruptions.is_users(error):
+                raise
+            warn.once("watch", f"which lines moved memory, and what is resident, was not noted: {error!r}")
 
     def _observe(self, calls: list[RunningCall]) -> _Observation:
         """Take stacks, mark and figures at one moment."""
@@ -208,23 +218,23 @@ class Watch:
 
     def _at_once(self, look: Callable[[], tuple[tuple[RawStack, ...], tuple[int, int | None]]]) -> _Observation:
         """Look, mark and read memory; again where memory changed meanwhile, since another thread ran in between."""
-        before = memory.now()[0]
+        before = process_memory.now()[0]
         for _ in range(_TRIES):
             at, in_malloc = look()
             pools = self._allocators.sampled()
             mark = self._mark
             self._mark += 1
             _make_mark(contract.marker_size(mark))
-            reading = memory.now()
+            reading = process_memory.now()
             if abs(reading[0] - before) < _LEAST_MOVE:
                 break
             before = reading[0]
-        return _Observation(mark, at, reading[0], reading[1], reading, pools, *in_malloc, memory.touched())
+        return _Observation(mark, at, reading[0], reading[1], reading, pools, *in_malloc, process_memory.touched())
 
     def _asked(self) -> tuple[int, int | None]:
         """What malloc keeps of what was freed, and what it has given out; None where it does not say."""
         began = time.thread_time()
-        asked = retained.in_malloc(at_once=self._free_cost < _LONGEST_AT_ONCE)
+        asked = malloc.in_malloc(at_once=self._free_cost < _LONGEST_AT_ONCE)
         self._free_cost = time.thread_time() - began
         self._free_due = float("inf") if asked is None else time.monotonic() + self._free_cost / _FREE_SHARE
         self._free_known, used = asked or (0, None)
@@ -320,14 +330,15 @@ class Watch:
                 found = self._look(self._mappings)
                 after = self._asked()[0]
                 step = max(_STEP, now.private * _STEP_PART)
-                is_looked_at = abs(memory.now()[0] - now.private) < step and abs(after - now.free) < step
+                is_looked_at = abs(process_memory.now()[0] - now.private) < step and abs(after - now.free) < step
                 if is_looked_at:  # else it is of no one moment
                     line |= found
                     self._looked, self._looked_in_use = now.private, now.in_use
             elif pools is not None and self._mappings is not None and self._saved >= _MOST_SAVED / 2:
                 line["arenas"] = self._mappings.in_arenas(pools)  # what looks may take is spared for them
-        except OSError:
-            self._mappings = None  # the kernel does not tell: it will not the next time
+        except OSError as error:
+            if error.errno not in _PASSING:
+                self._mappings = None  # the kernel does not tell: it will not the next time
             raise
         finally:
             cost = time.thread_time() - began
@@ -353,7 +364,7 @@ class Watch:
         opaque = self._allocators.opaque()
         return {
             "segments": [list(segment) for segment in found.segments],
-            "page": memory.PAGE,
+            "page": process_memory.PAGE,
             "holes": found.heap_holes,
             "libraries": found.libraries,
             **({"arenas": found.in_arenas, "arena_ranges": found.arenas} if pools is not None else {}),
@@ -379,7 +390,7 @@ class _Observation(NamedTuple):
     at: tuple[RawStack, ...]
     private: int
     shared: int
-    reading: memory.Reading
+    reading: process_memory.Reading
     pools: int
     free: int
     used: int | None

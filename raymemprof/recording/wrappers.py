@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
@@ -95,7 +96,8 @@ class _Question:
         args, kwargs = arguments or self._arguments(values)
         function = self._function()
         assert function is not None
-        wrapper = self.wrapper(function)
+        # The recorded function asks, and `types.coroutine` may have changed it since it was made.
+        wrapper = self.wrapper(function, sys._getframe(1).f_code)
         if wrapper is not None:
             return wrapper(*args, **kwargs)
         call = begin(self._profile, function, args[0] if self._bound and args else None)
@@ -111,11 +113,18 @@ class _Question:
         end(call)
         return result
 
-    def wrapper(self, function: types.FunctionType) -> types.FunctionType | None:
-        """Return what records a call of what runs after it was called; None for a plain function."""
+    def wrapper(self, function: types.FunctionType, asker: types.CodeType | None = None) -> types.FunctionType | None:
+        """Return what records a call of what runs after it was called; None for a plain function.
+
+        It can be awaited where `function` can, or that of which `asker` is the code.
+        """
         if self._wrap is None:
             return None
-        return _dressed(self._wrap(function, self._profile, self._bound), function, self._profile)
+        made = _dressed(self._wrap(function, self._profile, self._bound), function, self._profile)
+        flags = function.__code__.co_flags | (asker.co_flags if asker is not None else 0)
+        if self._wrap is _generator and flags & inspect.CO_ITERABLE_COROUTINE:
+            types.coroutine(made)
+        return made
 
     def _arguments(self, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         count, names, has_rest, has_more = self._shape

@@ -26,7 +26,7 @@ import ray
 
 import raymemprof
 from raymemprof import profile_memory
-from raymemprof.diagnosis import families
+from raymemprof.diagnosis.explain import families
 
 MIB = 2**20
 ALLOWED, LEAST = 0.1, 16 * MIB

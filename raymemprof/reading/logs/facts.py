@@ -69,7 +69,16 @@ class Message:
         considered: the workers that Ray's monitor considered to kill, with those that it killed.
         idle_memory: what idle workers held that were not killed.
         reason: why Ray's monitor killed, where it gives a reason other than the figures.
+        moved_by: the variable that it says moves Ray's limit; it had other names in versions before 2.2.
         nodes: how many nodes it tells of; where there are several, no figure of one of them stands for all.
+        lacks: what has too little, where other advice fits it than its cause: an "operator" of Ray Data or the "system"
+            (Ray's own parts) of the memory that it asked for, the object "store" for one object, the "disk" for what
+            Ray spills, "shared memory" for the object store, who set the limit of a container
+            or a job, and others (`BY_LACK` of `diagnosis/remedy_table.py`).
+        needs: what the operator or the system uses, or the size of the object.
+        also: what else it warns of, in sentences; nothing of it need be the cause.
+        places: the addresses, else the ids, of the nodes that it tells of, where there are several.
+        is_of_raylet: whether a raylet says it, of its own node, which the prefix of its lines names.
         is_named: whether it names who died, if only by an id that nothing else here bears, such as a lease's.
     """
 
@@ -90,5 +99,11 @@ class Message:
     considered: tuple[Considered, ...] = ()
     idle_memory: int | None = None
     reason: str | None = None
+    moved_by: str | None = None
     nodes: int = 1
+    lacks: str | None = None
+    needs: int | None = None
+    also: tuple[str, ...] = ()
     is_named: bool = False
+    places: tuple[str, ...] = ()
+    is_of_raylet: bool = False

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from .facts import Message, Victim
 from .kinds import Kind, first_of
 from .patterns import COUNT, SIZE, pattern, size
 
-__all__ = ["DAEMONS", "KERNEL_KILL", "kernel"]
+__all__ = ["KERNEL_KILL", "kernel"]
 
 KERNEL_KILL = pattern(
     rf"Killed process ({COUNT}) \(([^\n]{{0,64}}?)\)"
-    rf"(?:,? UID \d{{1,10}},?)? total-vm:\d{{1,18}}kB, anon-rss:(\d{{1,15}})kB"
+    rf"(?:,? UID \d{{1,10}},?)? total-vm: \d{{1,18}} kB, anon-rss: (\d{{1,15}}) kB"
 )
 """The kernel's word, of the whole machine's memory or of a memory cgroup's: pid, name and resident memory in kB."""
+_RETOLD = pattern(
+    rf"Killed process(?: ({COUNT}))? \(([^\n()]{{1,64}})\)(?:,? UID \d{{1,10}},?)? total-vm: {SIZE}"
+    rf"(?:, anon-rss: ({SIZE}))?"
+)
+"""The same where somebody left the pid out, or wrote the figures in other units."""
 _CHOSEN = pattern(rf"[Oo]ut of memory: Kill process ({COUNT}) \(([^\n]{{0,64}}?)\) score \d{{1,10}} or sacrifice child")
 _EVENT = pattern(r"oom-kill:constraint=(\w{1,40}),[^\n]{0,1000}?,task=([^\n,]{1,64}),pid=(\d{1,10})\b")
 _REAPED = pattern(rf"oom_reaper: reaped process ({COUNT}) \(([^\n]{{0,64}}?)\)")
 _SHORT = pattern(rf"(?:[Oo]ut of memory[^\n]{{0,200}}?: )?\bKilled process ({COUNT}) \(([^\n]{{1,64}}?)\)")
+_SYSTEM = pattern(rf"System OOM encountered, victim process: (?P<name>[^\n,\"'`]{{1,64}})(?:, pid: (?P<pid>{COUNT}))?")
+"""What a kubelet says of what the kernel killed on its node."""
 _IN_CGROUP = pattern(
     r"Memory cgroup out of memory|constraint=CONSTRAINT_MEMCG|killed as a result of limit of|Memory cgroup stats for"
 )
@@ -29,22 +39,55 @@ _INVOKED = Kind(
     "process it killed.",
     "oom-killer",
 )
+_REPORT = Kind(
+    "kernel_oom",
+    pattern(
+        r"Tasks state \(memory values in pages\):|\[ pid \]\s{1,9}uid\s{1,9}tgid\s{1,9}total_vm\s{1,9}rss\b"
+        r"[^\n]{1,200}?oom_score_adj name"
+    ),
+    "The kernel's out-of-memory killer ran: this is a part of its report, and does not say which process it killed.",
+)
 _LIMIT = Kind(
     "kernel_oom",
     pattern(r"Task in (?P<task>/[^\s\n]{0,300}) killed as a result of limit of (?P<of>/[^\s\n]{0,300})"),
     "The kernel's out-of-memory killer killed a process of {task}, because {of} reached its memory limit; the text "
     "does not say which.",
 )
-_UNIT = Kind(
+_IN_UNIT = Kind(
     "kernel_oom",
     pattern(
-        r"(?P<unit>[\w@.\\:-]{1,100}\.(?:service|scope|slice)): (?:A process of this unit has been killed by the OOM "
-        r"killer|Failed with result 'oom-kill')"
+        r"(?P<unit>[\w@.\\-]{1,100}\.(?:service|scope|slice)): A process of this unit has been killed by the OOM "
+        r"killer"
     ),
     "The kernel's out-of-memory killer killed a process of {unit}; the text does not say which.",
+    "OOM",
 )
+_UNIT = Kind(
+    "kernel_oom",
+    pattern(r"(?P<unit>[\w@.\\-]{1,100}\.(?:service|scope|slice)): Failed with result 'oom-kill'"),
+    _IN_UNIT.sentence,
+    "oom-kill",
+)
+"""What systemd says of a unit, whoever killed in it: the kernel, or systemd-oomd, which has a line of its own."""
 
-DAEMONS = (
+_DAEMONS = (
+    Kind(
+        "systemd_oomd",
+        pattern(
+            r"Marked (?P<unit>/[^\s\n]{1,300}) for killing due to memory used \((?P<used>\d{1,18})\) / total "
+            r"\((?P<limit>\d{1,18})\)"
+        ),
+        "systemd-oomd set out to kill all processes of {unit}, because memory and swap were nearly used up.",
+    ),
+    Kind(
+        "systemd_oomd",
+        pattern(
+            r"Marked (?P<unit>/[^\s\n]{1,300}) for killing due to memory pressure for (?P<of>/[^\s\n]{1,300}?) being "
+            r"(?P<is>\d{1,3}\.\d{1,4}%) > (?P<most>\d{1,3}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?"
+        ),
+        "systemd-oomd set out to kill all processes of {unit}, because the memory pressure of {of} was {is}, above "
+        "{most}[ for more than {time}].",
+    ),
     Kind(
         "systemd_oomd",
         pattern(
@@ -64,7 +107,13 @@ DAEMONS = (
     ),
     Kind(
         "systemd_oomd",
-        pattern(r"(?:(?P<unit>[\w@.\\:-]{1,100}): )?systemd-oomd killed (?:(?P<count>\d{1,9}|some) )?process"),
+        pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed 1 process"),
+        "systemd-oomd killed a process[ of {unit}] for memory; the text does not name it.",
+        "systemd-oomd",
+    ),
+    Kind(
+        "systemd_oomd",
+        pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed (?:(?P<count>\d{1,9}|some) )?process"),
         "systemd-oomd killed[ {count}] processes[ of {unit}] for memory; the text does not name them.",
         "systemd-oomd",
     ),
@@ -73,39 +122,85 @@ DAEMONS = (
         pattern(r"Killed (?P<unit>/[^\s\n]{1,300}) due to memory pressure"),
         "systemd-oomd killed all processes of {unit}, because of memory pressure.",
     ),
-    Kind(
-        "earlyoom",
-        pattern(
-            rf"sending SIG(?:TERM|KILL) to process (?P<pid>{COUNT})(?: uid \d{{1,10}})? \"(?P<name>[^\"\n]{{1,64}})\":"
-            rf"(?: (?:oom_score|badness) \d{{1,6}})?(?:, (?:oom_score_adj -?\d{{1,5}}, )?VmRSS (?P<memory>{SIZE}))?"
-        ),
-        "earlyoom killed {name} (pid {pid}), because the machine was low on memory.",
-    ),
 )
+_EARLIER = tuple(
+    Kind("earlyoom", form, "earlyoom killed {victims}, because the machine was low on memory.")
+    for form in (
+        pattern(
+            rf"killing process (?P<pid>{COUNT}) \"(?P<name>[^\"\n]{{1,64}})\" with signal (?:15|9): badness \d{{1,6}}"
+            rf"(?:, VmRSS (?P<memory>{SIZE}))?"
+        ),
+        pattern(
+            rf"Killing process '(?P<name>[^'\n]{{1,64}})' with signal (?:15|9), pid: (?P<pid>{COUNT}), badness: "
+            rf"\d{{1,6}}(?:, VmRSS: (?P<memory>{SIZE}))?"
+        ),
+    )
+)
+"""How versions of earlyoom before 1.3 say it."""
+_EARLYOOM = Kind(
+    "earlyoom",
+    pattern(
+        rf"sending SIG(?:TERM|KILL) to process (?:(?P<pid>{COUNT})|…|\\u2026|\.{{3}}|<\w{{1,20}}>)(?: uid \d{{1,10}})? "
+        rf"\"(?P<name>[^\"\n]{{1,64}})\":"
+        rf"(?: (?:oom_score|badness) \d{{1,6}})?(?:, (?:oom_score_adj -?\d{{1,5}}, )?VmRSS (?P<memory>{SIZE}))?"
+    ),
+    "earlyoom killed {victims}, because the machine was low on memory.",
+)
+_AVAILABLE = pattern(r"\bmem avail: (\d{1,9}) of (\d{1,9}) MiB")
+_SENDING = pattern(r"sending SIG(?:TERM|KILL) to process|[Kk]illing process (?:\d{1,10} \"|')[^\n]{1,80}? with signal")
+_RAY = re.compile(r"ray(?:::|let$)|gcs_server$")
+"""How processes of Ray's are named in the kernel's lists."""
+
+
+def _daemons_say(text: str) -> Message | None:
+    """Return what the daemons say that kill before the kernel does."""
+    message = first_of((_EARLYOOM, *_EARLIER), text)
+    if message is None:
+        return first_of(_DAEMONS, text)
+    before = list(_AVAILABLE.finditer(text[: next(_SENDING.finditer(text)).start()]))
+    if before and message.killed == 1:
+        available, total = (int(figure) * 2**20 for figure in before[-1].groups())
+        if available <= total:
+            message = replace(message, used=total - available, limit=total)
+    is_of_ray = any(_RAY.match(victim.name or "") for victim in message.victims)
+    return message if is_of_ray else replace(message, lacks="machine")
 
 
 def kernel(text: str) -> Message | None:
-    """Return what the kernel's log says of those that it killed; None where it killed nobody."""
+    """Return what the kernel's log, or that of a daemon like its killer, says of those that were killed."""
     found: dict[int, Victim] = {}
     for kill in KERNEL_KILL.finditer(text):
         found[int(kill[1])] = Victim(kill[2] or None, None, None, None, int(kill[1]), int(kill[3]) * 1024)
     for event in () if found else _EVENT.finditer(text):
         found[int(event[3])] = Victim(event[2], None, None, None, int(event[3]), None)
     for form in (_SHORT, _REAPED, _CHOSEN):
-        for kill in () if found else form.finditer(text):
+        for kill in () if found or _RETOLD.search(text) else form.finditer(text):
             found[int(kill[1])] = Victim(kill[2], None, None, None, int(kill[1]), None)
+    others = {(kill[1] or None, kill[2]): size(kill[3] or "") for kill in (() if found else _RETOLD.finditer(text))}
+    others |= {(kill["pid"], kill["name"]): None for kill in (() if found else _SYSTEM.finditer(text))}
+    victims = tuple(found.values()) or tuple(
+        Victim(name, None, None, None, int(pid) if pid else None, memory) for (pid, name), memory in others.items()
+    )
     cgroup, is_in_cgroup = _CGROUP_MEMORY.search(text), _IN_CGROUP.search(text) is not None
-    if not found:
-        return first_of((_LIMIT, _INVOKED, _UNIT), text)
+    if not victims:
+        return first_of((_LIMIT, _INVOKED, _REPORT), text) or _of_units(text)
     used, limit = (size(f"{figure}kB") for figure in cgroup.groups()) if cgroup else (None, None)
     return Message(
         cause="kernel_oom",
         used=used,
         limit=limit,
-        victims=tuple(found.values()),
-        killed=len(found),
+        victims=victims,
+        killed=len(victims),
         reason="its memory cgroup (a container, a batch job or a unit of systemd) reached its limit"
         if is_in_cgroup
         else None,
         is_named=True,
     )
+
+
+def _of_units(text: str) -> Message | None:
+    """What is said of whole units: systemd has the same last word where systemd-oomd killed."""
+    in_unit, killed = _IN_UNIT.read(text), _daemons_say(text)
+    if killed is None:
+        return in_unit or _UNIT.read(text)
+    return replace(killed, also=(in_unit.statement,)) if in_unit is not None and in_unit.statement else killed

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .facts import Message, Victim
-from .patterns import size
+from .patterns import may_match, size
 
 __all__ = ["Kind", "first_of"]
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
+_UNIT = re.compile(r"\s?([kKmMgGtT])(?:[iI]?[bB]|egabytes)?$")
+_BYTES = re.compile(r"(\d{1,20}) bytes")
+_LITTLE, _TOO_MUCH = 16 * 2**20, 2**48
+"""Bytes up to which an allocation is not what takes much, and from which on no process can have so many addresses."""
+_MOST_NAMED = 10
+"""Those who were killed whom a sentence names."""
+_TWO_STOPS = re.compile(r"(?<!\.)\.\.(?=\s|$)")
+"""What is quoted may end with a full stop, as the sentence does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,10 @@ class Kind:
         cause: as `raymemprof.Explanation` has it.
         form: what it looks like. Of its groups, `used`, `limit`, `threshold` and `memory` are sizes, `name`, `pid` and
             `memory` are of a process that was killed, `node_ip` and `node_id` of the node; any may be in the sentence.
-        sentence: what it says, with `{group}` for a group's text; a part in brackets is left out without its groups.
+            `pid_1`, `pid_2` ... are that pid in other forms of the message.
+            `unit` is that of the node's sizes where they stand without.
+        sentence: what it says, with `{group}` for a group's text and `{victims}` for all who were killed; a part in
+            brackets is left out without its groups.
     """
 
     cause: str
@@ -30,15 +43,33 @@ class Kind:
     sentence: str
     word: str = ""
     """What every text of this kind has, where looking for it is much faster than the form."""
+    lacks: str = ""
+    """What has too little, as `Message.lacks` has it: a key of the advice; the group `needs` has what it needs."""
+    most: str = ""
+    """The group, a size, of which the largest speaks where a text says it several times: for figures that add up."""
+    asked: str = ""
+    """The words for how much was asked for: other advice fits where it is very little, or more than can be."""
+    is_binary: bool = False
+    """Whether those who print it mean KiB, MiB and GiB by kb, MB and GB."""
+    is_of_raylet: bool = False
+    """Whether a raylet says it, of its own node."""
 
     def read(self, text: str) -> Message | None:
         """Return what a text of this kind says, None if it is of another."""
-        found = list(self.form.finditer(text)) if self.word in text else []
+        wanted = _lower(text) if self.form.flags & re.IGNORECASE else text
+        found = list(self.form.finditer(text)) if self.word in text and may_match(self.form, wanted) else []
         if not found:
             return None
-        groups = {name: value for one in reversed(found) for name, value in one.groupdict().items() if value}
-        victims = dict.fromkeys(victim for one in found for victim in _victim(one.groupdict()))
-        used, limit, threshold = (size(groups.get(name, "")) for name in ("used", "limit", "threshold"))
+        if self.most:
+            found.sort(key=lambda one: size(one[self.most] or "") or 0, reverse=True)
+        groups = {name: value for one in reversed(found) for name, value in _groups(one).items()}
+        victims = _different(victim for one in found for victim in _victim(_groups(one)))
+        if victims:
+            groups["victims"] = _told(victims)
+        unit = groups.get("unit", "")
+        used, limit, threshold = (
+            size(self._unit(groups.get(name, "") + unit)) for name in ("used", "limit", "threshold")
+        )
         return Message(
             cause=self.cause,
             statement=_filled(self.sentence, groups),
@@ -47,10 +78,31 @@ class Kind:
             used=used,
             limit=limit,
             threshold=threshold,
-            victims=tuple(victims),
+            victims=victims,
             killed=len(victims) or None,
             is_named=bool(victims),
+            lacks=self.lacks or _amount(_filled(self.asked, groups)),
+            needs=size(groups.get("needs", "")),
+            is_of_raylet=self.is_of_raylet,
         )
+
+    def _unit(self, figure: str) -> str:
+        return _UNIT.sub(lambda unit: f"{unit[1].upper()}iB", figure) if self.is_binary else figure
+
+
+@lru_cache(maxsize=4)
+def _lower(text: str) -> str:
+    """A text in lower case: kinds that ignore case are many, and texts are long."""
+    return text.lower()
+
+
+def _amount(asked: str) -> str | None:
+    """What it says of an allocation that failed how much it was to be."""
+    digits = _BYTES.fullmatch(asked)
+    wanted = int(digits[1]) if digits else size(asked)
+    if wanted is None or _LITTLE <= wanted < _TOO_MUCH:
+        return None
+    return "little" if wanted < _LITTLE else "nonsense"
 
 
 def first_of(kinds: tuple[Kind, ...], text: str) -> Message | None:
@@ -58,11 +110,33 @@ def first_of(kinds: tuple[Kind, ...], text: str) -> Message | None:
     return next((message for kind in kinds if (message := kind.read(text)) is not None), None)
 
 
-def _victim(groups: dict[str, str | None]) -> list[Victim]:
-    pid = groups.get("pid")
-    if pid is None:
+def _groups(found: re.Match[str]) -> dict[str, str]:
+    """What the groups of a match have, a pid in any form under `pid`."""
+    return {"pid" if name.startswith("pid_") else name: value for name, value in found.groupdict().items() if value}
+
+
+def _victim(groups: dict[str, str]) -> list[Victim]:
+    pid, name = groups.get("pid"), groups.get("name")
+    if pid is None and name is None:
         return []
-    return [Victim(groups.get("name"), None, None, None, int(pid), size(groups.get("memory") or ""))]
+    return [Victim(name, None, None, None, int(pid) if pid else None, size(groups.get("memory", "")))]
+
+
+def _different(victims: Iterable[Victim]) -> tuple[Victim, ...]:
+    """Those who were killed, each once: one that did not end is sent a second signal."""
+    found: dict[object, Victim] = {}
+    for victim in victims:
+        found.setdefault((victim.pid, victim.name), victim)
+    return tuple(found.values())
+
+
+def _told(victims: tuple[Victim, ...]) -> str:
+    named = [
+        " ".join(filter(None, (victim.name, f"(pid {victim.pid})" if victim.pid is not None else "")))
+        for victim in victims[:_MOST_NAMED]
+    ]
+    named += ["others"] * (len(victims) > _MOST_NAMED)
+    return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
 
 
 def _filled(sentence: str, groups: dict[str, str]) -> str:
@@ -70,4 +144,5 @@ def _filled(sentence: str, groups: dict[str, str]) -> str:
         return part[1] if all(name in groups for name in _FIELD.findall(part[1])) else ""
 
     words = _OPTIONAL.sub(optional, sentence)
-    return _FIELD.sub(lambda name: re.sub(r"\s+", " ", groups.get(name[1], "…")).strip(), words)
+    filled = _FIELD.sub(lambda name: re.sub(r"\s+", " ", groups.get(name[1], "…")).strip(), words)
+    return _TWO_STOPS.sub(".", filled)

@@ -28,11 +28,13 @@ _ALIKE = 8
 """Characters at the beginning of two lines that tell the same message again from one that goes on."""
 _LONG = 100
 _OPENING, _CLOSING = ("'", '"', "b", "{", "["), ("'", '"', "}", "]")
-_CALL = re.compile(r"([A-Za-z_][\w.]{0,100})\(((?:'|\").{0,1000000}(?:'|\")),?\)", re.DOTALL)
+_CALL = re.compile(r"((?:[A-Za-z_]\w{0,60}\.){0,8}_?[A-Z]\w{0,100})\(((?:'|\").{0,1000000}(?:'|\")),?\)", re.DOTALL)
 """How Python shows an exception: its name, and its text in quotes."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|(?<!\w)\[\d{1,3}(?:;\d{1,3}){0,4}m|\x1b\][^\x07\x1b\n]{0,200}\x07")
 _INVISIBLE = re.compile("[\u200b-\u200d\ufeff\u00ad]")
+_TYPOGRAPHIC = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
+"""What editors and web pages make of quotes."""
 _SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u3000]")
 _ESCAPES = re.compile(r"""(?<!\\)\\{1,8}([nrt"'])""")
 _ESCAPED = {"n": "\n", "r": "\n", "t": "\t"}
@@ -61,12 +63,13 @@ _PREFIX = re.compile(
     r"|(?:stdout|stderr)[ \t][FP](?=[ \t])"  # containerd
     r"|[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?=[ \t])"  # syslog
     r"|[\w.-]{1,80} (?:kernel|[\w./@-]{1,60}\[\d{1,10}\]):(?=[ \t])"
-    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?:[ \t]-(?=[ \t]))?"  # [pod/name/container], [logger][LEVEL] -
+    # [pod/name/container], [logger][LEVEL] -
+    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?! terminated with exit code)(?:[ \t]-(?=[ \t]))?"
     r"|\[ {0,9}\d{1,9}\.\d{6}\]"  # the kernel's clock
     r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:?(?=[ \t]|$)"
     r"|<\d{1,3}>"
     r"|##\[\w{1,20}\]"  # CI
-    r"|[a-z][\w.-]{0,60}[ \t]{1,20}\|(?=[ \t]|$)"  # docker compose
+    r"|[a-z][\w.-]{0,100}(?:@[\w.-]{1,100})?[ \t]{1,40}\|(?=[ \t]|$)"  # docker compose, docker service logs
     r"|-(?=[ \t]\[)|-(?=[ \t]?$)"
     r")[ \t]?){1,8}"
 )
@@ -74,17 +77,27 @@ _SIDES = ("│", "┃", "║", "|")
 _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
 _FEWEST_NUMBERED = 3
 _SAYING = re.compile(
-    r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill)|SIG|Error|Exception|File |"
-    r"\bTask |\bpid\b|\bID\b"
+    r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending )|"
+    r"SIG|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
 )
 """Words of messages: what all lines begin with is no prefix where it has them, but the same message again and again."""
-_ROW = re.compile(r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S")
+_ROW = re.compile(
+    r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S|"
+    r"[a-z0-9][a-z0-9.-]{0,252}[ \t]{1,40}\d{1,3}/\d{1,3}[ \t]{1,40}[A-Z]|"
+    r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
+)
+"""A row of a table, of processes or of pods, or a line of earlyoom's, which are all of the same width."""
+_DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d")
+_ENDS = (".", "!", "?", '"')
+"""How sentences end; a blank would follow where the line went on."""
+_LINE_END = re.compile(r";(?! \S)")
+"""A semicolon that may stand for a line end: not one between words, as in PyTorch's figures of a GPU."""
 _MANY_JOINED = 4
 """Semicolons in one line from which on they stand for line ends, as in some versions' raylet.out."""
 _BEGINNINGS = re.compile(
     r"\s*(?:Memory on the node|Ray killed|Selected to kill|Considered workers|Total non-sel|OOM kill reason|"
     r"To see more|Refer to the doc|Top \d|PID\s|Traceback|File \"|The actor |class_name:|actor_id:|pid:|namespace:|ip:|"
-    r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s)"
+    r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s|[\w@.-]{1,100}\.(?:service|scope|slice):\s)"
 )
 """How lines begin that do not go on with the one before."""
 _SAID = ("message", "msg", "log", "MESSAGE", "textPayload", "text", "line", "body", "content", "@message")
@@ -102,8 +115,22 @@ _FIRST_THEN = (
     ("actor_id:", "The actor is dead"),
     ("Kill process", "Killed process"),
     ("oom-kill:constraint", "Killed process"),
+    ("at or below SIGTERM limits", "sending SIG"),
+    ("at or below SIGTERM limits", '" with signal'),
+    ("or below sigterm limits", "' with signal"),
+    ("PBS Job Id:", "exceeded a memory resource limit"),
+    ("TERM_MEMLIMIT", "Resource usage summary"),
+    ("Plasma store at capacity", "Current usage:"),
     ("Last State:", "Exit Code:"),
     ("Reason:", "Exit Code:"),
+    ("Allocation on device", "Device limit"),
+    ("insufficient GPU memory", "Free GPU memory before"),
+    ("Try to lower your batch size", "Try to allocate"),
+    ("failed to offload data block", "max_temp_directory_size"),
+    ("Cuda failure", "Failed to CUDA"),
+    ("Last error:", "Failed to CUDA"),
+    ("- Free memory:", "- Requested memory:"),
+    ("Errno 12] Cannot allocate memory", "_fork_exec("),
 )
 """Words of messages that stand on lines of their own, in this order."""
 
@@ -128,8 +155,8 @@ def _undone(text: str, is_wrapped: bool) -> str:
         text = _MARKUP.sub(r"\1", text)
     text = _REPEATED.sub("", text)
     text = _LEFT_OUT.sub("", text)
-    if text.count(";") >= _MANY_JOINED and text.count("\n") < 2:
-        text = text.replace(";", "\n")
+    if text.count("\n") < 2 and len(_LINE_END.findall(text)) >= _MANY_JOINED:
+        text = _LINE_END.sub("\n", text)
     lines = textwrap.dedent(text).split("\n")
     lines = _without_common_prefix(_without_numbers(_without_box(lines)))
     for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
@@ -142,7 +169,7 @@ def _without_marks(text: str) -> str:
     if "[" in text:
         text = _COLOURS.sub("", text)
     if not text.isascii():
-        text = _SPACES.sub(" ", _INVISIBLE.sub("", text))
+        text = _SPACES.sub(" ", _INVISIBLE.sub("", text)).translate(_TYPOGRAPHIC)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
@@ -297,9 +324,11 @@ def _unwrapped(lines: list[str]) -> list[str]:
 
 def _begins(line: str, before: str, glue: str, is_sure: bool) -> bool:
     """Whether a line after a full one, or one that lacks a blank to be full, is a new one all the same."""
-    if _ROW.match(line):
+    if _ROW.match(line) or _DATE.match(line):
         return True
     if not is_sure and (before[-1:] + line[:1]).isdigit():
+        return True
+    if not is_sure and before[-1:] in _ENDS and line[:1].isalpha() and not line[:1].islower():
         return True
     found = _PREFIX.match(line)
     if found and found.end() and not line.startswith((" [", "[", "-", " -")):

@@ -7,27 +7,79 @@ import re
 from .kinds import Kind
 from .patterns import ADDRESS, HEX, ID, NUMBER, SIZE, pattern
 
-__all__ = ["LOST", "STORE", "WARNINGS"]
+__all__ = ["DISK", "DISK_IS", "FREE", "LOST", "STORE"]
 
 
 def _raised(name: str) -> str:
     """Return a pattern for an exception's name where it is raised: at the beginning of a line, not in code or prose."""
-    return rf"^[ \t]{{0,40}}(?:ray\.exceptions\.)?(?:RayTaskError\()?{name}\)?(?=:|[ \t]*$|\()"
+    begins = r"(?:^[ \t]{0,40}|(?:Error|Exception)(?:\(['\"]|: ))(?:ray\.exceptions\.)?(?:RayTaskError\()?"
+    return rf"{begins}{name}\)?(?=:|\(|[ \t]{{1,80}}Traceback \(most recent)"
 
 
+_OWNER_DIED = rf"(?:The object's owner has exited|[Oo]wner's node has crashed|{_raised('OwnerDiedError')})"
+_OWNER_IS = (
+    "The worker that owned an object ended, or its node did, and the object was lost with it[: the owner is worker "
+    "{worker}].[ It was at {node_ip}.]"
+)
+_DRIVER = r"(?P<job>[0-9a-f]{8})f{48}"
+"""The id of a driver's worker: its job's."""
+_BYTES = r"\d{1,18}(?![.\d]\d)"
+DISK = (
+    rf"(?:(?<![^\s:'\"`(])(?P<path>(?:[A-Z]:\\|/)[^\s:'\"`(]{{1,300}})\s{{1,40}})?\bis over (?P<share>{NUMBER})% full\b"
+)
+FREE = (
+    rf"[,.;]? available space: (?:(?P<free>{SIZE})(?:[;,.]? capacity: (?P<all>{SIZE}))?|"
+    rf"(?P<bytes>{_BYTES})(?: ?[;,.]? capacity: (?P<of>{_BYTES}))?)"
+)
+DISK_IS = (
+    "a disk[, that of {path},] is over {share}% full[; available: {free}][ of {all}][; available: {bytes}]"
+    "[ of {of} bytes]"
+)
+_DRIVER_IS = (
+    "The driver of job {job}[, at {node_ip},] owned an object and ended, or its node did, and the object was lost with "
+    "it."
+)
 STORE = (
     Kind(
-        "disk_full",
-        pattern(
-            rf"local disk's utilization is over capacity|{_raised('OutOfDiskError')}",
-            re.MULTILINE,
-        ),
-        "The object store spills to a disk that is full.",
+        "memory_error",
+        pattern(r"CreateFileMapping\(\) failed\. GetLastError\(\) = (?P<error>\d{1,6})"),
+        "Ray's object store could not get more memory from Windows, where each object needs room in the paging file "
+        "(error {error} of CreateFileMapping).",
     ),
     Kind(
         "disk_full",
-        pattern(r"\[Errno 28\] No space left on device(?:: (?P<path>[^\n]{1,200}))?"),
+        pattern(
+            rf"local disk's utilization is over capacity|{_raised('OutOfDiskError')}|"
+            r"Plasma fallback allocator failed, likely out of disk space|"
+            r"Pull of object failed due to out of disk",
+            re.MULTILINE,
+        ),
+        "The object store spills to a disk that is full, or above the limit up to which Ray uses it.",
+    ),
+    Kind(
+        "disk_full",
+        pattern(rf"{DISK}(?:{FREE})?[^\0]{{0,120}}?\b(?:ray\.exceptions\.)?OutOfDiskError\b"),
+        f"Ray could not spill, because {DISK_IS}.",
+        "OutOfDiskError",
+        "disk",
+    ),
+    Kind(
+        "disk_full",
+        pattern(
+            r"\[[Ee]rrno 28\] No space left on device(?:: (?P<path>[^\n]{1,200}))?|"
+            r"[\w'\"`)\]]: No space left on (?:device|disk)\b|\bNo space left on device \(os error 28\)"
+        ),
         "A disk, or a file system in memory such as /dev/shm, is full[: {path}].",
+    ),
+    Kind(
+        "object_store_full",
+        pattern(
+            rf"Failed to put object(?: {HEX}{{40,56}})? in object store because it is full\. "
+            r"Object size is (?P<needs>\d{1,18} bytes)[^\0]{0,600}?\(global lru\) capacity: (?P<all>\d{1,18})\b"
+            r"[^\0]{0,100}?\(global lru\) used: 0(?:\.0{1,9})?%"
+        ),
+        "An object of {needs} does not fit the object store, which has nothing in it: its capacity is {all} bytes.",
+        lacks="store",
     ),
     Kind(
         "object_store_full",
@@ -39,18 +91,85 @@ STORE = (
         ),
         "The object store is full of objects that are still referred to[; it could not take one of {size}].",
     ),
+    Kind(
+        "object_store_full",
+        pattern(
+            r"(?:^|Error\(|: )(?:pyarrow\.\w{1,20}\.)?PlasmaStoreFull(?=: )|object does not fit in the plasma store",
+            re.MULTILINE,
+        ),
+        "The object store could not take an object: it does not fit.",
+    ),
 )
 LOST = (
     Kind(
-        "owner_died",
+        "object_lost",
         pattern(
-            rf"(?:The object's owner has exited|[Oo]wner's node has crashed|{_raised('OwnerDiedError')})"
-            rf"(?:[^\0]{{0,900}}?Owner worker ID: (?P<worker>{ID}), owner node ID: (?P<node_id>{ID}), owner address: "
-            rf"(?P<node_ip>{ADDRESS}?):\d{{1,5}}\b)?",
+            rf"(?:Object (?P<object>{HEX}{{16,56}}) )?is lost \(either (?:LRU )?evicted or (?:explicitly )?deleted"
+            rf"|{_raised('UnreconstructableError')}",
             re.MULTILINE,
         ),
-        "The worker that owned an object ended, or its node did, and the object was lost with it[: the owner is worker "
-        "{worker}].",
+        "Ray lost an object[ ({object})] and cannot make it again; it was evicted to make room in the object store, or "
+        "deleted.",
+        lacks="room",
+    ),
+    Kind(
+        "object_lost",
+        pattern(
+            rf"The task with ID (?P<task>{HEX}{{16,56}}) is a driver task and so the object created by ray\.put could "
+            r"not be reconstructed"
+        ),
+        "Ray lost an object that the driver had made by `ray.put()`, and cannot make it again.",
+        "reconstructed",
+        "room",
+    ),
+    Kind(
+        "owner_died",
+        pattern(
+            rf"[Aa]ctor (?:is dead|died) because its owner has died(?:\. Owner I[dD]: (?P<worker>{ID}))?"
+            rf"(?: Owner I[pP] address: (?P<node_ip>{ADDRESS}))?"
+        ),
+        "An actor ended, because its owner, the process that created it, had ended[: worker {worker}].",
+    ),
+    Kind(
+        "owner_died",
+        pattern(
+            rf"{_OWNER_DIED}[^\0]{{0,900}}?(?:Owner worker ID: |/logs/\*?){_DRIVER}"
+            rf"(?:\*?[`'\"]? at IP address (?P<node_ip>{ADDRESS}))?",
+            re.MULTILINE,
+        ),
+        _DRIVER_IS,
+    ),
+    Kind(
+        "owner_died",
+        pattern(
+            rf"{_OWNER_DIED}[^\0]{{0,900}}?Owner worker ID: (?P<worker>{ID}), owner node ID: (?P<node_id>{ID}), "
+            rf"owner address: (?P<node_ip>{ADDRESS}?):\d{{1,5}}\b",
+            re.MULTILINE,
+        ),
+        _OWNER_IS,
+    ),
+    Kind(
+        "owner_died",
+        pattern(
+            rf"{_OWNER_DIED}[^\0]{{0,500}}?/logs/\*?(?P<worker>{ID})\*?[`'\"]? at IP address (?P<node_ip>{ADDRESS})",
+            re.MULTILINE,
+        ),
+        _OWNER_IS,
+    ),
+    Kind("owner_died", pattern(_OWNER_DIED, re.MULTILINE), _OWNER_IS),
+    Kind(
+        "object_lost",
+        pattern(rf"pull_manager\.cc:\d{{1,5}}: Object time(?:d)? ?out:? (?P<object>{HEX}{{16,56}})(?!{HEX})"),
+        "Ray could not fetch the object {object} in time: it found no copy of it, in memory or on disk.",
+        "pull_manager",
+        "no copy",
+    ),
+    Kind(
+        "object_lost",
+        pattern(rf"\bObject neither in memory nor external storage:? (?P<object>{HEX}{{16,56}})(?!{HEX})"),
+        "Ray found no copy of the object {object}, in memory or on disk.",
+        "external",
+        "no copy",
     ),
     Kind(
         "object_lost",
@@ -69,99 +188,21 @@ LOST = (
     ),
     Kind(
         "object_lost",
-        pattern(r"[Tt]he object cannot be reconstructed (?P<why>because [^\n]{1,200}?)(?:\.|$)", re.MULTILINE),
+        pattern(r"[Tt]he object cannot be reconstructed (?P<why>because [^\n]{1,200}?)(?:\.(?=\s)|\.?$)", re.MULTILINE),
         "Ray lost an object and cannot make it again, {why}.",
+    ),
+    Kind(
+        "object_lost",
+        pattern(
+            rf"(?:{_raised('ObjectFetchTimedOutError')}[^\0]{{0,400}}?)?[Nn]o locations were found for the object"
+            rf"|{_raised('ObjectFetchTimedOutError')}",
+            re.MULTILINE,
+        ),
+        "Ray lost an object: it found no copy of it in time.",
     ),
     Kind(
         "object_lost",
         pattern(_raised(r"ObjectReconstructionFailed\w{0,40}"), re.MULTILINE),
         "Ray lost an object and cannot make it again.",
-    ),
-)
-WARNINGS = (
-    Kind(
-        "warning",
-        pattern(
-            r"object store is using (?P<path>\S{1,200}) instead of /dev/shm because /dev/shm has only "
-            r"(?P<size>\d{1,18}) bytes"
-        ),
-        "A warning: the object store is in {path}, which is slower, because /dev/shm has only {size} bytes.",
-    ),
-    Kind(
-        "warning",
-        pattern(rf"\bSpilled (?P<size>{SIZE}), (?P<count>\d{{1,12}}) objects"),
-        "Ray spilled {count} objects ({size}) to disk, to make room in the object store. The text does not say that "
-        "anything was killed.",
-    ),
-    Kind(
-        "warning",
-        pattern(
-            rf"(?P<path>/[^\s\n]{{1,300}}) is over (?P<share>{NUMBER})% full"
-            rf"(?:, available space: (?P<free>\d{{1,18}}|{SIZE}))?"
-            rf"(?:; capacity: (?P<all>\d{{1,18}}|{SIZE}))?[^\n]{{0,20}}?Object creation will fail"
-        ),
-        "A warning: the disk of {path} is over {share}% full[; available: {free}][ of {all}]. Ray cannot spill "
-        "objects when it is full. The text does not say that anything has failed.",
-    ),
-    Kind(
-        "warning",
-        pattern(r"is over (?P<share>\d{1,3})% full\b[^\n]{0,200}?Object creation will fail"),
-        "A warning: a disk is over {share}% full, and Ray cannot spill objects when it is full. The text does not say "
-        "that anything has failed.",
-    ),
-    Kind(
-        "warning",
-        pattern(
-            rf"(?:Operator '?(?P<operator>[^\n']{{1,200}}?)'? )?uses (?P<size>{SIZE}) of memory per task on average, "
-            rf"but Ray only requests (?P<asked>{SIZE}) per task"
-        ),
-        "A warning of Ray Data: a task of[ {operator}] an operator uses {size} on average, and Ray Data asks for "
-        "{asked}. The text does not say that anything was killed.",
-    ),
-    Kind(
-        "warning",
-        pattern(
-            r"System slice memory usage (?P<is>\d{1,18}) bytes has exceeded the reserved system memory "
-            r"of (?P<most>\d{1,18}) bytes"
-        ),
-        "A warning: Ray's own processes use {is} bytes, more than the {most} bytes that are reserved for them. The "
-        "text does not say that anything was killed.",
-    ),
-    Kind(
-        "warning",
-        pattern(
-            r"Node memory usage above threshold, used: (?P<used>\d{1,18}), threshold_bytes: "
-            r"(?P<threshold>\d{1,18}), total bytes: (?P<limit>\d{1,18})"
-        ),
-        "A warning: memory in use is above the threshold. The text does not say that anything was killed.",
-    ),
-    Kind(
-        "warning",
-        pattern(
-            r"User slice memory usage above threshold, used: (?P<is>\d{1,18}), threshold_bytes: "
-            r"(?P<most>\d{1,18}), total bytes: (?P<all>\d{1,18})"
-        ),
-        "A warning: the workers' cgroup (Ray's user slice) uses {is} bytes, more than the threshold of {most} bytes. "
-        "The text does not say that anything was killed.",
-    ),
-    Kind(
-        "warning",
-        pattern(
-            r"Memory usage above threshold but no workers are available for killing|"
-            r"Worker killer did not select any workers to kill"
-        ),
-        "A warning: memory in use was above the threshold, and Ray's monitor found no worker to kill: other processes "
-        "have the memory.",
-    ),
-    Kind(
-        "warning",
-        pattern(rf"Memory usage on this node: (?P<is>{NUMBER}/{NUMBER} ?Gi?B): ?\*\*\*LOW MEMORY\*\*\*"),
-        "A warning: a node used {is} of memory. The text does not say that anything was killed.",
-    ),
-    Kind(
-        "warning",
-        pattern(r"[\"']?\bmax_uss_bytes[\"']?[:=] ?(?P<size>\d{1,18})\b"),
-        "A figure of Ray Data: a task of an operator held {size} bytes of its own (USS) at most. The text does not say "
-        "that anything was killed.",
     ),
 )

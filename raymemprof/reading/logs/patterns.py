@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
 __all__ = [
     "ADDRESS",
@@ -15,6 +19,7 @@ __all__ = [
     "NUMBER",
     "SIZE",
     "gibibytes",
+    "may_match",
     "pattern",
     "size",
     "whole",
@@ -59,3 +64,52 @@ def size(text: str) -> int | None:
         return None
     base = 1024 if found[3] or found[2] + (found[4] or "") == "kB" else 1000
     return round(float(found[1]) * float(base) ** _UNITS[found[2].upper()])
+
+
+def may_match(form: re.Pattern[str], text: str) -> bool:
+    """Whether a text has any of the words of which a pattern needs one; many times faster than to look for it.
+
+    Of a pattern that ignores case `text` is to be in lower case.
+    """
+    words = _words(form)
+    return not words or any(word in text for word in words)
+
+
+@cache
+def _words(form: re.Pattern[str]) -> tuple[str, ...]:
+    """Words of which every text that a pattern matches has at least one; none where that is not known."""
+    try:
+        parser = importlib.import_module("re._parser" if hasattr(re, "_parser") else "sre_parse")
+        found = _of_sequence(parser.parse(form.pattern, form.flags))
+    except (ImportError, AttributeError, TypeError, ValueError, RecursionError):  # the parser is Python's own business
+        return ()
+    if form.flags & re.IGNORECASE:
+        found = {word.lower() for word in found}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def _of_sequence(parts: Iterable[tuple[Any, Any]]) -> set[str]:
+    """Of the things that follow each other, and are all needed, the one whose shortest word is longest."""
+    best: set[str] = set()
+    literal = ""
+    for kind, value in (*parts, (None, None)):
+        if str(kind) == "LITERAL":
+            literal += chr(value)
+            continue
+        for words in ({literal} if literal else set(), _of_part(str(kind), value)):
+            if words and min(map(len, words)) > min(map(len, best), default=0):
+                best = words
+        literal = ""
+    return best
+
+
+def _of_part(kind: str, value: Any) -> set[str]:
+    if kind == "SUBPATTERN":
+        is_any_case = bool(value[1] & re.IGNORECASE)  # of this part only
+        return set() if is_any_case else _of_sequence(value[-1])
+    if kind == "BRANCH":
+        of_each = [_of_sequence(branch) for branch in value[1]]
+        return set().union(*of_each) if all(of_each) else set()
+    if kind in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT") and value[0] > 0:
+        return _of_sequence(value[2])
+    return _of_sequence(value) if kind == "ATOMIC_GROUP" else set()

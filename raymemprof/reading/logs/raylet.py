@@ -9,25 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 
-from .facts import Considered, Message, Process, Victim
+from .facts import Considered, Message, Victim
+from .memory_users import is_decimal, top_processes
 from .patterns import ADDRESS, ANY_ID, COUNT, NAME, NUMBER, gibibytes, pattern, whole
 
-__all__ = ["crashed", "is_kill", "killed", "kills", "node_of", "top_processes"]
+__all__ = ["crashed", "is_kill", "killed", "kills", "node_of"]
 
 _NODE_DIGITS = _WORKER_DIGITS = 56
 _TASK_DIGITS, _ACTOR_DIGITS = 48, 32
 _NIL = re.compile(r"[f0]*")
 _ONE_KILLED = pattern(
     rf"\((?:actor ID: ({ANY_ID}?))?(?:, )?(?:task ID: ({ANY_ID}?))?(?:, )?"
-    rf"(?:lease ID: {ANY_ID}?)?, name=({NAME}), pid=({COUNT}), memory used=({NUMBER})GB\)"
+    rf"(?:lease ID: {ANY_ID}?)?(?:, )?name=({NAME}), pid=({COUNT}), memory used=({NUMBER})GB\)"
 )
 """From Ray 2.2 to 2.55; from 2.50 on both an actor's and a lease's id, without a comma between."""
 _LATEST_KILLED = pattern(
     rf"killing latest (?:task|actor) with name ({NAME}) and (task|actor) ID ({ANY_ID}) to avoid running out"
 )
 """Ray 2.0."""
+_DASK = re.compile("dask:")
+"""What Dask on Ray names its tasks."""
 _KILLED_WORKER = pattern(rf"Ray killed this worker \(ID: ({ANY_ID})\)")
 _MANY_KILLED = pattern(rf"({COUNT}) worker\(s\) were killed due to the node running low on memory")
 _WORKER = pattern(
@@ -41,10 +43,19 @@ _MEMORY_RESOURCE = pattern(r"(?<!\w)memory: (\d{1,18}(?:\.\d{1,12})?(?:e\+?\d{1,
 _SELECTED = pattern(r"Selected to kill: (?=\()")
 _ONLY_SELECTED = pattern(r"based on the killing policy: \[")
 """Before those that Ray killed, in versions that do not name those that it spared."""
+_CHOSEN = pattern(rf"Selected ({COUNT}) workers to kill: ")
+_CHOSEN_IDLE = pattern(
+    rf"Selecting idle worker to kill\. PID: ({COUNT}), Memory used: (\d{{1,18}}) bytes|"
+    rf"Selected a worker that doesn't have any lease granted [^\0]{{0,250}}?\bworker_pid=({COUNT}) "
+    r"worker_used_memory=(\d{1,18})(?!\d)"
+)
+"""What Ray says of idle workers just before it kills them."""
+_WAITS = pattern(r"Still waiting for worker eviction to free up memory")
+_WAITS_FOR = pattern(rf"\bWorker PID: ({COUNT})\)|free up memory\. worker pid: ({COUNT})")
 _IDLE = pattern(rf"Total non-selected idle workers USS bytes: ({NUMBER})GB")
 _REASON = pattern(r"OOM kill reason: ([^\n]{1,300})")
 _EXACT = pattern(
-    rf"Memory usage (\d{{1,18}})B exceeded threshold of (\d{{1,18}})B \({NUMBER}% of (\d{{1,18}})B limit\)"
+    rf"Memory usage (\d{{1,18}})B exceeded threshold of (\d{{1,18}})B \({NUMBER}% of (\d{{1,18}})B (?:limit|total)\)"
 )
 _USAGE = pattern(
     rf"\bwas ({NUMBER})GB(?: used)? / ({NUMBER})GB(?: limit)? \({NUMBER}\)|"
@@ -55,42 +66,56 @@ _FRACTION = pattern(
     rf"exceeds the memory usage threshold of ({NUMBER})(?:\.(?!\d)|[^\d.]|$)|exceeds threshold ({NUMBER}),|"
     r"More than (\d{1,3})% of the memory on node"
 )
-_NODE = pattern(rf"Memory on the node \(IP: ({ADDRESS}), ID: ({ANY_ID})\)")
+_NODE = pattern(
+    rf"Memory on the node \(IP: (?:({ADDRESS})|<[^<>\n]{{1,40}}>|\S{{1,40}}?)(?:, (?:ID: ({ANY_ID})|\.\.\.|…))?\)"
+)
 _LOW_NODE = pattern(rf"System memory low at node with IP ({ADDRESS}?)\.?(?=\s|Used|$)")
 _BEGINNING = pattern(
     rf"(?:{COUNT} worker\(s\) were killed due to the node running low on memory\.\s{{0,9}})?Memory on the node \(IP: |"
     r"System memory low at node with IP"
 )
+_LIST = pattern(r"Considered workers: \[|based on the killing policy: \[")
+_LIST_END = pattern(r"Total non-selected idle workers: \d")
+"""What a message of Ray 2.56 and later has once."""
 _PERIODIC = pattern(
     rf"({COUNT}) Workers \(tasks / actors\) killed due to memory pressure \(OOM\), "
-    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ({ANY_ID}), IP: ({ADDRESS})\))?"
+    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ([^,\n]{{1,90}}), IP: ({ADDRESS})\))?"
 )
+_THRESHOLD, _OLD_THRESHOLD = re.compile(r"\bRAY_memory_usage_threshold\w*"), "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
+"""The variable that moves the limit, as a text has it, and as Ray 1.x had it."""
 _OOM_RETRY = pattern(rf"Task ({NAME}) failed due to oom\. There are (infinite|{COUNT}) oom retries remaining")
+_REFUSED_IN = pattern(rf"\bray::([^\s()]{{1,200}})\(\) \(pid=({COUNT})(?:, ip=({ADDRESS}))?")
+"""Where Ray 1.x would not run it, as the error of a task or actor begins."""
+_RAISED_THERE = pattern(
+    r"RayTaskError\(RayOutOfMemoryError\)|^\s{0,40}(?:[\w.]{1,60}\.)?RayOutOfMemoryError:", re.MULTILINE
+)
+_LOW_MEMORY = pattern(rf"Memory usage on this node: ({NUMBER})/({NUMBER}) ?Gi?B")
 _REFUSED = pattern(r"More than \d{1,3}% of the memory on node (\S{1,100}) is used")
 _SAID = pattern(
     r"\b(?:was|were) killed due to the node running low on memory|Selected to kill: \(|OOM kill reason: \w|"
-    r"exceeds the memory usage threshold of \d|killing latest (?:task|actor) with name|"
+    r"exceeds the memory usage threshold of \d|Memory on the node \(IP: [^\n]{1,150}?\) where the (?:task|lease) |"
+    r"killing latest (?:task|actor) with name|Selected [1-9]\d{0,5} workers to kill: |"
     r"""exit(?: |_)type["']?[:=] ?["']?NODE_OUT_OF_MEMORY\b|error_type["']?[:=] ?["']?OUT_OF_MEMORY\b"""
 )
 """Words that Ray says of no other kind of death."""
-_ROW = re.compile(
-    rf"^[\t ]*({COUNT})[\t ]+({NUMBER})(?:Gi?B)?[\t ]+(?!\d{{1,10}}[\t ]+\d{{1,10}}\.\d)(\S.*)$", re.MULTILINE
+_LOOSE_USAGE = re.compile(
+    rf"({NUMBER}) ?(?:Gi?B)? ?/ ?({NUMBER}) ?Gi?B ?(?:\((0\.\d{{2,8}})\)|= ?\*{{0,2}}(\d{{1,3}}\.\d{{1,4}})%)"
 )
-_HEADING = pattern(r"MEM\(GB\)|Top \d{1,2} memory users|top \d{1,2} memory consumers are")
-_AFTER_COMMAND = re.compile(r"(?<=\.\.\.) .*| Refer to the documentation .*")
-_MOST_GLUED = 3
-"""Rows from which on line numbers are told from pids."""
+_LOOSE_SHARE = 0.005
+"""By how much the share may be off that stands behind two figures, so that they are a node's use and its memory."""
 
 
 def is_kill(text: str) -> bool:
     """Whether a text says that Ray's monitor killed for memory, or would not run a task."""
-    periodic = _PERIODIC.search(text)
     return bool(
-        (periodic and int(periodic[1]))
+        any(int(periodic[1]) for periodic in _PERIODIC.finditer(text))
         or _SAID.search(text)
         or _ONE_KILLED.search(text)
         or _OOM_RETRY.search(text)
         or _REFUSED.search(text)
+        or _RAISED_THERE.search(text)
+        or _CHOSEN_IDLE.search(text)
+        or _WAITS.search(text)
     )
 
 
@@ -101,12 +126,15 @@ def kills(text: str) -> Message:
     if len(parts) == 1:
         return _one(text)
     events = [_one(part) for part in parts]
+    is_mixed = any(map(_is_mixed, parts))
+    if is_mixed:
+        events = [_without_place(event) for event in events]
     all_victims = [(event, victim) for event in reversed(events) for victim in event.victims]
     victims = {(victim.pid, victim.worker_id or event.node_ip): victim for event, victim in all_victims}
     different = {event.victims: event for event in reversed(events) if event.victims}
-    if len(different) == 1:
+    if len(different) == 1 and not is_mixed:
         return next(iter(different.values()))
-    nodes = {(event.node_ip, event.node_id) for event in events}
+    nodes = {node_of(part) for part in parts}
     node_ip, node_id = next(iter(nodes)) if len(nodes) == 1 else (None, None)
     limits, thresholds = ({getattr(event, name) for event in events} for name in ("limit", "threshold"))
     return Message(
@@ -123,37 +151,70 @@ def kills(text: str) -> Message:
     )
 
 
+def _is_mixed(part: str) -> bool:
+    """Whether lines of two messages stand between each other: there are more lists, or ends of them, than one has."""
+    lists = len(_LIST.findall(part))
+    return lists > 1 or len(_LIST_END.findall(part)) > lists
+
+
+def _without_place(event: Message) -> Message:
+    """An event without what is of one node: which of several that is cannot be told."""
+    victims = tuple(replace(victim, node_id=None) for victim in event.victims)
+    return replace(
+        event, victims=victims, node_id=None, node_ip=None, used=None, limit=None, threshold=None, idle_memory=None
+    )
+
+
 def _one(text: str) -> Message:
     node_ip, node_id = node_of(text)
     found = {(one.pid, one.worker_id): replace(one, node_id=node_id) for one in killed(text)}
     used, threshold, limit = _memory_of_node(text)
-    many, periodic, retry, idle = (which.search(text) for which in (_MANY_KILLED, _PERIODIC, _OOM_RETRY, _IDLE))
+    retry, idle = (which.search(text) for which in (_OOM_RETRY, _IDLE))
+    many, periodic = _MANY_KILLED.search(text) or _CHOSEN.search(text), crashed(text)
+    chosen = () if found else tuple(_chosen_idle(text))
+    for worker in chosen:
+        found[worker.pid, None] = Victim(None, None, None, None, worker.pid, worker.memory, node_id)
     if retry and not found:
         found[None, None] = Victim(retry[1], None, None, None, None, None)
-    one, refused, reason = _ONE_KILLED.search(text) or _LATEST_KILLED.search(text), _REFUSED.search(text), _reason(text)
+    for waited in () if found or not _WAITS.search(text) else _WAITS_FOR.finditer(text):
+        pid = int(waited[1] or waited[2])
+        found[pid, None] = Victim(None, None, None, None, pid, None, node_id)
+    moved_by = _THRESHOLD.search(text)
+    one, reason = _ONE_KILLED.search(text) or _LATEST_KILLED.search(text), _reason(text)
+    refusal, ip = _refusal(text) if not one else (None, None)
     return Message(
         cause="ray_memory_monitor",
-        statement=_refusal(refused) if refused else None,
+        statement=refusal,
         node_id=node_id,
-        node_ip=node_ip,
+        node_ip=node_ip or ip,
         used=used,
         limit=limit,
         threshold=threshold,
         victims=tuple(found.values()),
         top_processes=top_processes(text, frozenset(pid for pid, _ in found if pid)),
-        killed=int(many[1]) if many else int(periodic[1]) if periodic else 1 if one else None,
+        killed=int(many[1]) if many else periodic[0] if periodic else 1 if one else None,
         retries=None if not retry else float("inf") if retry[2] == "infinite" else int(retry[2]),
-        considered=tuple(_considered(text)),
+        considered=(*_considered(text), *chosen),
         idle_memory=gibibytes(idle[1]) if idle else None,
         reason=reason,
+        nodes=max(len(periodic_places(text)), 1) if node_id is None else 1,
+        moved_by=_OLD_THRESHOLD if refusal else moved_by[0] if moved_by else None,
     )
 
 
-def _refusal(refused: re.Match[str]) -> str:
+def _refusal(text: str) -> tuple[str | None, str | None]:
+    """What Ray 1.x would not run, and the address of the node, where that is told of once."""
+    on = _REFUSED.search(text)
+    if on is None and not _RAISED_THERE.search(text):
+        return None, None
+    tasks = {found.groups() for found in _REFUSED_IN.finditer(text)}
+    name, pid, ip = next(iter(tasks)) if len(tasks) == 1 else (None, None, None)
+    what, where = f"{name} (pid {pid})" if name else "a task", on[1] if on else ip
+    node = f" on node {where}" if where else ""
     return (
-        f"Ray did not run a task on node {refused[1]}, because the node was low on memory: a task there raised "
-        "RayOutOfMemoryError, and Ray killed nothing."
-    )
+        f"Ray did not run {what}{node}, because the node was low on memory: it raised RayOutOfMemoryError, and Ray "
+        "killed nothing."
+    ), ip
 
 
 def _reason(text: str) -> str | None:
@@ -168,12 +229,26 @@ def _memory_of_node(text: str) -> tuple[int | None, int | None, int | None]:
     if exact:
         return int(exact[1]), int(exact[2]), int(exact[3])
     if usage is None:
-        return None, None, None
-    used, limit = [gibibytes(figure) for figure in usage.groups() if figure]
+        usage = next(filter(_is_share, _LOOSE_USAGE.finditer(text)), _LOW_MEMORY.search(text))
+        if usage is None:
+            return None, None, None
+        used, limit = gibibytes(usage[1]), gibibytes(usage[2])
+    else:
+        used, limit = [_bytes(figure, text) for figure in usage.groups() if figure]
     if fraction is None:
         return used, None, limit
     share = float(fraction[3]) / 100 if fraction[3] else float(fraction[1] or fraction[2])
     return used, round(share * limit), limit
+
+
+def _is_share(found: re.Match[str]) -> bool:
+    used, limit = float(found[1]), float(found[2])
+    share = float(found[3]) if found[3] else float(found[4]) / 100
+    return limit > 0 and abs(used / limit - share) < _LOOSE_SHARE
+
+
+def _bytes(figure: str, text: str) -> int:
+    return round(float(figure) * 10**9) if is_decimal(text) else gibibytes(figure)
 
 
 def killed(text: str) -> Iterator[Victim]:
@@ -201,6 +276,13 @@ def _considered(text: str) -> Iterator[Considered]:
         yield Considered(name, int(pid), gibibytes(memory), requested, found.start() in selected)
 
 
+def _chosen_idle(text: str) -> Iterator[Considered]:
+    """The idle workers that it is about to kill, which the lines before its message name."""
+    for found in _CHOSEN_IDLE.finditer(text):
+        pid, memory = found[1] or found[3], found[2] or found[4]
+        yield Considered(None, int(pid), int(memory), None, True)
+
+
 def _one_killed(text: str) -> Iterator[Victim]:
     one, worker = _ONE_KILLED.search(text), _KILLED_WORKER.search(text)
     worker_id = whole(worker[1], _WORKER_DIGITS) if worker else None
@@ -213,7 +295,14 @@ def _one_killed(text: str) -> Iterator[Victim]:
     if latest:
         task_id = whole(latest[3], _TASK_DIGITS) if latest[2] == "task" else None
         actor_id = whole(latest[3], _ACTOR_DIGITS) if latest[2] == "actor" else None
-        yield Victim(latest[1].rpartition(":")[2], task_id, actor_id, worker_id, None, None)
+        yield Victim(
+            latest[1] if _DASK.match(latest[1]) else latest[1].rpartition(":")[2],
+            task_id,
+            actor_id,
+            worker_id,
+            None,
+            None,
+        )
     elif worker_id:
         yield Victim(None, None, None, worker_id, None, None)
 
@@ -221,45 +310,25 @@ def _one_killed(text: str) -> Iterator[Victim]:
 def node_of(text: str) -> tuple[str | None, str | None]:
     """Return address and id of the node that a text tells of."""
     node = _NODE.search(text)
+    places = periodic_places(text)
     if node:
-        return node[1], whole(node[2], _NODE_DIGITS)
-    periodic = _PERIODIC.search(text)
-    if periodic and periodic[3]:
-        return periodic[4], whole(periodic[3], _NODE_DIGITS)
+        node_id = whole(node[2], _NODE_DIGITS)
+        begins = (node[2] or "").rstrip(".…")
+        alike = {one for ip, one in places if one and ip == node[1] and one.startswith(begins)} if begins else set()
+        return node[1], node_id or (alike.pop() if len(alike) == 1 else None)
+    if places:
+        return next(iter(places)) if len(places) == 1 else (None, None)
     low = _LOW_NODE.search(text)
     return (low[1], None) if low else (None, None)
 
 
+def periodic_places(text: str) -> set[tuple[str | None, str | None]]:
+    """Return the nodes, by address and id, whose summaries a text has."""
+    found = (one for one in _PERIODIC.finditer(text) if one[3])
+    return {(one[4], whole("".join(one[3].split()), _NODE_DIGITS)) for one in found}
+
+
 def crashed(text: str) -> tuple[int, int] | None:
     """Return how many workers Ray's summary says were killed for memory, and how many ended for other reasons."""
-    found = _PERIODIC.search(text)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def top_processes(text: str, victims: frozenset[int] = frozenset()) -> tuple[Process, ...]:
-    """Return the lines of "Top 10 memory users"; `victims` are pids that are known from elsewhere in the text."""
-    heading = _HEADING.search(text)
-    if heading is None:
-        return ()
-    rows = _ROW.findall(text)
-    is_glued = _has_line_numbers([pid for pid, _, _ in rows], victims)
-    return tuple([_process("" if is_glued else pid, memory, command) for pid, memory, command in rows])
-
-
-def _has_line_numbers(pids: list[str], victims: frozenset[int]) -> bool:
-    """Whether the numbers of lines, one higher each, are glued to the pids."""
-    if len(pids) < _MOST_GLUED or any(int(pid) in victims for pid in pids):
-        return False
-    for length in range(1, max(map(len, pids))):
-        first = int(pids[0][:length])
-        for step in (1, -1):
-            numbers = [str(first + step * row) for row in range(len(pids))]
-            if all(pid.startswith(number) and pid != number for pid, number in zip(pids, numbers, strict=True)):
-                return True
-    return False
-
-
-@lru_cache(maxsize=4096)
-def _process(pid: str, memory: str, command: str) -> Process:
-    """A line of it; kills that follow each other have most lines in common."""
-    return Process(int(pid) if pid else None, gibibytes(memory), _AFTER_COMMAND.sub("", command).strip())
+    found = list(_PERIODIC.finditer(text))
+    return (sum(int(one[1]) for one in found), sum(int(one[2]) for one in found)) if found else None

@@ -36,14 +36,16 @@ def states(text: str) -> Message | None:
             if (number, worker_id) not in found:
                 found[number, worker_id] = Victim(name, task_id, actor_id, worker_id, number, None, node_id)
         victims = tuple(found.values())
+        if not victims:  # it is no record of the State API's that has the words
+            return None
         nodes = {victim.node_id for victim in victims}
         return Message(
             cause="ray_memory_monitor",
             node_id=next(iter(nodes)) if len(nodes) == 1 else None,
             victims=victims,
-            killed=len(victims) or None,
+            killed=len(victims),
             nodes=max(len(nodes), 1),
-            is_named=bool(victims),
+            is_named=True,
         )
     return None
 

@@ -1,0 +1,5 @@
+"""The `raymemprof` command."""
+
+from .app import main
+
+__all__ = ["main"]

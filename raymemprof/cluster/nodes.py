@@ -1,0 +1,64 @@
+"""The nodes of the cluster, and those that did not answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = [
+    "MissingNode",
+    "Node",
+    "missing",
+    "nodes",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the cluster: its id, its IP address, whether it is the head, and how much it has of each resource."""
+
+    node_id: str
+    address: str
+    is_head: bool
+    is_alive: bool
+    resources: Mapping[str, float] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MissingNode:
+    """A node that did not answer.
+
+    Attributes:
+        node_id: its id.
+        address: its IP address.
+        reason: why it did not, in a few words.
+    """
+
+    node_id: str
+    address: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"node {self.address} ({self.node_id[:8]}…) is missing here: {self.reason}"
+
+
+def nodes() -> list[Node]:
+    """Return the nodes of the cluster, the head first, also those that are gone."""
+    found = [
+        Node(
+            node_id=node["NodeID"],
+            address=node["NodeManagerAddress"],
+            is_head="node:__internal_head__" in node["Resources"],
+            is_alive=node["Alive"],
+            resources=node["Resources"],
+        )
+        for node in sys.modules["ray"].nodes()
+    ]
+    return sorted(found, key=lambda node: (not node.is_head, node.address, node.node_id))
+
+
+def missing(node_id: str, why: str) -> MissingNode:
+    """Return what is shown for a node that does not answer."""
+    addresses = {node.node_id: node.address for node in nodes()}
+    return MissingNode(node_id, addresses.get(node_id, "of unknown address"), why)

@@ -1,0 +1,1 @@
+"""How much memory to ask Ray for."""

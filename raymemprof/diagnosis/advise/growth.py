@@ -1,0 +1,164 @@
+"""Actors that grow from call to call: what `advise()` sizes them by, and the doctor names."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ...display.text import show_bytes
+from ...reading.catalog.records import Call
+
+__all__ = [
+    "LEAST_CALLS",
+    "SURE_CALLS",
+    "Growth",
+    "about_captures",
+    "actor_class",
+    "captures_of",
+    "end_of",
+    "growths",
+    "kept_by",
+    "lives",
+    "process_of",
+    "too_few",
+]
+
+_MIB = 2**20
+LEAST_CALLS = 4
+"""Calls of an actor below which growth says nothing."""
+SURE_CALLS = 10
+"""The same below which it may be loading in parts what is loaded once."""
+_FLOORS = 10
+"""Parts that an actor's calls are cut into; what counts is the least that it had in each."""
+_GROWTH = 50 * _MIB
+"""Growth below which caches, allocators and late imports explain it."""
+_RISING = 0.75
+"""Of the steps from part to part so many must be up."""
+_JUMP = 0.6
+"""One step with more of the growth than this is something that was loaded once."""
+_LATE = 0.25
+"""Less of the growth than this in the second half is a cache that is nearly full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """An actor's process that grows."""
+
+    name: str
+    calls: tuple[Call, ...]
+    """Those of its methods that ended, by their end."""
+    first: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        """Bytes by which it grew."""
+        return self.last - self.first
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether there are so many calls that it is not what is loaded once, in parts."""
+        return len(self.calls) >= SURE_CALLS
+
+    @property
+    def method(self) -> str:
+        """The method in which it grows most."""
+        grown: dict[str, int] = {}
+        for before, call in itertools.pairwise(self.calls):
+            grown[call.name] = grown.get(call.name, 0) + (call.memory_after or 0) - (before.memory_after or 0)
+        return max(grown, key=lambda name: grown[name])
+
+
+def lives(calls: Iterable[Call]) -> dict[object, list[Call]]:
+    """Return the calls of actors by the process that ran them, in the order in which they began."""
+    found: dict[object, list[Call]] = {}
+    for call in sorted(calls, key=lambda call: call.started_at):
+        if call.kind in ("actor", "method"):
+            found.setdefault((process_of(call), call.actor_id), []).append(call)
+    return found
+
+
+def growths(calls: Iterable[Call]) -> Iterator[Growth]:
+    """Yield the processes of actors whose memory grows from call to call, and does not fall again."""
+    for life in lives(calls).values():
+        ended = _ended(life)
+        if len(ended) >= LEAST_CALLS:
+            floors = _floors([call.memory_after or 0 for call in ended])
+            if _rises(floors):
+                yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1])
+
+
+def too_few(calls: Iterable[Call]) -> dict[str, int]:
+    """Return the classes of which no process has ended so many calls that growth could be told, and the most of one."""
+    most: dict[str, int] = {}
+    for life in lives(calls).values():
+        name = actor_class(life[-1].name)
+        most[name] = max(most.get(name, 0), len(_ended(life)))
+    return {name: count for name, count in most.items() if count < LEAST_CALLS}
+
+
+def captures_of(life: Iterable[Call]) -> tuple[Path, ...]:
+    """Return the captures that are there of a process's calls, in the order in which they were opened."""
+    return tuple(dict.fromkeys(call.capture for call in life if call.capture is not None))
+
+
+def about_captures(life: Sequence[Call]) -> Iterator[str]:
+    """Say of which captures of an actor's life its lines are, and what is in none that is there."""
+    captures, untraced = captures_of(life), [call for call in life if call.capture is None]
+    if len(captures) > 1:
+        yield f"That is summed over the {len(captures)} captures of its process that are there."
+    if untraced:
+        grown = sum(max(kept_by(call), 0) for call in untraced)
+        reasons = Counter(call.note or "the capture is gone, as to keep the disk budget" for call in untraced)
+        which = "Not in it" if captures else "No line is known"
+        yield (
+            f"{which}: {len(untraced)} of its {len(life)} calls, in which it grew by {show_bytes(grown)}, have no "
+            f"capture that is there ({reasons.most_common(1)[0][0]})."
+        )
+
+
+def kept_by(call: Call) -> int:
+    """Return by how much a call's process was larger when it ended than when it began."""
+    return (call.memory_before if call.memory_after is None else call.memory_after) - call.memory_before
+
+
+def _ended(life: list[Call]) -> list[Call]:
+    return sorted((call for call in life if call.kind == "method" and call.memory_after is not None), key=end_of)
+
+
+def _floors(values: list[int]) -> list[int]:
+    """Return the least of each of so many parts: what is freed again now and then does not count."""
+    count = min(_FLOORS, len(values))
+    cuts = [round(number * len(values) / count) for number in range(count + 1)]
+    return [min(values[start:end]) for start, end in itertools.pairwise(cuts)]
+
+
+def _rises(floors: list[int]) -> bool:
+    steps = [later - before for before, later in itertools.pairwise(floors)]
+    growth = floors[-1] - floors[0]
+    middle = floors[len(floors) // 2]
+    return (
+        growth >= _GROWTH
+        and sum(step > 0 for step in steps) >= _RISING * len(steps)
+        and max(steps) <= _JUMP * growth
+        and floors[-1] - middle >= _LATE * growth
+    )
+
+
+def end_of(call: Call) -> datetime:
+    """Return when a call ended; where that was not recorded, when it began."""
+    return call.started_at + timedelta(seconds=call.duration or 0)
+
+
+def actor_class(name: str) -> str:
+    """Return the class of a method's name."""
+    return name.rpartition(".")[0] or name
+
+
+def process_of(call: Call) -> object:
+    """Return what tells a call's process from all others."""
+    return call.node_id, call.worker_id, call.pid

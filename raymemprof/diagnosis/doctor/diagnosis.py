@@ -1,0 +1,132 @@
+"""What `doctor()` answers with: what it found, and how that shows itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...display.text import plain, printable
+from ...reading.reports.render import Report
+from .findings import Examination
+from .page import fragment, save
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
+
+__all__ = ["Diagnosis"]
+
+_SIGNS = {
+    "ill": ("✗", "red"),
+    "maybe": ("!", "blue"),
+    "well": ("✓", "green"),
+    "unknown": ("?", "dim"),
+    "info": ("·", "dim"),
+}
+_STYLES = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Diagnosis(Examination):
+    """What `doctor()` found. Prints as text, shows itself in a notebook, and is saved as a page.
+
+    Attributes:
+        when: when it was made, UTC.
+        source: the folder it is of; None where it is of the connected cluster.
+        findings: what is wrong, what matters most first.
+        checks: what was looked for, in the order of Ray's page.
+        unchecked: what could not be looked at, and why, in sentences.
+        kills: every process that was killed for memory.
+        calls: the profiled calls.
+        usage: what memory is used for now; None without a connection.
+        advice: what each function and actor class needs.
+        missing: the nodes that did not answer.
+        silent: those of them that are alive: what ails them is not known.
+        chosen: what was read where no source was named, in words; else empty.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(printable(line) for line, _ in self._lines())
+
+    __repr__ = __str__
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Show as text, with colours, where rich prints."""
+        from rich.text import Text
+
+        for line, style in self._lines():
+            yield Text(printable(line), style)
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        """The text's lines, each with a style."""
+        if self.chosen:
+            yield printable(self.chosen), "dim"
+        yield self.summary, "bold"
+        for finding in self.findings:
+            yield "", ""
+            yield f"{finding.severity.upper()}  {finding.illness}: {finding.title}", _STYLES[finding.severity]
+            yield from ((f"    {text}", "") for text in finding.evidence)
+            yield "  What to do:", ""
+            yield from ((f"    {number}. {text}", "") for number, text in enumerate(finding.next_steps, 1))
+        yield "", ""
+        yield "Checked, as Ray's page does:", "bold"
+        for check in self.checks:
+            sign, style = _SIGNS[check.verdict]
+            yield f"  {sign} {check.question} {check.answer}", style
+        if self.unchecked:
+            yield "Could not be checked:", "bold"
+            yield from ((f"  - {text}", "") for text in self.unchecked)
+
+    def _repr_html_(self) -> str:
+        """Return the diagnosis as a notebook shows it."""
+        return fragment(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it for JSON."""
+        found = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        if self.usage is not None:
+            found["usage"] = {"when": self.usage.when, "nodes": list(self.usage.nodes)}
+        return {
+            "healthy": self.healthy,
+            "summary": self.summary,
+            **found,
+            "kills": list(self.kills),
+            "calls": list(self.calls),
+            "advice": list(self.advice),
+        }
+
+    def to_json(self) -> str:
+        """Return a JSON object with what the attributes have."""
+        return json.dumps(plain(self), indent=2)
+
+    def save(self, output: str | os.PathLike[str] = "report.html", *, overwrite: bool = True) -> Report:
+        """Write the diagnosis as one HTML page, which needs no network.
+
+        Flame graphs of the guilty calls are written to a folder beside it, `report-files` for `report.html`, as far as
+        their captures can be read: some 4.5 MB each, five at most.
+
+        Args:
+            output: the file to write. It appears whole or not at all.
+            overwrite: replace the file if it exists.
+
+        Returns:
+            A `Report`, which a notebook shows inline and which has `.path` and `.open()`.
+
+        Raises:
+            FileExistsError: the output exists and is not to be overwritten.
+            FileNotFoundError: there is no such folder to write to.
+            ValueError: `output` is a folder.
+
+        Example:
+            >>> import raymemprof
+            >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
+            ...     data = bytearray(1_000_000)
+            >>> diagnosis = raymemprof.doctor("/tmp/raymemprof-example")
+            >>> diagnosis.save("/tmp/raymemprof-example/report.html").path.name
+            'report.html'
+        """
+        return save(self, output, overwrite)

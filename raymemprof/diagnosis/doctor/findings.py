@@ -1,0 +1,153 @@
+"""What `doctor()` finds, as data: findings, what could not be told, the questions and their answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ...cluster import MissingNode
+from ...reading.catalog.records import Calls
+from ...reading.reports.lines import Line
+from ..advise.advise import Advices
+from ..ooms import Kills
+from ..usage.usage import Usage
+from .thresholds import MOST_NAMED
+
+__all__ = ["ILLNESSES", "SEVERITIES", "Check", "Examination", "Finding", "Unclear", "gap"]
+
+SEVERITIES = ("critical", "warning", "info")
+ILLNESSES = (  # in order of importance: a cause before what it leads to
+    "endless_retries",
+    "leaking_actor",
+    "too_parallel",
+    "head_node",
+    "out_of_memory",
+    "low_memory",
+    "small_reserve",
+    "idle_workers",
+    "object_store",
+    "unexplained_death",
+    "copy",
+    "retained_memory",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or will be.
+
+    Attributes:
+        severity: "critical" (work was killed, or will be within the hour), "warning" (it may come to that) or "info".
+        illness: "endless_retries", "leaking_actor", "too_parallel", "head_node", "out_of_memory" (a task or actor was
+            killed, for none of the reasons before), "low_memory" (a node is about to kill), "small_reserve" (resource
+            isolation reserves less than Ray's own parts and the system use), "idle_workers" (they keep memory),
+            "object_store" (it is full, or spills), "unexplained_death" (a process ended, nobody said why), "copy" (a
+            call may hold its data twice) or "retained_memory" (what was freed stays with the allocator).
+        title: what it is, in a sentence.
+        name: the function or actor class that it is about; None where it is about a node.
+        node_id: the node that it is about; None where that is not one.
+        evidence: what says so, in sentences.
+        next_steps: what to do, in sentences with a command or a changed line of code, first things first.
+        kills: how many processes were killed for memory by it.
+        lines: the lines of code that held most.
+        calls: the profiled calls that show it best.
+    """
+
+    severity: str
+    illness: str
+    title: str
+    name: str | None
+    node_id: str | None
+    evidence: tuple[str, ...]
+    next_steps: tuple[str, ...]
+    kills: int = 0
+    lines: tuple[Line, ...] = ()
+    calls: Calls = field(default_factory=lambda: Calls(()))
+
+    def rank(self) -> tuple[int, bool, int]:
+        """Return the sort key: the most severe finding first, and one that has killed before one that may."""
+        return SEVERITIES.index(self.severity), not self.kills, ILLNESSES.index(self.illness)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding for JSON."""
+        found = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {**found, "calls": list(self.calls)}
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A check that could not decide, since too little was recorded.
+
+    Attributes:
+        illness: which one.
+        why: what was not seen, in a few words.
+    """
+
+    illness: str
+    why: str
+
+
+def gap(silent: tuple[MissingNode, ...]) -> str:
+    """Name the nodes that did not answer."""
+    if len(silent) == 1:
+        return f"node {silent[0].address} ({silent[0].node_id[:8]}…) did not answer: {silent[0].reason}"
+    named = ", ".join(node.address for node in silent[:MOST_NAMED]) + (", …" if len(silent) > MOST_NAMED else "")
+    return f"{len(silent)} nodes did not answer ({named})"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One of the questions of Ray's page, and the answer.
+
+    Attributes:
+        question: the question.
+        verdict: "ill", "maybe" (worth a look, though nothing suffers of it), "well" (only where all was seen and is
+            well), "unknown" (too little was seen to say so), or "info" (the question asks what there is, not whether
+            that is good).
+        answer: the answer, in a sentence.
+    """
+
+    question: str
+    verdict: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All that `doctor()` found, and what it is made from; `Diagnosis` says what each attribute is."""
+
+    when: datetime
+    source: str | None
+    findings: tuple[Finding, ...]
+    checks: tuple[Check, ...]
+    unchecked: tuple[str, ...]
+    kills: Kills
+    calls: Calls
+    usage: Usage | None
+    advice: Advices
+    missing: tuple[MissingNode, ...]
+    silent: tuple[MissingNode, ...] = ()
+    chosen: str = ""
+
+    @property
+    def healthy(self) -> bool | None:
+        """Whether no finding is critical or a warning; None if a node did not answer."""
+        if any(finding.severity != "info" for finding in self.findings):
+            return False
+        return None if self.silent else True
+
+    @property
+    def summary(self) -> str:
+        """What was found, in a sentence."""
+        more = len(self.findings) - 1
+        where = " on the nodes that answered" if self.silent else ""
+        if not self.findings:
+            told = f"Nothing wrong was found{where}."
+        elif self.healthy is not False:
+            told = f"Nothing wrong was found{where}; {len(self.findings)} thing{'s' * bool(more)} to note."
+        else:
+            told = f"{self.findings[0].title} And {more} more finding{'s' * (more != 1)}."
+            told = told if more else self.findings[0].title
+        return f"{told} But {gap(self.silent)}." if self.silent else told

@@ -1,0 +1,196 @@
+"""A diagnosis as HTML: one page that needs no script and no network, and the short form for a notebook."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ...display.files import check_output, written_whole
+from ...display.rows import Rows
+from ...display.text import printable
+from ...errors import CaptureError
+from ...ownership import refuse_foreign_folder, refuse_foreign_link
+from ...reading.catalog.records import Call
+from ...reading.reports.render import Report, flamegraph
+from . import charts
+from .findings import Examination
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+__all__ = ["fragment", "save"]
+
+_MOST_FLAMEGRAPHS = 5
+"""Flame graphs beside the page, at most: each has 4.5 MB."""
+_MOST_ROWS = 40
+_LONG = 36
+"""A cell with more characters is wrapped."""
+_SIGNS = {"ill": "✗", "maybe": "!", "well": "✓", "unknown": "?", "info": "·"}
+_COLOURS = {"critical": "#c5221f", "warning": "#b06000", "info": "#1967d2"}
+_LEAKS = ("leaking_actor", "idle_workers", "out_of_memory", "endless_retries")
+"""Illnesses that a flame graph of what was left shows better than one of the peak."""
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@dataclass(frozen=True, slots=True)
+class FlameGraph:
+    """A finding's flame graph: its link and what it shows, or why it could not be drawn."""
+
+    href: str = ""
+    name: str = ""
+    what: str = ""
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A sequence as a table: each heading and each cell with its class in the style."""
+
+    caption: str
+    count: str
+    head: tuple[tuple[str, str], ...]
+    lines: tuple[tuple[tuple[str, str], ...], ...]
+
+
+def save(diagnosis: Examination, output: str | os.PathLike[str], overwrite: bool) -> Report:
+    """Write the page, and flame graphs beside it; `Diagnosis.save` says how."""
+    path = Path(output).absolute()
+    refuse_foreign_link(path.parent)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name the file to write, {path / 'report.html'} say.")
+    check_output(path, overwrite)
+    page = _page(diagnosis, _flamegraphs(diagnosis, path))
+    with written_whole(path, errors="replace") as file:  # a user's name can hold characters that are not valid Unicode
+        file.write(page)
+    return Report(path, "diagnosis", diagnosis.summary, diagnosis.unchecked)
+
+
+def fragment(diagnosis: Examination) -> str:
+    """Return findings and checks as a notebook shows them, in its own colours."""
+    return _templates().get_template("notebook.html").render(diagnosis=diagnosis, signs=_SIGNS, colours=_COLOURS)
+
+
+@functools.cache
+def _templates() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    templates.filters["coded"] = _coded
+    return templates
+
+
+def _coded(text: str) -> Markup:
+    """Escape a text; what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(printable(text)))))
+
+
+def _flamegraphs(diagnosis: Examination, path: Path) -> dict[int, FlameGraph]:
+    """Draw a flame graph of each finding's first call with a capture, and return them by the finding's index."""
+    folder = path.with_name(f"{path.stem}-files")
+    found: dict[int, FlameGraph] = {}
+    drawn: dict[tuple[Any, ...], FlameGraph] = {}
+    for number, finding in enumerate(diagnosis.findings):
+        call = next((call for call in finding.calls if call.capture is not None), None)
+        if call is None:
+            continue
+        view = "leaks" if finding.illness in _LEAKS else "peak"
+        key = (call.worker_id, call.pid, call.place, view)
+        if key not in drawn and len(drawn) < _MOST_FLAMEGRAPHS:
+            name = f"{len(drawn) + 1}-{re.sub(r'[^A-Za-z0-9_.]+', '_', call.name)[:60]}-{view}.html"
+            drawn[key] = _flamegraph(call, folder, name, view)
+        if key in drawn:
+            found[number] = drawn[key]
+    return found
+
+
+def _flamegraph(call: Call, folder: Path, name: str, view: str) -> FlameGraph:
+    try:
+        refuse_foreign_folder(folder)
+        folder.mkdir(exist_ok=True)
+        report = flamegraph(call, folder / name, view=view)
+    except (CaptureError, OSError, ValueError, ImportError) as error:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # if nothing is in it
+        return FlameGraph(failed=str(error))
+    what = "left" if view == "leaks" else "held at its peak"
+    return FlameGraph(quote(f"{folder.name}/{report.path.name}"), call.name, what)
+
+
+def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph]) -> str:
+    verdict = "well" if diagnosis.healthy else "unwell"
+    if any(finding.severity == "critical" for finding in diagnosis.findings):
+        verdict = "ill"
+    advice = diagnosis.advice[:_MOST_ROWS]
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            diagnosis=diagnosis,
+            flamegraphs=flamegraphs,
+            signs=_SIGNS,
+            verdict=verdict,
+            of=diagnosis.source or _of_cluster(diagnosis),
+            width=charts.WIDTH,
+            bars=[charts.bar(node) for node in diagnosis.usage.nodes] if diagnosis.usage is not None else [],
+            timeline=charts.timeline(diagnosis.calls, diagnosis.kills, diagnosis.when),
+            tables=_tables(diagnosis),
+            warnings=[f"{one.name}: {text}" for one in advice for text in one.warnings],
+        )
+    )
+
+
+def _of_cluster(diagnosis: Examination) -> str:
+    count = len(diagnosis.usage.nodes) if diagnosis.usage is not None else 0
+    return f"a cluster of {count} node{'s' * (count != 1)}"
+
+
+def _tables(diagnosis: Examination) -> dict[str, Table | None]:
+    kills, advice = diagnosis.kills, diagnosis.advice
+    calls = diagnosis.calls.sorted(lambda call: -call.growth)
+    tables = {
+        "kills": _table("Processes killed for memory", kills[-_MOST_ROWS:], len(kills)),
+        "advice": _table("What functions and actor classes need", advice[:_MOST_ROWS], len(advice)),
+        "calls": _table("Profiled calls, those that grew most first", calls[:_MOST_ROWS], len(calls)),
+    }
+    if diagnosis.usage is not None:
+        processes, shared = diagnosis.usage.processes, diagnosis.usage.shared_memory
+        tables["processes"] = _table(
+            "Processes of Ray's now, the largest first", processes[:_MOST_ROWS], len(processes)
+        )
+        tables["shared_memory"] = _table(
+            "Shared memory beside the object stores, the largest first", shared[:_MOST_ROWS], len(shared)
+        )
+    return tables
+
+
+def _table(caption: str, rows: Rows[Any], total: int) -> Table | None:
+    """Return a sequence as a table without empty columns; None if all are empty."""
+    columns = [(heading, [write(row) for row in rows], is_number) for heading, write, is_number in rows.columns]
+    columns = [column for column in columns if any(column[1])]
+    if not columns:
+        return None
+    sides = ["number" if is_number else "" for _, _, is_number in columns]
+    return Table(
+        caption=caption,
+        count=f" ({len(rows)} of {total})" if len(rows) < total else "",
+        head=tuple((heading, side) for side, (heading, _, _) in zip(sides, columns, strict=True)),
+        lines=tuple(
+            tuple((cell, "long" if len(cell) > _LONG else side) for side, cell in zip(sides, cells, strict=True))
+            for cells in zip(*(cells for _, cells, _ in columns), strict=True)
+        ),
+    )

@@ -1,0 +1,1 @@
+"""What an error or a text means for memory."""

@@ -1,0 +1,324 @@
+"""`explain()`: what an error of Ray's means for memory: what happened, to whom, at which line, and what to do."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...cluster import MissingNode, task_of
+from ...display.text import first_few, plain, printable, show_bytes
+from ...reading.catalog import sources
+from ...reading.catalog.records import Calls
+from ...reading.logs.facts import Message, Process, Victim
+from ...reading.logs.layouts import as_printed
+from ...reading.logs.libraries import CANNOT_ALLOCATE
+from ...reading.logs.messages import parse
+from ...reading.reports.lines import Line
+from .considered import considered, was_idle
+from .evidence import Finding, Suspect, look
+from .families import is_mainly, largest_family, told
+from .remedies import largest_call, name_of, remedies
+
+__all__ = ["Explanation", "explain"]
+
+_NOT_RECOGNISED = "I do not recognise this as a message about memory."
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What an error says, put together with what was recorded. Sizes in bytes; what nobody said is None.
+
+    Attributes:
+        cause: who or what ended it:
+
+            - "ray_memory_monitor": Ray's memory monitor; up to Ray 1.x it refused to run the task;
+            - "kernel_oom", "systemd_oomd", "earlyoom": the kernel's out-of-memory killer, or a daemon like it;
+            - "container_limit" (OOMKilled), "evicted": Kubernetes, Docker, YARN or a cloud; "slurm_limit":
+              Slurm, "batch_limit": LSF, PBS, Grid Engine, HTCondor or Flux;
+            - "memory_error": the code itself, which could not allocate; "gpu_memory": the same of a GPU's or a TPU's
+              memory; "bus_error": SIGBUS, as where /dev/shm is full;
+            - "object_store_full", "disk_full"; "owner_died", "object_lost": an object that was lost;
+            - "node_died", "preempted": the node;
+            - "sigkill" (or os._exit: it ended, and no log says why), "crash", "exit" (it ended by itself, or was asked
+              to: `exit_actor()`, `sys.exit`, SIGTERM), "ray_kill": the worker, for other reasons than memory, as far as
+              is known;
+            - "not_started": nothing: Ray did not start with the memory that it was to have;
+            - "warning": nothing ended yet, as far as the text says;
+            - "unknown".
+        node_id: the node where it happened.
+        node_ip: its address.
+        used: memory used on the node; of "container_limit", "slurm_limit" and "batch_limit", by the container or the
+            job.
+        limit: the node's memory; the container's or the job's.
+        threshold: use above which Ray kills.
+        victims: who was killed, each with `name`, `task_id`, `actor_id`, `worker_id`, `pid`, `memory`.
+        top_processes: who used most memory on the node, each with `pid`, `memory`, `command`.
+        calls: the profiled calls that were killed; of an actor that ran none then, the last that it ran.
+        lines: the lines that held most when the first of them died.
+        advice: what to do, in sentences, first things first.
+        summary: what happened, in sentences.
+    """
+
+    cause: str
+    node_id: str | None
+    node_ip: str | None
+    used: int | None
+    limit: int | None
+    threshold: int | None
+    victims: tuple[Victim, ...]
+    top_processes: tuple[Process, ...]
+    calls: Calls
+    lines: tuple[Line, ...]
+    advice: tuple[str, ...]
+    summary: tuple[str, ...]
+
+    def __str__(self) -> str:
+        steps = (f"  {number}. {text}" for number, text in enumerate(self.advice, 1))
+        return "\n".join(map(printable, [*self.summary, "What to do:", *steps]))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return the explanation as a notebook shows it."""
+        first, *rest = (html.escape(printable(text)) for text in self.summary)
+        steps = "".join(f"<li>{html.escape(printable(text))}</li>" for text in self.advice)
+        more = "".join(f"<div>{text}</div>" for text in rest)
+        return f"<div><b>{first}</b></div>{more}<div>What to do:</div><ol>{steps}</ol>"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the explanation for JSON."""
+        return {
+            name: list(getattr(self, name)) if name == "calls" else plain(getattr(self, name))
+            for name in self.__slots__
+        }
+
+
+def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] | None = None) -> Explanation:
+    """Say what an error of Ray's means: who was killed, why, what it held and where, and what to change.
+
+    Args:
+        error_or_text: an exception that `ray.get` raised, or text from a log, a notebook or a dashboard.
+        source: the log directory of the session it comes from, to find the profiled calls in; None for the session
+            this process is connected to, else the one cluster of this user's that runs on this machine, else this
+            user's latest session, which the summary names. Where several clusters run, none is looked into.
+
+    Returns:
+        An `Explanation`, which prints as a few lines and shows itself in a notebook. What the text does not say, and no
+        log either, is None. A SIGKILL is called out of memory only if the kernel says so. If an error does not identify
+        a worker, a death is named only if it is the only one that fits.
+
+    Raises:
+        TypeError: `error_or_text` is neither.
+        FileNotFoundError: `source` does not exist.
+
+    Example:
+        >>> import raymemprof
+        >>> text = "Task train failed due to oom. There are infinite oom retries remaining, so it will be retried."
+        >>> raymemprof.explain(text).cause
+        'ray_memory_monitor'
+    """
+    if isinstance(error_or_text, BaseException):
+        errors = list(_chain(error_or_text))
+        text = "\n".join(f"{_type_names(error)}\n{error}" for error in errors)
+    elif isinstance(error_or_text, str):
+        errors, text = [], error_or_text
+    else:
+        raise TypeError(f"explain takes an exception or a text, not {error_or_text!r}.")
+    message = _with_attributes(parse(text), errors)
+    if source is not None:
+        sources.find(source)  # raises where there is no such folder, whatever the error is
+    died = message.cause == "unknown" and _A_WORKER_DIED.search(as_printed(text)) is not None
+    finding = Finding(message, tells_of_death=died)
+    missing: tuple[MissingNode, ...] = ()
+    if message.victims or (died and not message.is_named):
+        try:
+            finding, missing = look(message, source, next(filter(None, map(_task_of, errors)), None))
+        except sources.SeveralClustersError as error:
+            finding = replace(finding, chosen=f"No recording was looked at: {str(error).rstrip('.')}")
+    message = finding.message
+    if message.cause == "unknown" and message.victims and not (errors or _TELLS_OF_AN_END.search(text)):
+        message = Message("unknown")  # whom it names does its work, as far as is known
+        finding = Finding(message, tells_of_death=False)
+    return Explanation(
+        cause=message.cause,
+        node_id=message.node_id,
+        node_ip=message.node_ip,
+        used=message.used,
+        limit=message.limit,
+        threshold=message.threshold,
+        victims=message.victims,
+        top_processes=message.top_processes,
+        calls=Calls(finding.calls),
+        lines=finding.lines,
+        advice=tuple(remedies(finding)),
+        summary=(*_summary(finding), *[f"{text}." for text in (finding.chosen,) if text], *first_few(missing)),
+    )
+
+
+def _with_attributes(message: Message, errors: list[BaseException]) -> Message:
+    """Add what only the exceptions themselves say."""
+    if message.cause == "unknown" and any(isinstance(error, MemoryError) for error in errors):
+        message = replace(message, cause="memory_error", statement=CANNOT_ALLOCATE)
+    if not message.victims and message.cause in ("unknown", "exit", "ray_kill"):
+        actors = {str(actor) for error in errors if (actor := getattr(error, "actor_id", None))}
+        actors = {actor for actor in actors if re.fullmatch("[0-9a-f]{32}", actor)}
+        victims = tuple(Victim(None, None, actor, None, None, None) for actor in actors if len(actors) == 1)
+        message = replace(message, victims=victims, is_named=message.is_named or bool(victims))
+    return message
+
+
+def _task_of(error: BaseException) -> str | None:
+    """The task that died, of a `WorkerCrashedError` that `ray.get` raised here; its text names nobody."""
+    return task_of(error) if type(error).__name__ == "WorkerCrashedError" else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and those it wraps: `RayTaskError` has a `cause`, Python's own chain a `__cause__`."""
+    seen: set[int] = set()
+    queue: list[Any] = [error]
+    while queue:
+        current = queue.pop(0)
+        if isinstance(current, BaseException) and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            queue += [getattr(current, "cause", None), current.__cause__]
+
+
+def _type_names(error: BaseException) -> str:
+    kinds = [kind for kind in type(error).__mro__ if kind.__module__.startswith("ray")]
+    return "\n".join(f"{kind.__module__}.{kind.__name__}:" for kind in kinds)
+
+
+_A_WORKER_DIED = re.compile(
+    r"worker\s+died\s+unexpectedly|\bWorkerCrashedError\b|Worker\s+exit\s+type|actor\s+died\s+unexpectedly|"
+    r"worker.{0,9}has\s+died|worker\s+died\s+or\s+was\s+killed|Reporting\s+worker\s+exit|\bdied\s+with\s+exit_type"
+)
+_OF_NO_NODE = ("container_limit", "batch_limit", "slurm_limit")
+"""Causes whose figures are a container's or a job's, and stand in their sentences."""
+_POD_LIMIT = "may have exceeded K8s pod memory limits"
+"""What Ray says on Kubernetes of every worker that was asked to end."""
+_TELLS_OF_AN_END = re.compile(
+    r"exit|\b(?:die[ds]?|dead|death|kill\w*|end(?:ed|s)|crash\w*|gone|fail\w*|lost|terminat\w*|disconnect\w*|abort\w*|"
+    r"evict\w*|preempt\w*|unreachable|stopped|signal|sig[a-z]{3,4}|error|exception|oom)\b|Error|Exception",
+    re.IGNORECASE,
+)
+_ROOT_CAUSES = re.compile(r"There are some potential root causes|Some common causes include|RPC [Ee]rror")
+
+
+def _who(victim: Victim, finding: Finding) -> str:
+    return name_of(victim, finding) or ("an idle worker" if was_idle(victim, finding.message) else "a worker")
+
+
+def _named(victim: Victim, finding: Finding) -> str:
+    pid = "" if victim.pid is None else f" (pid {victim.pid})"
+    return f"{_who(victim, finding)}{pid}"
+
+
+_MOST_NODES = 10
+"""Nodes that are named."""
+_LONG_ID = 56
+
+
+def _list(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def _summary(finding: Finding) -> Iterator[str]:
+    message, lines = finding.message, finding.lines
+    place = message.node_ip or (f"{message.node_id[:8]}…" if message.node_id else None)
+    where = f" on node {place}" if place else f" on {message.nodes} nodes" if message.nodes > 1 else ""
+    if not place and 1 < len(message.places) <= _MOST_NODES:
+        where = f" on the nodes {_list([one if len(one) < _LONG_ID else f'{one[:8]}…' for one in message.places])}"
+    happened = _what_happened(finding, _list([_named(one, finding) for one in message.victims]) or "a worker", where)
+    yield re.sub(r"^a (?=worker\b)", "A ", happened)
+    if finding.is_inferred:
+        yield "The error does not identify a worker; this is the only death in the session's logs."
+    yield from map(_suspected, finding.suspects)
+    said = finding.said or message.exit_detail
+    if said and (short := _ROOT_CAUSES.split(said)[0].strip()):
+        yield f"The logs say: {short}" if finding.said else f"Ray says: {short}"
+    if message.used is not None and message.limit is not None and message.cause not in _OF_NO_NODE:
+        limits = "kills" if message.statement is None else "starts nothing"
+        above = f"; Ray {limits} above {show_bytes(message.threshold)}" if message.threshold else ""
+        what = "Its memory cgroup" if message.cause == "kernel_oom" else "The node"
+        yield f"{what} used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
+    held = [(victim, victim.memory) for victim in message.victims if victim.memory is not None]
+    if len(held) == 1:
+        yield f"What was killed used {show_bytes(held[0][1])}."
+    elif held:
+        used = _list([f"{show_bytes(size)} ({_who(victim, finding)})" for victim, size in held])
+        yield f"What was killed used {used}."
+    yield from considered(message)
+    family = largest_family(finding.calls)
+    if family is not None:
+        yield told(family)
+    if lines and not is_mainly(family):
+        line = lines[0]
+        whose = largest_call(finding).name if len(finding.calls) > 1 else "It"
+        yield f"{whose} held {show_bytes(line.bytes)} allocated at {line}" + (f": {finding.code}" * bool(finding.code))
+        yield from finding.gaps
+    yield from message.also
+    if message.retries == float("inf"):
+        yield "Ray retries the task without end, so the job will look as if it hangs."
+
+
+def _suspected(suspect: Suspect) -> str:
+    victim = suspect.victim
+    of = {
+        "sigkill": "SIGKILL or os._exit",
+        "crash": "a crash",
+        "kernel_oom": "the kernel's out-of-memory killer",
+        "exit": suspect.said or "an exit",
+    }.get(suspect.cause, suspect.said or "nobody knows what")
+    who = f"{victim.name or 'a worker'} (pid {victim.pid})"
+    return f"It may be {who}, which died at {suspect.when:%H:%M:%S} UTC of {of}."
+
+
+def _what_happened(finding: Finding, who: str, where: str) -> str:
+    message = finding.message
+    if message.statement is not None:
+        return message.statement
+    if message.cause == "ray_memory_monitor":
+        many = message.killed or len(message.victims)
+        whom = (
+            who if message.victims else f"{many} workers" if many > 1 else "a worker" if many else "one worker or more"
+        )
+        ran = "the nodes" if message.nodes > 1 else "the node"
+        because = f"{ran} ran low on memory"
+        if message.reason and "cgroup" in message.reason:
+            because = f"workers had all memory that resource isolation leaves them ({message.reason})"
+        return f"Ray's memory monitor killed {whom}{where}, because {because}."
+    one = len(message.victims) < 2
+    if message.cause == "unknown":
+        if message.crashed is not None:
+            return f"{message.crashed} workers crashed{where}, and none was killed for memory, as far as Ray knows."
+        if finding.fitting and not message.is_named:
+            fit = f"{finding.fitting} deaths fit" if finding.fitting > 1 else "one of several deaths fits"
+            return f"The text does not identify a worker, and {fit}, so it is not known which one it is about."
+        return (
+            f"What ended {who}{where} cannot be told from this."
+            if message.victims
+            else "This does not say what ended the worker, or whether memory was the reason."
+            if finding.tells_of_death
+            else _NOT_RECOGNISED
+        )
+    return {
+        "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}"
+        + (f", because {message.reason}." if message.reason else "."),
+        "sigkill": f"{who} exited without a trace{where}, as after SIGKILL or os._exit; no log says which, or why.",
+        "crash": f"{who} crashed{where}: a fault in native code; nothing says that memory was short.",
+        "exit": f"{who} ended{where} by {'itself, or because it was' if one else 'themselves, or because they were'} "
+        "asked to; "
+        + (
+            "that its pod's memory limit was exceeded is Ray's guess: at that limit SIGKILL ends a process."
+            if _POD_LIMIT in (message.exit_detail or "")
+            else "nothing says that memory was short."
+        ),
+        "ray_kill": f"{who} was ended by `ray.kill`{where}, on purpose.",
+        "node_died": f"The node{where.removeprefix(' on node')} died or cannot be reached.",
+        "preempted": f"The node{where.removeprefix(' on node')} was preempted, or will be soon.",
+    }[message.cause]

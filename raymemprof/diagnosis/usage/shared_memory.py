@@ -1,0 +1,91 @@
+"""Shared memory and whose it is, as `usage()` shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ...display.rows import Rows
+from ...display.text import show_bytes
+
+__all__ = ["SharedMemories", "SharedMemory"]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMemory:
+    """A large piece of shared memory, or the smaller ones of one owner: other nodes' object stores too, not this one's.
+
+    Attributes:
+        kind: "tmpfs" (files, as those in /dev/shm), "memfd", "System V", "anonymous" (a mapping that a process shares
+            with those it forks), "object store of another Ray node", or "the rest", whose owner is not known.
+        name: of the largest piece: its path, or the memfd's name, or the number of the System V segment. Of the rest,
+            what kept it from being known.
+        count: how many pieces there are.
+        memory: bytes that they take.
+        pid: the process that has them open or mapped, of several the one that started the others; None where none is
+            known to: tmpfs keeps a file until it is deleted.
+        role: what that process is to this Ray node, as of `ProcessUsage`; None where it is none of the node's.
+        process: the name of the process: the task's or actor's, or the program's.
+        sharers: how many other processes are known to have them open, or to have touched them.
+        user: whose the files are, where no process is known to have them.
+        task_id: the task that runs in the process, as of `ProcessUsage`.
+        actor_id: its actor.
+        node_id: the node.
+        address: its IP address.
+    """
+
+    kind: str
+    name: str | None
+    count: int
+    memory: int
+    pid: int | None = None
+    role: str | None = None
+    process: str | None = None
+    sharers: int = 0
+    user: str | None = None
+    task_id: str | None = None
+    actor_id: str | None = None
+    node_id: str = ""
+    address: str = ""
+
+    def __str__(self) -> str:
+        """What it is and whose, in a line."""
+        if self.pid is not None:
+            others = f" and {self.sharers} more" if self.sharers else ""
+            whose = f"of {self.process or self.role or 'a process'} (pid {self.pid}){others}"
+        else:
+            whose = f"of user {self.user}, which no process is known to have open" if self.user else "of unknown owners"
+        return f"{show_bytes(self.memory)} {whose}: {_what(self)}"
+
+
+def _what(one: SharedMemory) -> str:
+    more = f" and {one.count - 1} more" if one.count > 1 else ""
+    name = one.name or ""
+    if one.kind == "the rest":
+        return f"the rest ({name})" if name else "the rest"
+    return f"{name}{more}" if name.startswith(("/", "memfd:")) else f"{one.kind} {name}{more}"
+
+
+def _process(one: SharedMemory) -> str:
+    if one.pid is None:
+        return f"(files of {one.user})" if one.user else ""
+    return one.process or ""
+
+
+class SharedMemories(Rows[SharedMemory]):
+    """A sequence of `SharedMemory`: of each node the largest first, the rest as one."""
+
+    title: ClassVar[tuple[str, str]] = ("owner of shared memory", "owners of shared memory")
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("node", lambda one: f"{one.address} {one.node_id[:6]}…", False),
+        ("shared memory", _what, False),
+        ("size", lambda one: show_bytes(one.memory), True),
+        ("role", lambda one: one.role or "", False),
+        ("process", _process, False),
+        ("pid", lambda one: str(one.pid or ""), True),
+        ("shared with", lambda one: str(one.sharers or ""), True),
+        ("task", lambda one: f"{one.task_id[:8]}…" if one.task_id else "", False),
+        ("actor", lambda one: f"{one.actor_id[:8]}…" if one.actor_id else "", False),
+    )
+    expendable: ClassVar[tuple[str, ...]] = ("task", "actor", "shared with")
+    if_various: ClassVar[tuple[str, ...]] = ("node",)

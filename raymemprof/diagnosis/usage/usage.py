@@ -1,0 +1,527 @@
+"""`usage()`: what the cluster's memory is used for now, node by node and process by process."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import psutil
+
+from ... import cluster, host
+from ...cluster import MissingNode
+from ...display.rows import Rows
+from ...display.text import first_few, plain, show_bytes
+from .processes import USERS, Entry, Process, find_raylet, of_node, table
+from .shared_memory import SharedMemories, SharedMemory
+from .shared_memory_search import Store, find_owners, find_store
+
+if TYPE_CHECKING:
+    import pandas
+    from rich.console import Console, ConsoleOptions
+    from rich.table import Table
+    from rich.text import Text
+
+__all__ = ["SPILLS", "NodeUsage", "Nodes", "ProcessUsage", "Processes", "SharedMemory", "Usage", "usage"]
+
+_SECONDS = 5.0
+"""How long the raylet, or the GCS, may take to say what it runs: on a node that thrashes, seconds."""
+SPILLS = 0.8
+"""Part of the object store's capacity from which on Ray spills (object_spilling_threshold)."""
+_MOST_REFERENCES = 100
+_LOOKS = 3
+"""How often a node is looked at where memory moves meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessUsage:
+    """One process of Ray's, or one that a worker started.
+
+    Attributes:
+        pid: the process, as its node sees it.
+        role: "task", "actor", "idle worker", "driver", "subprocess" (a worker started it), "worker" (Ray did not say
+            what it runs), or a part of Ray: "raylet", "gcs", "dashboard", "agent" (the dashboard's on each node),
+            "runtime env agent", "log monitor", "autoscaler", "client server", "io worker" (spills and restores).
+        name: what runs in it: the task's name, `Actor.method`, or the actor's class between two calls; of a driver its
+            script; None for what the role says already.
+        rss: resident bytes.
+        shared: those of them that others may share: the object store above all.
+        memory: rss − shared.
+        pss: where it has relatives (a worker and what it started, and drivers that were forked), its part of the memory
+            that is not shared with others: what they share by copy-on-write is divided among them, so that their sum
+            is right; else None.
+        parent: of a subprocess, the pid of the process that started it; None where that is none of Ray's.
+        task_id: the task that runs, as Ray's own record has it, which lags by up to a second; None where unknown, and
+            where several run at once.
+        actor_id: its actor.
+        job_id: the job it works for.
+        worker_id: its id as a Ray worker.
+        node_id: its node.
+        address: its node's IP address.
+        uncounted: why it is not in its node's sums: it is in another container, or what it shares with its relatives
+            cannot be divided. Its memory is then part of `NodeUsage.unexplained`, if of anything. None where it counts.
+    """
+
+    pid: int
+    role: str
+    name: str | None
+    rss: int
+    shared: int
+    memory: int
+    task_id: str | None = None
+    actor_id: str | None = None
+    job_id: str | None = None
+    worker_id: str | None = None
+    node_id: str = ""
+    address: str = ""
+    pss: int | None = None
+    parent: int | None = None
+    uncounted: str | None = None
+
+    @property
+    def counted(self) -> int:
+        """What it counts for in a sum: `pss`, or `memory` where it has no relatives; 0 where it is `uncounted`."""
+        if self.uncounted is not None:
+            return 0
+        return self.memory if self.pss is None else self.pss
+
+
+class Processes(Rows[ProcessUsage]):
+    """A sequence of `ProcessUsage`, the largest first."""
+
+    title: ClassVar[tuple[str, str]] = ("process", "processes")
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("node", lambda process: f"{process.address} {process.node_id[:6]}…", False),
+        ("role", lambda process: process.role, False),
+        ("name", lambda process: process.name or "", False),
+        ("memory", lambda process: show_bytes(process.memory), True),
+        ("PSS", lambda process: show_bytes(process.pss), True),
+        ("RSS", lambda process: show_bytes(process.rss), True),
+        ("SHR", lambda process: show_bytes(process.shared), True),
+        ("pid", lambda process: str(process.pid), True),
+        ("task", lambda process: f"{process.task_id[:8]}…" if process.task_id else "", False),
+        ("actor", lambda process: f"{process.actor_id[:8]}…" if process.actor_id else "", False),
+    )
+    expendable: ClassVar[tuple[str, ...]] = ("task", "actor", "SHR", "RSS")
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
+
+    def _notes(self) -> list[str]:
+        uncounted = [
+            f"{one.name or one.role} (pid {one.pid}, {show_bytes(one.memory)}) is not in the sums: {one.uncounted}."
+            for one in self
+            if one.uncounted is not None
+        ]
+        return [*first_few(uncounted), *super()._notes()]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUsage:
+    """One node's memory, in bytes.
+
+    Attributes:
+        node_id: its id.
+        address: its IP address.
+        is_head: whether it is the head.
+        total: what there is, or the limit of the container (memory cgroup) that the raylet runs in.
+        used: what is used of it, as Ray counts: without what the kernel can take back at once.
+        available: total − used.
+        threshold: above so many bytes in use Ray's memory monitor kills, as the raylet itself says where its log is
+            there; None where it never does.
+        object_store_used: bytes of the objects in the object store; None where Ray did not say.
+        object_store_primary: those of them that it must keep, or spill: the rest are copies of other nodes' objects,
+            which it drops when it needs the room; None where Ray did not say.
+        object_store_capacity: how many it takes before it spills.
+        object_store_held: bytes of memory that the object store occupies, objects that were freed included: it keeps
+            what it has once used; 0 where it lies in files on a disk, whose pages the kernel can take back; None where
+            the system does not say.
+        spilled: bytes of objects written to disk since the node started; None where Ray did not say.
+        shared_memory: bytes in shared memory and tmpfs (/dev/shm) beside the object store: of PyTorch's DataLoader,
+            `multiprocessing.shared_memory`, or other nodes' object stores on the machine; None where the system does
+            not say.
+        shared_memory_owners: whose that is, the largest first and the rest as one; empty where it is below 1 MiB.
+        kernel: bytes of the kernel's own among what is used: page tables, stacks, and slab that it cannot take back. A
+            process that maps a large object store needs 2 MiB of page tables for each GiB. They are in `unexplained`;
+            None where the system does not say.
+        huge_pages: bytes of the machine's pool of huge pages (hugetlbfs), which are taken whether somebody uses them or
+            not, without an object store there. They are in `unexplained`.
+        processes: its processes.
+        isolation: what resource isolation (Ray 2.51 and later, `--enable-resource-isolation`) gives and what its parts
+            use: `user_used`, `user_limit`, `system_used`, `system_reserved`, `shared`; None without it.
+        references: what the node's processes refer to in the object store, the largest first, each with `pid`, `why`,
+            `created_at`, `count`, `size`. Asked only where the store is nearly full or has spilled.
+    """
+
+    node_id: str
+    address: str
+    is_head: bool
+    total: int
+    used: int
+    available: int
+    threshold: int | None
+    object_store_used: int | None
+    object_store_primary: int | None
+    object_store_capacity: int | None
+    object_store_held: int | None
+    spilled: int | None
+    processes: Processes
+    shared_memory: int | None = None
+    shared_memory_owners: tuple[SharedMemory, ...] = ()
+    kernel: int | None = None
+    huge_pages: int = 0
+    isolation: host.Isolation | None = None
+    references: tuple[cluster.References, ...] = ()
+
+    @property
+    def object_store_kept(self) -> int | None:
+        """Bytes that the object store must keep or spill; None where that is not known, and may be much."""
+        used, capacity = self.object_store_used, self.object_store_capacity
+        if self.object_store_primary is None and used is not None and used < SPILLS * (capacity or 0):
+            return used  # no more than that
+        return self.object_store_primary
+
+    @property
+    def is_store_full(self) -> bool:
+        """Whether the object store has to keep so much that it spills."""
+        return (self.object_store_kept or 0) >= SPILLS * (self.object_store_capacity or 0) > 0
+
+    @property
+    def _user_limit(self) -> int | None:
+        return None if self.isolation is None else self.isolation.user_limit
+
+    @property
+    def _shared(self) -> int:
+        """Shared memory that counts as the workers' with resource isolation: objects, and what else there is of it."""
+        return max(self.object_store, 0 if self.isolation is None else self.isolation.shared)
+
+    @property
+    def kills_at(self) -> int | None:
+        """Bytes (`counted`) above which Ray kills: `threshold`, or the limit that resource isolation sets; or None."""
+        return self.threshold if self._user_limit is None else self._user_limit
+
+    @property
+    def limit(self) -> int:
+        """Bytes (`counted`) above which processes are killed: by Ray, or by the kernel if that comes first."""
+        return self.total if self.kills_at is None else min(self.kills_at, self.total)
+
+    @property
+    def counted(self) -> int:
+        """Bytes that count against `limit`: `used`; with resource isolation what workers and shared memory use."""
+        if self.isolation is None or self._user_limit is None:
+            return self.used
+        return self.isolation.user_used + self._shared
+
+    @property
+    def left(self) -> int:
+        """Bytes that can be used until processes are killed."""
+        return max(self.limit - self.counted, 0)
+
+    @property
+    def reserve(self) -> tuple[int, int] | None:
+        """With resource isolation, what all but workers and objects use, and what is reserved for that; else None."""
+        if self.isolation is None:
+            return None
+        if self._user_limit is None:
+            return self.isolation.system_used, self.isolation.system_reserved
+        return max(self.used - self.counted, 0), max(self.total - self._user_limit, 0)
+
+    @property
+    def killer(self) -> str:
+        """Who kills at `limit`: "Ray" or "the kernel"."""
+        return "Ray" if self.kills_at == self.limit else "the kernel"
+
+    @property
+    def object_store(self) -> int:
+        """Bytes of memory that the object store stands for in the sum, once for all that map it."""
+        held = self.object_store_used if self.object_store_held is None else self.object_store_held
+        return held or 0
+
+    @property
+    def workers(self) -> int:
+        """RSS − SHR of tasks, actors, idle workers, drivers and subprocesses; pages that relatives share count once."""
+        return sum(process.counted for process in self.processes if process.role in USERS)
+
+    @property
+    def system(self) -> int:
+        """RSS − SHR of Ray's own parts, summed."""
+        return sum(process.counted for process in self.processes if process.role not in USERS)
+
+    @property
+    def explained(self) -> int:
+        """The page's sum: object store + RSS − SHR of workers and of Ray's own parts; and other shared memory."""
+        return self.object_store + self.workers + self.system + (self.shared_memory or 0)
+
+    @property
+    def unexplained(self) -> int:
+        """What is used besides: by the kernel (`kernel`, `huge_pages`), other programs, and other Ray nodes here.
+
+        0 where the parts come to more, which they do only where memory moves as fast as it is looked at.
+        """
+        return max(self.used - self.explained, 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it by name."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        found["processes"] = list(self.processes)
+        for name in ("limit", "counted", "left", "workers", "system", "explained", "unexplained"):
+            found[name] = getattr(self, name)
+        return found
+
+
+def _of(part: int | None, whole: int | None) -> str:
+    return "" if part is None else f"{show_bytes(part)} of {show_bytes(whole)}"
+
+
+class Nodes(Rows[NodeUsage]):
+    """A sequence of `NodeUsage`, the head first."""
+
+    title: ClassVar[tuple[str, str]] = ("node", "nodes")
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("node", lambda node: f"{node.address} {node.node_id[:6]}…{' head' if node.is_head else ''}", False),
+        ("used", lambda node: _of(node.used, node.total), True),
+        ("Ray kills at", lambda node: "never" if node.kills_at is None else show_bytes(node.kills_at), True),
+        ("object store", lambda node: show_bytes(node.object_store), True),
+        ("workers", lambda node: show_bytes(node.workers), True),
+        ("Ray itself", lambda node: show_bytes(node.system), True),
+        ("other shared", lambda node: show_bytes(node.shared_memory or None), True),
+        ("the rest", lambda node: show_bytes(node.unexplained), True),
+        ("of it kernel", lambda node: show_bytes(node.kernel), True),
+        ("of it huge pages", lambda node: show_bytes(node.huge_pages or None), True),
+        ("objects", lambda node: _of(node.object_store_used, node.object_store_capacity), True),
+        ("spilled", lambda node: show_bytes(node.spilled or None), True),
+    )
+    expendable: ClassVar[tuple[str, ...]] = (
+        "of it kernel",
+        "objects",
+        "spilled",
+        "other shared",
+        "Ray itself",
+        "the rest",
+    )
+
+    def _notes(self) -> list[str]:
+        return [*(isolated(node) for node in self if node.isolation is not None), *super()._notes()]
+
+
+def isolated(node: NodeUsage) -> str:
+    """Say how resource isolation divides a node's memory, in a sentence."""
+    found = node.isolation
+    assert found is not None
+    limit = "have no limit" if found.user_limit is None else f"may use {show_bytes(found.user_limit)}"
+    used = show_bytes(found.user_used + node._shared)
+    return (
+        f"On node {node.address} resource isolation is on: workers and objects {limit} and use {used}; Ray's own "
+        f"processes use {show_bytes(found.system_used)} of the {show_bytes(found.system_reserved)} reserved for them."
+    )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Usage:
+    """The cluster's memory at one moment. Prints as tables, in a notebook too.
+
+    Attributes:
+        when: when it was asked for, UTC.
+        nodes: the nodes that answered, the head first.
+        missing: those that did not, each with `node_id`, `address`, `reason`.
+    """
+
+    when: datetime
+    nodes: Nodes
+    missing: tuple[MissingNode, ...] = ()
+
+    @property
+    def processes(self) -> Processes:
+        """The processes of all nodes, the largest first."""
+        found = [process for node in self.nodes for process in node.processes]
+        return Processes(sorted(found, key=lambda process: -process.memory))
+
+    @property
+    def shared_memory(self) -> SharedMemories:
+        """Whose the shared memory beside the object stores is: of each node the largest first, the rest as one."""
+        return SharedMemories(one for node in self.nodes for one in node.shared_memory_owners)
+
+    @property
+    def tables(self) -> list[Rows[Any]]:
+        """What it prints as: nodes, processes, and where there is some, the owners of shared memory."""
+        return [self.nodes, self.processes, *([self.shared_memory] if self.shared_memory else ())]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        """Show as tables where rich prints."""
+        for rows in self.tables:
+            yield from rows.__rich_console__(console, options)
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.tables))
+
+    def _repr_html_(self) -> str:
+        """Return the tables as a notebook shows them."""
+        return "".join(rows._repr_html_() for rows in self.tables)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a `pandas.DataFrame` with a row for each process. Needs pandas: `pip install raymemprof[pandas]`."""
+        return self.processes.to_pandas()
+
+    def to_json(self) -> str:
+        """Return a JSON object with `when`, `nodes` and `missing`."""
+        return json.dumps(
+            {"when": plain(self.when), "nodes": plain(list(self.nodes)), "missing": plain(self.missing)}, indent=2
+        )
+
+
+def usage() -> Usage:
+    """Return what memory is used for now: on each node of the connected cluster, and in each process of Ray's there.
+
+    Each node is asked by a task of its own that needs no CPU, and no dashboard is needed. Such a task is in the answer,
+    as "raymemprof.read_node", since the memory of the worker that runs it is used too.
+
+    Returns:
+        A `Usage`: `.nodes`, `.processes`, `.missing`. It prints as tables, and has `to_pandas()` and `to_json()`.
+
+    Raises:
+        ValueError: this process is not connected to a cluster.
+
+    Example:
+        >>> import raymemprof
+        >>> now = raymemprof.usage()  # doctest: +SKIP
+        >>> for node in now.nodes:  # doctest: +SKIP
+        ...     print(node.address, node.used, node.threshold, node.explained)
+        ...     print(max(node.processes, key=lambda process: process.memory))
+    """
+    if not cluster.is_connected():
+        raise ValueError("this process is not connected to a Ray cluster: call ray.init() first.")
+    when = datetime.now(timezone.utc)
+    answers = cluster.on_each_node(_read_node)
+    running: dict[str, list[tuple[str, str]]] = {}
+    for _, found in answers.by_node.values():
+        running.update(found)
+    nodes = [_with_tasks(node, running) for node, _ in answers.by_node.values()]
+    return Usage(when, Nodes(nodes, missing=answers.missing), answers.missing)
+
+
+def _with_tasks(node: NodeUsage, running: dict[str, list[tuple[str, str]]]) -> NodeUsage:
+    """Say which task runs in a worker where there is no doubt: it is the only one, and its name is the process's."""
+    found = []
+    for process in node.processes:
+        tasks = running.get(process.worker_id or "", [])
+        if process.role in ("task", "actor") and len(tasks) == 1 and tasks[0][1] == process.name:
+            process = dataclasses.replace(process, task_id=tasks[0][0])
+        found.append(process)
+    task_ids = {process.pid: process.task_id for process in found}
+    owners = tuple(dataclasses.replace(one, task_id=task_ids.get(one.pid or 0)) for one in node.shared_memory_owners)
+    return dataclasses.replace(node, processes=Processes(found), shared_memory_owners=owners)
+
+
+def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
+    """Read the node that this runs on; from the head come the tasks that run in the cluster too."""
+    node_id = cluster.here()
+    if node_id is None:
+        raise ValueError("this process runs on none of the cluster's nodes.")
+    entries = table()
+    raylet = find_raylet(entries, node_id)
+    if raylet is None:
+        raise ValueError("its raylet cannot be seen from its workers, which run in containers of their own.")
+    stats = cluster.node_stats(node_id, _SECONDS)
+    address = raylet.option("node_ip_address") or ""
+    theirs = of_node(entries, raylet, stats)
+    is_head = "--head" in raylet.command
+    for _ in range(_LOOKS):
+        store = find_store(raylet.pid, raylet.option("plasma_directory") or "/dev/shm")
+        node = _measured(node_id, address, is_head, raylet, entries, theirs, stats, store)
+        if node.explained <= node.used:  # else memory was freed between one figure and the next
+            break
+    owners = find_owners(node.shared_memory or 0, entries, theirs, store.files)
+    owners = tuple(dataclasses.replace(one, node_id=node_id, address=address) for one in owners)
+    node = dataclasses.replace(node, shared_memory_owners=owners)
+    if node.is_store_full or node.spilled:
+        found = cluster.references(node_id, _SECONDS)
+        node = dataclasses.replace(node, references=tuple(found[:_MOST_REFERENCES]))
+    return node, cluster.running_tasks(_SECONDS) if is_head else {}
+
+
+def _measured(
+    node_id: str,
+    address: str,
+    is_head: bool,
+    raylet: Entry,
+    entries: dict[int, Entry],
+    theirs: list[Process],
+    stats: cluster.NodeStats,
+    store: Store,
+) -> NodeUsage:
+    forks = {process.pid for process in theirs if host.is_fork(process.pid)}
+    relatives = forks | {entries[pid].parent for pid in forks if pid in entries}
+    relatives |= {pid for process in theirs if process.parent is not None for pid in (process.pid, process.parent)}
+    memory = host.memory(raylet.pid)
+    processes = []
+    for process in theirs:
+        found = _process(process, node_id, address, process.pid in relatives)
+        if found is not None:
+            uncounted = _why_uncounted(found, memory, process.pid in forks)
+            processes.append(found if uncounted is None else dataclasses.replace(found, uncounted=uncounted))
+    memory = host.memory(raylet.pid)
+    held, in_huge_pages = store.held(memory)
+    shared = memory.shared
+    if shared is not None:
+        not_others = stats.object_store_used if held is None else held - in_huge_pages
+        shared = max(shared - (not_others or 0), 0)
+    return NodeUsage(
+        node_id=node_id,
+        address=address,
+        is_head=is_head,
+        total=memory.total,
+        used=memory.used,
+        available=memory.available,
+        threshold=_threshold(raylet, memory.total),
+        object_store_used=stats.object_store_used,
+        object_store_primary=stats.object_store_primary,
+        object_store_capacity=stats.object_store_capacity,
+        object_store_held=held,
+        spilled=stats.spilled,
+        processes=Processes(sorted(processes, key=lambda process: -process.memory)),
+        shared_memory=shared,
+        kernel=memory.kernel,
+        huge_pages=memory.huge_pages - in_huge_pages,
+        isolation=host.isolation(raylet.pid),
+    )
+
+
+def _why_uncounted(process: ProcessUsage, memory: host.HostMemory, is_fork: bool) -> str | None:
+    if not memory.has(process.pid):
+        return "it is outside of the container (memory cgroup) of the raylet"
+    if is_fork and process.pss is None:
+        return "it was forked, and what it shares with its relatives cannot be read"
+    return None
+
+
+def _process(process: Process, node_id: str, address: str, has_relatives: bool) -> ProcessUsage | None:
+    try:
+        memory = psutil.Process(process.pid).memory_info()
+    except psutil.Error:  # it has ended, or is another user's
+        return None
+    if memory.rss == 0:  # it has ended, and its parent has not asked how
+        return None
+    shared = getattr(memory, "shared", 0)  # not counted on macOS
+    return ProcessUsage(
+        pid=process.pid,
+        role=process.role,
+        name=process.name,
+        rss=memory.rss,
+        shared=shared,
+        memory=memory.rss - shared,
+        actor_id=process.actor_id,
+        job_id=process.job_id,
+        worker_id=process.worker_id,
+        node_id=node_id,
+        address=address,
+        pss=host.shares(process.pid).divided if has_relatives else None,
+        parent=process.parent,
+    )
+
+
+def _threshold(raylet: Entry, total: int) -> int | None:
+    log = raylet.option("stdout_filepath")
+    is_said, threshold = cluster.kill_threshold(Path(log), raylet.pid) if log else (False, None)
+    return threshold if is_said else host.kill_threshold(total)

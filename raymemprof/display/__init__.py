@@ -1,0 +1,1 @@
+"""How anything is shown: as a table, in words, as a page, with a progress bar."""

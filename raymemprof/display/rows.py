@@ -1,0 +1,254 @@
+"""Sequences of records that show themselves as a table: in a terminal, in a notebook, as pandas, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+
+from ..journal import well_formed
+from .text import counted, first_few, plain, printable
+
+if TYPE_CHECKING:
+    import pandas
+    from rich.console import Console, ConsoleOptions
+    from rich.table import Table
+    from rich.text import Text
+    from typing_extensions import Self
+
+    from ..cluster import MissingNode
+
+__all__ = ["Rows"]
+
+T = TypeVar("T")
+
+_WIDTH = 120
+"""Columns of text where there is no terminal to ask."""
+_WIDE = 28
+"""Characters that a column may be asked to fold its text to."""
+_MOST_SHOWN = 60
+"""Rows shown when a sequence shows itself; the rest are counted."""
+
+
+class Rows(Sequence[T], Generic[T]):
+    """An immutable sequence of records of one kind. A slice of it is of its own type.
+
+    Subclasses say which columns a table has: heading, and how a record is written there.
+    """
+
+    title: ClassVar[tuple[str, str]] = ("row", "rows")
+    """What one record is called, and several."""
+    newest_last: ClassVar[bool] = False
+    """Whether, of more records than are shown, the last are of most interest."""
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = ()
+    """Heading, function from record to text, whether it is a number."""
+    expendable: ClassVar[tuple[str, ...]] = ()
+    """Headings of columns that go, in this order, where a terminal is too narrow for all."""
+    if_various: ClassVar[tuple[str, ...]] = ()
+    """Headings of columns that are shown only where they do not say the same in every row."""
+
+    def __init__(
+        self,
+        rows: Iterable[T],
+        caption: str = "",
+        missing: Iterable[MissingNode] = (),
+        left_out: Iterable[str] = (),
+    ) -> None:
+        self._rows = list(rows)
+        self._caption = caption
+        self.left_out = tuple(left_out)
+        """A few words on each file that could not be read, or not all of it."""
+        self.missing = tuple(missing)
+        """The nodes that are not in this because they did not answer, each with `node_id`, `address`, `reason`."""
+        self.source = ""
+        """What was read, in words, where no source was named and no cluster was connected to; else empty."""
+
+    def read_from(self, source: str) -> Self:
+        """Say what was chosen to be read; return the same sequence."""
+        self.source = source
+        return self
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Rows[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | Rows[T]:
+        if isinstance(index, slice):
+            return self._again(self._rows[index])
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._rows)
+
+    def sorted(self, key: Callable[[T], Any] | str) -> Self:
+        """Return the same records in another order.
+
+        Args:
+            key: a function of a record, or the name of a column of `to_pandas()`; records with None in that column come
+                first.
+
+        Raises:
+            TypeError: `key` is neither.
+            ValueError: there is no such column.
+        """
+        if isinstance(key, str):
+            return self._again(sorted(self._rows, key=self._by_column(key)))
+        if not callable(key):
+            raise TypeError(
+                f"sorted() takes a column's name, or a function such as `lambda record: record.name`, and got {key!r}"
+            )
+        return self._again(sorted(self._rows, key=key))
+
+    def _by_column(self, name: str) -> Callable[[T], Any]:
+        columns = list(_values(self._rows[0])) if self._rows else [name]
+        if name not in columns:
+            raise ValueError(f"there is no column {name!r}; there are {', '.join(columns)}.")
+
+        def key(row: T) -> tuple[bool, Any]:
+            value = getattr(row, name)
+            return value is not None, value
+
+        return key
+
+    def _again(self, rows: list[T]) -> Self:
+        return self._with(rows).read_from(self.source)
+
+    def _with(self, rows: list[T]) -> Self:
+        """Return a sequence of other rows of which the same is to be said."""
+        return type(self)(rows, self._caption, self.missing, self.left_out)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Rows):
+            return self._rows == other._rows
+        return self._rows == other if isinstance(other, list) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        """Show as a table where rich prints."""
+        from rich.text import Text
+
+        if self.source:
+            yield Text(printable(self.source), style="dim")
+        yield self._table(options.max_width)
+        for note in self._notes():  # not the table's caption, which is as narrow as the table
+            yield Text(printable(note), style="dim")
+
+    def _fitting(self, width: int) -> list[tuple[str, list[str], bool]]:
+        """The columns that say something and fit: heading, cells, whether it is of numbers."""
+        shown = [
+            (heading, [printable(write(row)) for row in self._shown()], is_number)
+            for heading, write, is_number in self.columns
+        ]
+        shown = [
+            column
+            for column in shown
+            if any(column[1]) and (column[0] not in self.if_various or len(set(column[1])) > 1)
+        ] or shown
+        for expendable in self.expendable:
+            if sum(min(max(map(len, (heading, *cells))), _WIDE) + 3 for heading, cells, _ in shown) <= width:
+                break
+            shown = [column for column in shown if column[0] != expendable]
+        return shown
+
+    def _table(self, width: int) -> Table:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(
+            title=self._heading(),
+            title_justify="left",
+            header_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 1),
+            pad_edge=False,
+        )
+        columns = self._fitting(width)
+        for heading, _, is_number in columns:
+            table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+        for cells in zip(*(cells for _, cells, _ in columns), strict=True):
+            table.add_row(*map(Text, cells))
+        return table
+
+    def _shown(self) -> list[T]:
+        return self._rows[-_MOST_SHOWN:] if self.newest_last else self._rows[:_MOST_SHOWN]
+
+    def _heading(self) -> str:
+        return counted(len(self._rows), *self.title)
+
+    def _more(self) -> str:
+        hidden = len(self._rows) - _MOST_SHOWN
+        where = "earlier ones, not shown" if self.newest_last else "more"
+        return f"… and {hidden} {where}" if hidden > 0 else ""
+
+    def _notes(self) -> list[str]:
+        """The lines that are to be said below a table."""
+        known = (self._more(), *self._caption.split("\n"), *first_few(self.left_out), *first_few(self.missing))
+        return [text for text in known if text]
+
+    def __repr__(self) -> str:
+        from rich.console import Console
+
+        out = io.StringIO()
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns
+        # In a notebook rich would display the table by itself instead of writing it to `file`.
+        Console(file=out, width=width, force_jupyter=False).print(self)
+        return out.getvalue().rstrip()
+
+    def _repr_html_(self) -> str:
+        """Return the table as a notebook shows it."""
+        cell = 'style="text-align:{};white-space:nowrap"'
+        columns = self._fitting(sys.maxsize)
+        head = "".join(f"<th {cell.format('left')}>{html.escape(heading)}</th>" for heading, _, _ in columns)
+        aligned = ["right" if is_number else "left" for _, _, is_number in columns]
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f"<td {cell.format(side)}>{html.escape(text)}</td>" for side, text in zip(aligned, texts, strict=True)
+            )
+            + "</tr>"
+            for texts in zip(*(cells for _, cells, _ in columns), strict=True)
+        )
+        notes = "".join(f"<div>{html.escape(printable(text))}</div>" for text in self._notes())
+        source = f"<div>{html.escape(printable(self.source))}</div>" if self.source else ""
+        return (
+            f"{source}<div>{html.escape(self._heading())}</div>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        )
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a `pandas.DataFrame` with a column for each field. Needs pandas: `pip install raymemprof[pandas]`."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_pandas() needs pandas: pip install 'raymemprof[pandas]'.") from error
+
+        return pandas.DataFrame([_fields(row) for row in self._rows])
+
+    def to_json(self) -> str:
+        """Return a JSON array with an object for each record."""
+        return json.dumps([plain(row) for row in self._rows], indent=2)
+
+
+def _values(row: Any) -> dict[str, Any]:
+    """Return what a record holds, by the names of its columns in pandas."""
+    return row.as_dict() if hasattr(row, "as_dict") else {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    return {
+        key: value if value is None or isinstance(value, (str, int, float, bool, datetime)) else well_formed(str(value))
+        for key, value in _values(row).items()
+    }

@@ -1,0 +1,71 @@
+"""How sizes, durations, counts and names are written as text, and records as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+__all__ = ["counted", "first_few", "plain", "printable", "show_bytes", "show_seconds"]
+
+_MOST_MISSING = 3
+"""How many of the nodes or files that are missing are named."""
+
+
+def show_bytes(size: int | None) -> str:
+    """Write a size as people read it: `1.5 GiB`; nothing for None."""
+    if size is None:
+        return ""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def show_seconds(seconds: float | None) -> str:
+    """Write a duration as people read it; nothing for None."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1e3:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Write a count with its noun: `1 call`, `2 calls`."""
+    return f"{count} {one if count == 1 else many}"
+
+
+def first_few(missing: Sequence[object]) -> list[str]:
+    """Say what is missing, each with a sentence; of many the first, and how many more."""
+    more = len(missing) - _MOST_MISSING
+    return [*map(str, missing[:_MOST_MISSING]), *([f"… and {more} more are missing here"] if more > 0 else [])]
+
+
+def printable(text: str) -> str:
+    """Return a text that names come into without their line breaks and control characters, which a terminal obeys."""
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def plain(value: Any) -> Any:
+    """Return a record, or what is in one, as JSON has it: times as ISO 8601, paths as text."""
+    if hasattr(value, "as_dict"):
+        return {key: plain(item) for key, item in value.as_dict().items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)

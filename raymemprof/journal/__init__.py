@@ -1,0 +1,84 @@
+"""The contract between recording and reading: how files are named and what the journal's lines say.
+
+A process that records has one journal, `raymemprof-….jsonl`: JSON objects, one a line, each appended with a single
+`write`, so that a kill tears at most the last one. Beside it lie its captures, `raymemprof-….bin`, written by memray.
+
+Lines, by their `event`, and what else they hold (times are seconds since the epoch, sizes bytes):
+
+- `process`: `version`, `pid`, `created` (the process's start), `host`, `node_id`, `worker_id`, `logs` (the node's Ray
+  logs), `python`, `ray`
+- `open`: `capture`, `time`, `native`
+- `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
+  `memory`, `children` (what child processes that were there before add, if any); and `capture`, `slot`, `turn` if it is
+  traced (with `pools`, `free`, `used`, as in a sample, where they are known), else `note`
+- `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
+- `children`: `calls`, `memory` (what child processes added to the process's own), `total` (the process with them: it
+  rose by a tenth or more), `copied` (about how much of it is copies of pages that forks had from their parents),
+  `count`, `largest` (pid, name, bytes of some)
+- `place`: `capture`, `place` (its number in what is said of that), `stack`: a call stack as memray has them, innermost
+  frame first, each `[function, file, line]`
+- `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;
+  `SAMPLE_KEYS` says how
+- `fork`: `capture`, `pid` (a child's, whose capture is this one's with its pid at the end), `parent` (the pid of who
+  forked it), `calls` (the numbers of those that it belongs to), `time`, `stack` (where it was forked, as in `place`);
+  written by the child, where memray follows forks
+- `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
+  moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
+  are still there), and `note` if tracing stopped before
+- `close`: `capture`, `time`, and `bytes` and `crc32` of the whole file, where reading it did not take too long
+- `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
+  ended: what had become of the process by then
+
+A traced call runs in a frame whose file is `FRAME_FILE` and whose name ends in `[slot N]`. Slots are numbered from 0,
+taken by a call while it runs and used again after it, so a capture of ten thousand calls has no more call stacks than
+a capture of one. `turn` counts how often the slot was taken in this capture. Where in the capture a call begins and
+ends is marked by an allocation made from a frame whose file is one of the `*_FILE` names below.
+"""
+
+from __future__ import annotations
+
+from .events import SAMPLE_KEYS, VERSION
+from .files import PREFIX, checksum, file_stem, is_capture, is_journal, is_ours, open_plain
+from .lines import Lines, append, read_lines, well_formed
+from .marks import (
+    BEGIN_BLOCK_FILE,
+    BEGIN_FILE,
+    END_FILE,
+    FRAME_FILE,
+    RUN_USER_CODE,
+    SAMPLE_FILE,
+    frame_name,
+    marked_turn,
+    marker_size,
+    recorder_of,
+    slot_of,
+)
+from .writers import is_alive
+
+__all__ = [
+    "BEGIN_BLOCK_FILE",
+    "BEGIN_FILE",
+    "END_FILE",
+    "FRAME_FILE",
+    "PREFIX",
+    "RUN_USER_CODE",
+    "SAMPLE_FILE",
+    "SAMPLE_KEYS",
+    "VERSION",
+    "Lines",
+    "append",
+    "checksum",
+    "file_stem",
+    "frame_name",
+    "is_alive",
+    "is_capture",
+    "is_journal",
+    "is_ours",
+    "marked_turn",
+    "marker_size",
+    "open_plain",
+    "read_lines",
+    "recorder_of",
+    "slot_of",
+    "well_formed",
+]

@@ -1,0 +1,79 @@
+"""Journals and captures as files: how they are named, and opened so that no pipe and no link is taken for one."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import re
+import stat
+import time
+import zlib
+
+__all__ = ["PREFIX", "checksum", "file_stem", "is_capture", "is_journal", "is_ours", "open_plain"]
+
+PREFIX = "raymemprof-"
+_NOT_PLAIN = "It is no plain file"
+_CHECKED_AT_ONCE = 2**18
+
+
+def file_stem(name: str, task_id: str | None, attempt: int | None) -> str:
+    """Return a file name without its ending that no other process, attempt or moment has."""
+    clean = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "call"
+    return f"{PREFIX}{clean}-{task_id or 'local'}-{attempt or 0}-{os.getpid()}-{time.time_ns()}"
+
+
+def is_capture(name: str) -> bool:
+    """Whether a file's name is a capture's; that of a forked child ends in its pid."""
+    # Without a pattern, whose matching allocates: a process's own capture would be full of looking for others.
+    return name.startswith(PREFIX) and (name.endswith(".bin") or _of_child(name))
+
+
+def _of_child(name: str) -> bool:
+    stem, _, pid = name.rpartition(".")
+    return stem.endswith(".bin") and pid.isascii() and pid.isdigit()
+
+
+def is_journal(name: str) -> bool:
+    """Whether a file's name is a journal's."""
+    return name.startswith(PREFIX) and name.endswith(".jsonl")
+
+
+def is_ours(name: str) -> bool:
+    """Whether this is the name of a capture or journal, and nothing but a name."""
+    is_plain = re.fullmatch(r"[A-Za-z0-9_.\-]{1,255}", name) is not None
+    return is_plain and (is_capture(name) or is_journal(name))
+
+
+def checksum(descriptor: int, seconds: float = math.inf) -> tuple[int, int] | None:
+    """Return a file's size and the CRC-32 of all of it; None where that takes longer than `seconds`."""
+    began = time.monotonic()
+    size = crc32 = 0
+    buffer = memoryview(bytearray(_CHECKED_AT_ONCE))
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        file.seek(0)
+        while read := file.readinto(buffer):
+            crc32 = zlib.crc32(buffer[:read], crc32)
+            size += read
+            if time.monotonic() - began > seconds:
+                return None
+    return size, crc32
+
+
+def open_plain(path: str | os.PathLike[str], *, follow: bool = False) -> int:
+    """Open a plain file to read, and return its descriptor.
+
+    Raises `OSError` for anything else: a pipe would keep its reader waiting, and a link, unless it is to be followed,
+    may lead anywhere.
+    """
+    no_link = 0 if follow else os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | no_link)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise OSError(errno.EINVAL, _NOT_PLAIN, os.fspath(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, _NOT_PLAIN, os.fspath(path))
+    return descriptor

@@ -1,0 +1,38 @@
+"""Whether the process that writes a journal is still there."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["is_alive"]
+
+_START_TOLERANCE = 10.0
+"""Seconds by which a process's recorded start may differ from what is read of it later: clocks are set."""
+_EXITING = 4
+"""The kernel's PF_EXITING, among a process's flags."""
+
+
+def _is_dying(pid: int) -> bool:
+    """Whether a process has been killed, though it is still there: it takes long to give much memory back."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return bool(int(stat.rpartition(")")[2].split()[6]) & _EXITING)
+    except (OSError, ValueError, IndexError):
+        return False  # not Linux, or gone by now, which the caller finds out itself
+
+
+def is_alive(process: Mapping[str, Any]) -> bool:
+    """Whether the process of a `process` line is still there, on this machine; its pid may be another's by now."""
+    import psutil  # not needed by the processes that read captures, and slow to import
+
+    if process.get("host") != socket.gethostname():
+        return False
+    try:
+        found = psutil.Process(process["pid"])
+        is_same = abs(found.create_time() - process["created"]) < _START_TOLERANCE
+        return is_same and found.status() != psutil.STATUS_ZOMBIE and not _is_dying(found.pid)
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
+        return False

@@ -1,0 +1,1 @@
+"""Captures of memray's: read in processes of their own, and summed up."""

@@ -1,0 +1,53 @@
+"""How the processes that recorded to a folder ended, by what Ray's and the kernel's logs say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..logs import endings
+from .records import Call
+
+__all__ = ["Evidence"]
+
+
+class Evidence:
+    """What is known of how the processes that recorded to a folder ended; read when it is first asked for."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+
+    @cached_property
+    def raylet(self) -> dict[tuple[int, str | None], endings.Death]:
+        """The raylet's word, by pid and worker."""
+        said: dict[tuple[int, str | None], endings.Death] = {}
+        for death in endings.raylet_deaths(self._logs):
+            known = said.get((death.pid, death.worker_id))
+            if known is None or known.cause != "ray_memory_monitor":
+                said[death.pid, death.worker_id] = death
+        return said
+
+    @cached_property
+    def kernel(self) -> dict[int, endings.Death] | None:
+        """The kernel's word, by pid; None where its log may not be read."""
+        return endings.kernel_kills()
+
+    def of_call(self, call: Call) -> tuple[str, str | None, endings.Death | None]:
+        """Return cause, sentence and the raylet's or kernel's word for a call that was killed."""
+        return self.of_worker(call.worker_id, call.pid, call.started_at)
+
+    def of_worker(
+        self, worker_id: str | None, pid: int, since: datetime
+    ) -> tuple[str, str | None, endings.Death | None]:
+        """Return the same for a worker that was seen alive at `since`."""
+        return endings.how_it_ended(self._logs, worker_id, pid, since, self.raylet, self.kernel)
+
+    def of(self, process: Mapping[str, Any]) -> tuple[str, str | None, endings.Death | None]:
+        """Return cause, sentence and the raylet's or kernel's word for a journal's `process` line."""
+        if process.get("created") is None or process.get("pid") is None:
+            return "unknown", None, None
+        since = datetime.fromtimestamp(process["created"], timezone.utc)
+        return self.of_worker(process.get("worker_id"), process["pid"], since)

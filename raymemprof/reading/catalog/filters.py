@@ -1,0 +1,75 @@
+"""Which calls are asked for: by name, status, kind and ids."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, fields
+from types import NoneType
+
+from ... import journal as contract
+from ...display.text import printable
+from ...journal.events import STATUSES
+from .records import Call
+
+__all__ = ["KINDS", "Filters", "names", "some_names"]
+
+KINDS = ("task", "actor", "method", "block")
+_MOST_NAMES = 10
+_TEXT = (str, NoneType)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What `calls` was asked for; None for what may be anything."""
+
+    name: str | None = None
+    status: str | None = None
+    kind: str | None = None
+    task_id: str | None = None
+    actor_id: str | None = None
+    job_id: str | None = None
+    node_id: str | None = None
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if not isinstance(value, _TEXT):
+                raise TypeError(f"{one.name}={value!r} must be text, as calls() shows it.")
+        if self.name is not None:
+            object.__setattr__(self, "name", contract.well_formed(self.name))  # as names are read
+        _check("status", self.status, STATUSES)
+        _check("kind", self.kind, KINDS)
+
+    def fit(self, call: Call) -> bool:
+        """Whether a call is one of those."""
+        return (
+            (self.name is None or names(self.name, call.name))
+            and (self.status is None or call.status == self.status)
+            and (self.kind is None or call.kind == self.kind)
+            and _begins(call.task_id, self.task_id)
+            and _begins(call.actor_id, self.actor_id)
+            and _begins(call.job_id, self.job_id)
+            and _begins(call.node_id, self.node_id)
+        )
+
+
+def names(pattern: str, name: str) -> bool:
+    """Whether a call's name is one that was asked for: it, the last parts of it, or a pattern."""
+    if name == pattern or name.endswith(f".{pattern}"):
+        return True
+    return fnmatch.fnmatchcase(name, pattern) if any(c in pattern for c in "*?[") else False
+
+
+def some_names(names: set[str]) -> str:
+    """Name what was recorded where nothing fits."""
+    shown = sorted(names)[:_MOST_NAMES]
+    return "calls of " + printable(", ".join(shown)) + (", …" if len(names) > len(shown) else "")
+
+
+def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:
+    if value is not None and value not in values:
+        raise ValueError(f"{what}={value!r} is none of {', '.join(values)}.")
+
+
+def _begins(value: str | None, wanted: str | None) -> bool:
+    return wanted is None or (value is not None and value.startswith(wanted))

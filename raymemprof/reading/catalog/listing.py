@@ -1,0 +1,229 @@
+"""`calls()` and `captures()`: lists what was recorded, on this machine or on every node."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ... import cluster
+from ... import journal as contract
+from ...ownership import Believed
+from . import offered, sources
+from .filters import Filters, some_names
+from .places import Place, only_capture, place_here, processes
+from .records import Call, Calls, Capture, Captures
+from .sources import Source
+
+__all__ = ["Listing", "calls", "captures", "list_calls"]
+
+
+def calls(
+    source: Source = None,
+    *,
+    name: str | None = None,
+    status: str | None = None,
+    kind: str | None = None,
+    task_id: str | None = None,
+    actor_id: str | None = None,
+    job_id: str | None = None,
+    node_id: str | None = None,
+) -> Calls:
+    """Return the calls that were recorded, in the order in which they began.
+
+    Args:
+        source: a folder, or a journal or capture in one; None for all nodes of the cluster that this process is
+            connected to, else the one cluster of this user's that runs on this machine, else what this user recorded
+            to last, in a session or outside Ray. What was chosen is named above the table.
+        name: only calls of this name: `task`, `Actor.method`, the last parts of a longer one, or with `*`.
+        status: only "running", "finished", "failed", "cancelled" or "killed" ones.
+        kind: only "task", "actor", "method" or "block".
+        task_id: only this Ray task's.
+        actor_id: only this Ray actor's.
+        job_id: only this Ray job's.
+        node_id: only this Ray node's. Of each id the beginning is enough.
+
+    Returns:
+        A sequence of `Call`, which prints as a table and has `to_pandas()`. Nodes that did not answer are named below
+        the table and in its `missing`; its `left_out` says which journals cannot be read, and of which how many damaged
+        lines were left out.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        PermissionError: the way to it leads through a folder, or a link, that somebody else may have made.
+        ValueError: `status` or `kind` is none of those named; or no source is, and several clusters run here.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
+        ...     data = bytearray(1_000_000)
+        >>> raymemprof.calls("/tmp/raymemprof-example", name="load")[-1].status
+        'finished'
+    """
+    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
+    if source is None and cluster.is_connected():
+        answers = _ask_nodes(_calls_there, filters)
+        listings = list(answers.by_node.values())
+        chosen, caption, missing = "", _caption_of(answers), answers.missing
+    else:
+        folders, chosen = sources.find(source)
+        listings = [list_calls(Place(source, tuple(folders)), filters)]
+        caption, missing = "" if chosen else _caption(folders), ()
+    found = [call for listing in listings for call in listing.calls]
+    if len(listings) > 1:  # what a node recorded that is gone is told by each that shares its folder
+        found = list(
+            {(call.worker_id, call.pid, call.started_at, call.name, call.place): call for call in found}.values()
+        )
+    found.sort(key=lambda call: call.started_at)
+    if not found:
+        names = {name for listing in listings for name in listing.names}
+        caption = ": ".join(filter(None, [caption, some_names(names)])) if names else caption
+    skipped = [text for listing in listings for text in listing.skipped]
+    return Calls(found, caption, missing, skipped).read_from(chosen)
+
+
+def captures(
+    source: Source = None,
+    *,
+    name: str | None = None,
+    status: str | None = None,
+    kind: str | None = None,
+    task_id: str | None = None,
+    actor_id: str | None = None,
+    job_id: str | None = None,
+    node_id: str | None = None,
+) -> Captures:
+    """Return the capture files, in the order in which they were opened: those that hold a call that fits.
+
+    Takes what `calls` takes, and raises what it raises; `status` is a call's. Without a filter every capture is there,
+    also one whose journal is gone.
+
+    Returns:
+        A sequence of `Capture`, which prints as a table and has `to_pandas()`.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
+        ...     data = bytearray(1_000_000)
+        >>> raymemprof.captures("/tmp/raymemprof-example")[-1].path.suffix
+        '.bin'
+    """
+    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
+    if source is None and cluster.is_connected():
+        answers = _ask_nodes(_captures_there, filters)
+        found = {capture.path.name: capture for there, _ in answers.by_node.values() for capture in there}
+        kept, skipped = list(found.values()), [text for _, texts in answers.by_node.values() for text in texts]
+        chosen, caption, missing = "", _caption_of(answers), answers.missing
+    else:
+        folders, chosen = sources.find(source)
+        kept, skipped = _list_captures(Place(source, tuple(folders)), filters)
+        caption, missing = "" if chosen else _caption(folders), ()
+    kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
+    return Captures(kept, caption, missing, skipped).read_from(chosen)
+
+
+class Listing(NamedTuple):
+    """What was found in a place."""
+
+    calls: list[Call]
+    names: set[str]
+    """Of all calls there are, also those that were not asked for."""
+    skipped: list[str]
+    """A few words on each journal that cannot be read, or not all of it."""
+
+
+def list_calls(place: Place, filters: Filters) -> Listing:
+    """Return the calls that fit."""
+    found: list[Call] = []
+    names: set[str] = set()
+    skipped: list[str] = []
+    for process in processes(place, skipped):
+        there = list(process.calls())
+        names.update(call.name for call in there)
+        found.extend(call for call in there if filters.fit(call))
+        skipped += process.damage()
+    only = only_capture(place.source)
+    if only is not None:
+        found = [call for call in found if call.capture == only]
+    return Listing(found, names, skipped)
+
+
+def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[str]]:
+    wanted = None
+    if filters != Filters():
+        wanted = {call.capture for call in list_calls(place, filters).calls}
+    skipped: list[str] = []
+    known: dict[Path, Capture] = {}
+    elsewhere: set[Path] = set()
+    for process in processes(replace(place, others=frozenset()), skipped):
+        there = {capture.path: capture for capture in process.captures()}
+        if place.is_told_here(process.node_id):
+            known.update(there)
+            skipped += process.damage()
+        else:
+            elsewhere.update(there)
+    for folder in place.folders:
+        believed = Believed(folder)
+        for name in os.listdir(folder):
+            path = folder / name
+            parent = path.with_suffix("") if path.suffix != ".bin" else path
+            if contract.is_capture(name) and path not in known and not {path, parent} & elsewhere:
+                with contextlib.suppress(FileNotFoundError):  # removed since the folder was listed
+                    doubt = believed.doubt(path)
+                    if doubt is None:
+                        known[path] = _unknown(path, known, place.node_id)
+                    else:
+                        skipped.append(f"{name} is not read: {doubt}")
+    only = only_capture(place.source)
+    return [
+        capture
+        for path, capture in known.items()
+        if (wanted is None or path in wanted) and (only is None or path == only)
+    ], skipped
+
+
+def _unknown(path: Path, known: dict[Path, Capture], lies_on: str | None) -> Capture:
+    """A capture that no journal opened: its journal is gone, or a forked child of a traced process wrote it."""
+    parent = known.get(path.with_suffix("")) if path.suffix != ".bin" else None
+    pid = path.suffix[1:] if path.suffix != ".bin" else path.stem.rpartition("-")[0].rpartition("-")[2]
+    return Capture(
+        path=path,
+        size=path.stat().st_size,
+        status="closed",
+        opened_at=None,
+        closed_at=None,
+        native=parent.native if parent else False,
+        pid=int(pid) if pid.isdecimal() else None,
+        node_id=parent.node_id if parent else lies_on,
+        worker_id=parent.worker_id if parent else None,
+        calls=0,
+        lies_on=lies_on,
+    )
+
+
+def _ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers:
+    """Have each node list what was recorded on it."""
+    living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
+    return cluster.on_each_node(function, filters, living, node_id=filters.node_id)
+
+
+def _calls_there(filters: Filters, living: frozenset[str]) -> Listing:
+    return list_calls(place_here(living), filters)
+
+
+def _captures_there(filters: Filters, living: frozenset[str]) -> tuple[list[Capture], list[str]]:
+    return _list_captures(place_here(living), filters)
+
+
+def _caption_of(answers: cluster.Answers) -> str:
+    if len(answers.by_node) == 1:
+        own = cluster.here()
+        return _caption(offered.folders()) if own in answers.by_node else "on one node"
+    return f"on {len(answers.by_node)} nodes"
+
+
+def _caption(folders: list[Path]) -> str:
+    return "in " + ", ".join(map(str, folders))

@@ -1,0 +1,199 @@
+"""What was recorded: calls, their child processes, and captures; and the tables of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ...display.rows import Rows
+from ...display.text import show_bytes, show_seconds
+
+__all__ = ["Call", "Calls", "Capture", "Captures", "ChildProcess"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One capture file, as memray wrote it. Can be used wherever a path can.
+
+    Attributes:
+        path: the file.
+        size: its size now, in bytes.
+        status: "open" while its process traces, "closed", or "killed" where the process ended without closing it.
+        opened_at: when tracing began, UTC.
+        closed_at: when it ended; None where it did not, or nobody saw it.
+        native: whether it has C and C++ frames.
+        pid: the process that wrote it.
+        node_id: the Ray node it ran on.
+        worker_id: the Ray worker it was.
+        calls: how many calls it holds.
+    """
+
+    path: Path
+    size: int
+    status: str
+    opened_at: datetime | None
+    closed_at: datetime | None
+    native: bool
+    pid: int | None
+    node_id: str | None
+    worker_id: str | None
+    calls: int
+    lies_on: str | None = field(default=None, repr=False, compare=False)
+    """The node that the file lies on, where the cluster was asked."""
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildProcess:
+    """A process that a call started, or that such a one started.
+
+    Attributes:
+        pid: the process.
+        name: what it runs: a script, a program, or for a fork the title of the worker.
+        memory: bytes of RSS − SHR, of what it shares with relatives its part (Pss).
+    """
+
+    pid: int
+    name: str
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One execution of what was decorated. Sizes are bytes of RSS − SHR of its process, times UTC, durations seconds.
+
+    Attributes:
+        name: the function's `__qualname__` (for a method `Class.method`), or the block's label.
+        kind: what was decorated: "task" for a function, "actor" for an actor's `__init__`, "method", "block".
+        task_id: the Ray task that ran it.
+        attempt: that task's attempt, 0 for the first.
+        actor_id: the Ray actor that ran it.
+        job_id: the Ray job.
+        node_id: the Ray node.
+        worker_id: the Ray worker.
+        pid: the process.
+        started_at: when it began.
+        duration: how long it took; None where its end was not recorded.
+        status: "running", "finished", "failed", "cancelled", or "killed" where its process ended before it did.
+        error: the exception it raised, or what ended its process, where that is known.
+        memory_before: memory when it began, without child processes.
+        peak_memory: the most memory while it ran, that of child processes included.
+        growth: by how much that is above what there was when it began: `peak_memory` less `memory_before` and
+            `children_before`; never negative. A worker that is reused has what earlier calls left in it, so the call
+            with the largest peak may have used little: sort by `growth` to find the largest call. Of calls that run
+            side by side in one process each has the growth of all.
+        memory_after: memory when it ended, without child processes.
+        capture: the capture file that holds its allocations; None where it was only sampled, or the file is gone.
+        children_peak: what its child processes, and theirs, added to that when they had most; pages that they share
+            with it count once. 0 where there were none.
+        children: the largest of them when all had most together.
+        children_count: how many there were then.
+        children_copied: about how much of what they added then was copies of memory that forked children had from their
+            parents, and wrote to; reading a Python object is a write. None where it is not known.
+        children_before: what those that were there when it began added.
+        own_peak: the most memory of the process alone.
+        children_left: those that were still there when it ended.
+        note: why it was not traced; or since when it is not known whether it still runs, on another machine.
+    """
+
+    name: str
+    kind: str
+    task_id: str | None
+    attempt: int | None
+    actor_id: str | None
+    job_id: str | None
+    node_id: str | None
+    worker_id: str | None
+    pid: int
+    started_at: datetime
+    duration: float | None
+    status: str
+    error: str | None
+    memory_before: int
+    peak_memory: int
+    memory_after: int | None
+    capture: Path | None
+    note: str | None
+    place: tuple[int, int] | None = field(default=None, repr=False)
+    """Where in the capture it is: slot and turn."""
+    lies_on: str | None = field(default=None, repr=False, compare=False)
+    """The node that its capture lies on, where the cluster was asked."""
+    children_peak: int = 0
+    children: tuple[ChildProcess, ...] = ()
+    children_left: tuple[ChildProcess, ...] = ()
+    children_count: int = 0
+    children_before: int = 0
+    own_peak: int = 0
+    children_copied: int | None = None
+
+    @property
+    def growth(self) -> int:
+        """By how much its process's memory, and its children's, rose above what they had when it began. Bytes."""
+        return max(self.peak_memory - self.memory_before - self.children_before, 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the call for JSON and pandas."""
+        found: dict[str, Any] = {}
+        for one in fields(self):
+            if one.repr:
+                found[one.name] = getattr(self, one.name)
+            if one.name == "peak_memory":
+                found["growth"] = self.growth
+        return found
+
+
+class Calls(Rows[Call]):
+    """A sequence of `Call`."""
+
+    title: ClassVar[tuple[str, str]] = ("call", "calls")
+    newest_last: ClassVar[bool] = True
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("name", lambda call: call.name, False),
+        ("kind", lambda call: call.kind, False),
+        ("status", lambda call: call.status, False),
+        ("started", lambda call: f"{call.started_at:%H:%M:%S}", False),
+        ("duration", lambda call: show_seconds(call.duration), True),
+        ("before", lambda call: show_bytes(call.memory_before), True),
+        ("peak", lambda call: show_bytes(call.peak_memory), True),
+        ("growth", lambda call: show_bytes(call.growth), True),
+        ("after", lambda call: show_bytes(call.memory_after), True),
+        ("children", lambda call: show_bytes(call.children_peak or None), True),
+        ("pid", lambda call: str(call.pid), True),
+        ("task", lambda call: _short(call.task_id, call.attempt), False),
+        ("node", lambda call: _short_id(call.node_id), False),
+        ("note", lambda call: call.error or call.note or "", False),
+    )
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
+    expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
+
+
+class Captures(Rows[Capture]):
+    """A sequence of `Capture`."""
+
+    title: ClassVar[tuple[str, str]] = ("capture", "captures")
+    newest_last: ClassVar[bool] = True
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("file", lambda capture: capture.path.name, False),
+        ("status", lambda capture: capture.status, False),
+        ("opened (UTC)", lambda capture: f"{capture.opened_at:%H:%M:%S}" if capture.opened_at else "", False),
+        ("size", lambda capture: show_bytes(capture.size), True),
+        ("calls", lambda capture: str(capture.calls), True),
+        ("pid", lambda capture: str(capture.pid or ""), True),
+        ("node", lambda capture: _short_id(capture.node_id), False),
+    )
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
+
+
+def _short(task_id: str | None, attempt: int | None) -> str:
+    if task_id is None:
+        return ""
+    own = task_id.removeprefix("f" * 16)  # an actor's creation has the actor's id after these
+    return f"{own[:8]}…" + (f" attempt {attempt}" if attempt else "")
+
+
+def _short_id(node_id: str | None) -> str:
+    return f"{node_id[:8]}…" if node_id else ""

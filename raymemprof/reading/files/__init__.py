@@ -1,0 +1,1 @@
+"""Files of recordings: brought from other nodes, and removed."""

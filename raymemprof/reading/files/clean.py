@@ -1,0 +1,277 @@
+"""`clean()`: removes captures, and the journals that nothing is left of, on every node."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ... import cluster
+from ... import journal as contract
+from ...display.rows import Rows
+from ...display.text import first_few, show_bytes
+from ...ownership import Believed
+from ..captures.followed import captures_of_forks, is_written
+from ..catalog import sources
+from ..catalog.filters import names, some_names
+from ..catalog.places import Place, place_here, processes
+from ..catalog.process import RecordedProcess
+from ..catalog.records import Capture
+from ..catalog.sources import Source
+
+__all__ = ["Removed", "RemovedFile", "clean"]
+
+
+_JUST_BEGUN = 60.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedFile:
+    """A capture or journal that was removed, or would be.
+
+    Attributes:
+        path: where it lay.
+        size: its size, in bytes.
+        node_id: its Ray node.
+        written_at: when it was last written to, UTC.
+    """
+
+    path: Path
+    size: int
+    node_id: str | None
+    written_at: datetime
+
+
+class Removed(Rows[RemovedFile]):
+    """A sequence of `RemovedFile`."""
+
+    title: ClassVar[tuple[str, str]] = ("file removed", "files removed")
+    is_rehearsal = False
+    """Whether nothing was removed, and this says what would be."""
+    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("file", lambda file: file.path.name, False),
+        ("size", lambda file: show_bytes(file.size), True),
+        ("last written (UTC)", lambda file: f"{file.written_at:%Y-%m-%d %H:%M}", False),
+        ("node", lambda file: f"{file.node_id[:8]}…" if file.node_id else "", False),
+    )
+    if_various: ClassVar[tuple[str, ...]] = ("node",)
+
+
+class _WouldBeRemoved(Removed):
+    title: ClassVar[tuple[str, str]] = ("file would be removed", "files would be removed")
+    is_rehearsal = True
+
+
+def clean(
+    source: Source = None,
+    *,
+    older_than: float | timedelta | None = None,
+    name: str | None = None,
+    job_id: str | None = None,
+    all: bool = False,
+    dry_run: bool = False,
+) -> Removed:
+    """Remove captures on every node, and the journals of processes of which nothing else is left to tell.
+
+    What a running process still writes is left; so is a capture that also holds calls which were not asked for: a
+    worker records all that it runs to the same one, and an actor all its methods, so `name="Cache.*"` is an actor's.
+
+    Args:
+        source: a folder; None for all nodes of the cluster that this process is connected to. Where it is connected to
+            none, a folder must be given: nothing is removed from a session that nobody named.
+        older_than: only what was last written to so many seconds ago, or a `timedelta`.
+        name: only calls of this name, as in `calls`.
+        job_id: only this Ray job's; the beginning of the id is enough.
+        all: everything. One of the four must be given.
+        dry_run: remove nothing, and return what would be removed.
+
+    Returns:
+        A sequence of `RemovedFile`, each with `path`, `size`, `node_id` and `written_at`, which prints as a table.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        ValueError: nothing says what to remove, or where, `source` is no folder, or `older_than` is negative.
+
+    Example:
+        >>> import raymemprof
+        >>> with raymemprof.profile_memory("old", directory="/tmp/raymemprof-example-clean", linger=0):
+        ...     data = bytearray(1_000_000)
+        >>> removed = raymemprof.clean("/tmp/raymemprof-example-clean", older_than=7 * 24 * 3600)
+    """
+    if not isinstance(older_than, (int, float, timedelta, type(None))):
+        raise TypeError(f"older_than={older_than!r} must be a number of seconds or a timedelta.")
+    seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+    for what, value in (("name", name), ("job_id", job_id)):
+        if not isinstance(value, (str, type(None))):
+            raise TypeError(f"{what}={value!r} must be text, as calls() shows it.")
+    if not (all or name or job_id or seconds is not None):
+        raise ValueError("say what to remove: older_than, name, job_id, or all.")
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"older_than={older_than!r} must be 0 seconds or more.")
+    if source is not None and os.path.isfile(source):
+        raise ValueError(f"{os.fspath(source)} is a file; give the folder that is to be cleaned.")
+    if source is None and not cluster.is_connected():
+        raise ValueError("say where to remove it: name a folder, or connect to a cluster (`--address`, ray.init()).")
+    wanted = _Wanted(None if seconds is None else time.time() - seconds, name, job_id, dry_run)
+    if source is None and cluster.is_connected():
+        living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
+        answers = cluster.on_each_node(_clean_there, wanted, living)
+        found, missing = list(answers.by_node.values()), answers.missing
+    else:
+        found, missing = [_clean(Place(source, tuple(sources.find(source).paths)), wanted)], ()
+    removed = [file for done in found for file in done.removed]
+    still_open, shared = sum(done.open for done in found), sum(done.shared for done in found)
+    refused = [text for done in found for text in done.refused]
+    nothing_fits = wanted.is_by_call and not any(done.fitting for done in found)
+    recorded = {name for done in found for name in done.names}
+    said = [
+        f"nothing fits; there are {some_names(recorded)}" if nothing_fits and recorded else "",
+        f"{show_bytes(sum(file.size for file in removed))} in all" if removed else "",
+        f"{still_open} left: still written to" if still_open else "",
+        f"{shared} left: {'it holds' if shared == 1 else 'they hold'} other calls too" if shared else "",
+        f"{len(refused)} could not be removed: {'; '.join(first_few(refused))}" if refused else "",
+    ]
+    kind = _WouldBeRemoved if dry_run else Removed
+    left_out = [text for done in found for text in done.left_out]
+    return kind(removed, "; ".join(text for text in said if text), missing, left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to go."""
+
+    before: float | None
+    """Seconds since the epoch, compared with when a file was last written to."""
+    name: str | None
+    job_id: str | None
+    is_rehearsal: bool = False
+
+    @property
+    def is_by_call(self) -> bool:
+        return self.name is not None or self.job_id is not None
+
+    def fits(self, name: str, job_id: str | None) -> bool:
+        return (self.name is None or names(self.name, name)) and (
+            self.job_id is None or (job_id or "").startswith(self.job_id)
+        )
+
+    def is_old(self, path: Path) -> bool:
+        return self.before is None or path.lstat().st_mtime <= self.before
+
+
+@dataclass(slots=True)
+class _Removal:
+    """What was removed on a node, and what was left of that which was asked for."""
+
+    is_rehearsal: bool = False
+    """Whether nothing is to be removed, only told of."""
+    removed: list[RemovedFile] = field(default_factory=list)
+    open: int = 0
+    """How many captures may not go yet."""
+    shared: int = 0
+    """How many may not go for these calls."""
+    refused: list[str] = field(default_factory=list)
+    """A few words on each file that could not be removed."""
+    left_out: list[str] = field(default_factory=list)
+    """A few words on each journal of which not all can be read."""
+    names: set[str] = field(default_factory=set)
+    """Of all calls there are."""
+    gone: set[Path] = field(default_factory=set)
+    fitting: int = 0
+    """How many of them are of those asked for, whether or not their captures can go."""
+
+    def remove(self, path: Path, node_id: str | None) -> None:
+        """Remove a file, or note why that cannot be done."""
+        try:
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "It is a folder")
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "It is no plain file")
+            if not self.is_rehearsal:
+                path.unlink()
+        except FileNotFoundError:
+            return  # the budget, or another node that shares the folder, was faster
+        except OSError as error:
+            self.refused.append(f"{path.name} ({error.strerror})")
+        else:
+            written = datetime.fromtimestamp(max(status.st_mtime, 0.0), timezone.utc)
+            self.removed.append(RemovedFile(path, status.st_size, node_id, written))
+            self.gone.add(path)
+
+
+def _clean_there(wanted: _Wanted, living: frozenset[str]) -> _Removal:
+    return _clean(place_here(living), wanted)
+
+
+def _clean(place: Place, wanted: _Wanted) -> _Removal:
+    """Remove what is to go."""
+    removal = _Removal(wanted.is_rehearsal)
+    told: set[str] = set()
+    for process in processes(Place(place.source, place.folders), removal.refused):
+        captures = list(process.captures())
+        told.update(capture.path.name for capture in captures)
+        if place.is_told_here(process.node_id):
+            removal.left_out += process.damage()
+            _of_process(process, captures, wanted, removal)
+    if not wanted.is_by_call:
+        _orphans(place, told, wanted, removal)
+    return removal
+
+
+def _of_process(process: RecordedProcess, captures: list[Capture], wanted: _Wanted, removal: _Removal) -> None:
+    by_capture: dict[Path | None, list[bool]] = {}
+    for call in process.calls():
+        fits = wanted.fits(call.name, call.job_id)
+        removal.names.add(call.name)
+        removal.fitting += fits
+        by_capture.setdefault(call.capture, []).append(fits)
+    may_be_running = process.may_be_running
+    for capture in captures:
+        of_it = by_capture.get(capture.path, [not wanted.is_by_call])
+        with contextlib.suppress(FileNotFoundError):  # the budget has removed it meanwhile
+            if not any(of_it) or not wanted.is_old(capture.path):
+                continue
+            if may_be_running and capture.status != "closed":
+                removal.open += 1
+                continue
+            if not all(of_it):
+                removal.shared += 1
+                continue
+            for path in (capture.path, *captures_of_forks(capture.path)):
+                if not is_written(path.name):
+                    removal.remove(path, capture.node_id)
+    is_all = all(fit for fits in by_capture.values() for fit in fits) and not (wanted.is_by_call and not by_capture)
+    with contextlib.suppress(FileNotFoundError):
+        is_left = any(capture.path not in removal.gone for capture in process.captures())
+        if is_all and not may_be_running and wanted.is_old(process.path) and not is_left:
+            removal.remove(process.path, process.node_id)
+
+
+def _is_just_begun(name: str) -> bool:
+    """Whether its process may not have told the journal yet, or only since that was read."""
+    began = re.search(r"-(\d+)\.bin", name)
+    return began is not None and abs(time.time() - int(began[1]) / 1e9) < _JUST_BEGUN
+
+
+def _orphans(place: Place, told: set[str], wanted: _Wanted, removal: _Removal) -> None:
+    """Remove the captures that no journal tells of."""
+    for folder in place.folders:
+        believed = Believed(folder)
+        for name in os.listdir(folder):
+            path = folder / name
+            if contract.is_capture(name) and name not in told and path.stem not in told:
+                with contextlib.suppress(FileNotFoundError):  # another node that shares the folder was faster
+                    foreign = believed.foreign(path.lstat())
+                    if foreign is not None:
+                        removal.refused.append(f"{name} ({foreign})")
+                    elif wanted.is_old(path) and not _is_just_begun(name) and not is_written(name):
+                        removal.remove(path, place.node_id)

@@ -1,0 +1,370 @@
+"""What is said where the memory of a GPU, an NPU or a TPU does not suffice, and by the servers that fill it."""
+
+from __future__ import annotations
+
+import re
+
+from .facts import Message
+from .kinds import Kind, first_of
+from .patterns import COUNT, SIZE, pattern, size
+
+__all__ = ["accelerator"]
+
+_SHORT = r"\d[\d.]{0,11} ?(?:bytes|[KMGTP]i?B?|B)\b"
+"""A size as XLA prints it: "15.65G", "30.85GiB", "0B"."""
+_GIB = r"\d{1,7}(?:\.\d{1,4})?"
+_TALK = r"(?! (?:errors?|exceptions?|issues?|problems?|situations?|crash(?:es)?)\b)"
+_TORCH = pattern(rf"\b(CUDA|HIP|XPU|GPU|NPU)(?: error: | driver error: | |: )out of memory{_TALK}", re.IGNORECASE)
+_LONGEST = 1500
+"""Characters that PyTorch's message has at most, with all processes that it lists."""
+_ASKED = pattern(rf"\bTried to allocate ({SIZE})")
+_DEVICE = pattern(
+    rf"\b[GNX]PU (\d{{1,3}}) (?:has a total capac\w{{1,5}} of ({SIZE})(?:(?: of)? which ({SIZE}) is free)?|"
+    rf"(?:;|\n) ({SIZE}) total capacity(?:(?:(?:;|\n) [^;()\n]{{1,80}}){{0,4}}?(?:;|\n) ({SIZE}) free)?)"
+)
+"""A text of one line that has many semicolons is read as one whose lines they end."""
+_PROCESS = pattern(rf"\bProcess ({COUNT}) has ({SIZE}) memory in use")
+_ITS_OWN = pattern(rf"\bthis process has ({SIZE}) memory in use")
+_UNUSED = pattern(rf"({SIZE}) is reserved by PyTorch but unallocated")
+_ALLOCATED = pattern(rf"({SIZE}) already allocated")
+_RESERVED = pattern(rf"({SIZE}) reserved in total by PyTorch")
+_MOST_NAMED = 3
+
+_KINDS = (
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"\bMPS(?: error: | backend | |: )out of memory{_TALK}(?: \(MPS allocated: (?P<is>{SIZE}), other "
+            rf"allocations: (?P<other>{SIZE}), max allowed: (?P<most>{SIZE})\))?(?:\. Tried to allocate "
+            rf"(?P<size>{SIZE}))?"
+        ),
+        "PyTorch reached its limit of the memory that it takes for the Mac's GPU (MPS), which is the machine's own[: "
+        "{is} allocated and {other} of others, where {most} are allowed][; an allocation of {size} failed].",
+        lacks="mps",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"\bAllocation on device (?P<gpu>\d{{1,3}}) would exceed allowed memory(?:\. \(out of memory\) Currently "
+            rf"allocated ?: (?P<is>{SIZE}) Requested ?: (?P<size>{SIZE}) Device limit ?: (?P<has>{SIZE}))?"
+        ),
+        "The GPU's memory, not the node's, did not suffice on GPU {gpu}[: an allocation of {size} failed, where {is} "
+        "of {has} were allocated].",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"\bOut of memory error on GPU (?P<gpu>\d{1,3})\. Cannot allocate (?P<size>[\d.]{1,20} ?[KMGT]?i?B) memory "
+            r"on GPU \d{1,3}, (?P<is>[\d.]{1,20} ?[KMGT]?i?B) memory has been allocated"
+        ),
+        "The GPU's memory, not the node's, did not suffice: Paddle could not allocate {size} on GPU {gpu}, where {is} "
+        "were allocated.",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"\bOutOfMemoryError: Out of memory allocating (?P<size>[\d,]{1,25}) bytes \(allocated so far: "
+            r"(?P<is>[\d,]{1,25}) bytes"
+        ),
+        "The GPU's memory, not the node's, did not suffice: CuPy could not allocate {size} bytes, and had {is} bytes.",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"\b(?:out_of_memory|bad_alloc): (?:CUDA error|RMM failure)(?: \(failed to allocate (?P<size>{SIZE})\))? "
+            r"at: ?[^\n]{0,300}?rmm/mr/(?:device/)?cuda_(?:async_)?(?:view_)?memory_resource\.hpp"
+        ),
+        "RMM, which RAPIDS (cuDF) allocates with, could not have more of the GPU's memory, not the node's[: an "
+        "allocation of {size} failed].",
+        lacks="rmm",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"\b(?:out_of_memory|bad_alloc): RMM failure at: ?[^\n]{0,300}?rmm/mr/(?:device/)?\w{1,30}_memory_resource"
+            rf"\.hpp[^\n]{{0,20}}?: Maximum pool size exceeded(?: \(failed to allocate (?P<size>{SIZE})\))?"
+        ),
+        "RMM, which RAPIDS (cuDF) allocates with, could not make its pool for the GPU larger[: an allocation of {size} "
+        "failed].",
+        lacks="rmm",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"\bMemory allocation error on worker \d{{1,6}}: [^\n]{{1,300}}?[\s;]{{0,20}}- Free memory: "
+            rf"(?:(?P<free>\d{{1,18}})|(?P<left>{SIZE}))[\s;]{{0,20}}- Requested memory: (?:(?P<much>{SIZE})|"
+            r"(?P<size>\d{1,18})(?![\d.]))"
+        ),
+        "XGBoost could not have [{size} bytes][{much}] of the GPU's memory, not the node's, where [{free} "
+        "bytes][{left}] were free.",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(r"\bout of memory /\S{1,200}?/cuda/\w{1,60}\.(?:cu|cpp|hpp) \d{1,6}\b"),
+        "Native code on a GPU, such as LightGBM's, could not have more of the GPU's memory, not the node's.",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(r"\bCUresult error(?:: | result=)2\b(?: \(out of memory\))?"),
+        "torch_memory_saver, which gives the GPU's memory back and takes it again between rollout and training, could "
+        "not have what it asked for of the GPU's memory, not the node's (CUresult 2).",
+        lacks="memory saver",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"\bCuda failure (?:2 )?'out of memory'[^\0]{0,600}?\bFailed to CUDA "
+            r"(?:calloc|malloc)(?: async)? (?P<size>\d{1,18}) bytes|"
+            r"\bLast error:[\s;]{1,9}Failed to CUDA (?:calloc|malloc)(?: async)? (?P<bytes>\d{1,18}) bytes"
+        ),
+        "NCCL could not allocate [{size} bytes][{bytes} bytes] of the GPU's memory, not the node's.",
+        lacks="nccl",
+    ),
+    # TensorFlow and XLA
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"failed to allocate (?P<size>{_SHORT}) \((?P<bytes>\d{{1,18}}) bytes\) from device: "
+            r"(?:RESOURCE_EXHAUSTED: ?:? ?)?(?P<code>(?:CUDA_ERROR|hipError)_?\w{1,30})"
+        ),
+        "TensorFlow or XLA could not have {size} ({bytes} bytes) of the GPU's memory, not the node's ({code}).",
+        lacks="taken at once",
+        most="bytes",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate (?P<size>{_SHORT})"),
+        "The GPU's memory, not the node's, was used up: TensorFlow or XLA could not allocate {size} on GPU {gpu}.",
+        lacks="taken at once",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"OOM when allocating tensor with shape(?P<shape>\[[\d,\s]{1,60}\])[^\n]{0,200}?\bby allocator "
+            r"GPU_(?P<gpu>\d{1,3})"
+        ),
+        "The GPU's memory, not the node's, was used up: a tensor of shape {shape} could not be allocated on GPU {gpu}.",
+        lacks="taken at once",
+    ),
+    Kind(
+        "memory_error",
+        pattern(
+            r"OOM when allocating tensor with shape(?P<shape>\[[\d,\s]{1,60}\])(?: and type (?P<type>\w{1,20}))?"
+            r"[^\n]{0,200}?\bby allocator (?P<allocator>(?:mkl)?cpu|\w{0,20}host\w{0,20})\b"
+        ),
+        "The node's memory, not a GPU's, did not suffice: TensorFlow could not allocate a tensor of shape {shape}[ and "
+        "type {type}] (allocator {allocator}).",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"\bRESOURCE_EXHAUSTED: [^\n]{{0,200}}?Attempting to (?:allocate|reserve) (?P<size>{_SHORT})"
+            rf"[^\n]{{0,40}}?\. That was not possible\. There are (?P<free>{_SHORT}) free"
+        ),
+        "The memory of the TPU, not of the node, did not suffice: {size} were asked for, and {free} were free.",
+        lacks="tpu",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"\bRan out of memory in memory space (?P<space>\w{{1,12}})\. Used (?P<wants>{_SHORT}) of "
+            rf"(?P<has>{_SHORT}) \w{{1,12}}\."
+        ),
+        "The memory of the TPU, not of the node, does not suffice for the program: it needs {wants} of {space}, where "
+        "there are {has}.",
+        lacks="tpu",
+    ),
+    # Servers of models
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"Free memory on device (?:\w{{1,10}}:\d{{1,3}} )?\((?P<free>{_GIB})/(?P<all>{_GIB}) GiB\) on startup is "
+            rf"less than desired GPU memory utilization \((?P<share>[\d.]{{1,6}}), (?P<wants>{_GIB}) GiB\)"
+        ),
+        "vLLM did not start: of the GPU's memory, not the node's, {free} of {all} GiB were free, and it was to take "
+        "{wants} GiB (gpu_memory_utilization={share}).",
+        lacks="free gpu",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(r"Free memory on device [^\n]{0,100}? is less than desired GPU memory"),
+        "vLLM did not start: less of the GPU's memory, not of the node's, was free than it was to take.",
+        lacks="free gpu",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"\bmodel's max seq len \((?P<longest>\d{1,9})\) is larger than the maximum number of tokens that can be "
+            r"stored in KV cache \((?P<room>\d{1,9})\)"
+        ),
+        "The GPU's memory, not the node's, leaves vLLM's KV cache too little: it has room for {room} tokens, and the "
+        "model's longest sequence has {longest}.",
+        lacks="kv cache",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            rf"\bmodel(?:'s|s's) max seq len \((?P<longest>\d{{1,9}})\), \((?P<wants>{SIZE}) KV cache is needed, which "
+            rf"is larger than the available KV cache memory \((?P<has>{SIZE})\)(?:[^\n]{{0,60}}?the estimated maximum "
+            r"model length is (?P<fits>\d{1,9}))?"
+        ),
+        "The GPU's memory, not the node's, leaves vLLM's KV cache too little: it has {has}, and needs {wants} for one "
+        "sequence of {longest} tokens[; one of {fits} would fit].",
+        lacks="kv cache",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"No available memory for the cache blocks|not enough GPU memory available to serve even a single token"
+        ),
+        "The GPU's memory, not the node's, leaves vLLM's KV cache nothing.",
+        lacks="kv cache",
+    ),
+    Kind(
+        "memory_error",
+        pattern(
+            rf"Too large swap space\. (?P<size>{SIZE}) out of the (?P<of>{SIZE}) total CPU memory is allocated for the "
+            r"swap space"
+        ),
+        "vLLM did not start: its swap space would take {size} of the node's memory, which has {of}.",
+        lacks="swap space",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"Not enough memory\. Please try to increase --mem-fraction-static"
+            r"(?:[^\n]{0,60}?mem_fraction_static ?= ?(?P<share>[\d.]{1,8}\d))?"
+        ),
+        "SGLang did not start: the GPU's memory, not the node's, leaves its KV cache nothing[ "
+        "(mem_fraction_static={share})].",
+        lacks="sglang",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"(?:\b(?P<when>Prefill|Decode) out of memory\. Try to lower your batch size\.|"
+            r"\bOut of memory\. Try to lower your batch size\.(?= ;? Try to allocate \d{1,9} tokens))"
+            r"(?: ;? Try to allocate (?P<size>\d{1,9}) tokens\.)?"
+        ),
+        "SGLang's KV cache, in the GPU's memory and not the node's, has no more room[ ({when})][: {size} tokens were "
+        "asked for].",
+        lacks="sglang, busy",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"Executor creation failed due to insufficient GPU memory\.(?:[\s\S]{0,160}?The following component could "
+            rf"not be created: (?P<what>[^\n]{{1,60}}) Total GPU memory \(GiB\): (?P<all>{_GIB}) Free GPU memory "
+            rf"before component creation attempt \(GiB\): (?P<free>{_GIB}))?"
+        ),
+        "TensorRT-LLM did not start: the GPU's memory, not the node's, did not suffice[ for its part {what}, where "
+        "{free} of {all} GiB were free].",
+        lacks="tensorrt",
+    ),
+    # All others
+    Kind(
+        "gpu_memory",
+        pattern(
+            r"(?<!host:\s)(?P<code>\b(?:cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|"
+            r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED|hipErrorOutOfMemory|"
+            r"(?:UR|ZE)_RESULT_ERROR_OUT_OF_DEVICE_MEMORY|Cuda failure (?:\d{1,3} )?'out of memory'|"
+            r"(?:cuda|hip)Malloc failed: out of memory|Error out of memory at line \d{1,6} in file "
+            r"[^\n]{1,200}?\.(?:cu|cpp)\b))"
+        ),
+        "An allocation in the GPU's memory, not the node's, failed ({code}).",
+    ),
+    Kind(
+        "memory_error",
+        pattern(
+            r"(?:failed to alloc (?=\d{1,18} bytes on host)|\bAllocator \(\w{0,20}host\w{0,20}\) ran out of memory "
+            rf"trying to allocate )(?P<size>{_SHORT})"
+        ),
+        "TensorFlow or XLA could not pin {size} of the node's memory, not of the GPU's, for copies to the GPU.",
+        lacks="pinned",
+        most="size",
+    ),
+    Kind(
+        "memory_error",
+        pattern(r"could not allocate pinned host memory of size: (?P<size>\d{1,18})"),
+        "TensorFlow or XLA could not pin {size} bytes of the node's memory, not of the GPU's, for copies to the GPU.",
+        lacks="pinned",
+        most="size",
+    ),
+    Kind(
+        "memory_error",
+        pattern(
+            r"(?:RESOURCE_EXHAUSTED|Resource exhausted): Out of memory (?:while trying to allocate|allocating) "
+            rf"(?P<size>\d{{1,18}} bytes|{_SHORT}|\d{{1,18}}\b)"
+        ),
+        "XLA could not allocate {size} of the memory of its device; the text does not say whether that is a GPU's.",
+        lacks="xla",
+    ),
+)
+
+
+def accelerator(text: str) -> Message | None:
+    """Return what a text says of an accelerator's memory, or of the node's that an accelerator is to copy from."""
+    return _torch(text) or first_of(_KINDS, text)
+
+
+def _torch(text: str) -> Message | None:
+    """PyTorch's message, whose figures tell who fills the GPU, and whether it lacks memory or one piece of it."""
+    found = list(_TORCH.finditer(text))
+    if not found:
+        return None
+    ends = [one.start() for one in found[1:]] + [len(text)]
+    said = [text[one.start() : min(one.start() + _LONGEST, end)] for one, end in zip(found, ends, strict=True)]
+    message = next(filter(_ASKED.search, said), said[0])
+    name = (_TORCH.match(message) or found[0])[1].upper()
+    kind = "NPU" if name == "NPU" else "GPU"
+    asked, device = _figure(_ASKED, message), _DEVICE.search(message)
+    sentence = f"The {kind}'s memory, not the node's, did not suffice ({name} out of memory)"
+    has = None
+    if asked:
+        sentence += f": an allocation of {asked} failed"
+    if device is not None:
+        has, free = device[2] or device[4], device[3] or device[5]
+        sentence += f" on {kind} {device[1]}, which has {_tidy(has)}" + (f" ({_tidy(free)} free)" if free else "")
+    others = sorted(((_bytes(held), pid, held) for pid, held in _PROCESS.findall(message)), reverse=True)
+    its = _figure(_ITS_OWN, message)
+    if its and has and _bytes(its) > _bytes(has):  # in some containers, PyTorch prints 17179869184.00 GiB
+        its = None
+    named = ", ".join(f"process {pid} ({_tidy(held)})" for _, pid, held in others[: 1 if its else _MOST_NAMED])
+    sentences = [f"{sentence}."]
+    if named and its:
+        sentences.append(f"The process had {its} of it; others use the same {kind}, such as {named}.")
+    elif named:
+        sentences.append(f"On that {kind}: {named}; the text does not say whether one of them is the one that failed.")
+    lacks = []
+    wanted = _bytes(asked)
+    if others and (others[0][0] >= wanted if its else len(others) > 1):
+        lacks.append("shared")
+    in_pieces = _in_pieces(message, wanted)
+    if in_pieces and name != "XPU":
+        lacks.append("pieces")
+        sentences.append(in_pieces)
+    return Message("gpu_memory", " ".join(sentences), lacks=", ".join(["gpu", *lacks]))
+
+
+def _in_pieces(message: str, wanted: int) -> str | None:
+    """Say that PyTorch kept more than was asked for, and could not use it; None where it does not say so."""
+    unused = _figure(_UNUSED, message)
+    if wanted and unused and _bytes(unused) > wanted:
+        return f"PyTorch kept {unused} that it did not use, more than was asked for, but in pieces."
+    allocated, reserved = _figure(_ALLOCATED, message), _figure(_RESERVED, message)
+    if wanted and allocated and reserved and _bytes(reserved) - _bytes(allocated) > wanted:
+        return f"PyTorch kept {reserved} and used {allocated}: the rest is more than was asked for, but in pieces."
+    return None
+
+
+def _figure(form: re.Pattern[str], message: str) -> str | None:
+    found = form.search(message)
+    return None if found is None else _tidy(found[1])
+
+
+def _tidy(figure: str) -> str:
+    return " ".join(figure.split())
+
+
+def _bytes(figure: str | None) -> int:
+    return size(figure or "") or 0

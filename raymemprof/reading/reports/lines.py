@@ -1,0 +1,128 @@
+"""Lines of code, by what they held: a table of them, and sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from ...display.rows import Rows
+from ...display.text import printable, show_bytes
+from ..captures.model import Frame
+from ..captures.stacks import ESTIMATED_FILE, SAMPLED_FILE, guilty
+from .merged import Reading
+
+__all__ = ["WORTH_SHOWING", "Line", "Lines", "by_line", "summed"]
+
+WORTH_SHOWING = 2**20
+"""Bytes."""
+_BASES = {SAMPLED_FILE: "sampled", ESTIMATED_FILE: "estimated"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of code and what it held.
+
+    Attributes:
+        function: the function it stands in.
+        file: its file.
+        line: its number.
+        bytes: what was resident of what it had allocated and not freed, at the peak or at the end.
+        allocations: in how many allocations.
+        mean: the bytes of one call on average, where many of one function were summed; None where they are of several,
+            or whole captures.
+        reserved: bytes that it had asked for and that took no memory, since nobody had touched them.
+        shared: resident bytes of files and shared memory that it had mapped, which RSS − SHR leaves out.
+        basis: "traced" where memray saw each allocation; "sampled" where some of it is of a memory pool whose size was
+            read as the code ran; "estimated" where some of it is what the process grew by while the line ran.
+    """
+
+    function: str
+    file: str
+    line: int
+    bytes: int
+    allocations: int
+    mean: int | None
+    reserved: int = 0
+    shared: int = 0
+    basis: str = "traced"
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: file and number; the function's name where it is in no file of Python's."""
+        return f"{self.file}:{self.line}" if self.file else self.function
+
+    def __str__(self) -> str:
+        return printable(f"{self.place} in {self.function}" if self.file else self.function)
+
+
+class Lines(Rows[Line]):
+    """A sequence of `Line`, the largest first."""
+
+    title: ClassVar[tuple[str, str]] = ("line by memory held", "lines by memory held")
+    columns: ClassVar[tuple[tuple[str, Callable[[Any], str], bool], ...]] = (
+        ("function", lambda line: line.function, False),
+        ("line", lambda line: line.place if line.file else "", False),
+        ("bytes", lambda line: show_bytes(line.bytes), True),
+        ("a call", lambda line: show_bytes(line.mean) if line.mean != line.bytes else "", True),
+        ("reserved", lambda line: show_bytes(line.reserved) if line.reserved >= WORTH_SHOWING else "", True),
+        ("shared", lambda line: show_bytes(line.shared) if line.shared >= WORTH_SHOWING else "", True),
+        ("allocations", lambda line: f"{line.allocations:,}", True),
+        ("", lambda line: "" if line.basis == "traced" else line.basis, False),
+    )
+
+
+def by_line(reading: Reading, view: str) -> Lines:
+    """Return what each line held at the "peak", or at the end ("leaks")."""
+    found: dict[Frame, list[int]] = {}
+    bases: dict[Frame, str] = {}
+    for row in reading.rows[view]:
+        frame = guilty(row.stack)
+        total = found.setdefault(frame, [0, 0, 0, 0])
+        total[0] += row.bytes
+        total[1] += row.allocations
+        total[2] += row.reserved
+        total[3] += row.shared
+        basis = _BASES.get(row.stack[0][1]) if row.stack else None
+        if basis is not None and row.bytes:
+            bases[frame] = basis
+    is_of_one = reading.count == 1 or [one.calls for one in reading.names] == [reading.count]
+    lines = [
+        Line(
+            *frame,
+            size,
+            count,
+            round(size / reading.count) if is_of_one else None,
+            reserved,
+            shared,
+            bases.get(frame, "traced"),
+        )
+        for frame, (size, count, reserved, shared) in found.items()
+    ]
+    return Lines(sorted(lines, key=_rank))
+
+
+def summed(*listed: Lines) -> Lines:
+    """Return lines added up; which share of them is one call's is not known then."""
+    found: dict[Frame, Line] = {}
+    for line in (line for lines in listed for line in lines):
+        key = (line.function, line.file, line.line)
+        known = found.get(key)
+        found[key] = (
+            replace(line, mean=None)
+            if known is None
+            else replace(
+                known,
+                bytes=known.bytes + line.bytes,
+                allocations=known.allocations + line.allocations,
+                reserved=known.reserved + line.reserved,
+                shared=known.shared + line.shared,
+                basis=line.basis if known.basis == "traced" else known.basis,
+            )
+        )
+    return Lines(sorted(found.values(), key=_rank))
+
+
+def _rank(line: Line) -> tuple[int, int, int]:
+    """What comes first in a table."""
+    return (-line.bytes if line.bytes >= WORTH_SHOWING else 0, -line.shared, -line.bytes)

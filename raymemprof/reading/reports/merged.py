@@ -1,0 +1,259 @@
+"""Reads what a target names, and sums it over the calls, or captures, that these are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from ... import cluster
+from ... import journal as contract
+from ...display.text import printable
+from ...errors import CaptureError
+from ..captures.model import CallPlace, Figures, Row, Snapshot, Sum, TemporalRow
+from ..catalog.records import Call
+from .requests import ask, must_have_end, requests_for, window_of
+from .targets import Item, Target, resolve
+
+__all__ = ["PerName", "Reading", "read_target"]
+
+_LONGEST_NAMES = 3
+_LONGEST_COMMAND = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PerName:
+    """The calls of one name that a target has: how many, the sum of each one's own peak, in bytes, and its mean."""
+
+    name: str
+    calls: int
+    peak: int
+    mean: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a target allocated, summed over the calls, or captures, that it names."""
+
+    title: str
+    """What it is, in a few words."""
+    killed: bool
+    """Whether it is calls that were killed, all of them."""
+    stem: str
+    """The same, fit for a file's name."""
+    paths: tuple[Path, ...]
+    """The captures, as far as they lie here."""
+    missing: tuple[str, ...]
+    """Sentences on what is not in this: captures and nodes that could not be read, calls without a capture."""
+    names: tuple[PerName, ...]
+    """The calls by name; none where whole captures were named."""
+    count: int
+    peak: int
+    in_children: int
+    children: int
+    alive_at_end: int
+    allocations: int
+    reserved: int
+    shared: int
+    grew: int | None
+    """None where it is not known of each."""
+    retained: int | None
+    unseen: int | None
+    released: int
+    retained_before: int | None
+    retained_at_end: int | None
+    notes: tuple[str, ...]
+    checked: bool
+    """Whether each capture has the checksum that its process wrote."""
+    rows: dict[str, tuple[Row, ...]]
+    snapshots: tuple[Snapshot, ...]
+    """Of the process while the target ran; none where the target is of several captures."""
+    pid: int
+    native: bool
+    python_allocators: bool
+    allocator: str
+    started_at: datetime
+    ended_at: datetime
+    temporal_rows: tuple[TemporalRow, ...]
+    high_water_marks: tuple[int, ...] | None
+
+
+class _Part(NamedTuple):
+    """What was read of one thing that a target names."""
+
+    item: Item
+    figures: Figures
+    """Its process's."""
+    children: tuple[Figures, ...]
+    """Those of the forked children that are part of it."""
+
+    @property
+    def in_children(self) -> int:
+        return sum(child.peak for child in self.children)
+
+    @property
+    def peak(self) -> int:
+        return self.figures.peak + self.in_children
+
+
+def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) -> Reading:
+    """Read what a target names, where it lies.
+
+    Raises:
+        CaptureError: a capture cannot be read, or does not hold the call. Of several it is named in `missing`, and
+            raised only where none can be read.
+        FileNotFoundError: there is no such file.
+        TypeError: `target` is none of the things it may be.
+        ValueError: it names nothing, or more than one capture for a temporal report.
+    """
+    items, untraced, lacking = resolve(target)
+    requests = requests_for(items, views, temporal)
+    if temporal and (len(items) > 1):
+        raise ValueError("a temporal report is of one call or one capture: give a single one.")
+    answer, missing = ask(requests)
+    found: dict[tuple[str, CallPlace | None], Figures] = {}
+    children: dict[tuple[str, CallPlace | None], list[Figures]] = {}
+    for one in answer.sum.figures if answer.sum else ():
+        if one.child_of is None:
+            found[one.path, one.place] = one
+        else:
+            children.setdefault((one.child_of, one.place), []).append(one)
+    read: list[_Part] = []
+    failed = {failure.path for failure in answer.failures}
+    lost = {request.path for node in missing for request in requests[node.node_id]}
+    reasons = [(failure.path, failure.reason) for failure in answer.failures]
+    for item in items:
+        key = (str(item.path), item.call.place if item.call else None)
+        figures = found.get(key)
+        reason = _lack(item, figures)
+        if figures is not None and reason is None:
+            read.append(_Part(item, figures, tuple(children.get(key, ()))))
+        elif reason is not None and not {str(item.path)} & (failed | lost):
+            reasons.append((str(item.path), reason))
+    unlisted = [node for node in getattr(target, "missing", ()) if isinstance(node, cluster.MissingNode)]
+    sentences = [
+        *dict.fromkeys(map(str, (*unlisted, *missing))),
+        *untraced,
+        *map(str, lacking),
+        *(f"{path}: {reason}" for path, reason in reasons),
+    ]
+    if not read or answer.sum is None:
+        if reasons:
+            raise CaptureError(*reasons[0])
+        # The target's own list of the missing may name others, which were gone when it was made.
+        why = next((str(node) for node in missing if node.node_id == items[0].node_id), None)
+        raise CaptureError(items[0].path, f"{why or (sentences or ['nothing of it can be read'])[0]}.")
+    return _merged(items, read, answer.sum, tuple(sentences), temporal)
+
+
+def _lack(item: Item, figures: Figures | None) -> str | None:
+    """Say why a capture does not tell what a call allocated; None where it does."""
+    if figures is None:
+        return (
+            "it does not say where this call began: memray had stopped writing (is the disk full?), or a profiler of "
+            "the code's own had taken its place."
+        )
+    if item.call is not None and not figures.ended and must_have_end(item.call):
+        return "it ends before the call did: memray stopped writing, as it does when the disk is full."
+    return None
+
+
+def _merged(items: list[Item], read: list[_Part], found: Sum, missing: tuple[str, ...], temporal: bool) -> Reading:
+    calls = [part.item.call for part in read if part.item.call is not None]
+    whole = [part.item.path for part in read if part.item.call is None]
+    all_figures = [part.figures for part in read]
+    children = [child for part in read for child in part.children]
+    title, stem = _name(calls, whole, found)
+    return Reading(
+        title=printable(title),
+        killed=bool(calls) and not whole and all(call.status == "killed" for call in calls),
+        stem=stem,
+        paths=tuple(dict.fromkeys(item.path for item in items if item.node_id is None)),
+        missing=tuple(map(printable, missing)),
+        names=_per_name(read),
+        count=len(read),
+        peak=sum(part.peak for part in read),
+        in_children=sum(part.in_children for part in read),
+        children=len({child.path for child in children if child.peak}),
+        alive_at_end=sum(figures.alive_at_end for figures in (*all_figures, *children)),
+        allocations=sum(figures.allocations for figures in (*all_figures, *children)),
+        reserved=sum(figures.reserved for figures in all_figures),
+        shared=sum(figures.shared for figures in all_figures),
+        grew=_sum(figures.grew for figures in all_figures),
+        retained=_sum(figures.retained for figures in all_figures),
+        unseen=_sum(figures.unseen for figures in all_figures),
+        released=sum(figures.released for figures in all_figures),
+        retained_before=_sum(figures.retained_before for figures in all_figures),
+        retained_at_end=_sum(figures.retained_at_end for figures in all_figures),
+        notes=tuple(dict.fromkeys(note for figures in all_figures for note in figures.notes)),
+        checked=all(figures.checked for figures in all_figures),
+        rows=found.rows,
+        snapshots=_snapshots(found, calls, temporal),
+        pid=found.pid,
+        native=found.native,
+        python_allocators=found.python_allocators,
+        allocator=found.allocator,
+        started_at=min([call.started_at for call in calls] or [found.started_at]),
+        ended_at=max([_ended(call, found) for call in calls] or [found.ended_at]),
+        temporal_rows=found.temporal_rows,
+        high_water_marks=found.high_water_marks,
+    )
+
+
+def _sum(figures: Iterable[int | None]) -> int | None:
+    """The sum, where every one is known."""
+    total = 0
+    for one in figures:
+        if one is None:
+            return None
+        total += one
+    return total
+
+
+def _per_name(read: list[_Part]) -> tuple[PerName, ...]:
+    found: dict[str, list[int]] = {}
+    for part in read:
+        if part.item.call is not None:
+            found.setdefault(part.item.call.name, []).append(part.peak)
+    names = [PerName(name, len(peaks), sum(peaks), round(sum(peaks) / len(peaks))) for name, peaks in found.items()]
+    return tuple(sorted(names, key=lambda one: -one.peak))
+
+
+def _ended(call: Call, found: Sum) -> datetime:
+    if call.duration is not None:
+        return call.started_at + timedelta(seconds=call.duration)
+    return max(found.ended_at, call.started_at)
+
+
+def _snapshots(found: Sum, calls: list[Call], temporal: bool) -> tuple[Snapshot, ...]:
+    """The process's memory over the time of the calls; all of it for a temporal report, which counts in snapshots."""
+    if not calls or temporal:
+        return found.snapshots
+    spans = [window_of(call) for call in calls]
+    start, end = min(span[0] for span in spans), max(span[1] for span in spans)
+    return tuple(shot for shot in found.snapshots if start <= shot.time / 1e3 <= end)
+
+
+def _name(calls: list[Call], paths: list[Path], found: Sum) -> tuple[str, str]:
+    if len(calls) == 1 and not paths:
+        call = calls[0]
+        who = f"task {call.task_id}, attempt {call.attempt}" if call.task_id else f"pid {call.pid}"
+        assert call.place is not None
+        which = f"{call.task_id}-{call.attempt or 0}" if call.task_id else f"{call.pid}-{call.place[0]}-{call.place[1]}"
+        return f"{call.name} ({who}, {call.status})", f"{_safe(call.name)}-{which}"
+    if len(paths) == 1 and not calls:
+        stem = "".join(c if c.isprintable() else "_" for c in paths[0].stem)
+        title = found.command[:_LONGEST_COMMAND] if found.foreign else paths[0].name
+        return title, stem.removeprefix(contract.PREFIX)
+    names = sorted({call.name for call in calls} | {path.name for path in paths})
+    shown = ", ".join(names[:_LONGEST_NAMES]) + (", …" if len(names) > _LONGEST_NAMES else "")
+    count = len(calls) + len(paths)
+    what = "calls" if calls and not paths else "captures" if paths and not calls else "calls and captures"
+    safe = _safe(names[0])
+    return f"{count} {what}: {shown}", f"{safe}-and-more-{count}" if len(names) > 1 else f"{safe}-{count}"
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in name)[:80]

@@ -1,0 +1,243 @@
+"""Writes a process's journal, each line with a single `write`, also on a disk that is full, or full for a while.
+
+What must not be lost, as the end of a call, has room kept for it beyond the file's end (Linux). Where that is not to be
+had it waits in memory until the disk takes it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from . import warn
+from .safety import descriptors, file_size_limit, interruptions, locks
+from .safety.threads import HiddenThread
+
+__all__ = ["IN_LOGS", "Journal"]
+
+IN_LOGS = 0o644
+"""The mode of files in the logs of Ray's sessions, as Ray's own have it."""
+_PRIVATE = 0o600
+_KEPT_ROOM = 8 * 2**10
+"""Bytes beyond the file's end that only lines may take which must not be lost."""
+_ROOM = 2 * _KEPT_ROOM
+"""Bytes that are asked for at once."""
+_KEEP_SIZE = 1
+"""Linux's FALLOC_FL_KEEP_SIZE."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_RETRY = 1.0
+"""Seconds between attempts to write what has waited."""
+_FRESH = 5e-5
+"""Seconds for which what the kernel said of the file holds: to ask it takes 6 microseconds."""
+_LOOK = 0.005
+"""Seconds between looks at whether the file has its name still."""
+_MOST_WAITING = 256 * 2**10
+"""Bytes that wait at most."""
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Journal:
+    """An append-only file of JSON lines, written by one process. Every method may be called from any thread."""
+
+    def __init__(self, path: Path, mode: int = _PRIVATE) -> None:
+        """Create the file; raises `OSError` where that cannot be done, or something is there already.
+
+        Args:
+            path: the file.
+            mode: who may read it, and the captures beside it.
+        """
+        self.path = path
+        self.folder = str(path.parent)
+        self.mode = mode
+        self._kept = self._open(os.O_CREAT | os.O_EXCL)
+        self._name = str(path)
+        self._look_due = 0.0
+        self._has_lost_name = False
+        self._seen: os.stat_result | None = None
+        self._seen_at = 0.0
+        self._torn = False
+        self._room = 0
+        """Where in the file the room ends that is kept for it."""
+        self._waiting: deque[bytes] = deque()
+        self._is_first = threading.RLock()
+        """Held by the thread that writes what has waited; no other waits for it."""
+        self._is_catching_up = False
+        self._later: HiddenThread | None = None
+        _all.add(self)
+
+    def write(self, line: dict[str, Any], *, is_needed: bool = False) -> int:
+        """Append one line, and return its bytes; raises `OSError` where the disk refuses it.
+
+        One that is needed is written later then, and 0 is returned.
+        """
+        data = _encode(line).encode() + b"\n"
+        try:
+            if self._waiting:
+                self.catch_up()
+            self._append(data, is_needed)
+        except OSError as error:
+            is_room = sum(map(len, self._waiting)) + len(data) <= _MOST_WAITING
+            if interruptions.is_users(error) or not (is_needed and is_room):
+                raise
+            self._waiting.append(data)
+            warn.once("journal", f"{self.path} cannot be written now, which is tried again: {error}")
+            self._write_later()
+            return 0
+        return len(data)
+
+    def catch_up(self) -> None:
+        """Write what has waited. Raises `OSError` where the disk refuses it still."""
+        try:
+            if self._is_first.acquire(blocking=False) and not self._is_catching_up:
+                self._is_catching_up = True
+                try:
+                    while self._waiting:
+                        self._append(self._waiting[0], is_needed=True)
+                        self._waiting.popleft()
+                finally:
+                    self._is_catching_up = False
+        finally:
+            try:
+                self._is_first.release()
+            except RuntimeError as error:
+                locks.was_not_taken(error)
+
+    def is_lost(self) -> bool:
+        """Whether the file has been deleted, renamed or replaced, so that nobody finds what is written.
+
+        A name is looked up every few milliseconds only.
+        """
+        now = time.monotonic()
+        if now >= self._look_due:
+            self._look_due = now + _LOOK
+            self._has_lost_name = not descriptors.is_named(self._kept, self._name)
+        if self._has_lost_name:
+            return True
+        status = self._seen = self._kept.status()
+        self._seen_at = now
+        return status is not None and status.st_nlink == 0  # if it is None, it is opened again when it is written
+
+    def close(self) -> None:
+        """Close the file."""
+        descriptors.close(self._kept)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_kept"):
+            self.close()
+
+    def finish(self) -> None:
+        """At the process's end: write what has waited, and give back the room that was kept. Raises `OSError`."""
+        self.catch_up()
+        status = self._kept.status()
+        if self._room > 0 and status is not None:
+            os.truncate(self._kept.number, status.st_size)
+
+    def _open(self, flags: int = 0) -> descriptors.Kept:
+        flags |= os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        return descriptors.open_kept(self.path, flags, self.mode, give_up=bool)  # it is opened again then
+
+    def _append(self, data: bytes, is_needed: bool) -> None:
+        # `is_lost` has just asked, most times.
+        status = self._seen if time.monotonic() - self._seen_at < _FRESH else self._kept.status()
+        self._seen = None
+        if status is None:
+            status = self._kept.status() or self._open_again()
+        if self._torn:
+            data = b"\n" + data
+        size = len(data)
+        end = status.st_size + size
+        if end > file_size_limit.longest_file():
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self.path))
+        if end + _KEPT_ROOM > self._room >= 0:
+            self._keep_room(status.st_size, end, is_needed)
+        written = 0
+        try:
+            written = os.write(self._kept.number, data)
+        finally:
+            self._torn = written != size and (self._torn or written > 0)
+        if written != size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+    def _open_again(self) -> os.stat_result:
+        """Open the file again, whose descriptor somebody closed."""
+        before = self._kept
+        descriptors.release(before)
+        self._kept = self._open()
+        if (self._kept.device, self._kept.inode) != (before.device, before.inode):
+            descriptors.close(self._kept)
+            self._kept = before
+            raise FileNotFoundError(errno.ENOENT, "the journal was deleted, and its descriptor closed", str(self.path))
+        return os.fstat(self._kept.number)
+
+    def _keep_room(self, size: int, end: int, is_needed: bool) -> None:
+        allocate = _fallocate()
+        if allocate is None:
+            self._room = -1
+            return
+        ctypes.set_errno(0)
+        if allocate(self._kept.number, _KEEP_SIZE, size, end - size + _ROOM) == 0:
+            self._room = end + _ROOM
+            return
+        error = ctypes.get_errno()
+        if error not in _NO_ROOM:
+            self._room = -1  # this file system does not do that
+        elif not is_needed:
+            raise OSError(error, os.strerror(error), str(self.path))
+
+    def _write_later(self) -> None:
+        if self._later is None or not self._later.is_alive():
+            self._later = HiddenThread(self._catch_up_later)
+            with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
+                self._later.start()
+
+    def _catch_up_later(self) -> None:
+        pause = threading.Event()
+        while self._waiting and not self.is_lost():
+            pause.wait(_RETRY)
+            with contextlib.suppress(OSError):
+                self.catch_up()
+
+
+@cache
+def _fallocate() -> Any:
+    """Linux's `fallocate`, or None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        function = ctypes.CDLL(None, use_errno=True).fallocate
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
+    return function
+
+
+_all: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+def _finish() -> None:
+    for journal in list(_all):
+        try:
+            journal.finish()
+        except OSError as error:
+            warn.once("finish", f"{journal.path} is not complete: {error}")
+
+
+def _after_fork() -> None:
+    _all.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_finish)

@@ -1,0 +1,1 @@
+"""What keeps recording from harming the code that it records."""
