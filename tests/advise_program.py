@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 GB, GIB = 10**9, 2**30
-HEADROOM = {"page": 7.8 * 1.44 * GB, "nodes": 7.8 * 1.44 * GB, "oom": 2.6 * GIB}
+HEADROOM = {"page": 7.8 * 1.44 * GB, "nodes": 7.8 * 1.44 * GB, "oom": 3.2 * GIB}
 """How much more than is used before Ray starts may be used until it kills; Ray's own parts take 0.4 GB of it."""
 SIZE = 1_000_000_000
 PIECE = 100_000_000
@@ -145,7 +145,8 @@ def oom() -> dict[str, Any]:
             "by_memory": job(1.5, memory=advice.memory),
             "by_cpus": job(1.5, num_cpus=advice.num_cpus),
         }
-        if first["killed"] and not records["by_memory"]["killed"] and not records["by_cpus"]["killed"]:
+        (fits,) = advice.fits.values()
+        if first["killed"] and fits and not records["by_memory"]["killed"] and not records["by_cpus"]["killed"]:
             break
         ray.shutdown()
     return records

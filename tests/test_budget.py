@@ -24,8 +24,8 @@ MB = 10**6
 WORKERS = 20
 BUDGET = 50 * MB
 MOST = 60 * MB
-PATIENCE = 1.0
-"""Seconds for which the folder may hold more, while those that were closed at once are looked through."""
+PATIENCE = 10
+"""Seconds after which something is wrong where the folder holds more; while twenty close at once, it does for a moment."""
 
 
 def sizes(folder: Path) -> dict[str, int]:
