@@ -25,7 +25,7 @@ WORKERS = 20
 BUDGET = 50 * MB
 MOST = 60 * MB
 PATIENCE = 10
-"""Seconds after which something is wrong where the folder holds more; while twenty close at once, it does for a moment."""
+"""Seconds for which the folder may hold more, as it does for a moment while twenty close at once."""
 
 
 def sizes(folder: Path) -> dict[str, int]:

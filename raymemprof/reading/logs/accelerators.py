@@ -6,7 +6,7 @@ import re
 
 from .facts import Message
 from .kinds import Kind, first_of
-from .patterns import COUNT, SIZE, pattern, size
+from .patterns import COUNT, SIZE, Form, pattern, size
 
 __all__ = ["accelerator"]
 
@@ -357,7 +357,7 @@ def _in_pieces(message: str, wanted: int) -> str | None:
     return None
 
 
-def _figure(form: re.Pattern[str], message: str) -> str | None:
+def _figure(form: Form, message: str) -> str | None:
     found = form.search(message)
     return None if found is None else _tidy(found[1])
 

@@ -20,7 +20,6 @@ ASKED = (
         ),
         "Ray did not take the {what} {name_}: it is[ {size}][ {bytes} bytes] large, more than the {most} that it may "
         "be, as where it refers to a large object of the code around it.",
-        "FUNCTION_SIZE_ERROR",
         "large function",
     ),
     Kind(
@@ -28,7 +27,6 @@ ASKED = (
         pattern(r"The Trainable/training function is too large for grpc resource limit"),
         "Ray Tune did not take the training function: it is too large to be sent, as where it refers to a large object "
         "of the code around it.",
-        "Trainable",
         "large function",
     ),
     Kind(
@@ -58,7 +56,6 @@ ASKED = (
         ),
         "{count} or more {who} wait for nodes that have free what they ask for: {what}. The text does not say of which "
         "too little is free.",
-        "pending",
         "asked",
     ),
     Kind(
@@ -70,7 +67,6 @@ ASKED = (
         ),
         "A task or an actor ({id}) waits for a node that has free what it asks for: {what}. The text does not say of "
         "which too little is free.",
-        "cheduled",
         "asked",
     ),
 )

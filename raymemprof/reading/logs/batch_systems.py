@@ -48,7 +48,7 @@ _SLURM = (
         "A Slurm job ran out of the memory that it may use, and processes of it may have been killed.",
     ),
 )
-_TASK = next(kind for kind in _SLURM if "task" in kind.form.groupindex)
+_TASK = next(kind for kind in _SLURM if "task" in kind.form.regex.groupindex)
 _SEFF = pattern(r"\bState: OUT_OF_MEMORY \(exit code")
 _SEFF_JOB = pattern(r"\bJob ID: (\d{1,12}(?:_\d{1,9})?)\b")
 _SEFF_NODES = pattern(r"\bNodes: (\d{1,6})\b")
@@ -95,7 +95,6 @@ _BATCH = (
         "batch_limit",
         pattern(r"\bCgroup (?P<what>mem(?:ory|sw)?) limit exceeded\b"),
         "PBS says that a job reached its limit of {what}, which its control group holds it to.",
-        "limit exceeded",
         lacks="pbs",
     ),
     Kind(
@@ -106,7 +105,6 @@ _BATCH = (
         ),
         "The kernel killed in a job of Flux[ on {host}], because its memory cgroup reached its limit: Flux counts "
         "{count}[; at most {used} was used].",
-        "Memory cgroup out of memory: killed",
         lacks="flux",
         is_binary=True,
     ),
@@ -114,7 +112,6 @@ _BATCH = (
         "batch_limit",
         pattern(r"(?:Job run at [^\n]{1,200}? and|\bJob) exceeded resource (?P<what>v?mem)\b"),
         "PBS killed a job, because it used more than its limit of {what}.",
-        "resource",
         lacks="pbs",
     ),
     Kind(

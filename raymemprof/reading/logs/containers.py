@@ -9,78 +9,76 @@ from dataclasses import replace
 
 from .facts import Message
 from .kinds import first_of
-from .patterns import ADDRESS, SIZE, size
+from .patterns import ADDRESS, SIZE, Form, size
 from .platforms import EXITS
 from .systems import WHY_UNKNOWN
 
 __all__ = ["container"]
 
-_OOM_KILLED = re.compile(
+_OOM_KILLED = Form(
     r"\bOOMKilled\b(?![\"']?\s{0,9}[:=]\s{0,9}(?:false|null))|\bcontainer oom [0-9a-f]{12,64}\b|"
     r"\b(?:[Pp]od|[Cc]ontainer)\b(?:(?!\b(?:not|never|no|may|might|can|could|would|if|when|be|is|are|gets?)\b|n't)[^\n.])"
     r"{0,40}?"
     r"\b(?:oom|OOM)[- _]?[Kk]illed\b"
 )
-_NOT_OOM = re.compile(r"\bOOMKilled[\"']?\s{0,9}[:=]\s{0,9}false\b")
-_EXIT_137 = re.compile(
+_NOT_OOM = Form(r"\bOOMKilled[\"']?\s{0,9}[:=]\s{0,9}false\b")
+_EXIT_137 = Form(
     r"\b(?:(?:[Ee]xit ?[Cc]ode|exitCode|exit status|code)[\"']?\s{0,20}[:=]?\s{0,20}\(?|Exited \()137\b"
     r"(?! (?:means|stands|indicates|is|usually)\b)"
 )
 _POD = (
-    re.compile(r"^(?:[\w.]{1,100}:\s)?Name:\s{1,40}([a-z0-9][a-z0-9.-]{0,252})\s{0,9}$", re.MULTILINE),
-    re.compile(
+    Form(r"^(?:[\w.]{1,100}:\s)?Name:\s{1,40}([a-z0-9][a-z0-9.-]{0,252})\s{0,9}$", re.MULTILINE),
+    Form(
         r"^\s{0,40}[\"']?name[\"']?:\s{1,9}[\"']?([a-z0-9][a-z0-9.-]{0,252}-(?:head|worker)-[a-z0-9-]{1,60})\b",
         re.MULTILINE,
     ),
 )
 """How a pod is named above what happened to it: by `kubectl describe`, in YAML and JSON."""
-_NEXT_POD = re.compile(r"^(?:[\w.]{1,100}:\s)?Name:\s|\bmetadata[\"']?:", re.MULTILINE)
+_NEXT_POD = Form(r"^(?:[\w.]{1,100}:\s)?Name:\s|\bmetadata[\"']?:", re.MULTILINE)
 """Where what is told of another pod begins."""
 _POD_OF_LINE = (
-    re.compile(r"^\s{0,9}([a-z0-9][a-z0-9.-]{0,252})\s{1,40}\d{1,3}/\d{1,3}\s{1,40}OOMKilled\b"),
-    re.compile(r"\bpod/([a-z0-9][a-z0-9./-]{0,252}[a-z0-9])"),
-    re.compile(r"\bpod [`\"']?((?=[a-z0-9./]{0,100}-)[a-z0-9][a-z0-9./-]{0,252}[a-z0-9])"),
-    re.compile(r"\b([a-z0-9][a-z0-9-]{0,200}-(?:head|worker)-[a-z0-9-]{1,60})\b(?![\w-]|,? \(?exited with code|\))"),
+    Form(r"^\s{0,9}([a-z0-9][a-z0-9.-]{0,252})\s{1,40}\d{1,3}/\d{1,3}\s{1,40}OOMKilled\b"),
+    Form(r"\bpod/([a-z0-9][a-z0-9./-]{0,252}[a-z0-9])"),
+    Form(r"\bpod [`\"']?((?=[a-z0-9./]{0,100}-)[a-z0-9][a-z0-9./-]{0,252}[a-z0-9])"),
+    Form(r"\b([a-z0-9][a-z0-9-]{0,200}-(?:head|worker)-[a-z0-9-]{1,60})\b(?![\w-]|,? \(?exited with code|\))"),
 )
 """How a pod is named in the line that tells of its end: by `kubectl get pods`, and elsewhere."""
 _CONTAINER = (
-    re.compile(r"`([a-z][a-z0-9-]{0,62})`\s{1,9}container\b"),
-    re.compile(r"\[([a-z0-9][\w.-]{1,100})\] terminated with exit code \(137\)"),
-    re.compile(r"(?:^|\s)([\w.-]{1,100}) exited with code 137\b"),
-    re.compile(r"\bcontainer\s{1,9}`([a-z][a-z0-9-]{0,62})`"),
-    re.compile(r"\bcontainer oom [0-9a-f]{12,64} \([^()\n]{0,500}?\bname=([\w.-]{1,100})"),
+    Form(r"`([a-z][a-z0-9-]{0,62})`\s{1,9}container\b"),
+    Form(r"\[([a-z0-9][\w.-]{1,100})\] terminated with exit code \(137\)"),
+    Form(r"(?:^|\s)([\w.-]{1,100}) exited with code 137\b"),
+    Form(r"\bcontainer\s{1,9}`([a-z][a-z0-9-]{0,62})`"),
+    Form(r"\bcontainer oom [0-9a-f]{12,64} \([^()\n]{0,500}?\bname=([\w.-]{1,100})"),
 )
 """How a container is named in the line that tells of its end."""
 _INSPECTED = (
-    re.compile(r"[\"']Name[\"']:\s{1,9}[\"']/([\w.-]{1,100})[\"']"),
-    re.compile(r"[\"']Id[\"']:\s{1,9}[\"']([0-9a-f]{12})[0-9a-f]{52}[\"']"),
+    Form(r"[\"']Name[\"']:\s{1,9}[\"']/([\w.-]{1,100})[\"']"),
+    Form(r"[\"']Id[\"']:\s{1,9}[\"']([0-9a-f]{12})[0-9a-f]{52}[\"']"),
 )
 """How `docker inspect` names a container."""
-_DESCRIBED = re.compile(r"^ {2}([a-z0-9][a-z0-9-]{0,62}):\s{0,9}$", re.MULTILINE)
+_DESCRIBED = Form(r"^ {2}([a-z0-9][a-z0-9-]{0,62}):\s{0,9}$", re.MULTILINE)
 """How `kubectl describe` names a container, above what it says of it."""
-_ROLE = re.compile(r"\b([Hh]ead|[Ww]orker)(?: node)? [Pp]od\b")
-_PROPOSED = re.compile(
+_ROLE = Form(r"\b([Hh]ead|[Ww]orker)(?: node)? [Pp]od\b")
+_PROPOSED = Form(
     r"(?i:\b(?:fix(?:e[ds])?|solutions?|solve[ds]?|work-?arounds?|resolutions?|remed(?:y|ies)|recommend\w{0,6}|"
     r"suggest\w{0,6}|increas\w{1,4}|rais(?:e|ed|ing)|set|chang(?:e|ed|es|ing)|should|try|at least|updated?|bump(?:ed)?|"
     r"proposed|instead|example|needs?)\b)|^[+-] {0,40}\S|^diff ",
     re.MULTILINE,
 )
 """Words before a limit that is to be, or may be; not that of a container that ended."""
-_HEADING = re.compile(r"^[ \t>]{0,9}(?:#{1,6}[ \t][^\n]{0,200}|\*\*[^*\n]{1,100}\*\*[^\n]{0,200})$", re.MULTILINE)
+_HEADING = Form(r"^[ \t>]{0,9}(?:#{1,6}[ \t][^\n]{0,200}|\*\*[^*\n]{1,100}\*\*[^\n]{0,200})$", re.MULTILINE)
 _MOST_OF_LINE = 500
 """Characters of a line before and after what tells of an end."""
 _BEFORE_LIMIT = 300
 """Characters before a limit in which such words tell what it is."""
 _MOST_ENDS = 100
 """Containers that ended whose pods are looked for."""
-_STATE = re.compile(r"^\s{1,40}State:", re.MULTILINE)
-_POD_IP = re.compile(
-    rf"^\s{{0,20}}[\"']?(?:IP|podIP)[\"']?:\s{{1,40}}[\"']?({ADDRESS})[\"']?,?\s{{0,9}}$", re.MULTILINE
-)
-_LIMIT = re.compile(
+_STATE = Form(r"^\s{1,40}State:", re.MULTILINE)
+_POD_IP = Form(rf"^\s{{0,20}}[\"']?(?:IP|podIP)[\"']?:\s{{1,40}}[\"']?({ADDRESS})[\"']?,?\s{{0,9}}$", re.MULTILINE)
+_LIMIT = Form(
     rf"\b[Ll]imits[\"']?:[^\n]{{0,200}}\n(?:[^\n]{{0,200}}\n){{0,4}}?\s*[\"']?memory[\"']?:\s{{1,20}}[\"']?({SIZE})"
 )
-_TERMINATED = re.compile(r"\bLast State:|\b[Tt]erminated\b[\"']?:|\b[Cc]ontainer\b")
+_TERMINATED = Form(r"\bLast State:|\b[Tt]erminated\b[\"']?:|\b[Cc]ontainer\b")
 
 
 def container(text: str) -> Message | None:

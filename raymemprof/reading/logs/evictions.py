@@ -7,7 +7,7 @@ import re
 
 from .facts import Message
 from .kinds import Kind
-from .patterns import IPV4, SIZE, pattern, size
+from .patterns import IPV4, SIZE, Form, pattern, size
 
 __all__ = ["PRESSURE", "evicted"]
 
@@ -21,9 +21,9 @@ _CONTAINER = pattern(
     rf"(?:, (?:which exceeds its )?request (?:of|is) (?P<request>{SIZE}|0))?(?:, has larger consumption of memory)?\.?"
 )
 _REFUSED = pattern(r"The node had condition: \[[^\]\n]{0,80}\bMemoryPressure\b")
-_NAME = re.compile(rf"^(?:[\w.]{{1,100}}:\s)?[ \t]{{0,40}}Name:\s{{1,40}}({_POD_NAME})\s{{0,9}}$", re.MULTILINE)
-_NODE = re.compile(rf"^[ \t]{{0,40}}Node:\s{{1,40}}({_POD_NAME})(?:/({IPV4})?)?\s{{0,9}}$", re.MULTILINE)
-_OF_LINE = re.compile(rf"\b[Pp]od[/ ][\"'`]?((?=[\w./]{{0,100}}-){_POD_NAME}(?:/{_POD_NAME})?)\b(?![\w-])")
+_NAME = Form(rf"^(?:[\w.]{{1,100}}:\s)?[ \t]{{0,40}}Name:\s{{1,40}}({_POD_NAME})\s{{0,9}}$", re.MULTILINE)
+_NODE = Form(rf"^[ \t]{{0,40}}Node:\s{{1,40}}({_POD_NAME})(?:/({IPV4})?)?\s{{0,9}}$", re.MULTILINE)
+_OF_LINE = Form(rf"\b[Pp]od[/ ][\"'`]?((?=[\w./]{{0,100}}-){_POD_NAME}(?:/{_POD_NAME})?)\b(?![\w-])")
 _MOST_CONTAINERS = 10
 _MOST_NAMED = 3
 _MOST_EVICTED = 1000
@@ -109,21 +109,17 @@ def _list(words: list[str]) -> str:
 _LOW = "A node of Kubernetes[, {host},] is low on memory: its kubelet evicts pods to have more."
 PRESSURE = (
     *(
-        Kind("warning", pattern(form), _LOW, word, lacks="pressure")
-        for word, form in (
-            (
-                "reclaim",
-                r"[Ee]viction manager: (?:must evict pod\(s\)|attempting) to reclaim\"?(?: resourceName=\"?| )memory\b",
-            ),
-            ("EvictionThresholdMet", r"\bEvictionThresholdMet\b[^\n]{0,200}?\bAttempting to reclaim memory\b"),
-            ("NodeHasInsufficientMemory", r"\bNode (?P<host>[\w.-]{1,200}) status is now: NodeHasInsufficientMemory\b"),
+        Kind("warning", pattern(form), _LOW, lacks="pressure")
+        for form in (
+            r"[Ee]viction manager: (?:must evict pod\(s\)|attempting) to reclaim\"?(?: resourceName=\"?| )memory\b",
+            r"\bEvictionThresholdMet\b[^\n]{0,200}?\bAttempting to reclaim memory\b",
+            r"\bNode (?P<host>[\w.-]{1,200}) status is now: NodeHasInsufficientMemory\b",
         )
     ),
     Kind(
         "warning",
         pattern(r"\bMemoryPressure True\b[^\n]{0,300}?KubeletHasInsufficientMemory\b"),
         "A node of Kubernetes is low on memory (MemoryPressure): its kubelet evicts pods to have more.",
-        "KubeletHasInsufficientMemory",
         lacks="pressure",
     ),
     Kind(
@@ -133,7 +129,6 @@ PRESSURE = (
             r"(?P<nodes>\d{1,6}) Insufficient memory\b"
         ),
         "Kubernetes finds no place for a pod: {nodes} of {all} nodes have less memory left than it requests.",
-        "Insufficient",
         lacks="placement",
     ),
 )

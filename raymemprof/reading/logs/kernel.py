@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from .facts import Message, Victim
 from .kinds import Kind, first_of
-from .patterns import COUNT, SIZE, pattern, size
+from .patterns import COUNT, SIZE, Form, pattern, size
 
 __all__ = ["KERNEL_KILL", "kernel"]
 
@@ -37,7 +36,6 @@ _INVOKED = Kind(
     pattern(r"(?:^|\s)(?P<who>[^\s\n][^\n]{0,40}?) invoked oom-killer: "),
     "{who} asked for memory when none was left, and the kernel's out-of-memory killer ran; the text does not say which "
     "process it killed.",
-    "oom-killer",
 )
 _REPORT = Kind(
     "kernel_oom",
@@ -60,13 +58,11 @@ _IN_UNIT = Kind(
         r"killer"
     ),
     "The kernel's out-of-memory killer killed a process of {unit}; the text does not say which.",
-    "OOM",
 )
 _UNIT = Kind(
     "kernel_oom",
     pattern(r"(?P<unit>[\w@.\\-]{1,100}\.(?:service|scope|slice)): Failed with result 'oom-kill'"),
     _IN_UNIT.sentence,
-    "oom-kill",
 )
 """What systemd says of a unit, whoever killed in it: the kernel, or systemd-oomd, which has a line of its own."""
 
@@ -109,13 +105,11 @@ _DAEMONS = (
         "systemd_oomd",
         pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed 1 process"),
         "systemd-oomd killed a process[ of {unit}] for memory; the text does not name it.",
-        "systemd-oomd",
     ),
     Kind(
         "systemd_oomd",
         pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed (?:(?P<count>\d{1,9}|some) )?process"),
         "systemd-oomd killed[ {count}] processes[ of {unit}] for memory; the text does not name them.",
-        "systemd-oomd",
     ),
     Kind(
         "systemd_oomd",
@@ -148,7 +142,7 @@ _EARLYOOM = Kind(
 )
 _AVAILABLE = pattern(r"\bmem avail: (\d{1,9}) of (\d{1,9}) MiB")
 _SENDING = pattern(r"sending SIG(?:TERM|KILL) to process|[Kk]illing process (?:\d{1,10} \"|')[^\n]{1,80}? with signal")
-_RAY = re.compile(r"ray(?:::|let$)|gcs_server$")
+_RAY = Form(r"ray(?:::|let$)|gcs_server$")
 """How processes of Ray's are named in the kernel's lists."""
 
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from .facts import Message, Victim
-from .patterns import may_match, size
+from .patterns import Form, size
 
 __all__ = ["Kind", "first_of"]
 
-_OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
-_FIELD = re.compile(r"\{(\w+)\}")
-_UNIT = re.compile(r"\s?([kKmMgGtT])(?:[iI]?[bB]|egabytes)?$")
-_BYTES = re.compile(r"(\d{1,20}) bytes")
+_OPTIONAL = Form(r"\[([^\[\]]*)\]")
+_FIELD = Form(r"\{(\w+)\}")
+_UNIT = Form(r"\s?([kKmMgGtT])(?:[iI]?[bB]|egabytes)?$")
+_BYTES = Form(r"(\d{1,20}) bytes")
 _LITTLE, _TOO_MUCH = 16 * 2**20, 2**48
 """Bytes up to which an allocation is not what takes much, and from which on no process can have so many addresses."""
 _MOST_NAMED = 10
 """Those who were killed whom a sentence names."""
-_TWO_STOPS = re.compile(r"(?<!\.)\.\.(?=\s|$)")
+_TWO_STOPS = Form(r"(?<!\.)\.\.(?=\s|$)")
 """What is quoted may end with a full stop, as the sentence does."""
 
 
@@ -39,10 +38,8 @@ class Kind:
     """
 
     cause: str
-    form: re.Pattern[str]
+    form: Form
     sentence: str
-    word: str = ""
-    """What every text of this kind has, where looking for it is much faster than the form."""
     lacks: str = ""
     """What has too little, as `Message.lacks` has it: a key of the advice; the group `needs` has what it needs."""
     most: str = ""
@@ -56,8 +53,7 @@ class Kind:
 
     def read(self, text: str) -> Message | None:
         """Return what a text of this kind says, None if it is of another."""
-        wanted = _lower(text) if self.form.flags & re.IGNORECASE else text
-        found = list(self.form.finditer(text)) if self.word in text and may_match(self.form, wanted) else []
+        found = list(self.form.finditer(text))
         if not found:
             return None
         if self.most:
@@ -88,12 +84,6 @@ class Kind:
 
     def _unit(self, figure: str) -> str:
         return _UNIT.sub(lambda unit: f"{unit[1].upper()}iB", figure) if self.is_binary else figure
-
-
-@lru_cache(maxsize=4)
-def _lower(text: str) -> str:
-    """A text in lower case: kinds that ignore case are many, and texts are long."""
-    return text.lower()
 
 
 def _amount(asked: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .kinds import Kind
-from .patterns import COUNT, IPV4, SIZE, pattern
+from .patterns import COUNT, IPV4, SIZE, Form, pattern
 
 __all__ = ["CANNOT_ALLOCATE", "LIBRARIES", "MEMORY_ERROR"]
 
@@ -130,7 +130,6 @@ LIBRARIES = (
             r"(?:void ?\* ?)?(?:cv::)?OutOfMemoryError\b"
         ),
         "OpenCV could not allocate {size} bytes of the node's memory.",
-        word="OutOfMemoryError",
         asked="{size} bytes",
     ),
     Kind(
@@ -175,14 +174,13 @@ LIBRARIES = (
     ),
     Kind(
         "memory_error",
-        re.compile(r"\b(?:St9bad_alloc|std::bad_alloc)\b"),
+        Form(r"\b(?:St9bad_alloc|std::bad_alloc)\b"),
         "C++ code asked for memory that it could not have, and raised std::bad_alloc.",
     ),
     Kind(
         "memory_error",
         pattern(r"(?:\b[\w.]{0,60}(?:[Ee]rror|Exception)|\bwhat\(\)|\[Fatal\]):? (?:std::)?bad allocation\b"),
         "C++ code asked for memory that it could not have (bad allocation).",
-        word="allocation",
     ),
     Kind(
         "memory_error",
@@ -197,7 +195,6 @@ LIBRARIES = (
         ),
         "Daft's reader of Parquet refused a page of a file that is larger than it takes: that is a limit of its own, "
         "not the node's memory.",
-        "exceed memory use threshold",
         "parquet page",
     ),
     # Java
@@ -205,21 +202,18 @@ LIBRARIES = (
         "memory_error",
         pattern(rf"{_JAVA}(?P<what>Java heap space|GC overhead limit exceeded|Requested array size exceeds VM limit)"),
         _OF_JAVA + "ran out of its own memory, the heap: {what}.",
-        word="OutOfMemoryError",
         lacks="java heap",
     ),
     Kind(
         "memory_error",
         pattern(rf"{_EXECUTOR}[\w.]{{0,80}}SparkOutOfMemoryError: [^\n]{{0,60}}?acquire (?P<size>\d{{1,18}}) bytes"),
         "Spark[, in executor {executor} on {host},] could not have {size} bytes of the heap of its process.",
-        word="SparkOutOfMemoryError",
         lacks="java heap",
     ),
     Kind(
         "memory_error",
         pattern(rf"{_JAVA}(?P<what>Metaspace|Compressed class space|PermGen space)"),
         _OF_JAVA + "ran out of its own memory, that of its classes: {what}.",
-        word="OutOfMemoryError",
         lacks="java classes",
     ),
     Kind(
@@ -230,7 +224,6 @@ LIBRARIES = (
         ),
         _OF_JAVA + "ran out of its own memory, that of direct buffers[: {size} bytes "
         "were asked for, where {is} of {most} were used].",
-        word="OutOfMemoryError",
         lacks="java buffers",
     ),
     Kind(
@@ -238,14 +231,12 @@ LIBRARIES = (
         pattern(rf"{_JAVA}unable to create (?:new )?native thread"),
         _OF_JAVA + "could not start one more thread: it reached a limit of their "
         "number, or no memory was left for one.",
-        word="OutOfMemoryError",
         lacks="threads",
     ),
     Kind(
         "memory_error",
         pattern(rf"{_JAVA}(?P<what>[^\n.;\"']{{1,80}})"),
         _OF_JAVA + "ran out of memory: {what}.",
-        word="OutOfMemoryError",
     ),
     Kind(
         "memory_error",
@@ -280,7 +271,7 @@ LIBRARIES = (
     ),
     Kind(
         "memory_error",
-        re.compile(r"(?:^[ \t]{0,40}|\bERROR: |\bLoadError: )OutOfMemoryError\(\)", re.MULTILINE),
+        Form(r"(?:^[ \t]{0,40}|\bERROR: |\bLoadError: )OutOfMemoryError\(\)", re.MULTILINE),
         "Julia could not have the memory that it asked for.",
     ),
     Kind(

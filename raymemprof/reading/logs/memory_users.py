@@ -6,19 +6,17 @@ import re
 from functools import lru_cache
 
 from .facts import Process
-from .patterns import COUNT, NUMBER, gibibytes, pattern
+from .patterns import COUNT, NUMBER, Form, gibibytes, pattern
 
 __all__ = ["is_decimal", "top_processes"]
 
-_ROW = re.compile(
-    rf"^[\t ]*({COUNT})[\t ]+({NUMBER})(?:Gi?B)?[\t ]+(?!\d{{1,10}}[\t ]+\d{{1,10}}\.\d)(\S.*)$", re.MULTILINE
-)
-_CELLS = re.compile(
+_ROW = Form(rf"^[\t ]*({COUNT})[\t ]+({NUMBER})(?:Gi?B)?[\t ]+(?!\d{{1,10}}[\t ]+\d{{1,10}}\.\d)(\S.*)$", re.MULTILINE)
+_CELLS = Form(
     rf"^[ \t]*\|?[ \t]*({COUNT})[ \t]*\|[ \t]*\*{{0,2}}({NUMBER})(?: ?Gi?B)?\*{{0,2}}[ \t]*\|[ \t]*"
     r"([^|\n]{1,200}?)[ \t]*(?:\||$)",
     re.MULTILINE,
 )
-_HEADING_CELLS = re.compile(r"\bPID[ \t]*\|[^|\n]{0,40}\bGi?B\b[^|\n]{0,20}\|")
+_HEADING_CELLS = Form(r"\bPID[ \t]*\|[^|\n]{0,40}\bGi?B\b[^|\n]{0,20}\|")
 """The same list as a table of Markdown's."""
 _HEADING = pattern(r"MEM\(GB\)|Top \d{1,2} memory users|top \d{1,2} memory consumers are")
 _DECIMAL_ROW = rf"\s{NUMBER}GB\s"
@@ -28,7 +26,7 @@ _DECIMAL = pattern(
     re.MULTILINE,
 )
 """Units of Ray before 0.8: a GB was 10**9 bytes, and not what it was later in a message of the same words."""
-_AFTER_COMMAND = re.compile(r"(?<=\.\.\.) .*| Refer to the documentation .*")
+_AFTER_COMMAND = Form(r"(?<=\.\.\.) .*| Refer to the documentation .*")
 _MOST_GLUED = 3
 """Rows from which on line numbers are told from pids."""
 

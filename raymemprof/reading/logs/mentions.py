@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from .patterns import Form
+
 __all__ = ["without_mentions"]
 
-_TRACEBACK_CODE = re.compile(
+_TRACEBACK_CODE = Form(
     r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)[ \t]{1,60}[^\n]*$", re.MULTILINE
 )
 """A line of a traceback's code, which may have any words."""
-_TALK = re.compile(
+_TALK = Form(
     r"^[ \t]{0,40}(?:[\w./-]{1,200}\.\w{1,4}:\d{1,7}:[ \t]{0,40})?(?:[+-][ \t]{1,40})?(?:"
     # source code
     r"(?://|/\*|#[ \t](?!(?:\[\w{1,20}\] )?exits with return code = -9$)(?![^\n]{1,400}\bavailable space: \d))|"
@@ -32,9 +34,9 @@ _TALK = re.compile(
     r")",
     re.MULTILINE,
 )
-_TITLE = re.compile(r"\A\s{0,40}#[ \t]{1,9}(?=[^\n]{1,500}\n[ \t]{0,40}\n)")
+_TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}(?=[^\n]{1,500}\n[ \t]{0,40}\n)")
 """What makes the first line of a text its title, in Markdown; other lines that begin so are comments."""
-_COMMENT = re.compile(r"^([ \t]{0,40}[\w. =]{1,100}\([^\n]{0,200}\))[ \t]{1,9}#[ \t][^\n]*$", re.MULTILINE)
+_COMMENT = Form(r"^([ \t]{0,40}[\w. =]{1,100}\([^\n]{0,200}\))[ \t]{1,9}#[ \t][^\n]*$", re.MULTILINE)
 
 
 def without_mentions(text: str) -> str:

@@ -16,6 +16,7 @@ from .layouts import as_printed
 from .libraries import LIBRARIES, MEMORY_ERROR
 from .mentions import without_mentions
 from .objects import LOST, STORE
+from .patterns import Form
 from .platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
 from .raisers import named, raisers, speakers
 from .raylet import is_kill, kills
@@ -30,12 +31,12 @@ __all__ = ["parse"]
 
 _LONG = 50_000
 """Characters from which on a text is a log, whose lines are taken to stand in their order."""
-_RAISED = re.compile(
+_RAISED = Form(
     r"^[ \t]{0,40}ray\.exceptions\.OutOfMemoryError[ \t]*:|"
     r"(?<!except )(?<!import )\bray\.exceptions\.OutOfMemoryError: ",
     re.MULTILINE,
 )
-_NOTHING_ENDED = re.compile(r" The text does not say that anything (?:was killed|has failed)\.")
+_NOTHING_ENDED = Form(r" The text does not say that anything (?:was killed|has failed)\.")
 """What is not said where something else in the text ended, or failed."""
 _FAILED = ("gpu_memory", "memory_error", "disk_full")
 """Causes that an exception tells of, which goes on from the process that raised it."""

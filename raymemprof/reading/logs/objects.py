@@ -60,7 +60,6 @@ STORE = (
         "disk_full",
         pattern(rf"{DISK}(?:{FREE})?[^\0]{{0,120}}?\b(?:ray\.exceptions\.)?OutOfDiskError\b"),
         f"Ray could not spill, because {DISK_IS}.",
-        "OutOfDiskError",
         "disk",
     ),
     Kind(
@@ -119,7 +118,6 @@ LOST = (
             r"not be reconstructed"
         ),
         "Ray lost an object that the driver had made by `ray.put()`, and cannot make it again.",
-        "reconstructed",
         "room",
     ),
     Kind(
@@ -161,14 +159,12 @@ LOST = (
         "object_lost",
         pattern(rf"pull_manager\.cc:\d{{1,5}}: Object time(?:d)? ?out:? (?P<object>{HEX}{{16,56}})(?!{HEX})"),
         "Ray could not fetch the object {object} in time: it found no copy of it, in memory or on disk.",
-        "pull_manager",
         "no copy",
     ),
     Kind(
         "object_lost",
         pattern(rf"\bObject neither in memory nor external storage:? (?P<object>{HEX}{{16,56}})(?!{HEX})"),
         "Ray found no copy of the object {object}, in memory or on disk.",
-        "external",
         "no copy",
     ),
     Kind(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterable
-from functools import cache
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, lru_cache
 from typing import Any
 
 __all__ = [
@@ -18,11 +19,12 @@ __all__ = [
     "NAME",
     "NUMBER",
     "SIZE",
+    "Form",
     "gibibytes",
-    "may_match",
     "pattern",
     "size",
     "whole",
+    "words_of",
 ]
 
 HEX = r"[0-9a-f]"
@@ -39,12 +41,56 @@ NAME = r"[^\n]{1,300}?"
 
 _PARTS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\.| \??", re.DOTALL)
 """Classes of characters and escaped ones, which stay what they are, and spaces."""
+_LONG = 10_000
+"""Characters from which on a text is first searched for words: that is many times faster than a pattern."""
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
-def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+class Form:
+    """A regular expression; in a long text it is looked for only where a word stands that every match has."""
+
+    def __init__(self, text: str, flags: int = 0) -> None:
+        self.regex = re.compile(text, flags)
+
+    def search(self, text: str, start: int = 0, end: int = sys.maxsize) -> re.Match[str] | None:
+        """Return the first match, if there is one. All these are methods of `re.Pattern`."""
+        return self.regex.search(text, start, end) if self.may_match(text) else None
+
+    def finditer(self, text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[re.Match[str]]:
+        """Yield each match."""
+        return self.regex.finditer(text, start, end) if self.may_match(text) else iter(())
+
+    def findall(self, text: str) -> list[Any]:
+        """Return what each match has in its groups."""
+        return self.regex.findall(text) if self.may_match(text) else []
+
+    def sub(self, new: str | Callable[[re.Match[str]], str], text: str) -> str:
+        """Return the text with each match replaced."""
+        return self.regex.sub(new, text) if self.may_match(text) else text
+
+    def match(self, text: str, start: int = 0) -> re.Match[str] | None:
+        """Match at a place."""
+        return self.regex.match(text, start)
+
+    def fullmatch(self, text: str) -> re.Match[str] | None:
+        """Match the whole text."""
+        return self.regex.fullmatch(text)
+
+    def may_match(self, text: str) -> bool:
+        """Return False only where no match can be: the text has none of the words of which a match has one."""
+        if len(text) < _LONG or not self._words:
+            return True
+        searched = _lower(text) if self.regex.flags & re.IGNORECASE else text
+        return any(word in searched for word in self._words)
+
+    @cached_property
+    def _words(self) -> tuple[str, ...]:
+        return words_of(self.regex)
+
+
+def pattern(text: str, flags: int = 0) -> Form:
     """Compile a pattern in which a space is any white space, or none: a text may be wrapped between two words."""
-    return re.compile(_PARTS.sub(lambda part: r"\s{0,40}" if part[0][0] == " " else part[0], text), flags)
+    return Form(_PARTS.sub(lambda part: r"\s{0,40}" if part[0][0] == " " else part[0], text), flags)
 
 
 def whole(found: str | None, *lengths: int) -> str | None:
@@ -66,18 +112,17 @@ def size(text: str) -> int | None:
     return round(float(found[1]) * float(base) ** _UNITS[found[2].upper()])
 
 
-def may_match(form: re.Pattern[str], text: str) -> bool:
-    """Whether a text has any of the words of which a pattern needs one; many times faster than to look for it.
+@lru_cache(maxsize=2)
+def _lower(text: str) -> str:
+    """Return a text in lower case: patterns that ignore case are many, and texts are long."""
+    return text.lower()
 
-    Of a pattern that ignores case `text` is to be in lower case.
+
+def words_of(form: re.Pattern[str]) -> tuple[str, ...]:
+    """Return words of which every text that a pattern matches has at least one; none where that is not known.
+
+    Of a pattern that ignores case they are in lower case.
     """
-    words = _words(form)
-    return not words or any(word in text for word in words)
-
-
-@cache
-def _words(form: re.Pattern[str]) -> tuple[str, ...]:
-    """Words of which every text that a pattern matches has at least one; none where that is not known."""
     try:
         parser = importlib.import_module("re._parser" if hasattr(re, "_parser") else "sre_parse")
         found = _of_sequence(parser.parse(form.pattern, form.flags))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .patterns import ADDRESS, COUNT, pattern
+from .patterns import ADDRESS, COUNT, Form, pattern
 
 __all__ = ["Raiser", "named", "raisers", "speakers"]
 
@@ -15,7 +15,7 @@ _HEADER = pattern(
     rf"\bray::(?P<name>\S(?:[^\n]{{0,150}}?\S)?)\(\) \(pid=(?P<pid>{COUNT}), ip=(?P<ip>{ADDRESS})(?=[,)])"
     r"[^\n;]{0,1000}"
 )
-_FRAME = re.compile(
+_FRAME = Form(
     r"\s*(?:$|File \"|[\^~]+\s*$|\.{3}|Traceback \(most|\[Previous line|At least one of the input arg)|[ \t]{4}\S"
 )
 """A line between a traceback's header and its exception."""
@@ -23,11 +23,11 @@ _LONGEST = 20_000
 """Characters of a traceback."""
 _MOST = 50
 """Tracebacks, or processes, that are looked at."""
-_SPEAKER = re.compile(
+_SPEAKER = Form(
     rf"\((?:(?P<name>[^\n()]{{1,100}}(?:\([^\n()]{{0,100}}\))?) )?pid=(?P<pid>{COUNT})(?:, ip=(?P<ip>{ADDRESS}))?\)"
     r"(?:\x1b\[0m)?[ \t]?"
 )
-_BEFORE = re.compile(r"[^\n(]{0,60}")
+_BEFORE = Form(r"[^\n(]{0,60}")
 _LONGEST_SPOKEN = 100_000
 """Characters of a process's lines that are looked at."""
 _MOST_NAMED = 3

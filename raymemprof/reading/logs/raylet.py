@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from .facts import Considered, Message, Victim
 from .memory_users import is_decimal, top_processes
-from .patterns import ADDRESS, ANY_ID, COUNT, NAME, NUMBER, gibibytes, pattern, whole
+from .patterns import ADDRESS, ANY_ID, COUNT, NAME, NUMBER, Form, gibibytes, pattern, whole
 
 __all__ = ["crashed", "is_kill", "killed", "kills", "node_of"]
 
 _NODE_DIGITS = _WORKER_DIGITS = 56
 _TASK_DIGITS, _ACTOR_DIGITS = 48, 32
-_NIL = re.compile(r"[f0]*")
+_NIL = Form(r"[f0]*")
 _ONE_KILLED = pattern(
     rf"\((?:actor ID: ({ANY_ID}?))?(?:, )?(?:task ID: ({ANY_ID}?))?(?:, )?"
     rf"(?:lease ID: {ANY_ID}?)?(?:, )?name=({NAME}), pid=({COUNT}), memory used=({NUMBER})GB\)"
@@ -28,7 +28,7 @@ _LATEST_KILLED = pattern(
     rf"killing latest (?:task|actor) with name ({NAME}) and (task|actor) ID ({ANY_ID}) to avoid running out"
 )
 """Ray 2.0."""
-_DASK = re.compile("dask:")
+_DASK = Form("dask:")
 """What Dask on Ray names its tasks."""
 _KILLED_WORKER = pattern(rf"Ray killed this worker \(ID: ({ANY_ID})\)")
 _MANY_KILLED = pattern(rf"({COUNT}) worker\(s\) were killed due to the node running low on memory")
@@ -81,7 +81,7 @@ _PERIODIC = pattern(
     rf"({COUNT}) Workers \(tasks / actors\) killed due to memory pressure \(OOM\), "
     rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ([^,\n]{{1,90}}), IP: ({ADDRESS})\))?"
 )
-_THRESHOLD, _OLD_THRESHOLD = re.compile(r"\bRAY_memory_usage_threshold\w*"), "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
+_THRESHOLD, _OLD_THRESHOLD = Form(r"\bRAY_memory_usage_threshold\w*"), "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
 """The variable that moves the limit, as a text has it, and as Ray 1.x had it."""
 _OOM_RETRY = pattern(rf"Task ({NAME}) failed due to oom\. There are (infinite|{COUNT}) oom retries remaining")
 _REFUSED_IN = pattern(rf"\bray::([^\s()]{{1,200}})\(\) \(pid=({COUNT})(?:, ip=({ADDRESS}))?")
@@ -98,7 +98,7 @@ _SAID = pattern(
     r"""exit(?: |_)type["']?[:=] ?["']?NODE_OUT_OF_MEMORY\b|error_type["']?[:=] ?["']?OUT_OF_MEMORY\b"""
 )
 """Words that Ray says of no other kind of death."""
-_LOOSE_USAGE = re.compile(
+_LOOSE_USAGE = Form(
     rf"({NUMBER}) ?(?:Gi?B)? ?/ ?({NUMBER}) ?Gi?B ?(?:\((0\.\d{{2,8}})\)|= ?\*{{0,2}}(\d{{1,3}}\.\d{{1,4}})%)"
 )
 _LOOSE_SHARE = 0.005

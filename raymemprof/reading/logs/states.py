@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from .facts import Message, Victim
-from .patterns import COUNT
+from .patterns import COUNT, Form
 
 __all__ = ["states"]
 
-_KILLED = re.compile(
+_KILLED = Form(
     r"""exit_type["']?\s{0,9}[:=]\s{0,9}["']?NODE_OUT_OF_MEMORY|"""
     r"""error_type["']?\s{0,9}[:=]\s{0,9}["']?OUT_OF_MEMORY"""
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .kinds import Kind
-from .patterns import COUNT, pattern
+from .patterns import COUNT, Form, pattern
 
 __all__ = ["OF_WHICH", "UNEXPLAINED"]
 
@@ -14,13 +14,13 @@ _WHY = "the text does not say why"
 OF_WHICH = (
     Kind(
         "unknown",
-        re.compile(r"\bRayTaskError\(OutOfMemoryError\)"),
+        Form(r"\bRayTaskError\(OutOfMemoryError\)"),
         "A task raised an OutOfMemoryError: PyTorch's, of a GPU's memory, or Ray's. The text does not have its "
         "message, which says which.",
     ),
     Kind(
         "unknown",
-        re.compile(
+        Form(
             r"\bRayTaskError\(ResourceExhaustedError\)|"
             r"^[ \t]{0,40}(?:tensorflow\.[\w.]{1,80}\.)ResourceExhaustedError:",
             re.MULTILINE,

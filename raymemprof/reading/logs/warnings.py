@@ -25,7 +25,6 @@ _PLASMA = (
             r"(?:, data_size=(?P<size>\d{1,18})(?!\d))?"
         ),
         "The object store had no room for an object[ of {size} bytes][ ({object})].",
-        "enough",
         is_of_raylet=True,
     ),
     Kind(
@@ -54,7 +53,6 @@ _PLASMA = (
             r"(?:\. The number of bytes in use \(before this eviction\) is (?P<is>\d{1,18})(?!\d))?"
         ),
         "The object store was full, and it had no object that it could evict[; objects took {is} bytes].",
-        "evicting",
         most="is",
         is_of_raylet=True,
     ),
@@ -66,8 +64,6 @@ _PLASMA = (
         ),
         "The object store was full, and evicted {count} objects ({size}) to make room for others. The text does "
         "not say that anything was killed.",
-        "evicting",
-        "room",
         most="size",
     ),
     Kind(
@@ -185,14 +181,12 @@ _WARNINGS = (
         "not_started",
         pattern(rf"\bF\d{{4}} [^\n]{{0,80}}?{_PLASMA_AND_SHM}"),
         "Ray did not start: its object store was to have {asked}, and {path} has {most}.",
-        "request exceeds",
         "store in memory",
     ),
     Kind(
         "warning",
         pattern(_PLASMA_AND_SHM),
         "A warning: the object store (Plasma) was to have {asked}, and {path} has {most}.",
-        "exceeds",
         "shared memory",
     ),
     Kind(
@@ -209,14 +203,12 @@ _WARNINGS = (
             re.MULTILINE,
         ),
         "A process of Ray that writes objects to disk failed while it was {what}[: {why}].",
-        "IO worker",
         "spilling",
     ),
     Kind(
         "warning",
         pattern(r"An unexpected internal error occurred while the IO worker was restoring spilled objects"),
         "A process of Ray failed while it read spilled objects back from disk.",
-        "IO worker",
         "spilling",
     ),
     Kind(
@@ -226,7 +218,6 @@ _WARNINGS = (
             re.MULTILINE,
         ),
         "A raylet could not spill objects to disk: {why}.",
-        "pill",
         "spilling",
         is_of_raylet=True,
     ),
@@ -235,7 +226,6 @@ _WARNINGS = (
         pattern(rf"\bSpilled (?P<size>{SIZE}), (?P<count>\d{{1,12}}) objects"),
         "A raylet spilled {count} objects ({size}) to its node's disk, to make room in the object store. The text does "
         "not say that anything was killed.",
-        "Spilled",
         most="size",
         is_of_raylet=True,
     ),
@@ -244,7 +234,6 @@ _WARNINGS = (
         pattern(rf"{DISK}(?:{FREE}|(?:\.(?!\d))?[^\n]{{0,200}}? Object creation will fail)"),
         f"A warning: {DISK_IS}. Ray cannot spill objects when it is full. The text does not say that anything has "
         "failed.",
-        "full",
         "disk",
         is_of_raylet=True,
     ),
@@ -256,7 +245,6 @@ _WARNINGS = (
         ),
         "A warning of Ray Data: a task[ of {operator}] uses {needs} on average, and Ray Data asks for "
         "{asked}. The text does not say that anything was killed.",
-        "requests",
         "operator",
     ),
     Kind(
@@ -312,7 +300,6 @@ _WARNINGS = (
         ),
         "A figure of Ray Data: a task[ of {operator}] held {needs} bytes of its own (USS) at most. The "
         "text does not say that anything was killed.",
-        word="max_uss_bytes",
         lacks="operator",
     ),
     Kind(
@@ -327,7 +314,6 @@ _WARNINGS = (
         pattern(r"\bSpilling objects of total size (?P<size>\d{1,18}) num objects (?P<count>\d{1,12})(?!\d)"),
         "A raylet spilled {count} objects ({size} bytes) at once to its node's disk, to make room in the object store. "
         "The text does not say that anything was killed.",
-        "Spilling",
         most="size",
         is_of_raylet=True,
     ),
@@ -339,7 +325,6 @@ _WARNINGS = (
         ),
         "A worker lost its connection to the object store of its node ({why}), and ended with it; the text does not "
         "say why the store was gone.",
-        "plasma_store_provider",
         "store gone",
     ),
     *ASKED,

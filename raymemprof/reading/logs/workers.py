@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .facts import Message, Victim
-from .patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, SIZE, pattern
+from .patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, SIZE, Form, pattern
 from .raylet import crashed, node_of
 
 __all__ = ["TELLS_OF_DEATH", "actors", "death", "died", "exit_of", "with_prefixes", "with_the_dead"]
@@ -25,24 +25,24 @@ _DEAD_ACTOR = pattern(
     rf"class_name: ({NAME})\s+actor_id: ({HEX}{{32}})(?:\s+pid: ({COUNT})(?=\s))?(?:\s+name: ({NAME}))?"
     rf"(?:\s+namespace: \S{{1,100}})?(?:\s+ip: ({ADDRESS}))?(?=\s|$)"
 )
-_WRAPPER = re.compile(r"create_replica_wrapper\.")
+_WRAPPER = Form(r"create_replica_wrapper\.")
 """The class of every replica of Ray Serve before Ray 2.3, which only the actor's name tells apart."""
 TELLS_OF_DEATH = pattern(r"Worker exit type:|died unexpectedly|died or was killed|died with exit_type|has died\b")
 """Words that tell of a death, whatever ended it."""
-_CRASHED_THERE = re.compile(
+_CRASHED_THERE = Form(
     rf"\((?:(?P<name>[^\n()]{{1,100}}(?:\([^\n()]{{0,100}}\))?) )?pid=(?P<pid>{COUNT})(?:, ip=(?P<ip>{ADDRESS}))?\)"
     r"(?:(?!pid=|\\n)[^\n]){0,150}?(?:\*\*\* SIG(?:SEGV|ABRT|ILL|FPE|BUS) received|"
     r"Fatal Python error: (?:Segm|Abort|Bus)|\bplasma_store_provider\.cc:\d{1,5}[\]:] [^\n]{0,120}?IOError: )"
 )
 """A worker's line on the driver's screen."""
-_RAYLET_THERE = re.compile(rf"\((?:raylet|pid=raylet), ip=({ADDRESS})\)")
-_SPILLED_THERE = re.compile(
+_RAYLET_THERE = Form(rf"\((?:raylet|pid=raylet), ip=({ADDRESS})\)")
+_SPILLED_THERE = Form(
     rf"\((?:raylet|pid=raylet), ip=({ADDRESS})\)(?:(?!ip=|\\n)[^\n]){{0,100}}?\bSpilled ({SIZE}), \d{{1,12}} objects"
 )
 _NO_ADDRESS = "0.0.0.0"
 """What a process listens at that listens at all of its addresses."""
 _ACTOR_FIELDS = ("class_name", "actor_id", "pid", "ip")
-_ACTOR_FIELD = re.compile(rf"(?:^|\s)({'|'.join(_ACTOR_FIELDS)}):\s")
+_ACTOR_FIELD = Form(rf"(?:^|\s)({'|'.join(_ACTOR_FIELDS)}):\s")
 """What is told of an actor, in this order."""
 _DEAD_NODE = pattern(
     rf"[Nn]ode(?: IP: (\S{{2,45}}?),)?[^\n]{{0,60}}?(?:node )?(?:ID|Id|id): ?({ID})"
@@ -66,12 +66,12 @@ _PREEMPTED = pattern(
     r"\b(?:because (?:the|its)|The) node (?:was|has been) preempted\b|\bthe actor's node was preempted:"
 )
 _KILLED_BY_CALL = pattern(r"because it was killed by `ray\.kill`(?! ?\?)")
-_CRASH = re.compile(r"\*\*\* SIG(SEGV|ABRT|ILL|FPE) received|Fatal Python error: (Segmentation|Aborted)")
-_RAYS_OWN = re.compile(
+_CRASH = Form(r"\*\*\* SIG(SEGV|ABRT|ILL|FPE) received|Fatal Python error: (Segmentation|Aborted)")
+_RAYS_OWN = Form(
     r"\((?P<part>raylet|gcs_server)(?:\.exe)?\)logging\.cc:\d{1,5}:\*\*\*SIG(?P<signal>SEGV|ABRT|ILL|FPE)received"
 )
 """A crash in the log of the raylet or the GCS server, without its white space: it may be wrapped anywhere."""
-_OF_RAYLET = re.compile(
+_OF_RAYLET = Form(
     rf"\((?:raylet|pid=raylet)(?:, ip=(?P<ip>{ADDRESS}))?\)(?:(?!\\n|\(raylet)[^\n]){{0,60}}?"
     r"\*\*\* SIG(?P<signal>SEGV|ABRT|ILL|FPE) received"
 )
@@ -320,7 +320,7 @@ def _named(text: str) -> Iterator[Victim]:
         yield Victim(None, task_id, actor_id, worker_id, int(pid) if pid else None, None, node_id)
 
 
-def _only(form: re.Pattern[str], text: str) -> str | None:
+def _only(form: Form, text: str) -> str | None:
     """What a text has in this form, where it has one such thing."""
     found = {next(filter(None, one.groups())) for one in form.finditer(text)}
     return found.pop() if len(found) == 1 else None

@@ -16,7 +16,7 @@ from ..kill_sentences import about_kills
 from ..observed import KillGroup, Observed
 from ..sentences import about_lines, flamegraph_command
 from ..thresholds import MAINLY, MOST_NAMED
-from .retained_memory import retained
+from .retained_memory import freed, retained
 
 __all__ = ["find"]
 
@@ -47,8 +47,8 @@ def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Uncl
         killed = next((group for group in groups if group.is_actor and group.name == name), None)
         largest = max(found, key=lambda growth: growth.size)
         whole = observed.heaps.of(captures_of(observed.life(largest.calls[-1])))
-        if whole is not None and (whole.retained_at_end or 0) >= MAINLY * largest.size:
-            yield retained(observed, largest.calls[-1], largest.name, whole, largest.size)
+        if whole is not None and (freed(whole, largest.size) or 0) >= MAINLY * largest.size:
+            yield from retained(observed, largest.calls[-1], largest.name, whole, largest.size)
         else:
             yield _leaking(observed, largest, found, killed, whole)
             if whole is None or whole.retained_at_end is None:

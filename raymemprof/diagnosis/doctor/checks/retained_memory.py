@@ -13,11 +13,11 @@ from ..largest_calls import MOST_FUNCTIONS, largest_each, not_looked_at, untrace
 from ..observed import Observed
 from ..thresholds import MAINLY
 
-__all__ = ["KEEP_LESS", "find", "retained"]
+__all__ = ["KEEP_LESS", "find", "freed", "retained"]
 
 _MIB = 2**20
 _RETAINED = 100 * _MIB
-"""A finding needs a task whose process keeps so much more than before the call."""
+"""A finding needs a process that keeps so much of what was freed."""
 KEEP_LESS = (
     "have allocators return more of it, at some cost in time: `runtime_env={'env_vars': "
     "{'ARROW_DEFAULT_MEMORY_POOL': 'system', 'MALLOC_MMAP_THRESHOLD_': '65536', 'MALLOC_TRIM_THRESHOLD_': '65536'}}`."
@@ -32,16 +32,27 @@ def find(observed: Observed) -> Iterator[Finding | Unclear]:
         found = observed.heaps.of(call)
         if found is None:
             yield untraced("retained_memory", call, f"which left {show_bytes(kept_by(call))}")
-        elif found.retained_at_end is None:
+        elif (freed_bytes := freed(found, kept_by(call))) is None:
             why = f"what allocators kept of the {show_bytes(kept_by(call))} that {call.name} left is not known"
             yield Unclear("retained_memory", why)
-        elif found.retained_at_end >= MAINLY * kept_by(call):
-            yield retained(observed, call, call.name, found, kept_by(call))
+        elif freed_bytes >= MAINLY * kept_by(call):
+            yield from retained(observed, call, call.name, found, kept_by(call))
     yield from not_looked_at("retained_memory", most_first)
 
 
-def retained(observed: Observed, call: Call, name: str, found: Heap, kept: int) -> Finding:
-    """Return the finding on memory that was freed and stays with the allocator: no line of code holds it."""
+def freed(found: Heap, kept: int) -> int | None:
+    """Return how much of what a process grew by was freed, in bytes; None where allocators were not asked.
+
+    They count free memory whether it is resident or not, so it is at most what the growth leaves beside what is held.
+    """
+    return None if found.retained_at_end is None else min(found.retained_at_end, max(kept - found.alive_at_end, 0))
+
+
+def retained(observed: Observed, call: Call, name: str, found: Heap, kept: int) -> Iterator[Finding]:
+    """Yield the finding on memory that was freed and stays with the allocator, if it is much: no line holds it."""
+    free = freed(found, kept) or 0
+    if free < _RETAINED:
+        return
     steps = (
         "Have glibc give it back: `ctypes.CDLL(None).malloc_trim(0)` after the work, in the same process.",
         f"Or {KEEP_LESS}",
@@ -50,15 +61,15 @@ def retained(observed: Observed, call: Call, name: str, found: Heap, kept: int) 
     node = observed.node(call.node_id)
     is_over = node is not None and all(process.pid != call.pid for process in node.processes)
     keeps = "kept until it ended" if is_over else "keeps"
-    return Finding(
+    yield Finding(
         severity="info",
         illness="retained_memory",
-        title=f"{name} freed memory that its process {keeps}: {show_bytes(found.retained_at_end or 0)}.",
+        title=f"{name} freed memory that its process {keeps}: {show_bytes(free)}.",
         name=name,
         node_id=call.node_id,
         evidence=(
             f"Its process (pid {call.pid} on {observed.where(call.node_id)}) had grown by {show_bytes(kept)} at the "
-            f"end: {show_bytes(found.retained_at_end or 0)} are free in allocators, "
+            f"end: {show_bytes(free)} are free in allocators, "
             f"{show_bytes(found.alive_at_end)} held.",
             "That process has ended, and its memory is the node's again."
             if is_over
