@@ -467,9 +467,9 @@ def fetched(folder: Path, size: int) -> None:
         asked: list[str] = []
         ask = cluster.ask
 
-        def noted(asked_node: str, function: Any, *rest: Any) -> Any:
+        def noted(asked_node: str, function: Any, *rest: Any, **options: Any) -> Any:
             asked.append(function.__name__)
-            return ask(asked_node, function, *rest)
+            return ask(asked_node, function, *rest, **options)
 
         copied, taken = [], []
         cluster.ask = noted
