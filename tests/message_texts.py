@@ -11,6 +11,7 @@ from message_text import Text
 from texts_of_libraries import TEXTS as _MORE_OF_LIBRARIES
 from texts_of_ray import TEXTS as _MORE_OF_RAY
 from texts_of_systems import TEXTS as _MORE_OF_SYSTEMS
+from texts_of_users import TEXTS as _MORE_OF_USERS
 
 sys.path.pop(0)
 
@@ -1097,4 +1098,4 @@ TEXTS = {
         says=("thread or process",),
     ),
 }
-TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_SYSTEMS | _MORE_OF_RAY
+TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_SYSTEMS | _MORE_OF_RAY | _MORE_OF_USERS

@@ -189,7 +189,7 @@ def test_an_object_that_is_larger_than_the_store(tmp_path: Path) -> None:
         "(global lru) used: {}%"
     )
     text = str(explain(said.format(219375455268, 0), tmp_path))
-    assert "219375455268 bytes does not fit the object store" in text
+    assert "219375455268 bytes is larger than the whole object store" in text
     assert "`--object-store-memory=219375455268` or more" in text
     assert "referred to" not in text
     assert "referred to" in str(explain(said.format(1000, 99), tmp_path))

@@ -9,7 +9,7 @@ from .asked import ASKED
 from .facts import Message
 from .kinds import Kind, first_of
 from .objects import DISK, DISK_IS, FREE
-from .patterns import HEX, NUMBER, SIZE, pattern
+from .patterns import HEX, ID, NUMBER, SIZE, pattern
 
 __all__ = ["warned"]
 
@@ -98,9 +98,12 @@ _WARNINGS = (
     Kind(
         "node_died",
         pattern(
-            r"node manager has mistakenly been marked as dead by the GCS|GCS failed to check the health of this node"
+            r"(?:node manager has mistakenly been marked as dead by the GCS|"
+            r"GCS failed to check the health of this node)"
+            rf"(?:[^\n]{{0,400}}?\(node ID: (?P<node_id>{ID})(?:, host: (?P<host>[\w.-]{{1,100}}))?\))?"
         ),
-        "The node did not answer in time, and Ray gave it up as dead; a node that is short of memory may be as slow.",
+        "The node[ {node_id}][ ({host})] did not answer in time, and Ray gave it up as dead; a node that is short of "
+        "memory may be as slow.",
     ),
     Kind(
         "object_lost",
@@ -262,6 +265,14 @@ _WARNINGS = (
         pattern(
             r"Node memory usage above threshold, used: (?P<used>\d{1,18}), threshold_bytes: "
             r"(?P<threshold>\d{1,18}), total bytes: (?P<limit>\d{1,18})"
+        ),
+        "A warning: memory in use is above the threshold. The text does not say that anything was killed.",
+    ),
+    Kind(
+        "warning",
+        pattern(
+            r"Node memory usage above threshold, used: (?P<used>\d{1,18}), total: (?P<limit>\d{1,18}), usage fraction: "
+            r"[\d.\s]{1,20}, threshold: (?P<threshold_share>[01](?:\.\d{1,9})?)"
         ),
         "A warning: memory in use is above the threshold. The text does not say that anything was killed.",
     ),
