@@ -65,6 +65,23 @@ def test_a_disk_s_share(share: str, said: str, tmp_path: Path) -> None:
     assert found.node_ip == "10.20.30.40"
 
 
+def test_disks_of_two_nodes(tmp_path: Path) -> None:
+    text = "(raylet, ip={}) file_system_monitor.cc:105: /mnt/ray is over 95% full, available space: 4000\n"
+    found = explain(text.format("10.20.30.40") + text.format("10.20.30.41") + "(raylet, ip=10.9.9.9) started", tmp_path)
+    assert "The raylets of 2 nodes say so: 10.20.30.40, 10.20.30.41." in found.summary
+    assert found.node_ip is None
+
+
+def test_what_a_store_logs_of_an_object_that_never_fits(tmp_path: Path) -> None:
+    text = "Allowing the Plasma store to use up to 3.25GB of memory.\nNot enough memory to create the object {}, data_size={}"
+    large = explain(text.format(OBJECT, 9000000000), tmp_path)
+    assert "9000000000 bytes is larger than the whole object store, which may have 3.25GB" in large.summary[0]
+    assert "`--object-store-memory=9000000000` or more" in large.advice[0]
+    small = explain(text.format(OBJECT, 1000), tmp_path)
+    assert "had no room for an object of 1000 bytes" in small.summary[0]
+    assert "`ray memory --stats-only`" in small.advice[0]
+
+
 @pytest.mark.parametrize("escape", ["\x1b", "#033", "^[", "\\x1b", "\\033", "\\u001b", "\\e", "ESC", "␛", "\\\\x1b"])
 def test_colours_however_they_are_written(escape: str) -> None:
     text = f"{escape}[2m{escape}[33m(raylet){escape}[0m " + PERIODIC.format(2, NODE)
@@ -212,6 +229,12 @@ def test_what_else_tells_of_an_end_goes_before_an_exit_code(tmp_path: Path) -> N
     text = "terminate called after throwing an instance of 'std::bad_alloc'\nexited with code 134"
     assert explain(text, tmp_path).cause == "memory_error"
     assert explain("Reason: OOMKilled\nexited with code 139", tmp_path).cause == "container_limit"
+
+
+def test_two_exit_codes(tmp_path: Path) -> None:
+    found = explain("rank 0: exit code 139\nrank 1: exit code 134", tmp_path)
+    assert "exit code 139" in found.summary[0]
+    assert "exit code 134" in found.summary[1]
 
 
 def test_whose_health_check_a_kill_failed(tmp_path: Path) -> None:

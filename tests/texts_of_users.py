@@ -96,6 +96,21 @@ TEXTS: dict[str, Text] = {
         "memory_error",
         says=("One more thread or process could not be started",),
     ),
+    "a control group's limit of processes": Text(
+        "cgroup: fork rejected by pids controller in /kubepods/burstable/pod4f1c2a3b",
+        "memory_error",
+        says=("/kubepods/burstable/pod4f1c2a3b", "pids.max"),
+    ),
+    "openblas's regions": Text(
+        "OpenBLAS : Program is Terminated. Because you tried to allocate too many memory regions.",
+        "memory_error",
+        says=("OpenBLAS had no more of its own regions",),
+    ),
+    "xla, on a GPU": Text(
+        "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8589934592 bytes on device cuda:3.",
+        "gpu_memory",
+        says=("8589934592 bytes", "GPU 3"),
+    ),
     # exit codes
     "exit code 139": Text("The process train.py exited with code 139", "crash", says=("code 139", "SIGSEGV")),
     "exit code -6": Text(

@@ -294,6 +294,15 @@ _KINDS = (
         most="size",
     ),
     Kind(
+        "gpu_memory",
+        pattern(
+            r"(?:RESOURCE_EXHAUSTED|Resource exhausted): Out of memory (?:while trying to allocate|allocating) "
+            rf"(?P<size>\d{{1,18}} bytes|{_SHORT}|\d{{1,18}}\b)[^\n]{{0,200}}?\b(?i:gpu|cuda):(?P<gpu>\d{{1,3}})\b"
+        ),
+        "The GPU's memory, not the node's, was used up: XLA could not allocate {size} on GPU {gpu}.",
+        lacks="taken at once",
+    ),
+    Kind(
         "memory_error",
         pattern(
             r"(?:RESOURCE_EXHAUSTED|Resource exhausted): Out of memory (?:while trying to allocate|allocating) "

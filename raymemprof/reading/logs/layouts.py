@@ -112,6 +112,7 @@ _FIRST_THEN = (
     ("TERM_MEMLIMIT", "Resource usage summary"),
     ("Plasma store at capacity", "Current usage:"),
     ("in object store because it is full", "(global lru) capacity"),
+    ("Killing subprocess", "exits with return code"),
     ("Last State:", "Exit Code:"),
     ("Reason:", "Exit Code:"),
     ("Allocation on device", "Device limit"),

@@ -55,6 +55,20 @@ LIMITS = (
     ),
     Kind(
         "memory_error",
+        pattern(r"\bcgroup: fork rejected by pids controller in (?P<cgroup>/[^\s\n]{0,300})"),
+        "The kernel refused one more process or thread in {cgroup}: that control group has as many as it may have "
+        "(pids.max), which is no lack of memory.",
+        lacks="threads",
+    ),
+    Kind(
+        "memory_error",
+        pattern(r"\bOpenBLAS ?: Program is Terminated\. Because you tried to allocate too many memory regions"),
+        "OpenBLAS had no more of its own regions of memory, and ended its process: more threads used it at once than "
+        "it was built for.",
+        lacks="threads",
+    ),
+    Kind(
+        "memory_error",
         pattern(
             r"\bpthread_create(?: failed for thread \d{1,6} of \d{1,6})?: Resource temporarily unavailable\s{1,9}"
             r"(?:OpenBLAS )?(?:blas_thread_init: )?RLIMIT_NPROC (?P<most>\d{1,12}) current"

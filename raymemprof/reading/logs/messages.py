@@ -20,7 +20,7 @@ from .layouts import as_printed
 from .libraries import LIBRARIES, MEMORY_ERROR
 from .mentions import without_mentions
 from .objects import LOST, STORE
-from .patterns import Form
+from .patterns import ADDRESS, Form
 from .platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
 from .raisers import Raiser, last_header, named, names_of, raisers, speakers
 from .raylet import is_kill, kills
@@ -52,8 +52,10 @@ _FAILED = ("gpu_memory", "memory_error", "disk_full", "object_store_full")
 _OF_WHICH = {kind.sentence for kind in OF_WHICH}
 _TOO_LITTLE = Form(r"(?:OutOfMemory|ResourceExhausted)Error")
 _REPEATED = Form(r"^([^\n]{1,3000}?)[ \t]{0,9}\[repeated (\d{1,9})x across cluster\]", re.MULTILINE)
-_MOST_REPEATED = 50
-"""Lines that Ray repeated that are looked at."""
+_BY_RAYLET = Form(rf"\((?:pid=)?raylet, ip=({ADDRESS})\)[ \t]{{0,9}}([^\n]{{1,1000}})")
+_MOST_LINES = 50
+"""Lines of raylets, or that Ray repeated, that are looked at."""
+_MOST_NODES = 10
 
 
 def parse(text: str) -> Message:
@@ -71,7 +73,7 @@ def parse(text: str) -> Message:
         found = _with_place(found, text, printed)
     elif found.statement in _OF_WHICH:
         found = _with_last_traceback(found, printed)
-    return _with_repeats(found, text)
+    return _with_repeats(_with_raylets(found, text), text)
 
 
 def _with_names(message: Message, text: str) -> Message:
@@ -96,6 +98,19 @@ def _name(names: dict[int, set[Raiser]], victim: Victim, node_ip: str | None) ->
     return called.pop() if len(called) == 1 and len(places) < 2 else None
 
 
+def _with_raylets(message: Message, text: str) -> Message:
+    """Add the nodes of the raylets that say the same, where there are several."""
+    if not message.is_of_raylet or message.node_ip is not None or "raylet, ip=" not in text:
+        return message
+    lines = {found[1]: found[2] for found in itertools.islice(_BY_RAYLET.finditer(text), _MOST_LINES)}
+    nodes = [ip for ip, line in lines.items() if _is_same(message, as_printed(line))]
+    if len(nodes) < 2 or all(ip in (message.statement or "") for ip in nodes):
+        return message
+    more = f", and {len(nodes) - _MOST_NODES} more" if len(nodes) > _MOST_NODES else ""
+    said = f"The raylets of {len(nodes)} nodes say so: {', '.join(nodes[:_MOST_NODES])}{more}."
+    return replace(message, nodes=len(nodes), also=(said, *message.also))
+
+
 def _with_last_traceback(message: Message, printed: str) -> Message:
     """Add whose the last traceback is, which may have caused those before it."""
     who = last_header(printed, _TOO_LITTLE)
@@ -109,7 +124,7 @@ def _with_repeats(message: Message, text: str) -> Message:
     """Add how often Ray left out the same message of this process or of others."""
     if not _is_known(message) or "x across cluster]" not in text:
         return message
-    lines = itertools.islice(_REPEATED.finditer(text), _MOST_REPEATED)
+    lines = itertools.islice(_REPEATED.finditer(text), _MOST_LINES)
     counts = [int(line[2]) for line in lines if _is_same(message, as_printed(line[1]))]
     if not counts:
         return message
@@ -193,7 +208,11 @@ def _parse(text: str) -> Message:
 
 def _exit_code(text: str) -> Message | None:
     """Return what an exit code says, where nothing else in a text says why a process ended."""
-    return None if _OTHER_LIMIT.search(text) else first_of(EXIT_CODES, text)
+    if _OTHER_LIMIT.search(text):
+        return None
+    found = [message for kind in EXIT_CODES if (message := kind.read(text)) is not None]
+    also = tuple(other.statement for other in found[1:] if other.statement)
+    return replace(found[0], also=also) if found else None
 
 
 def _with(message: Message, other: Message | None) -> Message:

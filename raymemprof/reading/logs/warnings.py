@@ -9,7 +9,7 @@ from .asked import ASKED
 from .facts import Message
 from .kinds import Kind, first_of
 from .objects import DISK, DISK_IS, FREE
-from .patterns import HEX, ID, NUMBER, SIZE, pattern
+from .patterns import HEX, ID, NUMBER, SIZE, pattern, size
 
 __all__ = ["warned"]
 
@@ -22,9 +22,10 @@ _PLASMA = (
         "object_store_full",
         pattern(
             rf"Not enough memory to create (?:the|requested) object(?: (?P<object>{HEX}{{16,56}})(?!{HEX}))?"
-            r"(?:, data_size=(?P<size>\d{1,18})(?!\d))?"
+            r"(?:, data_size=(?P<needs>\d{1,18})(?!\d))?"
         ),
-        "The object store had no room for an object[ of {size} bytes][ ({object})].",
+        "The object store had no room for an object[ of {needs} bytes][ ({object})].",
+        most="needs",
         is_of_raylet=True,
     ),
     Kind(
@@ -348,5 +349,14 @@ def warned(text: str) -> Message | None:
     if message is not None and message.cause == "object_store_full":
         capacities = {found["all"] for found in _CAPACITY.finditer(text)}
         if len(capacities) == 1:
-            message = replace(message, statement=f"{message.statement} It may have {capacities.pop()} at most.")
+            message = _with_capacity(message, capacities.pop())
     return message
+
+
+def _with_capacity(message: Message, most: str) -> Message:
+    """Compare what a store had no room for with what it may have."""
+    capacity = size(most)
+    if message.needs is None or capacity is None or message.needs <= capacity:
+        return replace(message, statement=f"{message.statement} It may have {most} at most.")
+    said = f"An object of {message.needs} bytes is larger than the whole object store, which may have {most} at most."
+    return replace(message, statement=said, lacks="store")
