@@ -137,12 +137,18 @@ def test_figures_that_are_cut_are_not_taken() -> None:
     assert [(victim.name, victim.pid) for victim in parse(text[:end]).victims] == [("shuffle", None)]
     text = TEXTS["the address only in ray's command"].text
     for cut, name, pid in (
-        ("name=shuf", "shuf…", None),
+        ("name=shuf", None, None),
         ("pid=167", "shuffle", None),
         ("memory used=7", "shuffle", 16781),
     ):
         (victim,) = parse(text[: text.index(cut) + len(cut)]).victims
         assert (victim.name, victim.pid, victim.memory, victim.task_id) == (name, pid, None, TASK)
+
+
+def test_a_name_in_which_a_text_breaks_off(tmp_path: Path) -> None:
+    text = TEXTS["the address only in ray's command"].text
+    found = explain(text[: text.index("name=shuf") + len("name=shuf")], tmp_path)
+    assert "The text breaks off in the name of what was killed: shuf…" in found.summary
 
 
 def test_two_nodes_that_raylets_ended_on(tmp_path: Path) -> None:

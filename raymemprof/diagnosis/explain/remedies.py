@@ -108,7 +108,8 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     name = (name_of(largest, finding) if largest else None) or "the task"
     held = largest.memory if largest else None
     family = largest_family(finding.calls)
-    are_idle = bool(message.victims) and all(was_idle(victim, message) for victim in message.victims)
+    are_named = bool(message.victims) and (message.killed or 0) <= len(message.victims)
+    are_idle = are_named and all(was_idle(victim, message) for victim in message.victims)
     if family is not None:
         held = max(held or 0, family.peak_memory)
         yield from steps(family)

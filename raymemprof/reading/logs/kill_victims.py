@@ -42,8 +42,7 @@ OLD_KILL = pattern(
 """What a raylet of 2.0 logs."""
 _ONE_CUT = pattern(
     rf"where the (?:task|lease|actor) \((?:actor ID: ({ANY_ID}?))?(?:, )?(?:task ID: ({ANY_ID}?))?(?:, )?"
-    rf"(?:lease ID: {ANY_ID}?)?(?:, )?name=([^\n]{{1,300}}?)"
-    rf"(?:, pid=({COUNT}),[^\n]{{0,60}}|, p?i?d?=?\d{{0,10}})?\s{{0,9}}\Z"
+    rf"(?:lease ID: {ANY_ID}?)?(?:, )?name=({NAME}), pid=(?:({COUNT}),[^\n]{{0,60}}|\d{{0,10}})\s{{0,9}}\Z"
 )
 """The same of one that was killed, at the end of a text."""
 _MEMORY_RESOURCE = pattern(r"(?<!\w)memory: (\d{1,18}(?:\.\d{1,12})?(?:e\+?\d{1,2})?)(?![\w.])")
@@ -117,9 +116,7 @@ def _one_killed(text: str) -> Iterator[Victim]:
         )
     elif cut := _ONE_CUT.search(text):
         task_id, actor_id = whole(cut[2], _TASK_DIGITS), whole(cut[1], _ACTOR_DIGITS)
-        is_whole = bool(cut[4]) or cut[0].rstrip()[-len(cut[3]) :] != cut[3]
-        name, pid = cut[3] if is_whole else f"{cut[3]}…", int(cut[4]) if cut[4] else None
-        yield Victim(name, task_id, actor_id, worker_id, pid, None)
+        yield Victim(cut[3], task_id, actor_id, worker_id, int(cut[4]) if cut[4] else None, None)
     elif (old := OLD_KILL.search(text)) and (task_id := whole(old[1].rstrip("."), _TASK_DIGITS)):
         yield Victim(None, task_id, None, worker_id, None, None)
     elif worker_id:

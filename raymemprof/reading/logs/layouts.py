@@ -70,7 +70,7 @@ _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?
 _FEWEST_NUMBERED = 3
 _SAYING = re.compile(
     r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending )|"
-    r"SIG|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
+    r"SIG|Segmentation|Aborted|core dumped|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
 )
 """Words of messages: what all lines begin with is no prefix where it has them, but the same message again and again."""
 _ROW = re.compile(
@@ -136,7 +136,7 @@ def as_printed(text: str) -> str:
         is_wrapped = False
         if text == before:
             break
-    return text
+    return _BROKEN_ID.sub(_joined_id, text)
 
 
 def _undone(text: str, is_wrapped: bool) -> str:
@@ -153,7 +153,7 @@ def _undone(text: str, is_wrapped: bool) -> str:
     lines = _without_common_prefix(_without_quotes(_without_numbers(_without_box(lines))))
     for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
         lines = step(lines[::-1] if _is_newest_first(lines) else lines)
-    return _BROKEN_ID.sub(_joined_id, "\n".join(lines))
+    return "\n".join(lines)
 
 
 def _joined_id(found: re.Match[str]) -> str:

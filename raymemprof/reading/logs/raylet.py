@@ -61,6 +61,10 @@ _THRESHOLD, _OLD_THRESHOLD = Form(r"\bRAY_memory_usage_threshold\w*"), "RAY_MEMO
 _SHARED = pattern(
     rf"(?:up to |~)?({NUMBER} Gi?B) of shared memory is currently (?:being )?used by the Ray object store"
 )
+_NAME_CUT = pattern(
+    r"where the (?:task|lease|actor) \((?:(?:actor|task|lease) ID: [^\s,()]{1,80}(?:, )?){1,3}"
+    r"name=((?!\s)(?:(?!, pid=)[^\n]){1,300})\Z"
+)
 _REPLICA = pattern(
     r"Health check for Replica\(id='([\w-]{1,60})', deployment='([^'\n]{1,200})'(?:, app='[^'\n]{0,200}')?\) failed"
 )
@@ -190,14 +194,16 @@ def _one(text: str) -> Message:
 
 def _also(text: str) -> tuple[str, ...]:
     """What else a text says of the node's memory, and of whom the kill ended."""
+    begun = _NAME_CUT.search(text)
+    cut = f"The text breaks off in the name of what was killed: {begun[1]}…" if begun else ""
     store, serve = _SHARED.search(text), {one.groups() for one in _REPLICA.finditer(text)}
     held = f"The object store had {store[1]} of that in shared memory." if store else ""
     deployments = {deployment for _, deployment in serve}
     if len(deployments) != 1:
-        return (held,) if held else ()
+        return tuple(filter(None, (cut, held)))
     which = f"the replica {next(iter(serve))[0]}" if len(serve) == 1 else f"{len(serve)} replicas"
     failed = f"Ray Serve says that {which} of the deployment {deployments.pop()} failed its health check."
-    return tuple(filter(None, (held, failed)))
+    return tuple(filter(None, (cut, held, failed)))
 
 
 def _refusal(text: str) -> tuple[str | None, str | None]:
