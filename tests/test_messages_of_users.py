@@ -147,7 +147,7 @@ def test_figures_that_are_cut_are_not_taken() -> None:
 
 def test_a_name_in_which_a_text_breaks_off(tmp_path: Path) -> None:
     text = TEXTS["the address only in ray's command"].text
-    found = explain(text[: text.index("name=shuf") + len("name=shuf")], tmp_path)
+    found = explain(text[: text.index("name=shuf") + len("name=shuf")] + "\n", tmp_path)
     assert "The text breaks off in the name of what was killed: shuf…" in found.summary
 
 

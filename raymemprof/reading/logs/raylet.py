@@ -63,7 +63,7 @@ _SHARED = pattern(
 )
 _NAME_CUT = pattern(
     r"where the (?:task|lease|actor) \((?:(?:actor|task|lease) ID: [^\s,()]{1,80}(?:, )?){1,3}"
-    r"name=((?!\s)(?:(?!, pid=)[^\n]){1,300})\Z"
+    r"name=((?!\s)(?:(?!, pid=)[^\n]){1,300}?)\s{0,9}\Z"
 )
 _REPLICA = pattern(
     r"Health check for Replica\(id='([\w-]{1,60})', deployment='([^'\n]{1,200})'(?:, app='[^'\n]{0,200}')?\) failed"
