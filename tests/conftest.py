@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import commands  # noqa: F401
 from several_nodes import Nodes
 
 sys.path.pop(0)

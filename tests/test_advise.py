@@ -78,7 +78,6 @@ def finished(cluster: Path) -> Call:
     return dataclasses.replace(call, name="task", kind="task", task_id=None)
 
 
-@pytest.mark.versions
 def test_three_known_sizes() -> None:
     @ray.remote
     @profile_memory
@@ -110,7 +109,6 @@ def test_three_known_sizes() -> None:
         assert advice.memory == advice.needs
 
 
-@pytest.mark.versions
 def test_how_many_fit() -> None:
     """What fits is what is free below the threshold, and what idle workers have, for calls that start there."""
 
@@ -134,7 +132,6 @@ def test_how_many_fit() -> None:
     assert fits == pytest.approx(expected(advice.memory), abs=3)
 
 
-@pytest.mark.versions
 def test_an_actor_class() -> None:
     """Each process has one peak, that of its whole life, however many calls it was that made it."""
 
@@ -249,7 +246,6 @@ def test_peaks_that_vary_with_input() -> None:
     assert f"{advice.p95 / advice.p50:.1f} times the median" in text
 
 
-@pytest.mark.versions
 def test_killed_calls(wait_for: Callable[..., Any], tmp_path: Path) -> None:
     """What a killed call had is a lower bound: the advice is not below it, and says so."""
 
@@ -440,7 +436,6 @@ def test_nodes_of_a_cluster(tmp_path: Path, memory_to_itself: Any) -> None:
     assert records["missing"] == [node_id for node_id in advice["fits"] if node_id not in later["fits"]]
 
 
-@pytest.mark.rays
 def test_a_job_that_ray_kills_finishes_as_advised(tmp_path: Path, memory_to_itself: Any) -> None:
     """Each way as it stands: with `memory=`, though Ray's own figure does not know the threshold, and `num_cpus=`."""
     records = play("oom", tmp_path, memory_to_itself)

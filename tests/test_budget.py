@@ -144,7 +144,6 @@ def capture(folder: Path, number: int, size: int) -> Path:
     return path
 
 
-@pytest.mark.versions
 def test_what_is_closed_while_another_looks_is_seen_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(10):
         capture(tmp_path, number, 100)
@@ -197,7 +196,6 @@ def test_what_is_still_written_drives_out_what_tells_little(tmp_path: Path) -> N
     assert not disk_budget.has_to_end(mine, 6000)
 
 
-@pytest.mark.versions
 def test_a_capture_that_grows_without_end_is_ended(tmp_path: Path) -> None:
     """As an actor's, which is open for its life: it is closed, the call in it says so, and the next has a new one."""
     most = 2 * MB

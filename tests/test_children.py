@@ -236,7 +236,6 @@ def test_a_grandchild() -> None:
     assert call.children_peak > 150 * MIB
 
 
-@pytest.mark.versions
 def test_children_that_only_wait_count_once() -> None:
     call, truth = ran(forks, 3, False, name="only_wait", holds=200 * MIB, children=3)
     assert call.peak_memory == near(truth)

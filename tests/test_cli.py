@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 
 import raymemprof
@@ -58,6 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    if not options:
+        return commands.run(*arguments)
     return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60, **options)
 
 

@@ -94,7 +94,6 @@ def assert_each_has_its_own(task_ids, expected, actor, every=1):
     assert capture.calls == len(expected) + 1  # and `__init__`
 
 
-@pytest.mark.versions
 def test_a_threaded_actors_calls():
     actor = Threaded.remote()
     expected = sizes(THREADS)
@@ -112,7 +111,6 @@ def test_a_threaded_actors_generators():
     assert_each_has_its_own([item[0].task_id() for item in items], expected, actor)
 
 
-@pytest.mark.versions
 def test_an_async_actors_calls():
     actor = Interleaved.remote()
     expected = sizes(COROUTINES)

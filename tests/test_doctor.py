@@ -102,7 +102,6 @@ def text_of(finding: Record) -> str:
     return "\n".join((finding["title"], *finding["evidence"], *finding["next_steps"]))
 
 
-@pytest.mark.rays
 def test_a_task_that_was_killed(play: Callable[..., Record]) -> None:
     record = play("killed")
     found = first(record, "out_of_memory", "critical")
@@ -211,7 +210,6 @@ def test_retries_that_end(play: Callable[..., Record], tmp_path: Path) -> None:
     assert [finding.illness for finding in doctor(logs).findings[:1]] == ["out_of_memory"]
 
 
-@pytest.mark.versions
 def test_nothing_wrong(play: Callable[..., Record]) -> None:
     record = play("healthy")
     diagnosis = record["diagnosis"]

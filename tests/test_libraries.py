@@ -89,7 +89,6 @@ def test_the_sum_adds_up_and_the_line_is_named(results: dict[Any, libraries.Resu
         assert heap.reserved == pytest.approx(640_000_000, rel=0.01)
 
 
-@pytest.mark.versions
 def test_a_killed_worker_s_memory_was_arrow_s(cluster: Path, tmp_path: Path, wait_for: Any) -> None:
     """The line that held it at death, within a tenth of what the kernel says the process had grown by."""
     import ray

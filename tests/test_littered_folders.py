@@ -457,7 +457,6 @@ def test_contents_that_a_terminal_would_obey(folder: Path, capsys: pytest.Captur
         assert out + errors
 
 
-@pytest.mark.versions
 def test_a_label_that_is_no_text(tmp_path: Path, wait_for: Callable[..., Any]) -> None:
     """Half of a surrogate pair: memray cannot write it, and loses nothing by that."""
     label = "half \ud83d of a pair"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 
 import raymemprof
@@ -25,6 +26,8 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    if not options:
+        return commands.run(*arguments)
     return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60, **options)
 
 

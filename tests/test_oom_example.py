@@ -38,7 +38,6 @@ def run(folder: Path) -> str:
     pytest.fail(f"in {TRIES} tries Ray killed nobody")
 
 
-@pytest.mark.rays
 @pytest.mark.timeout(200)
 def test_it_names_its_mistake(tmp_path: Path) -> None:
     lines = EXAMPLE.read_text().splitlines()

@@ -19,7 +19,6 @@ def mistakes() -> dict[int, str]:
     return {number + 2: lines[number + 1].strip() for number, line in enumerate(lines) if "# MISTAKE" in line}
 
 
-@pytest.mark.versions
 @pytest.mark.timeout(150)
 def test_it_finds_its_mistakes(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -47,6 +47,8 @@ class Kind:
     """The group, a size, of which the largest speaks where a text says it several times: for figures that add up."""
     asked: str = ""
     """The words for how much was asked for: other advice fits where it is very little, or more than can be."""
+    only_with: str = ""
+    """Words without which a text is of another kind, though the form matches."""
     is_binary: bool = False
     """Whether those who print it mean KiB, MiB and GiB by kb, MB and GB."""
     is_of_raylet: bool = False
@@ -56,7 +58,7 @@ class Kind:
 
     def read(self, text: str) -> Message | None:
         """Return what a text of this kind says, None if it is of another."""
-        found = list(filter(self._fits, self.form.finditer(text)))
+        found = list(filter(self._fits, self.form.finditer(text))) if self.only_with in text else []
         if not found:
             return None
         if self.most:

@@ -90,12 +90,10 @@ DRIVERS = (
 )
 _LAUNCHER = Kind(
     "sigkill",
-    pattern(
-        rf"exits with return code = -9\b|"
-        rf"Killing subprocess (?P<ended>{COUNT})(?=[^\0]{{0,4000}}?exits with return code = -9\b)"
-    ),
+    pattern(rf"exits with return code = -9\b|Killing subprocess (?P<ended>{COUNT})"),
     f"DeepSpeed's launcher says that a process ended with return code -9, as of SIGKILL[; it then ended its subprocess "
     f"{{ended}}]; {WHY_UNKNOWN}.",
+    only_with="exits with return code = -9",
 )
 SHELL = rf"line \d{{1,9}}: (?P<pid>{COUNT}) Killed(?=\s)"
 SIGKILL = (
