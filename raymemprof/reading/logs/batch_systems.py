@@ -31,8 +31,8 @@ _SLURM = (
             r"Detected (?P<count>\d{1,9}) oom.kill event(?:s|\(s\))? in (?:step ?|StepId=)"
             r"(?P<job>[\w+]{1,40}(?:\.[\w+]{1,40}){0,3})"
         ),
-        "The kernel's out-of-memory killer killed processes of step {job} of a Slurm job, which reached its memory limit "
-        "(oom-kill events: {count}).",
+        "The kernel's out-of-memory killer killed processes of step {job} of a Slurm job, which reached its memory "
+        "limit (oom-kill events: {count}).",
     ),
     Kind("slurm_limit", pattern(r"Exceeded (?:job|step) memory limit"), "A Slurm job used more memory than its limit."),
     Kind(
