@@ -237,6 +237,30 @@ def test_what_else_tells_of_an_end_goes_before_an_exit_code(tmp_path: Path) -> N
     assert explain("Reason: OOMKilled\nexited with code 139", tmp_path).cause == "container_limit"
 
 
+@pytest.mark.parametrize(
+    ("text", "cause", "signal", "pid"),
+    [
+        ("zsh: segmentation fault  python train.py", "crash", "SIGSEGV", None),
+        ("zsh: killed     python train.py", "sigkill", "SIGKILL", None),
+        ("[1]    4123 abort      python train.py", "crash", "SIGABRT", 4123),
+        ("[1]+  Killed                  python train.py", "sigkill", "SIGKILL", None),
+        ("Command terminated by signal 11", "crash", "SIGSEGV", None),
+        ("process rank 0 with PID 4123 on node n1 exited on signal 6 (Aborted).", "crash", "SIGABRT", 4123),
+        ("=   KILLED BY SIGNAL: 11 (Segmentation fault)", "crash", "SIGSEGV", None),
+        ("srun: error: n1: task 3: Segmentation fault (core dumped)", "crash", "SIGSEGV", None),
+        ("Task exited with return code Negsignal.SIGABRT", "crash", "SIGABRT", None),
+        ("RuntimeError: DataLoader worker (pid 4123) is killed by signal: Aborted.", "crash", "SIGABRT", 4123),
+        ("Job entrypoint command failed with exit code 139, last available logs", "crash", "SIGSEGV", None),
+    ],
+)
+def test_how_shells_and_launchers_tell_of_a_signal(
+    text: str, cause: str, signal: str, pid: int | None, tmp_path: Path
+) -> None:
+    found = explain(text, tmp_path)
+    assert (found.cause, [victim.pid for victim in found.victims]) == (cause, [] if pid is None else [pid])
+    assert f"as after {signal}" in found.summary[0]
+
+
 def test_two_exit_codes(tmp_path: Path) -> None:
     found = explain("rank 0: exit code 139\nrank 1: exit code 134", tmp_path)
     assert "exit code 139" in found.summary[0]

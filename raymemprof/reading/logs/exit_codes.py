@@ -27,15 +27,18 @@ def _code(*codes: str) -> str:
     )
 
 
-def _signal(name: str, number: int, shell: str) -> str:
-    """Return a pattern of the words in which shells and launchers tell of a signal."""
+def _signal(name: str, number: int, shell: str, zsh: str) -> str:
+    """Return a pattern of the words in which shells and launchers tell of a signal; `zsh` has that shell's word."""
     return (
-        rf"line \d{{1,9}}: (?P<pid_1>{COUNT}) {shell}(?=\s)|^{shell} \(core dumped\)|"
+        rf"line \d{{1,9}}: (?P<pid_1>{COUNT}) {shell}(?=\s)|^{shell} \(core dumped\)|\bzsh: {zsh}(?=\s|$)|"
+        rf"^\[\d{{1,3}}\][+-]?\s{{1,9}}(?:[+-]\s{{1,9}})?(?:(?P<pid_5>{COUNT})\s{{1,9}})?(?:{shell}|{zsh})(?=\s)|"
         rf"\bSignal {number} \({name}\) received by PID (?P<pid_2>{COUNT})|"
         rf"\bworker \(pid (?P<pid_3>{COUNT})\) is killed by signal: {shell}|"
         rf"\bWorker \(pid:(?P<pid_4>{COUNT})\) was sent {name}!|"
-        rf"died with <Signals\.{name}: {number}>|\b{name}\(-{number}\)|"
-        rf"\b(?:terminated|exited|killed|died|ended) (?:by|with|on|due to) signal {name}\b|"
+        rf"\bwith PID (?P<pid_6>{COUNT}) on node [\w.-]{{1,100}} exited on signal {number}\b|"
+        rf"died with <Signals\.{name}: {number}>|\b{name}\(-{number}\)|\bNegsignal\.{name}\b|"
+        rf"\b(?:terminated|exited|killed|died|ended) (?:by|with|on|due to) signal (?:{name}\b|{number}\b(?!\.\d))|"
+        rf"\bKILLED BY SIGNAL: {number}\b|\btasks? [\d,-]{{1,40}}: {shell}\b|"
         rf"\binterrupted by signal {number}(?: ?: {name})?"
     )
 
@@ -43,13 +46,15 @@ def _signal(name: str, number: int, shell: str) -> str:
 EXIT_CODES = (
     Kind(
         "crash",
-        pattern(rf"{_code('139', '-11')}|{_signal('SIGSEGV', 11, 'Segmentation fault')}", re.MULTILINE),
+        pattern(
+            rf"{_code('139', '-11')}|{_signal('SIGSEGV', 11, 'Segmentation fault', 'segmentation fault')}", re.MULTILINE
+        ),
         "A process[ {victims}] ended[ with exit code {code},] as after SIGSEGV: a fault in native code; nothing says "
         "that memory was short.",
     ),
     Kind(
         "crash",
-        pattern(rf"{_code('134', '-6')}|{_signal('SIGABRT', 6, 'Aborted')}", re.MULTILINE),
+        pattern(rf"{_code('134', '-6')}|{_signal('SIGABRT', 6, 'Aborted', 'abort')}", re.MULTILINE),
         "A process[ {victims}] ended[ with exit code {code},] as after SIGABRT: its own code aborted it, as native "
         f"code also does where it cannot have memory; {WHY_UNKNOWN}.",
         lacks="aborted",
@@ -68,8 +73,8 @@ EXIT_CODES = (
     ),
     Kind(
         "sigkill",
-        pattern(_code("137", "-9")),
-        f"A process[ {{victims}}] ended with exit code {{code}}, as after SIGKILL; {WHY_UNKNOWN}.",
+        pattern(rf"{_code('137', '-9')}|{_signal('SIGKILL', 9, 'Killed', 'killed')}", re.MULTILINE),
+        f"A process[ {{victims}}] ended[ with exit code {{code}},] as after SIGKILL; {WHY_UNKNOWN}.",
     ),
     Kind(
         "exit",

@@ -201,9 +201,12 @@ def _parse(text: str) -> Message:
     if warning is not None and ended is not None and ended.victims and TELLS_OF_DEATH.search(text):
         return _with(ended, warning)
     said = first_of((*OF_WHICH, *UNEXPLAINED), text)
-    if ended is not None and warning is None:
-        return _with(ended, said)
-    return warning or said or _exit_code(text) or Message("unknown")
+    coded = _exit_code(text) if said is None and warning is None else None
+    if ended is None:
+        return warning or said or coded or Message("unknown")
+    if coded is not None and coded.victims and ended.exit_detail is None:
+        return replace(coded, node_id=ended.node_id, node_ip=ended.node_ip)
+    return warning or _with(ended, said or coded)
 
 
 def _exit_code(text: str) -> Message | None:
