@@ -234,6 +234,10 @@ def test_what_is_no_signal_s_exit_code(text: str, tmp_path: Path) -> None:
 def test_what_else_tells_of_an_end_goes_before_an_exit_code(tmp_path: Path) -> None:
     text = "terminate called after throwing an instance of 'std::bad_alloc'\nexited with code 134"
     assert explain(text, tmp_path).cause == "memory_error"
+    newest_first = (
+        "[1]    4123 abort (core dumped)  python a.py\nmemory allocation of 8589934592 bytes failed\n$ python a.py"
+    )
+    assert explain(newest_first, tmp_path).cause == "memory_error"
     assert explain("Reason: OOMKilled\nexited with code 139", tmp_path).cause == "container_limit"
 
 

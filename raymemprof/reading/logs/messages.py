@@ -68,6 +68,7 @@ def parse(text: str) -> Message:
     found = _parse(printed)
     if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
+    found = _with_exit_code(found, printed)
     found = _with_names(with_prefixes(found, text), text)
     if found.cause in _FAILED:
         found = _with_place(found, text, printed)
@@ -201,21 +202,27 @@ def _parse(text: str) -> Message:
     if warning is not None and ended is not None and ended.victims and TELLS_OF_DEATH.search(text):
         return _with(ended, warning)
     said = first_of((*OF_WHICH, *UNEXPLAINED), text)
-    coded = _exit_code(text) if said is None and warning is None else None
-    if ended is None:
-        return warning or said or coded or Message("unknown")
-    if coded is not None and coded.victims and ended.exit_detail is None:
-        return replace(coded, node_id=ended.node_id, node_ip=ended.node_ip)
-    return warning or _with(ended, said or coded)
+    if ended is not None and warning is None:
+        return _with(ended, said)
+    return warning or said or Message("unknown")
 
 
-def _exit_code(text: str) -> Message | None:
-    """Return what an exit code says, where nothing else in a text says why a process ended."""
-    if _OTHER_LIMIT.search(text):
-        return None
-    found = [message for kind in EXIT_CODES if (message := kind.read(text)) is not None]
-    also = tuple(other.statement for other in found[1:] if other.statement)
-    return replace(found[0], also=also) if found else None
+def _with_exit_code(message: Message, text: str) -> Message:
+    """Add what an exit code says, where nothing else in a text says how a process ended, in whatever order."""
+    if message.cause != "unknown" or message.statement is not None or _OTHER_LIMIT.search(text):
+        return message
+    if not any(kind.form.search(text) for kind in EXIT_CODES):
+        return message
+    told = without_mentions(text)
+    found = [coded for kind in EXIT_CODES if (coded := kind.read(told)) is not None]
+    if not found:
+        return message
+    coded = replace(found[0], also=tuple(other.statement for other in found[1:] if other.statement))
+    if message == Message("unknown"):
+        return coded
+    if coded.victims and message.exit_detail is None:
+        return replace(coded, node_id=message.node_id, node_ip=message.node_ip)
+    return _with(message, coded)
 
 
 def _with(message: Message, other: Message | None) -> Message:
