@@ -32,7 +32,7 @@ _SLURM = (
             r"(?P<job>[\w+]{1,40}(?:\.[\w+]{1,40}){0,3})"
         ),
         "The kernel's out-of-memory killer killed processes of step {job} of a Slurm job, which reached its memory "
-        "limit (oom-kill events: {count}).",
+        "limit: Slurm counts {count} oom-kill event(s).",
     ),
     Kind("slurm_limit", pattern(r"Exceeded (?:job|step) memory limit"), "A Slurm job used more memory than its limit."),
     Kind(

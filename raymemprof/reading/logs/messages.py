@@ -35,6 +35,8 @@ __all__ = ["parse"]
 
 _LONG = 50_000
 """Characters from which on a text is a log, whose lines are taken to stand in their order."""
+_END = 10_000
+"""Characters at the end of a log in which an exit code is looked for."""
 _RAISED = Form(
     r"^[ \t]{0,40}ray\.exceptions\.OutOfMemoryError[ \t]*:|"
     r"(?<!except )(?<!import )\bray\.exceptions\.OutOfMemoryError: ",
@@ -208,7 +210,11 @@ def _parse(text: str) -> Message:
 
 
 def _with_exit_code(message: Message, text: str) -> Message:
-    """Add what an exit code says, where nothing else in a text says how a process ended, in whatever order."""
+    """Add what an exit code says, where nothing else in a text says how a process ended, in whatever order.
+
+    Of a log, only the end is looked at.
+    """
+    text = text if len(text) < _LONG else text[-_END:]
     if message.cause != "unknown" or message.statement is not None or _OTHER_LIMIT.search(text):
         return message
     if not any(kind.form.search(text) for kind in EXIT_CODES):
