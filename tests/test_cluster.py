@@ -231,7 +231,8 @@ def test_reports_of_all_nodes(nodes: Nodes, recorded: Recorded, tmp_path: Path) 
     assert f"{len(recorded.loads)} calls" in report.title
     assert "load" in report.path.read_text()
     stores = raymemprof.heap(raymemprof.captures(name="Store.add"))
-    assert sum(recorded.stores.values()) <= stores.peak < sum(recorded.stores.values()) + 2 * MIB
+    beside = 2 * MIB * len(recorded.stores)  # what Ray allocates in a worker while its capture is open
+    assert sum(recorded.stores.values()) <= stores.peak < sum(recorded.stores.values()) + beside
 
 
 @pytest.mark.versions

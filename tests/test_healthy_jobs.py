@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 PROGRAM = Path(__file__).with_name("healthy_jobs_program.py")
 NEEDS = {"data": "pyarrow", "serve": "grpc_reflection", "train": "tensorboardX", "tune": "tensorboardX"}
 """What each of Ray's libraries is not installed without."""
