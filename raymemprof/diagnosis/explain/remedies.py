@@ -25,7 +25,7 @@ _MUCH_IDLE = 100 * 2**20
 _OLD_THRESHOLD = "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
 _SAME_SHARE = 0.006
 """By how much two thresholds may differ that are the same: a message has figures of two decimals."""
-_SMALL_PART = 0.5
+_SMALL_PART = 0.25
 """Part of what the node uses up to which the listed processes are not what fills it."""
 _THRESHOLD, _FIRST_THRESHOLD = "RAY_memory_usage_threshold", "RAY_memory_usage_threshold_fraction"
 """The variable that moves Ray's limit, and its name in Ray 2.0 and 2.1."""
@@ -162,7 +162,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         variable = message.moved_by or _THRESHOLD
         isolation = ", and with resource isolation `ray start --system-reserved-memory` does"
         default = "0.9" if variable == _FIRST_THRESHOLD else "0.95"
-        default = _share_here(message, default) or f"{default} by default"
+        default = ", ".join(filter(None, (f"{default} by default", _share_here(message, default))))
         isolation *= variable == _THRESHOLD
         if variable == _OLD_THRESHOLD:
             isolation = ", in the versions of Ray that have it"

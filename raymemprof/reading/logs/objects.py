@@ -31,11 +31,11 @@ DISK = (
 """Ray before 2.0 prints a part of 1, as 0.95, and a percent sign."""
 FREE = (
     rf"[,.;]? available space: (?:(?P<free>{SIZE})(?:[;,.]? capacity: (?P<all>{SIZE}))?|"
-    rf"(?P<bytes>{_BYTES})(?: ?[;,.]? capacity: (?P<of>{_BYTES}))?)"
+    rf"(?P<bytes>{_BYTES}) ?[;,.]? capacity: (?P<of>{_BYTES})|(?P<left>{_BYTES}))"
 )
 DISK_IS = (
     "a disk[, that of {path},] is over [{share}][{fraction}]% full[; available: {free}][ of {all}]"
-    "[; available: {bytes} bytes][ of {of} bytes]"
+    "[; available: {bytes} of {of} bytes][; available: {left} bytes]"
 )
 _DRIVER_IS = (
     "The driver of job {job}[, at {node_ip},] owned an object and ended, or its node did, and the object was lost with "
