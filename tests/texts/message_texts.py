@@ -7,6 +7,7 @@ from tests.texts.message_text import Text
 from tests.texts.texts_of_libraries import TEXTS as _MORE_OF_LIBRARIES
 from tests.texts.texts_of_ray import TEXTS as _MORE_OF_RAY
 from tests.texts.texts_of_systems import TEXTS as _MORE_OF_SYSTEMS
+from tests.texts.texts_of_users import TEXTS as _MORE_OF_USERS
 
 NODE, WORKER = "ab12" * 14, "cd34" * 14
 TASK, ACTOR = "5e6f" * 12, "7a8b" * 8
@@ -1091,4 +1092,4 @@ TEXTS = {
         says=("thread or process",),
     ),
 }
-TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_SYSTEMS | _MORE_OF_RAY
+TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_SYSTEMS | _MORE_OF_RAY | _MORE_OF_USERS

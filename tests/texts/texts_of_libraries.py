@@ -103,6 +103,7 @@ TEXTS: dict[str, Text] = {
     "tensorflow, without its message": Text(
         "ray.exceptions.RayTaskError(ResourceExhaustedError): ray::PPO.train() (pid=16781, ip=10.20.30.40)",
         "unknown",
+        figures={"node_ip": "10.20.30.40"},
         says=("ResourceExhaustedError",),
     ),
     # deaths

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import re
-
+from .devices import TALK, with_device
 from .facts import Message
-from .kinds import Kind, first_of
-from .patterns import COUNT, SIZE, Form, pattern, size
+from .kinds import Kind
+from .patterns import SIZE, pattern
+from .pytorch import torch
 
 __all__ = ["accelerator"]
 
 _SHORT = r"\d[\d.]{0,11} ?(?:bytes|[KMGTP]i?B?|B)\b"
 """A size as XLA prints it: "15.65G", "30.85GiB", "0B"."""
-_GIB = r"\d{1,7}(?:\.\d{1,4})?"
-_TALK = r"(?! (?:errors?|exceptions?|issues?|problems?|situations?|crash(?:es)?)\b)"
-_TORCH = pattern(rf"\b(CUDA|HIP|XPU|GPU|NPU)(?: error: | driver error: | |: )out of memory{_TALK}", re.IGNORECASE)
-_LONGEST = 1500
-"""Characters that PyTorch's message has at most, with all processes that it lists."""
-_ASKED = pattern(rf"\bTried to allocate ({SIZE})")
-_DEVICE = pattern(
-    rf"\b[GNX]PU (\d{{1,3}}) (?:has a total capac\w{{1,5}} of ({SIZE})(?:(?: of)? which ({SIZE}) is free)?|"
-    rf"(?:;|\n) ({SIZE}) total capacity(?:(?:(?:;|\n) [^;()\n]{{1,80}}){{0,4}}?(?:;|\n) ({SIZE}) free)?)"
+_EXHAUSTED = (
+    r"(?:\bResourceExhaustedError\b|\bOOM when allocating tensor\b|"
+    r"\{\{function_node(?=[^\n]{0,300}failed to allocate memory))[^\n]{0,300}?/device:(?:XLA_)?"
 )
-"""A text of one line that has many semicolons is read as one whose lines they end."""
-_PROCESS = pattern(rf"\bProcess ({COUNT}) has ({SIZE}) memory in use")
-_ITS_OWN = pattern(rf"\bthis process has ({SIZE}) memory in use")
-_UNUSED = pattern(rf"({SIZE}) is reserved by PyTorch but unallocated")
-_ALLOCATED = pattern(rf"({SIZE}) already allocated")
-_RESERVED = pattern(rf"({SIZE}) reserved in total by PyTorch")
-_MOST_NAMED = 3
+_OPERATION = r"(?:[^\n]{0,100}?\[Op:(?P<op>\w{1,60})\])?"
+_GIB = r"\d{1,7}(?:\.\d{1,4})?"
+
 
 _KINDS = (
     Kind(
         "gpu_memory",
         pattern(
-            rf"\bMPS(?: error: | backend | |: )out of memory{_TALK}(?: \(MPS allocated: (?P<is>{SIZE}), other "
+            rf"\bMPS(?: error: | backend | |: )out of memory{TALK}(?: \(MPS allocated: (?P<is>{SIZE}), other "
             rf"allocations: (?P<other>{SIZE}), max allowed: (?P<most>{SIZE})\))?(?:\. Tried to allocate "
             rf"(?P<size>{SIZE}))?"
         ),
@@ -157,6 +147,19 @@ _KINDS = (
     ),
     Kind(
         "gpu_memory",
+        pattern(rf"{_EXHAUSTED}GPU:(?P<gpu>\d{{1,3}})\b{_OPERATION}"),
+        "The GPU's memory, not the node's, was used up: TensorFlow could not allocate memory on GPU {gpu}[ for the "
+        "operation {op}].",
+        lacks="taken at once",
+    ),
+    Kind(
+        "memory_error",
+        pattern(rf"{_EXHAUSTED}CPU:\d{{1,3}}\b{_OPERATION}"),
+        "The node's memory, not a GPU's, did not suffice: TensorFlow could not allocate memory[ for the operation "
+        "{op}].",
+    ),
+    Kind(
+        "gpu_memory",
         pattern(
             rf"\bRESOURCE_EXHAUSTED: [^\n]{{0,200}}?Attempting to (?:allocate|reserve) (?P<size>{_SHORT})"
             rf"[^\n]{{0,40}}?\. That was not possible\. There are (?P<free>{_SHORT}) free"
@@ -268,8 +271,8 @@ _KINDS = (
             r"(?<!host:\s)(?P<code>\b(?:cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|"
             r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED|hipErrorOutOfMemory|"
             r"(?:UR|ZE)_RESULT_ERROR_OUT_OF_DEVICE_MEMORY|Cuda failure (?:\d{1,3} )?'out of memory'|"
-            r"(?:cuda|hip)Malloc failed: out of memory|Error out of memory at line \d{1,6} in file "
-            r"[^\n]{1,200}?\.(?:cu|cpp)\b))"
+            r"(?:cuda|hip)Malloc(?:Async|Managed)?(?: retry)? failed: out of memory|"
+            r"Error out of memory at line \d{1,6} in file [^\n]{1,200}?\.(?:cu|cpp)\b))"
         ),
         "An allocation in the GPU's memory, not the node's, failed ({code}).",
     ),
@@ -291,6 +294,15 @@ _KINDS = (
         most="size",
     ),
     Kind(
+        "gpu_memory",
+        pattern(
+            r"(?:RESOURCE_EXHAUSTED|Resource exhausted): Out of memory (?:while trying to allocate|allocating) "
+            rf"(?P<size>\d{{1,18}} bytes|{_SHORT}|\d{{1,18}}\b)[^\n]{{0,200}}?\b(?i:gpu|cuda):(?P<gpu>\d{{1,3}})\b"
+        ),
+        "The GPU's memory, not the node's, was used up: XLA could not allocate {size} on GPU {gpu}.",
+        lacks="taken at once",
+    ),
+    Kind(
         "memory_error",
         pattern(
             r"(?:RESOURCE_EXHAUSTED|Resource exhausted): Out of memory (?:while trying to allocate|allocating) "
@@ -304,67 +316,10 @@ _KINDS = (
 
 def accelerator(text: str) -> Message | None:
     """Return what a text says of an accelerator's memory, or of the node's that an accelerator is to copy from."""
-    return _torch(text) or first_of(_KINDS, text)
+    return torch(text) or next(filter(None, (_read(kind, text) for kind in _KINDS)), None)
 
 
-def _torch(text: str) -> Message | None:
-    """PyTorch's message, whose figures tell who fills the GPU, and whether it lacks memory or one piece of it."""
-    found = list(_TORCH.finditer(text))
-    if not found:
-        return None
-    ends = [one.start() for one in found[1:]] + [len(text)]
-    said = [text[one.start() : min(one.start() + _LONGEST, end)] for one, end in zip(found, ends, strict=True)]
-    message = next(filter(_ASKED.search, said), said[0])
-    name = (_TORCH.match(message) or found[0])[1].upper()
-    kind = "NPU" if name == "NPU" else "GPU"
-    asked, device = _figure(_ASKED, message), _DEVICE.search(message)
-    sentence = f"The {kind}'s memory, not the node's, did not suffice ({name} out of memory)"
-    has = None
-    if asked:
-        sentence += f": an allocation of {asked} failed"
-    if device is not None:
-        has, free = device[2] or device[4], device[3] or device[5]
-        sentence += f" on {kind} {device[1]}, which has {_tidy(has)}" + (f" ({_tidy(free)} free)" if free else "")
-    others = sorted(((_bytes(held), pid, held) for pid, held in _PROCESS.findall(message)), reverse=True)
-    its = _figure(_ITS_OWN, message)
-    if its and has and _bytes(its) > _bytes(has):  # in some containers, PyTorch prints 17179869184.00 GiB
-        its = None
-    named = ", ".join(f"process {pid} ({_tidy(held)})" for _, pid, held in others[: 1 if its else _MOST_NAMED])
-    sentences = [f"{sentence}."]
-    if named and its:
-        sentences.append(f"The process had {its} of it; others use the same {kind}, such as {named}.")
-    elif named:
-        sentences.append(f"On that {kind}: {named}; the text does not say whether one of them is the one that failed.")
-    lacks = []
-    wanted = _bytes(asked)
-    if others and (others[0][0] >= wanted if its else len(others) > 1):
-        lacks.append("shared")
-    in_pieces = _in_pieces(message, wanted)
-    if in_pieces and name != "XPU":
-        lacks.append("pieces")
-        sentences.append(in_pieces)
-    return Message("gpu_memory", " ".join(sentences), lacks=", ".join(["gpu", *lacks]))
-
-
-def _in_pieces(message: str, wanted: int) -> str | None:
-    """Say that PyTorch kept more than was asked for, and could not use it; None where it does not say so."""
-    unused = _figure(_UNUSED, message)
-    if wanted and unused and _bytes(unused) > wanted:
-        return f"PyTorch kept {unused} that it did not use, more than was asked for, but in pieces."
-    allocated, reserved = _figure(_ALLOCATED, message), _figure(_RESERVED, message)
-    if wanted and allocated and reserved and _bytes(reserved) - _bytes(allocated) > wanted:
-        return f"PyTorch kept {reserved} and used {allocated}: the rest is more than was asked for, but in pieces."
-    return None
-
-
-def _figure(form: Form, message: str) -> str | None:
-    found = form.search(message)
-    return None if found is None else _tidy(found[1])
-
-
-def _tidy(figure: str) -> str:
-    return " ".join(figure.split())
-
-
-def _bytes(figure: str | None) -> int:
-    return size(figure or "") or 0
+def _read(kind: Kind, text: str) -> Message | None:
+    message = kind.read(text)
+    found = kind.form.search(text) if message is not None and message.cause == "gpu_memory" else None
+    return message if found is None or message is None else with_device(message, text, found.start(), found.end())

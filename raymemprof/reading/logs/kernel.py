@@ -30,7 +30,18 @@ _IN_CGROUP = pattern(
     r"Memory cgroup out of memory|constraint=CONSTRAINT_MEMCG|killed as a result of limit of|Memory cgroup stats for"
 )
 _CGROUP_MEMORY = pattern(r"\bmemory: usage (\d{1,15})kB, limit (\d{1,15})kB")
-_CGROUP_LIMIT = "its memory cgroup (of a container, a batch job or a unit of systemd) reached its limit"
+_ANY_CGROUP = "a container, a batch job or a unit of systemd"
+_CGROUPS = (
+    (
+        Form(r"kubepods[\w./-]{0,80}?[-/]pod([0-9a-f]{8}(?:[_-][0-9a-f]{4}){3}[_-][0-9a-f]{12})"),
+        "that of a container of the Kubernetes pod",
+    ),
+    (Form(r"/slurm(?:stepd\.scope)?/(?:uid_\d{1,10}/)?job_(\d{1,12})\b"), "that of the Slurm job"),
+    (Form(r"/docker[/-]([0-9a-f]{12})[0-9a-f]{52}\b"), "that of the Docker container"),
+)
+"""The paths of cgroups, the most telling first: a pod of Kubernetes may run in a container of Docker."""
+_GROUP = pattern(r"are going to be killed due to memory\.oom\.group set")
+_TOGETHER = "The kernel kills all processes of this cgroup together (memory.oom.group), also those that have little."
 _INVOKED = Kind(
     "kernel_oom",
     pattern(r"(?:^|\s)(?P<who>[^\s\n][^\n]{0,40}?) invoked oom-killer: "),
@@ -185,11 +196,19 @@ def kernel(text: str) -> Message | None:
         limit=limit,
         victims=victims,
         killed=len(victims),
-        reason="its memory cgroup (a container, a batch job or a unit of systemd) reached its limit"
-        if is_in_cgroup
-        else None,
+        reason=f"its memory cgroup ({_whose_cgroup(text)}) reached its limit" if is_in_cgroup else None,
         is_named=True,
+        also=(_TOGETHER,) if len(victims) > 1 and _GROUP.search(text) else (),
     )
+
+
+def _whose_cgroup(text: str) -> str:
+    """What a memory cgroup is, where the paths in a text are all of one pod, job or container."""
+    for form, what in _CGROUPS:
+        found = {one[1].replace("_", "-") for one in form.finditer(text)}
+        if found:
+            return f"{what} {found.pop()}" if len(found) == 1 else _ANY_CGROUP
+    return _ANY_CGROUP
 
 
 def _of_units(text: str) -> Message | None:

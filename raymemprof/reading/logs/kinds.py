@@ -32,7 +32,8 @@ class Kind:
         form: what it looks like. Of its groups, `used`, `limit`, `threshold` and `memory` are sizes, `name`, `pid` and
             `memory` are of a process that was killed, `node_ip` and `node_id` of the node; any may be in the sentence.
             `pid_1`, `pid_2` ... are that pid in other forms of the message.
-            `unit` is that of the node's sizes where they stand without.
+            `unit` is that of the node's sizes where they stand without. `threshold_share` is a part of `limit`, and
+            `fraction` a part of 1, which the sentence gets as a percentage.
         sentence: what it says, with `{group}` for a group's text and `{victims}` for all who were killed; a part in
             brackets is left out without its groups.
     """
@@ -52,10 +53,12 @@ class Kind:
     """Whether those who print it mean KiB, MiB and GiB by kb, MB and GB."""
     is_of_raylet: bool = False
     """Whether a raylet says it, of its own node."""
+    larger: tuple[str, str] | None = None
+    """Two groups, sizes in bytes: it is of this kind only where the first is larger than the second."""
 
     def read(self, text: str) -> Message | None:
         """Return what a text of this kind says, None if it is of another."""
-        found = list(self.form.finditer(text)) if self.only_with in text else []
+        found = list(filter(self._fits, self.form.finditer(text))) if self.only_with in text else []
         if not found:
             return None
         if self.most:
@@ -68,6 +71,8 @@ class Kind:
         used, limit, threshold = (
             size(self._unit(groups.get(name, "") + unit)) for name in ("used", "limit", "threshold")
         )
+        if threshold is None and limit is not None and "threshold_share" in groups:
+            threshold = round(float(groups["threshold_share"]) * limit)
         return Message(
             cause=self.cause,
             statement=_filled(self.sentence, groups),
@@ -83,6 +88,12 @@ class Kind:
             needs=size(groups.get("needs", "")),
             is_of_raylet=self.is_of_raylet,
         )
+
+    def _fits(self, found: re.Match[str]) -> bool:
+        if self.larger is None:
+            return True
+        first, second = (size(found[name] or "") for name in self.larger)
+        return first is not None and second is not None and first > second
 
     def _unit(self, figure: str) -> str:
         return _UNIT.sub(lambda unit: f"{unit[1].upper()}iB", figure) if self.is_binary else figure
@@ -104,7 +115,10 @@ def first_of(kinds: tuple[Kind, ...], text: str) -> Message | None:
 
 def _groups(found: re.Match[str]) -> dict[str, str]:
     """What the groups of a match have, a pid in any form under `pid`."""
-    return {"pid" if name.startswith("pid_") else name: value for name, value in found.groupdict().items() if value}
+    groups = {"pid" if name.startswith("pid_") else name: value for name, value in found.groupdict().items() if value}
+    if "fraction" in groups:
+        groups["fraction"] = f"{100 * float(groups['fraction']):g}"
+    return groups
 
 
 def _victim(groups: dict[str, str]) -> list[Victim]:
