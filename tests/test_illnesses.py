@@ -21,8 +21,8 @@ from raymemprof.diagnosis.doctor.doctor import diagnose
 from raymemprof.diagnosis.doctor.findings import Finding
 from raymemprof.diagnosis.doctor.observed import Heaps, Observed
 from raymemprof.diagnosis.ooms import Kill, Kills, Retry
+from raymemprof.diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.diagnosis.usage.shared_memory import SharedMemory
-from raymemprof.diagnosis.usage.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.host import Isolation
 from raymemprof.reading.catalog.records import Calls
 from raymemprof.reading.logs.endings import WITHOUT_A_TRACE

@@ -25,7 +25,8 @@ from several_nodes import Nodes
 
 import raymemprof
 from raymemprof.diagnosis.live import drawing
-from raymemprof.diagnosis.usage.usage import NodeUsage, SharedMemory
+from raymemprof.diagnosis.usage.records import NodeUsage
+from raymemprof.diagnosis.usage.shared_memory import SharedMemory
 from raymemprof.display.text import show_bytes
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module

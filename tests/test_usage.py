@@ -19,7 +19,8 @@ import pytest
 import ray
 from several_nodes import Node, Nodes
 
-from raymemprof.diagnosis.usage.usage import NodeUsage, ProcessUsage, Usage, usage
+from raymemprof.diagnosis.usage.records import NodeUsage, ProcessUsage, Usage
+from raymemprof.diagnosis.usage.usage import usage
 
 PROGRAM = Path(__file__).with_name("usage_program.py")
 MIB, GIB = 2**20, 2**30

@@ -21,7 +21,8 @@ from ...display.rows import Rows
 from ...display.text import show_bytes
 from ...reading.catalog import listing
 from ...reading.catalog.records import Call
-from ..usage.usage import NodeUsage, Usage, usage
+from ..usage.records import NodeUsage, Usage
+from ..usage.usage import usage
 from .growth import growths
 
 __all__ = ["Advice", "Advices", "advise", "advise_of", "advise_seen"]

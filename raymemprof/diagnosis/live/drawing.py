@@ -10,7 +10,7 @@ from rich.cells import set_cell_size
 from rich.text import Text
 
 from ...display.text import counted, printable, show_bytes
-from ..usage.usage import NodeUsage, ProcessUsage, Usage
+from ..usage.records import NodeUsage, ProcessUsage, Usage
 
 __all__ = ["ORDERS", "Charts", "Column", "columns", "is_wanted", "node_lines"]
 

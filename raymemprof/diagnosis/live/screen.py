@@ -24,7 +24,7 @@ from textual.strip import Strip
 from textual.widgets import Footer, Input, Label, Static
 
 from ...display.text import counted
-from ..usage.usage import ProcessUsage, Usage
+from ..usage.records import ProcessUsage, Usage
 from .drawing import ORDERS, Charts, Column, columns, is_wanted, node_lines
 from .feed import End
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 
 from ...reading.captures.reader import receive
-from ..usage.usage import Usage
+from ..usage.records import Usage
 from .feed import End
 
 __all__ = ["run"]
