@@ -87,10 +87,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def in_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Has files come through the object store from here on: as where this process cannot be connected to."""
 
-    def refuse() -> Any:
+    def refuse(_: Any) -> None:
         raise OSError("Cannot assign requested address")
 
-    return lambda: monkeypatch.setattr(streaming, "_listen", refuse)
+    return lambda: monkeypatch.setattr(streaming._Reception, "server_bind", refuse)
 
 
 SLOWLY = """
@@ -350,12 +350,13 @@ def test_a_worker_that_stops_while_it_sends(
 def test_a_node_that_cannot_connect(
     nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
-    class Elsewhere(socket.socket):
-        def getsockname(self) -> Any:
-            return ("127.0.0.1", free_port())
+    activate = streaming._Reception.server_activate
 
-    listen = streaming._listen
-    monkeypatch.setattr(streaming, "_listen", lambda: Elsewhere(fileno=listen().detach()))
+    def activate_and_be_elsewhere(reception: Any) -> None:
+        activate(reception)
+        reception.server_address = ("127.0.0.1", free_port())
+
+    monkeypatch.setattr(streaming._Reception, "server_activate", activate_and_be_elsewhere)
     fetched = raymemprof.fetch(calls, tmp_path)
     assert {path.name for path in fetched} == {call.capture.name for call in calls}
     assert fetched.missing == ()
@@ -366,18 +367,17 @@ def test_strangers_get_and_give_nothing(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
     """Who connects without the secret, says half of it, or says it again after the node did."""
-    listen, begin = streaming._listen, streaming._Reception._begin
+    activate, begin = streaming._Reception.server_activate, streaming._Reception._begin
     strangers: list[socket.socket] = []
     address: list[tuple[str, int]] = []
     said: list[bytes] = []
 
-    def listen_and_be_called() -> socket.socket:
-        listener = listen()
-        address.append(listener.getsockname()[:2])
+    def activate_and_be_called(reception: Any) -> None:
+        activate(reception)
+        address.append(reception.server_address[:2])
         for word in (b"x" * 1000, b"x", b""):
             strangers.append(socket.create_connection(address[0]))
             strangers[-1].sendall(word)
-        return listener
 
     def begin_and_leak(reception: Any, *arguments: Any) -> None:
         begin(reception, *arguments)
@@ -391,7 +391,7 @@ def test_strangers_get_and_give_nothing(
             strangers[-1].sendall(said[0] + BIG_SIZE.to_bytes(8, "big") + b"x" * 1000)
         write(*arguments)
 
-    monkeypatch.setattr(streaming, "_listen", listen_and_be_called)
+    monkeypatch.setattr(streaming._Reception, "server_activate", activate_and_be_called)
     monkeypatch.setattr(streaming._Reception, "_begin", begin_and_leak)
     monkeypatch.setattr(Arrival, "write", write_and_say_it_again)
     raymemprof.fetch(BIG, tmp_path)
@@ -408,14 +408,13 @@ def test_strangers_get_and_give_nothing(
 def test_callers_that_say_nothing_are_hung_up_on(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listen, write = streaming._listen, Arrival.write
+    activate, write = streaming._Reception.server_activate, Arrival.write
     strangers: list[socket.socket] = []
     first: list[bytes] = []
 
-    def listen_and_be_called() -> socket.socket:
-        listener = listen()
-        strangers.extend(socket.create_connection(listener.getsockname()[:2]) for _ in range(5))
-        return listener
+    def activate_and_be_called(reception: Any) -> None:
+        activate(reception)
+        strangers.extend(socket.create_connection(reception.server_address[:2]) for _ in range(5))
 
     def write_and_ask_the_first(*arguments: Any) -> None:
         if not first:
@@ -423,7 +422,7 @@ def test_callers_that_say_nothing_are_hung_up_on(
             first.append(strangers[0].recv(1))
         write(*arguments)
 
-    monkeypatch.setattr(streaming, "_listen", listen_and_be_called)
+    monkeypatch.setattr(streaming._Reception, "server_activate", activate_and_be_called)
     monkeypatch.setattr(streaming, "_STRANGERS", 3)
     monkeypatch.setattr(Arrival, "write", write_and_ask_the_first)
     raymemprof.fetch(BIG, tmp_path)
@@ -439,8 +438,13 @@ def test_where_no_descriptor_is_left_for_a_connection(
         def accept(self) -> Any:
             raise OSError(errno.EMFILE, "Too many open files")
 
-    listen = streaming._listen
-    monkeypatch.setattr(streaming, "_listen", lambda: Full(fileno=listen().detach()))
+    activate = streaming._Reception.server_activate
+
+    def activate_and_be_full(reception: Any) -> None:
+        activate(reception)
+        reception.socket = Full(fileno=reception.socket.detach())
+
+    monkeypatch.setattr(streaming._Reception, "server_activate", activate_and_be_full)
     assert len(raymemprof.fetch(calls, tmp_path)) == len({call.capture for call in calls})
     assert asked.count("give") == 2
 

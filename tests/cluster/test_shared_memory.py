@@ -21,11 +21,11 @@ import psutil
 import pytest
 import ray
 from ray import cloudpickle
-from rich.console import Console
 
 import raymemprof
-from raymemprof.diagnosis.live import view
-from raymemprof.diagnosis.usage.usage import NodeUsage, SharedMemory
+from raymemprof.diagnosis.live import drawing
+from raymemprof.diagnosis.usage.records import NodeUsage
+from raymemprof.diagnosis.usage.shared_memory import SharedMemory
 from raymemprof.display.text import show_bytes
 from tests.programs.several_nodes import Nodes
 
@@ -206,10 +206,8 @@ def test_owners_add_up(shared: Shared) -> None:
     assert [one.kind for one in owners if one.pid is None and one.user is None] in ([], ["the rest"])
     text = repr(shared.usage)
     assert shared.has["block"] in text
-    shown = view._View()
-    shown.take(shared.usage)
-    (line,) = [line.plain for line in view._frame(shown, Console(width=200, height=40)) if "Ray kills at" in line.plain]
-    assert f"other shared {show_bytes(shared.node.shared_memory)}" in line
+    (line,) = drawing.node_lines(shared.usage, drawing.Charts(), most=1)
+    assert f"other shared {show_bytes(shared.node.shared_memory)}" in line.plain
     assert "owners of shared memory" in text
     assert "owners of shared memory" in shared.usage._repr_html_()
     (node,) = json.loads(shared.usage.to_json())["nodes"]

@@ -18,7 +18,8 @@ import psutil
 import pytest
 import ray
 
-from raymemprof.diagnosis.usage.usage import NodeUsage, ProcessUsage, Usage, usage
+from raymemprof.diagnosis.usage.records import NodeUsage, ProcessUsage, Usage
+from raymemprof.diagnosis.usage.usage import usage
 from tests.paths import PROGRAMS
 from tests.programs.several_nodes import Node, Nodes
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,16 @@ def nodes() -> Iterator[Any]:
 class Terminal:
     """A terminal in which a shell runs the live view; it prints how it ended, and the line settings."""
 
-    def __init__(self, folder: Path, address: str, width: int = 150, height: int = 40, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, address: str, width: int = 150, height: int = 40, to: str = "", **environment: str
+    ) -> None:
+        self._is_closed = False
         self._socket = str(folder / "tmux")
         # What an exported size, of another terminal perhaps, says must not count.
         environment = {"COLUMNS": "30", "LINES": "10", **environment}
         variables = " ".join(f"{name}={value}" for name, value in environment.items())
         self.folder = folder
-        view = f"env {variables} {sys.executable} {PROGRAM} live {address}"
+        view = f"env {variables} {sys.executable} {PROGRAM} live {address} {to}"
         # A shell must outlive Ctrl-C to say how its child ended.
         script = f"trap : INT; stty -g > before; {view}; echo ended with $?; stty -g > after; exec sleep 1000"
         self._tmux("new-session", "-d", "-x", str(width), "-y", str(height), "-c", str(folder), "sh", "-c", script)
@@ -104,7 +108,9 @@ class Terminal:
         return found[1]
 
     def close(self) -> None:
-        self._tmux("kill-server")
+        if not self._is_closed:
+            self._is_closed = True
+            self._tmux("kill-server")
 
 
 @pytest.fixture
@@ -172,7 +178,7 @@ def test_sorts_filters_follows_the_window_and_quits(
 
     shown.press("/", "r", "a", "y", "l", "e", "t")
     wait_for(lambda: {row["role"] for row in shown.rows()} == {"raylet"} and len(shown.rows()) == 2)
-    assert shown.lines()[-1].startswith("filter: raylet_")
+    assert shown.lines()[-1].startswith("filter: raylet ")
     shown.press("q")  # typed, it is of the filter
     wait_for(lambda: not shown.rows())
     shown.press("BSpace", "Enter")
@@ -211,6 +217,95 @@ def test_a_signal_leaves_nothing(
     (feed,) = view.children()
     shown.press(how) if isinstance(how, str) else view.send_signal(how)
     assert wait_for(shown.has_ended, 30) == status
+    wait_for(lambda: not left_behind(nodes, feed), 30)
+
+
+@needs_tmux
+def test_windows_that_are_too_small(
+    nodes: Any, terminal: Callable[..., Terminal], wait_for: Callable[..., Any]
+) -> None:
+    shown = terminal(nodes.address)
+    wait_for(shown.is_drawn, 60)
+    for width, height in ((1, 1), (40, 3), (20, 30), (150, 40)):
+        shown.resize(width, height)
+        shown.press("r", "PPage", "NPage", "Up", "m")
+        time.sleep(0.5)
+    wait_for(shown.is_drawn, 30)
+    assert shown.has_ended() is None
+    shown.press("q")
+    assert wait_for(shown.has_ended, 30) == "0"
+
+
+@needs_tmux
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGTSTP])
+def test_a_view_that_was_stopped_goes_on(
+    how: int, nodes: Any, terminal: Callable[..., Terminal], wait_for: Callable[..., Any]
+) -> None:
+    shown = terminal(nodes.address)
+    wait_for(shown.is_drawn, 60)
+    view = shown.view()
+    view.send_signal(how)
+    wait_for(lambda: view.status() == psutil.STATUS_STOPPED)
+    view.send_signal(signal.SIGCONT)
+
+    def sorts() -> bool:
+        shown.press("n")  # what is typed before it has the terminal again is lost
+        return "by name" in shown.lines()[0]
+
+    wait_for(sorts)
+    assert shown.state() == "1 0"
+    assert shown.is_drawn()
+    shown.press("q")
+    assert wait_for(shown.has_ended, 30) == "0"
+
+
+@needs_tmux
+def test_a_terminal_that_goes_away(nodes: Any, terminal: Callable[..., Terminal], wait_for: Callable[..., Any]) -> None:
+    shown = terminal(nodes.address)
+    wait_for(shown.is_drawn, 60)
+    view = shown.view()
+    (feed,) = view.children()
+    shown.close()
+    wait_for(lambda: not left_behind(nodes, feed, view), 30)
+
+
+@needs_tmux
+def test_standard_error_may_be_a_file(
+    nodes: Any, terminal: Callable[..., Terminal], wait_for: Callable[..., Any]
+) -> None:
+    shown = terminal(nodes.address, to="2>errors")
+    wait_for(shown.is_drawn, 60)
+    shown.view().children()[0].kill()
+    assert wait_for(shown.has_ended, 30) == "1"
+    (line,) = (shown.folder / "errors").read_text().splitlines()
+    assert line.startswith("raymemprof: the connection to the cluster was lost")
+
+
+@needs_tmux
+def test_a_node_that_is_silent_is_told_of(
+    nodes: Any, terminal: Callable[..., Terminal], wait_for: Callable[..., Any]
+) -> None:
+    shown = terminal(nodes.address)
+    wait_for(shown.is_drawn, 60)
+    (feed,) = shown.view().children()
+    feed.suspend()
+    wait_for(lambda: any(re.match(r"no answer for \d+ s", line) for line in shown.lines()), 30)
+    feed.resume()
+    wait_for(lambda: not any("no answer" in line for line in shown.lines()), 30)
+    shown.press("q")
+    assert wait_for(shown.has_ended, 30) == "0"
+
+
+@needs_tmux
+def test_a_mistake_of_ours_leaves_the_terminal_as_it_was(
+    nodes: Any, terminal: Callable[..., Terminal], wait_for: Callable[..., Any]
+) -> None:
+    shown = terminal(nodes.address, FAILS_TO_SORT="1")
+    wait_for(shown.is_drawn, 60)
+    (feed,) = shown.view().children()
+    shown.press("n")
+    assert wait_for(shown.has_ended, 30) == "1"
+    assert "it cannot be sorted" in "\n".join(shown.lines())
     wait_for(lambda: not left_behind(nodes, feed), 30)
 
 

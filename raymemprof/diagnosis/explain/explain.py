@@ -19,8 +19,9 @@ from ...reading.logs.libraries import CANNOT_ALLOCATE
 from ...reading.logs.messages import parse
 from ...reading.reports.lines import Line
 from .considered import considered, was_idle
-from .evidence import Finding, Suspect, look
+from .evidence import look
 from .families import is_mainly, largest_family, told
+from .findings import Finding, Suspect
 from .remedies import largest_call, name_of, remedies
 
 __all__ = ["Explanation", "explain"]

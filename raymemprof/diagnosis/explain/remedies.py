@@ -14,8 +14,8 @@ from ...reading.logs.facts import Message, Process, Victim
 from ..advise.advise import MARGIN
 from ..advise.workloads import is_rays_own, workload_of
 from .considered import was_idle
-from .evidence import Finding
 from .families import is_mainly, largest_family, steps
+from .findings import Finding
 from .remedy_table import BY_CAUSE, BY_LACK, RESERVE_BUFFER, say
 
 __all__ = ["largest_call", "name_of", "remedies"]

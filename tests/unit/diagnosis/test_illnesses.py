@@ -14,15 +14,16 @@ import pytest
 
 from raymemprof import Call
 from raymemprof.cluster import KILLED, MissingNode
-from raymemprof.diagnosis.advise.advise import _memory, _Node, advise_of
+from raymemprof.diagnosis.advise.advise import advise_of
+from raymemprof.diagnosis.advise.capacity import Capacity, memory_for
 from raymemprof.diagnosis.doctor.checks import retained_memory
 from raymemprof.diagnosis.doctor.diagnosis import Diagnosis
 from raymemprof.diagnosis.doctor.doctor import diagnose
 from raymemprof.diagnosis.doctor.findings import Finding
 from raymemprof.diagnosis.doctor.observed import Heaps, Observed
 from raymemprof.diagnosis.ooms import Kill, Kills, Retry
+from raymemprof.diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.diagnosis.usage.shared_memory import SharedMemory
-from raymemprof.diagnosis.usage.usage import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.host import Isolation
 from raymemprof.reading.catalog.records import Calls
 from raymemprof.reading.logs.endings import WITHOUT_A_TRACE
@@ -662,12 +663,12 @@ class TestAdvice:
         assert advice.fits == {HEAD: 1}
         assert "2.0 GiB left of the 3.0 GiB" in repr(advise_of([call("load", 10**9)], now))
 
-    def advised(self, *nodes: _Node, needs: int = 10**9, kind: str = "task") -> int:
-        return _memory(needs, list(nodes), kind)
+    def advised(self, *nodes: Capacity, needs: int = 10**9, kind: str = "task") -> int:
+        return memory_for(needs, list(nodes), kind)
 
     def test_more_is_asked_for_where_ray_would_admit_more_than_fit(self) -> None:
-        def at(limit: int, **more: Any) -> _Node:
-            return _Node(HEAD, "10.0.0.1", limit, 0, 8.0, 22 * 10**9, **more)
+        def at(limit: int, **more: Any) -> Capacity:
+            return Capacity(HEAD, "10.0.0.1", limit, 0, 8.0, 22 * 10**9, **more)
 
         assert self.advised(at(9 * 10**9)) == 10**9, "its CPUs admit no more"
         memory = self.advised(at(3 * 10**9))
@@ -679,7 +680,7 @@ class TestAdvice:
         assert self.advised(at(10 * 10**9), kind="actor") == 2_001_000_000
 
     def test_what_other_tasks_hold_now_does_not_make_it_more(self) -> None:
-        others = _Node(HEAD, "10.0.0.1", 10 * 10**9, 9 * 10**9, 8.0, 22 * 10**9, (), {1: 4 * 10**9, 2: 4 * 10**9})
+        others = Capacity(HEAD, "10.0.0.1", 10 * 10**9, 9 * 10**9, 8.0, 22 * 10**9, (), {1: 4 * 10**9, 2: 4 * 10**9})
         assert self.advised(others) == 10**9
 
 

@@ -795,7 +795,7 @@ def test_a_number_is_no_identity(tmp_path: Path) -> None:
 
 
 def test_who_lives_was_not_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raymemprof.diagnosis.explain.evidence._SECONDS_TO_DIE", 0.5)
+    monkeypatch.setattr("raymemprof.diagnosis.explain.on_node._SECONDS_TO_DIE", 0.5)
     logs = tmp_path / "logs"
     logs.mkdir()
     with holding(logs, "live") as process:
