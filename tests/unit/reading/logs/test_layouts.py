@@ -349,7 +349,7 @@ def told(victim: Victim) -> set[str]:
 def test_edits_invent_nothing(name: str) -> None:
     """What tells a victim, and what a sentence says of ids and figures, stands in the text as edited."""
     choice = random.Random(name)
-    for _ in range(60):
+    for _ in range(25):
         layout = choice.choice([*LAYOUTS.values(), *[LAYOUTS["as printed"]] * 9])
         text = edited(TEXTS[name].text, choice)
         message = parse(layout(text))
