@@ -81,6 +81,15 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+def add_one_by_one(holder: Any, calls: int, folder: Path) -> None:
+    """Have each call, and `__init__`, in a capture of its own: the one before is closed when the next one begins."""
+    import ray
+
+    for number in range(calls + 1):
+        ray.get((holder.add if number else holder.__ray_ready__).remote(), timeout=60)
+        until(lambda count=number + 1: [one.status for one in raymemprof.captures(folder)] == ["closed"] * count)
+
+
 @pytest.fixture(scope="module")
 def cut(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What an actor recorded whose calls each have a capture of their own."""
@@ -88,9 +97,7 @@ def cut(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
 
     folder = tmp_path_factory.mktemp("cut")
     holder = actor(folder, linger=0)
-    for number in range(CALLS + 1):  # before the next call begins, or it has the same capture
-        ray.get((holder.add if number else holder.__ray_ready__).remote(), timeout=60)
-        until(lambda count=number + 1: [one.status for one in raymemprof.captures(folder)] == ["closed"] * count)
+    add_one_by_one(holder, CALLS, folder)
     yield folder
     ray.kill(holder)
 
@@ -143,10 +150,7 @@ def test_explain_sums_over_a_killed_actors_captures(cut: Path, tmp_path: Path, c
     import ray
 
     holder = actor(tmp_path / "recorded", linger=0)
-    for number in range(4):
-        ray.get(holder.add.remote(), timeout=60)
-        closed = ["closed"] * (number + 2)
-        until(lambda: [one.status for one in raymemprof.captures(tmp_path / "recorded")] == closed)  # noqa: B023
+    add_one_by_one(holder, 4, tmp_path / "recorded")
     with pytest.raises(ray.exceptions.RayActorError) as raised:
         ray.get(holder.dies.remote(), timeout=60)
     told = raymemprof.explain(str(raised.value), tmp_path / "recorded")
