@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from message_text import Text
 from texts_of_libraries import TEXTS as _MORE_OF_LIBRARIES
+from texts_of_programs import TEXTS as _MORE_OF_PROGRAMS
 from texts_of_ray import TEXTS as _MORE_OF_RAY
 from texts_of_systems import TEXTS as _MORE_OF_SYSTEMS
 
@@ -1097,4 +1098,4 @@ TEXTS = {
         says=("thread or process",),
     ),
 }
-TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_SYSTEMS | _MORE_OF_RAY
+TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_PROGRAMS | _MORE_OF_SYSTEMS | _MORE_OF_RAY

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from ...display.text import show_bytes
 from .facts import Message
 from .kinds import Kind, first_of
 from .patterns import COUNT, SIZE, Form, pattern, size
 
-__all__ = ["accelerator"]
+__all__ = ["TRIED", "accelerator"]
 
 _SHORT = r"\d[\d.]{0,11} ?(?:bytes|[KMGTP]i?B?|B)\b"
 """A size as XLA prints it: "15.65G", "30.85GiB", "0B"."""
@@ -28,8 +30,23 @@ _ITS_OWN = pattern(rf"\bthis process has ({SIZE}) memory in use")
 _UNUSED = pattern(rf"({SIZE}) is reserved by PyTorch but unallocated")
 _ALLOCATED = pattern(rf"({SIZE}) already allocated")
 _RESERVED = pattern(rf"({SIZE}) reserved in total by PyTorch")
+_ALLOWED = pattern(rf"({SIZE}) allowed(?=[;,.\n])")
+"""What `set_per_process_memory_fraction` leaves the process."""
+_TOTAL = pattern(rf"\btotal allocation: ({_SHORT})")
+_SPEAKS_OF_GPU = Form(r"\bGPUs?\b|\bGPU_|\bcuda\b|\bCUDA|\bNVIDIA\b|\bGeForce\b|\bRTX\b|\bROCm\b")
+_WITHOUT_GPU = Form(r"\bNo GPU|falling back to (?:cpu|CPU)|\bCpuDevice\b|\bTPU\b")
 _MOST_NAMED = 3
 
+_NO_FAILURE = r"(?: with freed_by_count=\d{1,9})?\. ?The caller indicates that this is not a failure"
+TRIED = Kind(
+    "warning",
+    pattern(
+        rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate (?P<size>{_SHORT}){_NO_FAILURE}"
+    ),
+    "A warning of TensorFlow: GPU {gpu} had no {size} for an allocation that TensorFlow can do without, as it says; with more "
+    "memory it would be faster. Nothing failed by that.",
+    lacks="tried",
+)
 _KINDS = (
     Kind(
         "gpu_memory",
@@ -64,9 +81,11 @@ _KINDS = (
         "gpu_memory",
         pattern(
             r"\bOutOfMemoryError: Out of memory allocating (?P<size>[\d,]{1,25}) bytes \(allocated so far: "
-            r"(?P<is>[\d,]{1,25}) bytes"
+            r"(?P<is>[\d,]{1,25}) bytes(?:, limit set to: (?P<most>[\d,]{1,25}) bytes)?|"
+            r"\bout of memory to allocate (?P<asked>\d{1,20}) bytes \(total (?P<all>\d{1,20}) bytes\)"
         ),
-        "The GPU's memory, not the node's, did not suffice: CuPy could not allocate {size} bytes, and had {is} bytes.",
+        "The GPU's memory, not the node's, did not suffice: CuPy could not allocate [{size} bytes, and had {is} bytes][, where "
+        "its own limit is {most} bytes][{asked} bytes, and would have had {all} bytes with them].",
     ),
     Kind(
         "gpu_memory",
@@ -133,7 +152,7 @@ _KINDS = (
     ),
     Kind(
         "gpu_memory",
-        pattern(rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate (?P<size>{_SHORT})"),
+        pattern(rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate (?P<size>{_SHORT})(?!{_NO_FAILURE})"),
         "The GPU's memory, not the node's, was used up: TensorFlow or XLA could not allocate {size} on GPU {gpu}.",
         lacks="taken at once",
     ),
@@ -266,9 +285,11 @@ _KINDS = (
         "gpu_memory",
         pattern(
             r"(?<!host:\s)(?P<code>\b(?:cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|"
+            r"RMM_ERROR_OUT_OF_MEMORY|CL_MEM_OBJECT_ALLOCATION_FAILURE|"
             r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED|hipErrorOutOfMemory|"
             r"(?:UR|ZE)_RESULT_ERROR_OUT_OF_DEVICE_MEMORY|Cuda failure (?:\d{1,3} )?'out of memory'|"
-            r"(?:cuda|hip)Malloc failed: out of memory|Error out of memory at line \d{1,6} in file "
+            r"(?:cuda|hip)Malloc (?:retry )?failed: out of memory|"
+            r"Error allocating \d{1,18} bytes of device memory|Dst tensor is not initialized|Error out of memory at line \d{1,6} in file "
             r"[^\n]{1,200}?\.(?:cu|cpp)\b))"
         ),
         "An allocation in the GPU's memory, not the node's, failed ({code}).",
@@ -304,7 +325,22 @@ _KINDS = (
 
 def accelerator(text: str) -> Message | None:
     """Return what a text says of an accelerator's memory, or of the node's that an accelerator is to copy from."""
-    return _torch(text) or first_of(_KINDS, text)
+    said = _torch(text) or first_of(_KINDS, text)
+    return _of_xla(said, text) if said is not None and said.lacks == "xla" else said
+
+
+def _of_xla(said: Message, text: str) -> Message:
+    """Add what XLA's own account says, and that the device is a GPU where only other words of the text say that."""
+    total = _TOTAL.search(text)
+    statement = said.statement or ""
+    if _SPEAKS_OF_GPU.search(text) and not _WITHOUT_GPU.search(text):
+        statement = statement.replace(
+            "its device; the text does not say whether that is a GPU's.", "its device, by the rest of the text a GPU."
+        )
+        said = replace(said, cause="gpu_memory", lacks="taken at once")
+    if total is not None:
+        statement += f" The program needs {_tidy(total[1])} in all."
+    return replace(said, statement=statement)
 
 
 def _torch(text: str) -> Message | None:
@@ -322,6 +358,7 @@ def _torch(text: str) -> Message | None:
     has = None
     if asked:
         sentence += f": an allocation of {asked} failed"
+    allowed, also = _figure(_ALLOWED, message), list[str]()
     if device is not None:
         has, free = device[2] or device[4], device[3] or device[5]
         sentence += f" on {kind} {device[1]}, which has {_tidy(has)}" + (f" ({_tidy(free)} free)" if free else "")
@@ -331,8 +368,21 @@ def _torch(text: str) -> Message | None:
         its = None
     named = ", ".join(f"process {pid} ({_tidy(held)})" for _, pid, held in others[: 1 if its else _MOST_NAMED])
     sentences = [f"{sentence}."]
+    left = _bytes((device[3] or device[5]) if device is not None else None)
+    if allowed and left >= _bytes(asked) > 0:
+        told = f"The process reached its own limit of that {kind}'s memory, {allowed} (`set_per_process_memory_fraction`)"
+        where = f" {kind} {device[1]} has {_tidy(has)}, and {_tidy(device[3] or device[5])} of it are free." if device and has else ""
+        failed = f": an allocation of {asked} failed ({name} out of memory)"
+        return Message("gpu_memory", f"{told}{failed}.{where}", lacks="gpu, own limit")
+    if allowed:
+        sentences.append(f"The process may have {allowed} of it (`set_per_process_memory_fraction`).")
     if named and its:
         sentences.append(f"The process had {its} of it; others use the same {kind}, such as {named}.")
+    elif its and has:
+        rest = _bytes(has) - left - _bytes(its) if left else 0
+        sentences.append(f"The process had {its} of it.")
+        if rest > _bytes(has) / 20:
+            also.append(f"Other processes, or the driver, had the rest of that {kind}, {show_bytes(rest)}.")
     elif named:
         sentences.append(f"On that {kind}: {named}; the text does not say whether one of them is the one that failed.")
     lacks = []
@@ -343,7 +393,7 @@ def _torch(text: str) -> Message | None:
     if in_pieces and name != "XPU":
         lacks.append("pieces")
         sentences.append(in_pieces)
-    return Message("gpu_memory", " ".join(sentences), lacks=", ".join(["gpu", *lacks]))
+    return Message("gpu_memory", " ".join(sentences), lacks=", ".join(["gpu", *lacks]), also=tuple(also))
 
 
 def _in_pieces(message: str, wanted: int) -> str | None:

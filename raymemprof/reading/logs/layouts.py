@@ -84,9 +84,10 @@ _SAYING = re.compile(
 _ROW = re.compile(
     r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S|"
     r"[a-z0-9][a-z0-9.-]{0,252}[ \t]{1,40}\d{1,3}/\d{1,3}[ \t]{1,40}[A-Z]|"
+    r"\d{2,12}(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|[a-z_]{3,24}[ \t]{3,40}\S|"
     r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
 )
-"""A row of a table, of processes or of pods, or a line of earlyoom's, which are all of the same width."""
+"""A row of a table, of processes, pods or jobs, or a line of earlyoom's, which are all of the same width."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d")
 _ENDS = (".", "!", "?", '"')
 """How sentences end; a blank would follow where the line went on."""
@@ -131,6 +132,12 @@ _FIRST_THEN = (
     ("Last error:", "Failed to CUDA"),
     ("- Free memory:", "- Requested memory:"),
     ("Errno 12] Cannot allocate memory", "_fork_exec("),
+    ("multiprocessing/", "OSError: [Errno 12]"),
+    ("was unexpectedly terminated", "exit codes of the workers are"),
+    ("Process running mem=", "(Memory quota"),
+    ("Runtime exited with error", "Max Memory Used"),
+    ("Native memory allocation", "hs_err_pid"),
+    ("Mark-", "JavaScript heap out of memory"),
 )
 """Words of messages that stand on lines of their own, in this order."""
 

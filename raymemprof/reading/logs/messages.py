@@ -5,26 +5,34 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from .accelerators import accelerator
+from .accelerators import TRIED, accelerator
 from .batch_systems import batch, slurm
-from .containers import container
+from .builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
+from .containers import OOM_KILLED, container
+from .desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
 from .evictions import PRESSURE, evicted
+from .exits import CODES, CRASHES
 from .facts import Message
+from .hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .kernel import kernel
 from .kinds import first_of
 from .layouts import as_printed
 from .libraries import LIBRARIES, MEMORY_ERROR
 from .mentions import without_mentions
+from .notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
 from .objects import LOST, STORE
 from .patterns import Form
 from .platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
+from .pools import CRASHED, DASK, KILLED, POOLS, WARNED
 from .raisers import named, raisers, speakers
 from .raylet import is_kill, kills
+from .runtimes import RUNTIMES, SHM
 from .starting import NOT_STARTED
 from .states import states
 from .systems import CLOUDS, DRIVERS, SIGKILL, YARN
 from .unexplained import OF_WHICH, UNEXPLAINED
 from .warnings import warned
+from .whereabouts import with_machine, with_whereabouts
 from .workers import TELLS_OF_DEATH, actors, death, died, with_prefixes, with_the_dead
 
 __all__ = ["parse"]
@@ -38,6 +46,7 @@ _RAISED = Form(
 )
 _NOTHING_ENDED = Form(r" The text does not say that anything (?:was killed|has failed)\.")
 """What is not said where something else in the text ended, or failed."""
+_WARNINGS = (TRIED, *WARNED, *HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW, *LARGE)
 _FAILED = ("gpu_memory", "memory_error", "disk_full")
 """Causes that an exception tells of, which goes on from the process that raised it."""
 
@@ -51,7 +60,7 @@ def parse(text: str) -> Message:
     found = _parse(printed)
     if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
-    found = with_prefixes(found, text)
+    found = with_machine(with_whereabouts(with_prefixes(found, text), printed), text)
     return _with_place(found, text, printed) if found.cause in _FAILED else found
 
 
@@ -91,16 +100,17 @@ def _parse(text: str) -> Message:
         return _killed_by_ray(text)
     for found in (
         kernel(text),
-        mac(text),
+        mac(text) or of_macs(text),
         slurm(text),
         batch(text),
-        first_of((*YARN, *CLOUDS, *REPLICAS), text),
+        first_of((*YARN, *CLOUDS, *HOSTED, *REPLICAS, *DASK, *OUT_OF_MEMORY), text),
         evicted(text),
+        first_of((*BUILDS, *KILLED, *HOSTED_KILLS, *RUNNERS), text) if not OOM_KILLED.search(text) else None,
         container(text),
         first_of(EXITS, text),
         first_of(NOT_STARTED, text),
         accelerator(text),
-        first_of(LIBRARIES, text),
+        first_of((*SHM, *NO_MEMORY, *RUNTIMES, *LIBRARIES, *DESKTOP_ERRORS), text),
     ):
         if found is not None:
             return with_the_dead(found, text)
@@ -112,16 +122,16 @@ def _parse(text: str) -> Message:
                 found = replace(found, victims=tuple(dict.fromkeys(actors(text))))
             return _with(found, warned(text))
     ended = death(text)
-    warning = warned(text) or first_of((*DRIVERS, *DRIVER_STOPPED, *PRESSURE), text)
+    warning = warned(text) or diagnosed(text) or first_of((*DRIVERS, *DRIVER_STOPPED, *PRESSURE, *_WARNINGS), text)
     if ended is not None and ended.cause != "unknown":
         killed = first_of(SIGKILL, text) if ended.cause in ("node_died", "preempted") else None
         return _with(_with(ended, warning), killed)
-    said = first_of((*MEMORY_ERROR, *SIGKILL), text)
+    said = first_of((*MEMORY_ERROR, *SIGKILL, *CRASHED, *CRASHES, *CODES, *DESKTOP_CRASHES), text)
     if said is not None:
         return with_the_dead(_with(said, warning), text)
     if warning is not None and ended is not None and ended.victims and TELLS_OF_DEATH.search(text):
         return _with(ended, warning)
-    said = first_of((*OF_WHICH, *UNEXPLAINED), text)
+    said = first_of((*OF_WHICH, *POOLS, *UNEXPLAINED, *NOTEBOOKS, *RUNNERS_LOST), text)
     if ended is not None and warning is None:
         return _with(ended, said)
     return warning or said or Message("unknown")
