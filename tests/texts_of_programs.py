@@ -23,7 +23,11 @@ BUILDS = {
     name: Text(text, "sigkill", says=(program,))
     for name, text, program in (
         ("gcc", "g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.", "cc1plus"),
-        ("gcc, older", "g++: internal compiler error: Killed (program cc1plus)\nPlease submit a full bug report,", "cc1plus"),
+        (
+            "gcc, older",
+            "g++: internal compiler error: Killed (program cc1plus)\nPlease submit a full bug report,",
+            "cc1plus",
+        ),
         ("a linker", "collect2: fatal error: ld terminated with signal 9 [Killed]\ncompilation terminated.", "ld"),
         ("nvcc", "nvcc error   : 'cicc' died due to signal 9 (Kill signal)", "cicc"),
         ("clang", "clang++: error: unable to execute command: Killed", "clang++"),
@@ -33,7 +37,11 @@ BUILDS = {
             "rustc",
         ),
         ("make", "make[2]: *** [CMakeFiles/core.dir/build.make:76: core.o] Killed", "core.o"),
-        ("gradle", "Gradle build daemon disappeared unexpectedly (it may have been killed or may have crashed)", "guess"),
+        (
+            "gradle",
+            "Gradle build daemon disappeared unexpectedly (it may have been killed or may have crashed)",
+            "guess",
+        ),
         ("gitlab", "ERROR: Job failed: exit code 137", "CI job"),
         ("jenkins", "ERROR: script returned exit code 137", "CI job"),
         ("circleci", "Exited with code exit status 137", "CI job"),
@@ -62,11 +70,20 @@ TEXTS: dict[str, Text] = {
         "##[warning]Free memory is lower than 5%; Currently used: 96.31%", "warning", says=("96.31%", "less than 5%")
     ),
     # The shell
-    "bash": Text("./train.sh: line 7:  4123 Killed                  python train.py --epochs 3", "sigkill", killed("python"), says=("python (pid 4123)",)),
-    "bash on a Mac": Text("./train.sh: line 7:  4123 Killed: 9               /opt/bin/python3 train.py", "sigkill", killed("python3")),
+    "bash": Text(
+        "./train.sh: line 7:  4123 Killed                  python train.py --epochs 3",
+        "sigkill",
+        killed("python"),
+        says=("python (pid 4123)",),
+    ),
+    "bash on a Mac": Text(
+        "./train.sh: line 7:  4123 Killed: 9               /opt/bin/python3 train.py", "sigkill", killed("python3")
+    ),
     "bash's jobs": Text("[1]+  Killed                  python train.py", "sigkill", killed("python", None)),
     "zsh": Text("zsh: killed     python train.py", "sigkill", killed("python", None)),
-    "fish": Text("fish: Job 1, 'python train.py' terminated by signal SIGKILL (Forced quit)", "sigkill", killed("python", None)),
+    "fish": Text(
+        "fish: Job 1, 'python train.py' terminated by signal SIGKILL (Forced quit)", "sigkill", killed("python", None)
+    ),
     "a Mac's terminal": Text("Killed: 9", "sigkill"),
     "bash, then a code": Text(
         "./train.sh: line 7:  4123 Killed                  pytest -x\nError: Process completed with exit code 137.",
@@ -81,7 +98,9 @@ TEXTS: dict[str, Text] = {
     ),
     # Crashes
     "bash, a crash": Text(
-        "./train.sh: line 7:  4123 Segmentation fault      (core dumped) python train.py", "crash", says=("python (pid 4123)", "Segmentation fault")
+        "./train.sh: line 7:  4123 Segmentation fault      (core dumped) python train.py",
+        "crash",
+        says=("python (pid 4123)", "Segmentation fault"),
     ),
     "a crash": Text("Segmentation fault (core dumped)", "crash", says=("Segmentation fault",)),
     "kernel, a crash": Text(
@@ -89,14 +108,24 @@ TEXTS: dict[str, Text] = {
         "crash",
         says=("python (pid 4123)", "libtorch_cpu.so"),
     ),
-    "glibc": Text("malloc(): corrupted top size\nAborted (core dumped)", "crash", says=("malloc(): corrupted top size", "not a lack of memory")),
+    "glibc": Text(
+        "malloc(): corrupted top size\nAborted (core dumped)",
+        "crash",
+        says=("malloc(): corrupted top size", "not a lack of memory"),
+    ),
     "glibc, older": Text(
-        "*** Error in `python': double free or corruption (!prev): 0x00000000023a4f10 ***", "crash", says=("python", "double free or corruption (!prev)")
+        "*** Error in `python': double free or corruption (!prev): 0x00000000023a4f10 ***",
+        "crash",
+        says=("python", "double free or corruption (!prev)"),
     ),
     "glibc, free": Text("free(): invalid pointer\nAborted (core dumped)", "crash", says=("free(): invalid pointer",)),
-    "a code of a crash": Text("Process finished with exit code 139 (interrupted by signal 11: SIGSEGV)", "crash", says=("exit code 139",)),
+    "a code of a crash": Text(
+        "Process finished with exit code 139 (interrupted by signal 11: SIGSEGV)", "crash", says=("exit code 139",)
+    ),
     "a code of Python's": Text("the worker ended with exitcode: -11", "crash", says=("exit code -11",)),
-    "a code of Windows": Text("Process finished with exit code -1073741819 (0xC0000005)", "crash", says=("-1073741819",)),
+    "a code of Windows": Text(
+        "Process finished with exit code -1073741819 (0xC0000005)", "crash", says=("-1073741819",)
+    ),
     # Pools
     "loky, a crash": Text(
         "joblib.externals.loky.process_executor.TerminatedWorkerError: A worker process managed by the executor was unexpectedly terminated. This could be caused by a segmentation fault while calling the function or by an excessive memory usage causing the Operating System to kill the worker.\n\nThe exit codes of the workers are {SIGSEGV(-11), SIGSEGV(-11)}",
@@ -109,7 +138,9 @@ TEXTS: dict[str, Text] = {
         says=("EXIT(1)", "does not say why"),
     ),
     "torch's spawn": Text(
-        "torch.multiprocessing.spawn.ProcessExitedException: process 3 terminated with signal SIGKILL", "sigkill", says=("process 3",)
+        "torch.multiprocessing.spawn.ProcessExitedException: process 3 terminated with signal SIGKILL",
+        "sigkill",
+        says=("process 3",),
     ),
     "dask's nanny": Text(
         "distributed.nanny.memory - WARNING - Worker tls://192.168.204.84:34937 (pid=4123) exceeded 95% memory budget. Restarting...",
@@ -137,18 +168,32 @@ TEXTS: dict[str, Text] = {
         "unknown",
         says=("'sum-aggregate-9'", "4 workers"),
     ),
-    "dask's worker ended": Text("distributed.nanny - INFO - Worker process 4123 was killed by unknown signal", "unknown", says=("pid 4123", "unknown signal")),
+    "dask's worker ended": Text(
+        "distributed.nanny - INFO - Worker process 4123 was killed by unknown signal",
+        "unknown",
+        says=("pid 4123", "unknown signal"),
+    ),
     "airflow 3": Text(
         'CRITICAL - Process terminated by signal. For more information, see https://x.example/troubleshooting.html#TaskRunner-killed: signal=-9: signal_name="SIGKILL": source="task"',
         "sigkill",
         says=("Airflow",),
     ),
-    "airflow 2": Text("INFO - Task exited with return code -9. For more information, see https://x.example/y", "sigkill", says=("Airflow",)),
+    "airflow 2": Text(
+        "INFO - Task exited with return code -9. For more information, see https://x.example/y",
+        "sigkill",
+        says=("Airflow",),
+    ),
     # Notebooks
     "jupyter": Text(
-        "The kernel for sweep.ipynb appears to have died. It will restart automatically.", "unknown", says=("sweep.ipynb", "does not say why")
+        "The kernel for sweep.ipynb appears to have died. It will restart automatically.",
+        "unknown",
+        says=("sweep.ipynb", "does not say why"),
     ),
-    "jupyter's log": Text("[I 2026-01-05 10:00:00.123 ServerApp] AsyncIOLoopKernelRestarter: restarting kernel (1/5), keep random ports", "unknown", says=("notebook's kernel",)),
+    "jupyter's log": Text(
+        "[I 2026-01-05 10:00:00.123 ServerApp] AsyncIOLoopKernelRestarter: restarting kernel (1/5), keep random ports",
+        "unknown",
+        says=("notebook's kernel",),
+    ),
     "vs code": Text(
         "The Kernel crashed while executing code in the current cell or a previous cell. \nPlease review the code in the cell(s) to identify a possible cause of the failure.",
         "unknown",
@@ -156,8 +201,16 @@ TEXTS: dict[str, Text] = {
     ),
     "nbclient": Text("nbclient.exceptions.DeadKernelError: Kernel died", "unknown", says=("notebook's kernel",)),
     "colab": Text("Your session crashed after using all available RAM.", "container_limit", says=("Colab or Kaggle",)),
-    "kaggle": Text("Your notebook tried to allocate more memory than is available. It has restarted.", "container_limit", says=("Colab or Kaggle",)),
-    "colab's allocator": Text("tcmalloc: large alloc 4294967296 bytes == 0x55f0c0ffe000 @  0x7f1c5a3d91e7 0x7f1c57e51f21", "warning", says=("4294967296 bytes",)),
+    "kaggle": Text(
+        "Your notebook tried to allocate more memory than is available. It has restarted.",
+        "container_limit",
+        says=("Colab or Kaggle",),
+    ),
+    "colab's allocator": Text(
+        "tcmalloc: large alloc 4294967296 bytes == 0x55f0c0ffe000 @  0x7f1c5a3d91e7 0x7f1c57e51f21",
+        "warning",
+        says=("4294967296 bytes",),
+    ),
     # Hosts
     "heroku's limit": Text(
         "heroku[web.1]: Process running mem=1051M(205.3%)\nheroku[web.1]: Error R15 (Memory quota vastly exceeded)\nheroku[web.1]: Stopping process with SIGKILL",
@@ -177,7 +230,9 @@ TEXTS: dict[str, Text] = {
         says=("511 MB of 512 MB", "Lambda"),
     ),
     "lambda, newer": Text(
-        "REPORT RequestId: 5c0ffee5-0000-4000-8000-00000000abcd\tStatus: error\tError Type: Runtime.OutOfMemory", "container_limit", says=("Lambda",)
+        "REPORT RequestId: 5c0ffee5-0000-4000-8000-00000000abcd\tStatus: error\tError Type: Runtime.OutOfMemory",
+        "container_limit",
+        says=("Lambda",),
     ),
     "app engine": Text(
         "Exceeded soft memory limit of 512 MB with 547 MB after servicing 31 requests total. Consider setting a larger instance class in app.yaml.",
@@ -186,11 +241,15 @@ TEXTS: dict[str, Text] = {
         says=("soft", "547 MB of 512 MB"),
     ),
     "cloud run, older": Text(
-        "While handling this request, the container instance was found to be using too much memory and was terminated.", "container_limit", says=("Google Cloud",)
+        "While handling this request, the container instance was found to be using too much memory and was terminated.",
+        "container_limit",
+        says=("Google Cloud",),
     ),
     "glue": Text("Command failed due to Out of Memory", "container_limit", says=("Glue",)),
     "azure machine learning": Text(
-        "Job failed since the user script received system termination signal usually due to out-of-memory or segfault.", "sigkill", says=("Azure",)
+        "Job failed since the user script received system termination signal usually due to out-of-memory or segfault.",
+        "sigkill",
+        says=("Azure",),
     ),
     # Desktops
     "windows, an event": Text(
@@ -199,7 +258,11 @@ TEXTS: dict[str, Text] = {
         top=((4123, 9641316352, "python.exe"), (8468, 2004099072, "chrome.exe"), (900, 1904590848, "node.exe")),
         says=("python.exe (pid 4123) 9641316352 bytes",),
     ),
-    "windows, an error": Text("OSError: [WinError 8] Not enough memory resources are available to process this command", "memory_error", says=("error 8",)),
+    "windows, an error": Text(
+        "OSError: [WinError 8] Not enough memory resources are available to process this command",
+        "memory_error",
+        says=("error 8",),
+    ),
     "macos, an older kernel": Text(
         "kernel: low swap: killing largest compressed process with pid 4123 (python3.11) and size 43350 MB",
         "kernel_oom",
@@ -210,7 +273,11 @@ TEXTS: dict[str, Text] = {
         "kernel_oom",
         says=("no paging space action",),
     ),
-    "macos, its disk": Text("kernel: low swap: failed to create swapfile\nkernel: vnode_setsize for swap files failed: 28", "warning", says=("error 28",)),
+    "macos, its disk": Text(
+        "kernel: low swap: failed to create swapfile\nkernel: vnode_setsize for swap files failed: 28",
+        "warning",
+        says=("error 28",),
+    ),
     "macos, a report": Text(
         '{"bug_type":"298","timestamp":"2026-01-05 10:00:00.00 +0100","os_version":"macOS 15.5 (24F74)"}\n{\n  "crashReporterKey" : "c0ffee",\n  "largestProcess" : "python3.11",\n  "memoryStatus" : {\n    "pageSize" : 16384\n  }\n}',
         "kernel_oom",
@@ -224,10 +291,15 @@ TEXTS: dict[str, Text] = {
         says=("nohang",),
     ),
     "nohang, newer": Text(
-        "Process with highest badness (found in 55 ms):\n  PID: 4123, Name: ray::train, badness: 121", "earlyoom", killed("ray::train"), says=("nohang",)
+        "Process with highest badness (found in 55 ms):\n  PID: 4123, Name: ray::train, badness: 121",
+        "earlyoom",
+        killed("ray::train"),
+        says=("nohang",),
     ),
     "kernel, none to kill": Text(
-        "kernel: Memory cgroup out of memory and no killable processes...", "kernel_oom", says=("A memory cgroup reached its limit", "no process that it may kill")
+        "kernel: Memory cgroup out of memory and no killable processes...",
+        "kernel_oom",
+        says=("A memory cgroup reached its limit", "no process that it may kill"),
     ),
     "kernel, in a cgroup": Text(
         "systemd invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=100\n mem_cgroup_out_of_memory+0xc2/0xd0\n try_charge_memcg+0x416/0x600",
@@ -248,7 +320,9 @@ TEXTS: dict[str, Text] = {
         killed("ray::train", 4123, 3842522 * 4096),
         top=((4123, 3842522 * 4096, "ray::train"), (11794, 468 * 4096, "init")),
     ),
-    "kubelet, an event without a victim": Text("Warning  SystemOOM  17m  kubelet, node-17  System OOM encountered", "kernel_oom", says=("SystemOOM",)),
+    "kubelet, an event without a victim": Text(
+        "Warning  SystemOOM  17m  kubelet, node-17  System OOM encountered", "kernel_oom", says=("SystemOOM",)
+    ),
     "systemd, several units": Text(
         "user-1021.slice: A process of this unit has been killed by the OOM killer.\nsystem-postgresql.slice: A process of this unit has been killed by the OOM killer.",
         "kernel_oom",
@@ -261,9 +335,13 @@ TEXTS: dict[str, Text] = {
         says=("not on memory", "executor was using 160Ki"),
     ),
     "evicted for its own disk limit": Text(
-        "Pod ephemeral local storage usage exceeds the total limit of containers 2Gi.", "evicted", says=("2Gi", "ephemeral storage")
+        "Pod ephemeral local storage usage exceeds the total limit of containers 2Gi.",
+        "evicted",
+        says=("2Gi", "ephemeral storage"),
     ),
-    "evicted for a volume": Text('Usage of EmptyDir volume "dshm" exceeds the limit "1Gi".', "evicted", says=("dshm", "1Gi")),
+    "evicted for a volume": Text(
+        'Usage of EmptyDir volume "dshm" exceeds the limit "1Gi".', "evicted", says=("dshm", "1Gi")
+    ),
     "containerd": Text(
         'level=info msg="TaskOOM event container_id:\\"4bcba7fc4369fee4d7d2e6263b58fce52cfc928c6a31cfac4d43c838708991ce\\""',
         "container_limit",
@@ -303,9 +381,17 @@ TEXTS: dict[str, Text] = {
         "slurm_limit",
         says=("The Slurm job 4711",),
     ),
-    "slurm's accounting, parsable": Text("4711|sweep|main|lab|4|OUT_OF_MEMORY|0:125", "slurm_limit", says=("The Slurm job 4711",)),
-    "slurm's letter": Text("Slurm Job_id=4711 Name=sweep Failed, Run time 00:10:12, OUT_OF_MEMORY", "slurm_limit", says=("The Slurm job 4711",)),
-    "slurm, at some point": Text("slurmstepd: error: Exceeded job memory limit at some point.", "slurm_limit", says=("at some point",)),
+    "slurm's accounting, parsable": Text(
+        "4711|sweep|main|lab|4|OUT_OF_MEMORY|0:125", "slurm_limit", says=("The Slurm job 4711",)
+    ),
+    "slurm's letter": Text(
+        "Slurm Job_id=4711 Name=sweep Failed, Run time 00:10:12, OUT_OF_MEMORY",
+        "slurm_limit",
+        says=("The Slurm job 4711",),
+    ),
+    "slurm, at some point": Text(
+        "slurmstepd: error: Exceeded job memory limit at some point.", "slurm_limit", says=("at some point",)
+    ),
     "yarn, virtual memory in Spark": Text(
         "ERROR YarnClusterScheduler: Lost executor 9 on node-17: Container killed by YARN for exceeding memory limits. 7.2 GB of 4.2 GB virtual memory used.",
         "container_limit",
@@ -318,7 +404,9 @@ TEXTS: dict[str, Text] = {
         says=("pid 4123", "1402.1 MB"),
     ),
     "go on windows": Text(
-        "runtime: VirtualAlloc of 299704320 bytes failed with errno=1455\nfatal error: out of memory", "memory_error", says=("Go", "299704320 bytes", "1455")
+        "runtime: VirtualAlloc of 299704320 bytes failed with errno=1455\nfatal error: out of memory",
+        "memory_error",
+        says=("Go", "299704320 bytes", "1455"),
     ),
     "java, a small piece": Text(
         "# Native memory allocation (mmap) failed to map 12288 bytes for committing reserved memory.\n# An error report file with more information is saved as:\n# /opt/app/hs_err_pid4123.log",
@@ -326,7 +414,9 @@ TEXTS: dict[str, Text] = {
         says=("12288 bytes", "pid 4123", "mappings"),
     ),
     "java, a large piece": Text(
-        "# Native memory allocation (malloc) failed to allocate 1073741824 bytes for committing reserved memory.", "memory_error", says=("1073741824 bytes",)
+        "# Native memory allocation (malloc) failed to allocate 1073741824 bytes for committing reserved memory.",
+        "memory_error",
+        says=("1073741824 bytes",),
     ),
     "fork in multiprocessing": Text(
         '  File "/usr/lib/python3.11/multiprocessing/popen_fork.py", line 66, in _launch\n    self.pid = os.fork()\nOSError: [Errno 12] Cannot allocate memory',
@@ -369,11 +459,19 @@ TEXTS: dict[str, Text] = {
         "warning",
         says=("GPU 0", "2.59GiB", "Nothing failed"),
     ),
-    "tensorflow, an older copy": Text("InternalError: Dst tensor is not initialized.", "gpu_memory", says=("Dst tensor is not initialized",)),
-    "mxnet": Text(
-        "mxnet.base.MXNetError: [10:11:12] src/storage/./pooled_storage_manager.h:161: cudaMalloc retry failed: out of memory", "gpu_memory", says=("cudaMalloc retry failed",)
+    "tensorflow, an older copy": Text(
+        "InternalError: Dst tensor is not initialized.", "gpu_memory", says=("Dst tensor is not initialized",)
     ),
-    "theano": Text("RuntimeError: Error allocating 1073741824 bytes of device memory (out of memory).", "gpu_memory", says=("1073741824 bytes",)),
+    "mxnet": Text(
+        "mxnet.base.MXNetError: [10:11:12] src/storage/./pooled_storage_manager.h:161: cudaMalloc retry failed: out of memory",
+        "gpu_memory",
+        says=("cudaMalloc retry failed",),
+    ),
+    "theano": Text(
+        "RuntimeError: Error allocating 1073741824 bytes of device memory (out of memory).",
+        "gpu_memory",
+        says=("1073741824 bytes",),
+    ),
     "xla, its account": Text(
         "jax.errors.JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4770354232 bytes.\nBufferAssignment OOM Debugging.\nBufferAssignment stats:\n             parameter allocation:  372.76MiB\n                 total allocation:   14.44GiB",
         "memory_error",

@@ -134,8 +134,10 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         yield say("raylet_died")
     elif name == "gcs_server":
         yield say("gcs_died")
+    elif name == _RENAMED and not finding.calls:
+        yield say("renamed", name=name)
     elif not finding.calls:
-        yield say("renamed" if name == _RENAMED else "not_of_ray", name=name)
+        yield say("not_of_ray", name=name)
     if not message.victims and message.statement is None:
         yield say("list_the_kills")
     others = _others(message)

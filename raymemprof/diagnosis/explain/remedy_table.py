@@ -76,8 +76,8 @@ REMEDIES = {
     ),
     "renamed": Remedy(
         "the kernel killed a process that bears the name that PyTorch gives to one that imports it",
-        "{name} is how PyTorch names a process that imports it: it may be a task's or an actor's, or another program. Look "
-        "for its pid in `raymemprof usage`, or in the names of the session's logs.",
+        "{name} is how PyTorch names a process that imports it: it may be a task's or an actor's, or another program. "
+        "Look for its pid in `raymemprof usage`, or in the names of the session's logs.",
         _PAGE,
     ),
     "rays_own": Remedy(
@@ -241,8 +241,8 @@ REMEDIES = {
     ),
     "cgroup": Remedy(
         "a memory cgroup, or the machine, had no memory, and the kernel found nothing to kill or does not name it",
-        "See whose limit it is (`systemctl show -p MemoryMax`, the container's or job's limit) and raise it; processes with an "
-        "oom_score_adj of -1000 are never killed.",
+        "See whose limit it is (`systemctl show -p MemoryMax`, the container's or job's limit) and raise it; processes "
+        "with an oom_score_adj of -1000 are never killed.",
         "https://docs.kernel.org/admin-guide/cgroup-v2.html",
     ),
     "macs_swap": Remedy(
@@ -252,8 +252,8 @@ REMEDIES = {
     ),
     "dask": Remedy(
         "Dask says that its workers have too little memory",
-        "Give Dask's workers more (`memory_limit`, fewer workers on a node), or make partitions smaller; its nanny ends a worker "
-        "at `distributed.worker.memory.terminate` (0.95 of the limit).",
+        "Give Dask's workers more (`memory_limit`, fewer workers on a node), or make partitions smaller; its nanny "
+        "ends a worker at `distributed.worker.memory.terminate` (0.95 of the limit).",
         "https://distributed.dask.org/en/stable/worker-memory.html",
     ),
     "heroku": Remedy(
@@ -268,35 +268,38 @@ REMEDIES = {
     ),
     "build": Remedy(
         "a part of a compiler was killed, or had no memory",
-        "If it was memory: compile less at once (`make -j1`, `MAX_JOBS=1`, `CMAKE_BUILD_PARALLEL_LEVEL=1`, `cargo build -j 1`), "
-        "or give the machine more memory or swap; a wheel that is built already needs neither.",
+        "If it was memory: compile less at once (`make -j1`, `MAX_JOBS=1`, `CMAKE_BUILD_PARALLEL_LEVEL=1`, `cargo "
+        "build -j 1`), or give the machine more memory or swap; a wheel that is built already needs neither.",
         "https://gcc.gnu.org/onlinedocs/gcc/Optimize-Options.html",
     ),
     "runner": Remedy(
         "a runner of a CI job, or a step of it, ended",
-        "If it was memory: run fewer tests or compilers at once in the job, or take a runner, or a container of it, with more.",
+        "If it was memory: run fewer tests or compilers at once in the job, or take a runner, or a container of it, "
+        "with more.",
         "https://docs.github.com/en/actions/reference/runners/github-hosted-runners",
     ),
     "notebook": Remedy(
         "a hosted notebook used all its memory",
-        "Load less at once (columns, chunks, smaller types), delete what is no longer used, or take a runtime with more memory.",
+        "Load less at once (columns, chunks, smaller types), delete what is no longer used, or take a runtime with "
+        "more memory.",
         "https://research.google.com/colaboratory/faq.html",
     ),
     "kernels_end": Remedy(
         "a notebook's kernel ended, and nobody says why",
-        "See whether the machine's kernel killed it for memory: `dmesg -T | grep -i 'killed process'`, or the limit of its "
-        "container. Run the same code as a script: its last output says how it ended.",
+        "See whether the machine's kernel killed it for memory: `dmesg -T | grep -i 'killed process'`, or the limit of "
+        "its container. Run the same code as a script: its last output says how it ended.",
         "https://docs.jupyter.org/en/latest/",
     ),
     "ephemeral_storage": Remedy(
         "Kubernetes evicted a pod for want of a disk's room",
-        "Memory makes no difference. Have the pod write less to the node's disk (logs, spilled objects, shuffle files), mount a "
-        "volume for it, or request `ephemeral-storage` in its resources.",
+        "Memory makes no difference. Have the pod write less to the node's disk (logs, spilled objects, shuffle "
+        "files), mount a volume for it, or request `ephemeral-storage` in its resources.",
         "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#local-ephemeral-storage",
     ),
     "own_limit": Remedy(
         "PyTorch reached the limit of a GPU's memory that was set for the process",
-        "Raise or drop that limit (`torch.cuda.set_per_process_memory_fraction`), or make the batch or the model smaller.",
+        "Raise or drop that limit (`torch.cuda.set_per_process_memory_fraction`), or make the batch or the model "
+        "smaller.",
         "https://docs.pytorch.org/docs/stable/generated/torch.cuda.memory.set_per_process_memory_fraction.html",
     ),
     "tried": Remedy(
@@ -620,8 +623,8 @@ REMEDIES = {
     "data_asks_for_none": Remedy(
         "Ray Data says that an operator uses more memory than Ray requests for it",
         "Say what the operator needs, a quarter more than it uses: `map_batches(…, memory={memory:_})`; or have Ray "
-        "Data take a default for all that say nothing: "
-        "`DataContext.get_current().default_map_logical_memory_enabled = True` (Ray 2.56 and later).",
+        "Data take a default for all that say nothing: `DataContext.get_current().default_map_logical_memory_enabled = "
+        "True` (Ray 2.56 and later).",
         _DATA,
     ),
     "reserve_more": Remedy(
@@ -788,35 +791,35 @@ REMEDIES = {
     ),
     "fork": Remedy(
         "the kernel had no memory for one more process",
-        "Start fewer processes, and have the one that starts them hold less: fork asks for as much as it has. See what fills "
-        "the node: `raymemprof usage`; the container's limit, and `vm.overcommit_memory`, which says how much the kernel "
-        "promises.",
+        "Start fewer processes, and have the one that starts them hold less: fork asks for as much as it has. See what "
+        "fills the node: `raymemprof usage`; the container's limit, and `vm.overcommit_memory`, which says how much "
+        "the kernel promises.",
         _MMAP,
     ),
     "shm": Remedy(
         "shared memory, /dev/shm, was full",
-        "Make /dev/shm larger: `docker run --shm-size`, in Kubernetes an `emptyDir` of `medium: Memory` mounted at /dev/shm. See "
-        "how full it is: `df -h /dev/shm`; it is memory, not the disk that Ray spills to.",
+        "Make /dev/shm larger: `docker run --shm-size`, in Kubernetes an `emptyDir` of `medium: Memory` mounted at "
+        "/dev/shm. See how full it is: `df -h /dev/shm`; it is memory, not the disk that Ray spills to.",
         "https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html",
     ),
     "java_mappings": Remedy(
         "a Java process was refused a small piece of memory",
-        "Raise what limits a process: `sysctl -w vm.max_map_count=…` (65530 by default), `ulimit -u` and the container's "
-        "`pids.max` for threads, `ulimit -v`; see `vm.overcommit_memory`, and the container's limit. A smaller -Xmx does not help "
-        "where the node has memory.",
+        "Raise what limits a process: `sysctl -w vm.max_map_count=…` (65530 by default), `ulimit -u` and the "
+        "container's `pids.max` for threads, `ulimit -v`; see `vm.overcommit_memory`, and the container's limit. A "
+        "smaller -Xmx does not help where the node has memory.",
         _MMAP,
     ),
     "windows_commits": Remedy(
         "Windows refused a program memory, since it may promise no more",
-        "Make Windows' paging file larger, or run fewer programs at once: what Windows may promise is RAM and paging files "
-        "together.",
+        "Make Windows' paging file larger, or run fewer programs at once: what Windows may promise is RAM and paging "
+        "files together.",
         "https://learn.microsoft.com/en-us/troubleshoot/windows-client/performance/introduction-to-the-page-file",
     ),
     "corruption": Remedy(
         "the C library found its lists of memory damaged",
-        "Look for the library that wrote where it may not: `PYTHONFAULTHANDLER=1` shows where Python was, `MALLOC_CHECK_=3` or "
-        "valgrind find it sooner. Two libraries that bring their own allocator, or versions that do not fit, are common causes; "
-        "more memory does not help.",
+        "Look for the library that wrote where it may not: `PYTHONFAULTHANDLER=1` shows where Python was, "
+        "`MALLOC_CHECK_=3` or valgrind find it sooner. Two libraries that bring their own allocator, or versions that "
+        "do not fit, are common causes; more memory does not help.",
         "https://docs.python.org/3/library/faulthandler.html",
     ),
     "descriptors": Remedy(

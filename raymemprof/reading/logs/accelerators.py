@@ -2,56 +2,38 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
-from ...display.text import show_bytes
 from .facts import Message
 from .kinds import Kind, first_of
-from .patterns import COUNT, SIZE, Form, pattern, size
+from .patterns import SIZE, Form, pattern
+from .torch_memory import TALK, tidy, torch
 
 __all__ = ["TRIED", "accelerator"]
 
 _SHORT = r"\d[\d.]{0,11} ?(?:bytes|[KMGTP]i?B?|B)\b"
 """A size as XLA prints it: "15.65G", "30.85GiB", "0B"."""
 _GIB = r"\d{1,7}(?:\.\d{1,4})?"
-_TALK = r"(?! (?:errors?|exceptions?|issues?|problems?|situations?|crash(?:es)?)\b)"
-_TORCH = pattern(rf"\b(CUDA|HIP|XPU|GPU|NPU)(?: error: | driver error: | |: )out of memory{_TALK}", re.IGNORECASE)
-_LONGEST = 1500
-"""Characters that PyTorch's message has at most, with all processes that it lists."""
-_ASKED = pattern(rf"\bTried to allocate ({SIZE})")
-_DEVICE = pattern(
-    rf"\b[GNX]PU (\d{{1,3}}) (?:has a total capac\w{{1,5}} of ({SIZE})(?:(?: of)? which ({SIZE}) is free)?|"
-    rf"(?:;|\n) ({SIZE}) total capacity(?:(?:(?:;|\n) [^;()\n]{{1,80}}){{0,4}}?(?:;|\n) ({SIZE}) free)?)"
-)
-"""A text of one line that has many semicolons is read as one whose lines they end."""
-_PROCESS = pattern(rf"\bProcess ({COUNT}) has ({SIZE}) memory in use")
-_ITS_OWN = pattern(rf"\bthis process has ({SIZE}) memory in use")
-_UNUSED = pattern(rf"({SIZE}) is reserved by PyTorch but unallocated")
-_ALLOCATED = pattern(rf"({SIZE}) already allocated")
-_RESERVED = pattern(rf"({SIZE}) reserved in total by PyTorch")
-_ALLOWED = pattern(rf"({SIZE}) allowed(?=[;,.\n])")
-"""What `set_per_process_memory_fraction` leaves the process."""
 _TOTAL = pattern(rf"\btotal allocation: ({_SHORT})")
 _SPEAKS_OF_GPU = Form(r"\bGPUs?\b|\bGPU_|\bcuda\b|\bCUDA|\bNVIDIA\b|\bGeForce\b|\bRTX\b|\bROCm\b")
 _WITHOUT_GPU = Form(r"\bNo GPU|falling back to (?:cpu|CPU)|\bCpuDevice\b|\bTPU\b")
-_MOST_NAMED = 3
 
 _NO_FAILURE = r"(?: with freed_by_count=\d{1,9})?\. ?The caller indicates that this is not a failure"
 TRIED = Kind(
     "warning",
     pattern(
-        rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate (?P<size>{_SHORT}){_NO_FAILURE}"
+        rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate "
+        rf"(?P<size>{_SHORT}){_NO_FAILURE}"
     ),
-    "A warning of TensorFlow: GPU {gpu} had no {size} for an allocation that TensorFlow can do without, as it says; with more "
-    "memory it would be faster. Nothing failed by that.",
+    "A warning of TensorFlow: GPU {gpu} had no {size} for an allocation that TensorFlow can do without, as it says; "
+    "with more memory it would be faster. Nothing failed by that.",
     lacks="tried",
 )
 _KINDS = (
     Kind(
         "gpu_memory",
         pattern(
-            rf"\bMPS(?: error: | backend | |: )out of memory{_TALK}(?: \(MPS allocated: (?P<is>{SIZE}), other "
+            rf"\bMPS(?: error: | backend | |: )out of memory{TALK}(?: \(MPS allocated: (?P<is>{SIZE}), other "
             rf"allocations: (?P<other>{SIZE}), max allowed: (?P<most>{SIZE})\))?(?:\. Tried to allocate "
             rf"(?P<size>{SIZE}))?"
         ),
@@ -84,8 +66,8 @@ _KINDS = (
             r"(?P<is>[\d,]{1,25}) bytes(?:, limit set to: (?P<most>[\d,]{1,25}) bytes)?|"
             r"\bout of memory to allocate (?P<asked>\d{1,20}) bytes \(total (?P<all>\d{1,20}) bytes\)"
         ),
-        "The GPU's memory, not the node's, did not suffice: CuPy could not allocate [{size} bytes, and had {is} bytes][, where "
-        "its own limit is {most} bytes][{asked} bytes, and would have had {all} bytes with them].",
+        "The GPU's memory, not the node's, did not suffice: CuPy could not allocate [{size} bytes, and had {is} "
+        "bytes][, where its own limit is {most} bytes][{asked} bytes, and would have had {all} bytes with them].",
     ),
     Kind(
         "gpu_memory",
@@ -152,7 +134,10 @@ _KINDS = (
     ),
     Kind(
         "gpu_memory",
-        pattern(rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate (?P<size>{_SHORT})(?!{_NO_FAILURE})"),
+        pattern(
+            rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate "
+            rf"(?P<size>{_SHORT})(?!{_NO_FAILURE})"
+        ),
         "The GPU's memory, not the node's, was used up: TensorFlow or XLA could not allocate {size} on GPU {gpu}.",
         lacks="taken at once",
     ),
@@ -289,7 +274,8 @@ _KINDS = (
             r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED|hipErrorOutOfMemory|"
             r"(?:UR|ZE)_RESULT_ERROR_OUT_OF_DEVICE_MEMORY|Cuda failure (?:\d{1,3} )?'out of memory'|"
             r"(?:cuda|hip)Malloc (?:retry )?failed: out of memory|"
-            r"Error allocating \d{1,18} bytes of device memory|Dst tensor is not initialized|Error out of memory at line \d{1,6} in file "
+            r"Error allocating \d{1,18} bytes of device memory|Dst tensor is not initialized|Error out of memory at "
+            r"line \d{1,6} in file "
             r"[^\n]{1,200}?\.(?:cu|cpp)\b))"
         ),
         "An allocation in the GPU's memory, not the node's, failed ({code}).",
@@ -325,7 +311,7 @@ _KINDS = (
 
 def accelerator(text: str) -> Message | None:
     """Return what a text says of an accelerator's memory, or of the node's that an accelerator is to copy from."""
-    said = _torch(text) or first_of(_KINDS, text)
+    said = torch(text) or first_of(_KINDS, text)
     return _of_xla(said, text) if said is not None and said.lacks == "xla" else said
 
 
@@ -339,82 +325,5 @@ def _of_xla(said: Message, text: str) -> Message:
         )
         said = replace(said, cause="gpu_memory", lacks="taken at once")
     if total is not None:
-        statement += f" The program needs {_tidy(total[1])} in all."
+        statement += f" The program needs {tidy(total[1])} in all."
     return replace(said, statement=statement)
-
-
-def _torch(text: str) -> Message | None:
-    """PyTorch's message, whose figures tell who fills the GPU, and whether it lacks memory or one piece of it."""
-    found = list(_TORCH.finditer(text))
-    if not found:
-        return None
-    ends = [one.start() for one in found[1:]] + [len(text)]
-    said = [text[one.start() : min(one.start() + _LONGEST, end)] for one, end in zip(found, ends, strict=True)]
-    message = next(filter(_ASKED.search, said), said[0])
-    name = (_TORCH.match(message) or found[0])[1].upper()
-    kind = "NPU" if name == "NPU" else "GPU"
-    asked, device = _figure(_ASKED, message), _DEVICE.search(message)
-    sentence = f"The {kind}'s memory, not the node's, did not suffice ({name} out of memory)"
-    has = None
-    if asked:
-        sentence += f": an allocation of {asked} failed"
-    allowed, also = _figure(_ALLOWED, message), list[str]()
-    if device is not None:
-        has, free = device[2] or device[4], device[3] or device[5]
-        sentence += f" on {kind} {device[1]}, which has {_tidy(has)}" + (f" ({_tidy(free)} free)" if free else "")
-    others = sorted(((_bytes(held), pid, held) for pid, held in _PROCESS.findall(message)), reverse=True)
-    its = _figure(_ITS_OWN, message)
-    if its and has and _bytes(its) > _bytes(has):  # in some containers, PyTorch prints 17179869184.00 GiB
-        its = None
-    named = ", ".join(f"process {pid} ({_tidy(held)})" for _, pid, held in others[: 1 if its else _MOST_NAMED])
-    sentences = [f"{sentence}."]
-    left = _bytes((device[3] or device[5]) if device is not None else None)
-    if allowed and left >= _bytes(asked) > 0:
-        told = f"The process reached its own limit of that {kind}'s memory, {allowed} (`set_per_process_memory_fraction`)"
-        where = f" {kind} {device[1]} has {_tidy(has)}, and {_tidy(device[3] or device[5])} of it are free." if device and has else ""
-        failed = f": an allocation of {asked} failed ({name} out of memory)"
-        return Message("gpu_memory", f"{told}{failed}.{where}", lacks="gpu, own limit")
-    if allowed:
-        sentences.append(f"The process may have {allowed} of it (`set_per_process_memory_fraction`).")
-    if named and its:
-        sentences.append(f"The process had {its} of it; others use the same {kind}, such as {named}.")
-    elif its and has:
-        rest = _bytes(has) - left - _bytes(its) if left else 0
-        sentences.append(f"The process had {its} of it.")
-        if rest > _bytes(has) / 20:
-            also.append(f"Other processes, or the driver, had the rest of that {kind}, {show_bytes(rest)}.")
-    elif named:
-        sentences.append(f"On that {kind}: {named}; the text does not say whether one of them is the one that failed.")
-    lacks = []
-    wanted = _bytes(asked)
-    if others and (others[0][0] >= wanted if its else len(others) > 1):
-        lacks.append("shared")
-    in_pieces = _in_pieces(message, wanted)
-    if in_pieces and name != "XPU":
-        lacks.append("pieces")
-        sentences.append(in_pieces)
-    return Message("gpu_memory", " ".join(sentences), lacks=", ".join(["gpu", *lacks]), also=tuple(also))
-
-
-def _in_pieces(message: str, wanted: int) -> str | None:
-    """Say that PyTorch kept more than was asked for, and could not use it; None where it does not say so."""
-    unused = _figure(_UNUSED, message)
-    if wanted and unused and _bytes(unused) > wanted:
-        return f"PyTorch kept {unused} that it did not use, more than was asked for, but in pieces."
-    allocated, reserved = _figure(_ALLOCATED, message), _figure(_RESERVED, message)
-    if wanted and allocated and reserved and _bytes(reserved) - _bytes(allocated) > wanted:
-        return f"PyTorch kept {reserved} and used {allocated}: the rest is more than was asked for, but in pieces."
-    return None
-
-
-def _figure(form: Form, message: str) -> str | None:
-    found = form.search(message)
-    return None if found is None else _tidy(found[1])
-
-
-def _tidy(figure: str) -> str:
-    return " ".join(figure.split())
-
-
-def _bytes(figure: str | None) -> int:
-    return size(figure or "") or 0

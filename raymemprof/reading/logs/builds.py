@@ -20,10 +20,11 @@ BUILDS = (
             rf"\bprocess didn't exit successfully: `(?:\S{{0,200}}/)?(?P<program_4>{_TOOL})\b[^`]{{0,4000}}` "
             r"\(signal: 9, SIGKILL: kill\)|"
             r"\b(?P<program_5>clang(?:\+\+)?(?:-\d{1,3})?): error: unable to execute command: Killed|"
-            rf"\b(?:command|process) '?(?P<program_6>gcc|g\+\+|cc|c\+\+|clang\+\+|nvcc)' failed with exit (?:code|status) (?:137|-9)\b"
+            rf"\b(?:command|process) '?(?P<program_6>gcc|g\+\+|cc|c\+\+|clang\+\+|nvcc)' failed with exit "
+            rf"(?:code|status) (?:137|-9)\b"
         ),
-        "A part of a compiler, {program}, was "
-        f"killed by SIGKILL, as where memory does not suffice for as many at once; {WHY_UNKNOWN}.",
+        f"A part of a compiler, {{program}}, was killed by SIGKILL, as where memory does not suffice for as many at "
+        f"once; {WHY_UNKNOWN}.",
         lacks="build",
     ),
     Kind(
@@ -35,11 +36,11 @@ BUILDS = (
     Kind(
         "sigkill",
         pattern(
-            r"\bGradle build daemon disappeared unexpectedly|\bThe build failed because the process exited too early\. This "
-            r"probably means the system ran out of memory"
+            r"\bGradle build daemon disappeared unexpectedly|"
+            r"\bThe build failed because the process exited too early\. This probably means the system ran out"
         ),
-        "A process of a build ended without a word, as after SIGKILL; that memory was the reason is at most its parent's "
-        "guess.",
+        "A process of a build ended without a word, as after SIGKILL; that memory was the reason is at most its "
+        "parent's guess.",
         lacks="build",
     ),
 )
@@ -57,8 +58,9 @@ NO_MEMORY = (
     Kind(
         "memory_error",
         pattern(
-            r"\bvirtual memory exhausted: Cannot allocate memory|\bfinal link failed: (?:memory exhausted|Cannot allocate "
-            r"memory)|\bLLVM ERROR: out of memory|\berror C1060: compiler is out of heap space|\berror LNK1102: out of memory"
+            r"\bvirtual memory exhausted: Cannot allocate memory|\bfinal link failed: "
+            r"(?:memory exhausted|Cannot allocate memory)|\bLLVM ERROR: out of memory|"
+            r"\berror C1060: compiler is out of heap space|\berror LNK1102: out of memory"
         ),
         "A compiler or a linker could not have the memory that it asked for.",
         lacks="build",
@@ -87,18 +89,19 @@ RUNNERS_LOST = (
     Kind(
         "unknown",
         pattern(
-            r"\bThe (?:hosted|self-hosted) runner(?:: (?P<runner>[\w .#-]{1,80}?))? lost communication with the server\b|"
+            r"\bThe (?:hosted|self-hosted) runner(?:: (?P<runner>[\w .#-]{1,80}?))? lost communication with the "
+            r"server\b|"
             r"\bWe stopped hearing from agent (?P<agent>[\w .#-]{1,80}?)\. Verify the agent machine is running"
         ),
-        "The runner[ {runner}][ {agent}] of a CI job no longer answered, as where the job leaves it no memory or no CPU, or "
-        "where its machine is gone; the text does not say which.",
+        "The runner[ {runner}][ {agent}] of a CI job no longer answered, as where the job leaves it no memory or no "
+        "CPU, or where its machine is gone; the text does not say which.",
         lacks="runner",
     ),
     Kind(
         "unknown",
         pattern(r"\bThe runner has received a shutdown signal\b"),
-        "The runner of a CI job was told to stop, as where its machine is taken away, the job is cancelled, or memory ran "
-        "out; the text does not say which.",
+        "The runner of a CI job was told to stop, as where its machine is taken away, the job is cancelled, or memory "
+        "ran out; the text does not say which.",
         lacks="runner",
     ),
 )
@@ -106,8 +109,8 @@ RUNNERS_LOW = (
     Kind(
         "warning",
         pattern(r"\bFree memory is lower than (?P<least>\d{1,3})%; Currently used: (?P<share>\d{1,3}(?:\.\d{1,2})?)%"),
-        "A warning of Azure Pipelines: {share}% of the memory of the job's machine is used, and less than {least}% is free. "
-        "The text does not say that anything was killed.",
+        "A warning of Azure Pipelines: {share}% of the memory of the job's machine is used, and less than {least}% is "
+        "free. The text does not say that anything was killed.",
         lacks="runner",
     ),
 )

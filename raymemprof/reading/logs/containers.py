@@ -19,17 +19,19 @@ OOM_EVENTS = (
     Kind(
         "container_limit",
         pattern(
-            r"\bTaskOOM event (?:container_id: ?\\?\"|[^\n]{0,60}?ContainerID:)(?P<container>[0-9a-f]{12})[0-9a-f]{0,52}|"
+            r"\bTaskOOM event (?:container_id: "
+            r"?\\?\"|[^\n]{0,60}?ContainerID:)(?P<container>[0-9a-f]{12})[0-9a-f]{0,52}|"
             r"/tasks/oom \{\\?\"container_id\\?\": ?\\?\"(?P<name_of>[\w.-]{1,64})"
         ),
-        "Memory ran out in the container (or the pod's sandbox) [{container}][{name_of}], and the kernel's out-of-memory "
-        "killer killed in it (an event of containerd's); the text does not say whether the container ended with that.",
+        "Memory ran out in the container (or the pod's sandbox) [{container}][{name_of}], and the kernel's "
+        "out-of-memory killer killed in it (an event of containerd's); the text does not say whether the container "
+        "ended with that.",
     ),
     Kind(
         "container_limit",
         pattern(r"\bconmon(?:\[\d{1,10}\]:)? [^\n]{0,60}?\bOOM (?:event )?received\b|\bOOM event received\b"),
-        "Memory ran out in a container, and the kernel's out-of-memory killer killed in it (conmon, of Podman and CRI-O, "
-        "had an event of it); the text does not say whether the container ended with that.",
+        "Memory ran out in a container, and the kernel's out-of-memory killer killed in it (conmon, of Podman and "
+        "CRI-O, had an event of it); the text does not say whether the container ended with that.",
     ),
 )
 """What runtimes of containers say of memory that ran out."""
@@ -134,7 +136,9 @@ def container(text: str) -> Message | None:
     if pod and (by_name := re.search(r"-(head|worker)-", pod)):
         what += f" (by its name a Ray {by_name[1]} node)"
     if killed and killed[0].startswith("container oom") and not code:
-        said = f"Memory ran out in {what}, and the kernel's out-of-memory killer killed in it (an event of Docker's); the "
+        said = (
+            f"Memory ran out in {what}, and the kernel's out-of-memory killer killed in it (an event of Docker's); the "
+        )
         said += "text does not say whether the container ended with that."
     elif killed:
         it = "it reached its memory limit, or its machine" if len(pods) == 1 else "each reached its limit, or a machine"

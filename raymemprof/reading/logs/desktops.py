@@ -35,7 +35,8 @@ DESKTOP_ERRORS = (
         "memory_error",
         pattern(
             r"\[WinError (?P<code>8|14|1450|1453)\]|\b(?:Not enough (?:memory resources are|storage is) available to "
-            r"(?:process this command|complete this operation)|Insufficient system resources exist to complete the requested "
+            r"(?:process this command|complete this operation)|Insufficient system resources exist to complete the "
+            r"requested "
             r"service|Insufficient quota to complete the requested service)\b"
         ),
         "Windows could not give a process more memory or other resources[ (error {code})].",
@@ -51,7 +52,9 @@ DESKTOP_ERRORS = (
 DESKTOP_CRASHES = (
     Kind(
         "crash",
-        pattern(r"\bexit(?:ed)?(?: with)? code:? (?P<code>-1073741819|-1073740791|-1073741571|3221225477|0x[Cc]0000005)\b"),
+        pattern(
+            r"\bexit(?:ed)?(?: with)? code:? (?P<code>-1073741819|-1073740791|-1073741571|3221225477|0x[Cc]0000005)\b"
+        ),
         "A process of Windows crashed (exit code {code}): a fault in native code; nothing says that memory was short.",
     ),
 )
@@ -59,7 +62,8 @@ DESKTOP_WARNINGS = (
     Kind(
         "warning",
         pattern(
-            r"\bVirtual Memory Minimum Too Low\b|\bYour system is low on virtual memory\b|\bYour computer is low on memory\b|"
+            r"\bVirtual Memory Minimum Too Low\b|\bYour system is low on virtual memory\b|\bYour computer is low on "
+            r"memory\b|"
             r"\bOut of Virtual Memory\b"
         ),
         "A warning of Windows: nearly all memory that it may promise, RAM and paging files, is promised.",
@@ -79,8 +83,8 @@ DESKTOP_WARNINGS = (
 _NO_PAGING_SPACE = Kind(
     "kernel_oom",
     pattern(r"\blow swap: triggering no paging space action"),
-    "macOS could not put more memory into swap, and its kernel ended processes for that (no paging space action); the text "
-    "does not name them.",
+    "macOS could not put more memory into swap, and its kernel ended processes for that (no paging space action); the "
+    "text does not name them.",
     lacks="mac's swap",
 )
 _LOW_SWAP = pattern(
@@ -92,7 +96,8 @@ _LARGEST = pattern(r"\"largestProcess\" ?: ?\"(?P<name>[^\"\n]{1,64})\"")
 _EXCEEDED = Kind(
     "kernel_oom",
     pattern(
-        rf"(?P<name>[\w.+-]{{1,32}})\[(?P<pid>{COUNT})\] exceeded mem limit: \w{{1,20}} (?P<limit>\d{{1,9}} MB) \(fatal\)"
+        rf"(?P<name>[\w.+-]{{1,32}})\[(?P<pid>{COUNT})\] exceeded mem limit: \w{{1,20}} (?P<limit>\d{{1,9}} MB) "
+        rf"\(fatal\)"
     ),
     "macOS ended {victims}, because it reached a memory limit of its own, {limit}.",
     is_binary=True,
@@ -103,7 +108,9 @@ def of_macs(text: str) -> Message | None:
     """Return what older and newer versions of macOS say of processes that they ended for memory."""
     victims = tuple(
         dict.fromkeys(
-            Victim(one["name"], None, None, None, int(one["pid"]), size(f"{one['memory']}MiB") if one["memory"] else None)
+            Victim(
+                one["name"], None, None, None, int(one["pid"]), size(f"{one['memory']}MiB") if one["memory"] else None
+            )
             for one in _LOW_SWAP.finditer(text)
         )
     )

@@ -1,4 +1,4 @@
-"""What Kubernetes says of pods that it evicted for memory or a disk, of nodes that are low on it, and of pods without a place."""
+"""What Kubernetes says of pods that it evicted, of nodes that are low on memory, and of pods without a place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ __all__ = ["PRESSURE", "evicted"]
 
 _POD_NAME = r"[a-z0-9][a-z0-9.-]{0,252}"
 _EVICTED = pattern(
-    rf"The node was low on resource: (?:memory\b|\[MemoryPressure\])\.?(?: Threshold quantity: (?P<threshold>{SIZE}), available: "
+    rf"The node was low on resource: (?:memory\b|\[MemoryPressure\])\.?(?: Threshold quantity: (?P<threshold>{SIZE}), "
+    rf"available: "
     rf"(?P<available>{SIZE})\.)?"
 )
 _CONTAINER = pattern(
@@ -27,12 +28,15 @@ _OF_DISK = (
     ),
     pattern(
         rf"\b(?P<what>[Pp]od ephemeral local storage usage) exceeds the total limit of containers (?P<limit>{SIZE})|"
-        rf"\b[Cc]ontainer (?P<container>[\w.-]{{1,63}}) exceeded (?:its )?local ephemeral storage limit \"?(?P<most>{SIZE})"
+        rf"\b[Cc]ontainer (?P<container>[\w.-]{{1,63}}) exceeded (?:its )?local ephemeral storage limit "
+        rf"\"?(?P<most>{SIZE})"
     ),
 )
 """Evictions for want of a disk's room."""
 _IN_MEMORY = Form(r"\bmedium[\"']?: [\"']?Memory\b")
-_EMPTY_DIR = pattern(rf"\bUsage of EmptyDir volume \"(?P<volume>[\w.-]{{1,63}})\" exceeds the limit \"(?P<most>{SIZE})\"")
+_EMPTY_DIR = pattern(
+    rf"\bUsage of EmptyDir volume \"(?P<volume>[\w.-]{{1,63}})\" exceeds the limit \"(?P<most>{SIZE})\""
+)
 _REFUSED = pattern(r"The node had condition: \[[^\]\n]{0,80}\bMemoryPressure\b")
 _NAME = Form(
     rf"^(?:[\w.]{{1,100}}:\s)?(?P<indent>[ \t]{{0,40}})Name:\s{{1,40}}(?P<name>{_POD_NAME})\s{{0,9}}$", re.MULTILINE
@@ -102,7 +106,9 @@ def _of_disk(text: str) -> Message | None:
         where = f" {node}" if node else ""
         said += f"its node{where} was low on a disk's room, not on memory ({end['what']})"
         if end.get("available"):
-            said += f": {_figure(end['available'])} was available, and the threshold is {_figure(end['threshold'] or '')}"
+            said += (
+                f": {_figure(end['available'])} was available, and the threshold is {_figure(end['threshold'] or '')}"
+            )
         used = _containers(text, ends)
         said += f"; the container{'s' * (len(used) > 1)} {_list(used)}" if used else ""
     return Message("evicted", f"{said}.", node_ip=ip, lacks="ephemeral storage", is_named=bool(pods))

@@ -7,7 +7,7 @@ import re
 from .kinds import Kind
 from .patterns import COUNT, Form, pattern
 
-__all__ = ["CRASHES", "CODES"]
+__all__ = ["CODES", "CRASHES"]
 
 _NOT_MEMORY = "a fault in native code; nothing says that memory was short"
 _PROGRAM = r"(?:/[\w./+-]{0,200}/)?(?P<program>[\w.+:-]{1,64})"
@@ -15,40 +15,49 @@ CRASHES = (
     Kind(
         "crash",
         pattern(
-            r"(?<!\w)(?:\*\*\* Error in `(?P<program>[^'\n]{1,200})': )?(?P<what>malloc(?:_consolidate)?\(\): [a-z][^\n]{3,80}?|"
+            r"(?<!\w)(?:\*\*\* Error in `(?P<program>[^'\n]{1,200})': )?(?P<what>malloc(?:_consolidate)?\(\): "
+            r"[a-z][^\n]{3,80}?|"
             r"free\(\): [a-z][^\n]{3,60}?|realloc\(\): [a-z][^\n]{3,60}?|munmap_chunk\(\): invalid [a-z]{3,10}|"
-            r"double free or corruption(?: \([!a-z]{2,10}\))?|corrupted (?:size vs\. prev_size|double-linked list|unsorted chunks)"
+            r"double free or corruption(?: \([!a-z]{2,10}\))?|"
+            r"corrupted (?:size vs\. prev_size|double-linked list|unsorted chunks)"
             r"[^\n]{0,40}?|heap corruption detected[^\n]{0,60}?)(?=: 0x|[ \t|│]{0,9}$)",
             re.MULTILINE,
         ),
-        "The C library found that the lists of its memory were damaged, and aborted a process[ of {program}] ({what}): a fault in "
-        "native code, not a lack of memory.",
+        "The C library found that the lists of its memory were damaged, and aborted a process[ of {program}] ({what}): "
+        "a fault in native code, not a lack of memory.",
         lacks="corruption",
     ),
     Kind(
         "crash",
         pattern(
-            rf"\bline \d{{1,9}}: (?P<process>{COUNT}) (?P<what>Segmentation fault|Aborted|Illegal instruction|Floating point "
-            rf"exception)(?: \(core dumped\))?\s{{1,40}}{_PROGRAM}|"
+            rf"\bline \d{{1,9}}: (?P<process>{COUNT}) "
+            rf"(?P<what>Segmentation fault|Aborted|Illegal instruction|Floating point exception)"
+            rf"(?: \(core dumped\))?\s{{1,40}}{_PROGRAM}|"
             rf"(?<![\w.])(?P<program_1>[\w.+:-]{{1,16}})\[(?P<process_1>{COUNT})\]: segfault at [0-9a-f]{{1,16}} ip\b"
             r"(?:[^\n]{0,120}? in (?P<library>[\w.+-]{1,80})\[)?|"
-            rf"\btraps: (?P<program_2>[\w.+:-]{{1,16}})\[(?P<process_2>{COUNT})\] (?:general protection|trap \w[\w ]{{2,30}})",
+            rf"\btraps: (?P<program_2>[\w.+:-]{{1,16}})\[(?P<process_2>{COUNT})\] (?:general protection|trap )",
             re.MULTILINE,
         ),
         f"A process crashed: {{program}} (pid {{process}})[, {{what}}][, in {{library}}]: {_NOT_MEMORY}.",
     ),
     Kind(
         "crash",
-        pattern(r"\b(?P<what>Segmentation fault|Aborted|Illegal instruction)(?: \(core dumped\)|: (?:11|6|4)(?=[ \t]{0,9}$))", re.MULTILINE),
+        pattern(
+            r"\b(?P<what>Segmentation fault|Aborted|Illegal instruction)"
+            r"(?: \(core dumped\)|: (?:11|6|4)(?=[ \t]{0,9}$))",
+            re.MULTILINE,
+        ),
         f"A process crashed ({{what}}): {_NOT_MEMORY}.",
     ),
 )
 """What the shell, the C library and the kernel say of faults."""
 
+
 def _of(codes: str) -> Form:
     return pattern(
         rf"(?:\b(?:[Ee]xit(?:ed)?(?: with)?(?: non-zero)?(?: exit)? ?(?:[Cc]ode|[Ss]tatus)|exitCode|exitcode|exit_code|"
-        rf"[Rr]eturn ?code)\b[\"']?(?: of)?[:=]? ?\(?|\bReturned non-zero exit status |\bExited \()(?P<code>{codes})\b(?!\.\d)"
+        rf"[Rr]eturn ?code)\b[\"']?(?: of)?[:=]? ?\(?|\bReturned non-zero exit status |"
+        rf"\bExited \()(?P<code>{codes})\b(?!\.\d)"
         rf"(?! (?:means|stands|indicates|is|usually)\b)|\bdied with <Signals\.(?P<signal>SIG(?:SEGV|ABRT|ILL|FPE))\b",
         re.IGNORECASE,
     )

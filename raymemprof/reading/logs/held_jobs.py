@@ -10,7 +10,10 @@ from .patterns import pattern
 __all__ = ["condor", "grid_engine", "sacct"]
 
 _MOST, _MOST_NAMED = 1000, 3
-_JOB = r"(?:(?<![\d.])(?<!\d\d:)(?P<job>\d{1,9}\.\d{1,6}) [^\n]{0,80}?|\((?P<job_1>\d{1,9}\.\d{1,6}(?:\.\d{1,6})?)\)[^\n]{0,80}?Job was held\.\s{0,9})?"
+_JOB = (
+    r"(?:(?<![\d.])(?<!\d\d:)(?P<job>\d{1,9}\.\d{1,6}) [^\n]{0,80}?|"
+    r"\((?P<job_1>\d{1,9}\.\d{1,6}(?:\.\d{1,6})?)\)[^\n]{0,80}?Job was held\.\s{0,9})?"
+)
 _HOLDS = (
     pattern(
         rf"{_JOB}Job in status \d{{1,2}} put on hold by SYSTEM_PERIODIC_HOLD due to memory usage (?P<used>\d{{1,15}})\b"
@@ -20,8 +23,10 @@ _HOLDS = (
         r"(?:SYSTEM_)?PERIODIC_(?:HOLD|REMOVE)(?:_\w{1,30})?|job attribute PeriodicRemove) expression '[^'\n]{0,600}?"
         r"(?:MemoryUsage|ResidentSetSize|ImageSize|RequestMemory)[^'\n]{0,600}' evaluated to TRUE"
     ),
-    pattern(rf"{_JOB}(?:[Mm]emory usage exceeded (?:the )?(?:request_memory|requested memory|a memory limit)|"
-            r"[Jj]ob (?:has )?exceeded (?:its )?(?:requested|request) memory)\b"),
+    pattern(
+        rf"{_JOB}(?:[Mm]emory usage exceeded (?:the )?(?:request_memory|requested memory|a memory limit)|"
+        r"[Jj]ob (?:has )?exceeded (?:its )?(?:requested|request) memory)\b"
+    ),
     pattern(r"\bHold ?Reason ?Code ?= ?34\b|\bJob was held\.[^\0]{0,300}?\bCode 34 Subcode \d{1,4}\b"),
 )
 """How HTCondor says that it put a job on hold for its memory; hold reason 34 is that a job used too much."""
@@ -64,7 +69,8 @@ def grid_engine(text: str) -> Message | None:
     number, most = _NUMBER.search(text), _MOST_USED.search(text)
     which = f"the job {number['job'] or number['job_1']}" if number else "a job"
     if is_limit is not None:
-        said = f"Grid Engine ended {which}, because it reached one of its limits (h_rt or h_cpu of time, h_vmem of virtual memory)"
+        said = f"Grid Engine ended {which}, because it reached one of its limits (h_rt and h_cpu of time, h_vmem of "
+        said += "virtual memory)"
     else:
         said = f"Grid Engine ended {which} by a signal{f' (exit status {code[1]})' if code else ''}, as at a limit"
     if asked:
@@ -75,7 +81,8 @@ def grid_engine(text: str) -> Message | None:
 
 
 _ROW = pattern(
-    r"(?<![\w.,/-])(?P<job>\d{3,12}(?:[_.][\w+\[\]-]{1,20})?)[ |\t`]{1,20}(?=[A-Za-z_])[^\n]{0,200}?\bOUT_OF_ME(?:MORY|\+)"
+    r"(?<![\w.,/-])(?P<job>\d{3,12}(?:[_.][\w+\[\]-]{1,20})?)[ "
+    r"|\t`]{1,20}(?=[A-Za-z_])[^\n]{0,200}?\bOUT_OF_ME(?:MORY|\+)"
     r"(?=[\s|`])"
 )
 _LETTER = pattern(
@@ -99,8 +106,10 @@ def sacct(text: str) -> Message | None:
         return None
     whole = [job for job in jobs if "." not in job]
     told = whole or jobs
-    which = f"The Slurm jobs {_list(told)} ran out of the memory that each may use" if len(told) > 1 else (
-        f"The Slurm job {told[0]} ran out of the memory that it may use"
+    which = (
+        f"The Slurm jobs {_list(told)} ran out of the memory that each may use"
+        if len(told) > 1
+        else (f"The Slurm job {told[0]} ran out of the memory that it may use")
     )
     return Message("slurm_limit", f"{which} (OUT_OF_MEMORY), and processes of it may have been killed.", is_named=True)
 
@@ -108,4 +117,3 @@ def sacct(text: str) -> Message | None:
 def _list(words: list[str]) -> str:
     named = words[:_MOST_NAMED] + ["others"] * (len(words) > _MOST_NAMED)
     return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
-

@@ -40,7 +40,8 @@ HOSTED = (
     Kind(
         "container_limit",
         pattern(
-            r"\bError: memory limit exceeded\. Function (?:killed|invocation)|\bFunction invocation was interrupted\. Error: memory "
+            r"\bError: memory limit exceeded\. Function (?:killed|invocation)|\bFunction invocation was interrupted\. "
+            r"Error: memory "
             r"limit exceeded|\bcontainer instance was found to be using too much memory and was terminated"
         ),
         "Google Cloud ended a container or a function, because it reached its memory limit.",
@@ -58,11 +59,12 @@ HOSTED_KILLS = (
     Kind(
         "sigkill",
         pattern(
-            r"\bRuntime exited with error: signal: killed\b(?:[^\0]{0,600}?Memory Size: (?P<most>\d{1,9} MB)\s{1,20}Max Memory "
+            r"\bRuntime exited with error: signal: killed\b(?:[^\0]{0,600}?Memory Size: (?P<most>\d{1,9} "
+            r"MB)\s{1,20}Max Memory "
             r"Used: (?P<is>\d{1,9} MB))?"
         ),
-        "A process of AWS Lambda's was killed by SIGKILL, as where a function uses all memory that it has[: it used {is} of "
-        f"{{most}} at most]; {WHY_UNKNOWN}.",
+        "A process of AWS Lambda's was killed by SIGKILL, as where a function uses all memory that it has[: it used "
+        f"{{is}} of {{most}} at most]; {WHY_UNKNOWN}.",
         lacks="lambda",
     ),
     Kind(
@@ -71,16 +73,16 @@ HOSTED_KILLS = (
             r"\bUserProcessKilledBySystemSignal\b|\buser script received system termination signal usually due to "
             r"out-of-memory or segfault"
         ),
-        "Azure Machine Learning says that a job's process was ended by a signal; that memory was the reason is at most its "
-        "guess.",
+        "Azure Machine Learning says that a job's process was ended by a signal; that memory was the reason is at most "
+        "its guess.",
     ),
 )
 HOSTED_WARNINGS = (
     Kind(
         "warning",
         pattern(rf"{_MEMORY}{_DYNO}Error R14 \(Memory quota exceeded\)"),
-        "A warning of Heroku: a dyno[, {dyno},] uses more than its memory quota[: {used}], and swaps (R14). The text does not "
-        "say that anything was ended.",
+        "A warning of Heroku: a dyno[, {dyno},] uses more than its memory quota[: {used}], and swaps (R14). The text "
+        "does not say that anything was ended.",
         lacks="heroku",
         is_binary=True,
     ),

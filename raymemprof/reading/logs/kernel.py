@@ -54,7 +54,8 @@ _NONE_TO_KILL = Kind(
     "kernel_oom",
     pattern(
         r"(?:Memory cgroup )?[Oo]ut of memory and no killable processes|"
-        r"Kernel panic - not syncing: (?P<panic>(?:System is deadlocked on memory|[Oo]ut of memory)[^\n]{0,100}?)(?=\n|$)"
+        r"Kernel panic - not syncing: (?P<panic>(?:System is deadlocked on memory|[Oo]ut of "
+        r"memory)[^\n]{0,100}?)(?=\n|$)"
     ),
     "Memory ran out, and the kernel's out-of-memory killer found no process that it may kill[; the machine stopped: "
     "{panic}].",
@@ -213,7 +214,14 @@ def _nohang(text: str) -> Message | None:
     """Return whom nohang chose."""
     victims = tuple(
         dict.fromkeys(
-            Victim(one["name"] or one["name_1"], None, None, None, int(one["pid"] or one["pid_1"]), size(one["memory"] or ""))
+            Victim(
+                one["name"] or one["name_1"],
+                None,
+                None,
+                None,
+                int(one["pid"] or one["pid_1"]),
+                size(one["memory"] or ""),
+            )
             for one in itertools.islice(_NOHANG.finditer(text), _MOST_RUNS)
         )
     )
@@ -250,7 +258,9 @@ def kernel(text: str) -> Message | None:
         if said is None:
             return _of_units(text)
         if said.statement and is_in_cgroup and _NONE_TO_KILL.form.search(text):
-            said = replace(said, statement=said.statement.replace("Memory ran out", "A memory cgroup reached its limit"))
+            said = replace(
+                said, statement=said.statement.replace("Memory ran out", "A memory cgroup reached its limit")
+            )
         return replace(said, top_processes=listed)
     held = {process.pid: process.memory for process in listed}
     victims = tuple(replace(one, memory=held.get(one.pid)) if one.memory is None else one for one in victims)

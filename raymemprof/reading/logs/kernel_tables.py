@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from ...display.text import show_bytes
 from .facts import Process
 from .patterns import Form, pattern
@@ -30,13 +32,13 @@ def kib(figure: str) -> int:
 
 def processes(text: str) -> tuple[Process, ...]:
     """Return the largest processes of the kernel's table, by what they had resident, the largest first."""
-    if not _HEAD.search(text) and "oom-kill:" not in text and "Killed process" not in text or _OTHER_PAGES.search(text):
+    is_report = _HEAD.search(text) or "oom-kill:" in text or "Killed process" in text
+    if not is_report or _OTHER_PAGES.search(text):
         return ()
     found: dict[int, Process] = {}
-    for row in list(_ROW.finditer(text))[:_MOST_ROWS]:
-        one = Process(int(row[1]), int(row[2]) * _PAGE, row[3])
-        if one.memory and one.memory >= (found[int(row[1])].memory if int(row[1]) in found else 0):
-            found[int(row[1])] = one
+    for row in itertools.islice(_ROW.finditer(text), _MOST_ROWS):
+        if int(row[2]):
+            found.setdefault(int(row[1]), Process(int(row[1]), int(row[2]) * _PAGE, row[3]))
     return tuple(sorted(found.values(), key=lambda one: one.memory, reverse=True)[:_MOST])
 
 

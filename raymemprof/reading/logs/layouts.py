@@ -98,6 +98,7 @@ _MANY_JOINED = 4
 _BEGINNINGS = re.compile(
     r"\s*(?:Memory on the node|Ray killed|Selected to kill|Considered workers|Total non-sel|OOM kill reason|"
     r"To see more|Refer to the doc|Top \d|PID\s|Traceback|File \"|The actor |class_name:|actor_id:|pid:|namespace:|ip:|"
+    r"Killed process|Memory cgroup |oom-kill:|oom_reaper: |[^\s:]{1,16} invoked oom-killer|[a-z_]\w{3,60}\+0x|"
     r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s|[\w@.-]{1,100}\.(?:service|scope|slice):\s)"
 )
 """How lines begin that do not go on with the one before."""

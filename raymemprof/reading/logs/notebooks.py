@@ -26,10 +26,11 @@ NOTEBOOKS = (
             r"\b[Tt]he kernel (?:has )?died, restarting\b|\bDeadKernelError: Kernel died\b|"
             r"\bThe Kernel crashed while executing code in the (?:the )?current cell\b|"
             r"\bYour session crashed for an unknown reason\b|\bThe Python kernel is unresponsive\b|"
-            r"KernelRestarter: restarting kernel \(\d{1,3}/\d{1,3}\)|\bkernel (?P<kernel>[0-9a-f]{8}-[0-9a-f-]{27}) restarted\b"
+            r"KernelRestarter: restarting kernel \(\d{1,3}/\d{1,3}\)|\bkernel (?P<kernel>[0-9a-f]{8}-[0-9a-f-]{27}) "
+            r"restarted\b"
         ),
-        "A notebook's kernel ended[, that of {notebook}][, {kernel}], and the text does not say why: as where it was killed "
-        "for memory, or crashed in native code.",
+        "A notebook's kernel ended[, that of {notebook}][, {kernel}], and the text does not say why: as where it was "
+        "killed for memory, or crashed in native code.",
         lacks="a kernel's end",
     ),
 )
@@ -41,8 +42,8 @@ LARGE = (
             r"\btcmalloc: large alloc (?P<size>\d{1,18}) bytes|\bAllocation of (?P<bytes>\d{1,18}) exceeds \d{1,3}% of "
             r"(?:free )?system memory"
         ),
-        "A warning of an allocator: a program asked for [{size} bytes][{bytes} bytes] at once. The text does not say that "
-        "anything was killed.",
+        "A warning of an allocator: a program asked for [{size} bytes][{bytes} bytes] at once. The text does not say "
+        "that anything was killed.",
     ),
 )
 """Allocations that an allocator warns of."""

@@ -100,7 +100,8 @@ BY_NAME = (
     Kind(
         "sigkill",
         pattern(
-            rf"{SHELL}\s{{1,40}}{_PROGRAM}|(?<![\w.])\[\d{{1,6}}\](?:[+-][ \t]{{1,9}}|[ \t]{{1,4}}(?P<pid_1>{COUNT})[ \t]{{1,9}})"
+            rf"{SHELL}\s{{1,40}}{_PROGRAM}|(?<![\w.])\[\d{{1,6}}\](?:[+-][ \t]{{1,9}}|[ \t]{{1,4}}(?P<pid_1>{COUNT})[ "
+            rf"\t]{{1,9}})"
             r"Killed[ \t]{1,40}(?:/[\w./+-]{0,200}/)?(?P<name_1>[\w.+:-]{1,64})|\bzsh: killed[ \t]{1,9}"
             r"(?:/[\w./+-]{0,200}/)?(?P<name_2>[\w.+:-]{1,64})|\bfish: Job \d{1,6}, '(?:/[\w./+-]{0,200}/)?"
             r"(?P<name_3>[\w.+:-]{1,64})[^\n']{0,300}' terminated by signal SIGKILL",
@@ -133,7 +134,8 @@ SIGKILL = (
             rf"Worker \(pid:(?P<pid_6>{COUNT})\) was sent SIGKILL!|"
             rf"pid:(?P<pid_7>{COUNT}) exited with '(?:signal 9|exitcode -9)\b|"
             r"died with <Signals\.SIGKILL: 9>|returned non-zero exit status (?:137|-9)\b|"
-            r"exits with return code = -9\b|^[ \t]{0,8}Killed[ \t]*$|(?:^|[\]:|>│\d\"'-])[ \t]{0,8}Killed: 9[ \t|│\"'\]}]{0,200}$|"
+            r"exits with return code = -9\b|^[ \t]{0,8}Killed[ \t]*$|(?:^|[\]:|>│\d\"'-])[ \t]{0,8}Killed: 9[ "
+            r"\t|│\"'\]}]{0,200}$|"
             r"\(terminated by SIGKILL; not expected\)|exited with code \[\d{1,3}\] via signal \[SIGKILL\]|"
             r"(?:prematurely|with) ?: signal 9 \(SIGKILL\)|code=killed, status=9/KILL|\bSIGKILL\(-9\)|"
             r"return code Negsignal\.SIGKILL|[Tt]erminated (?:by|with) signal (?:9|SIGKILL)\b|exited due to signal 9\b|"

@@ -53,7 +53,7 @@ _EXECUTOR = (
     Form(r"\bexecutor (\w{1,10})(?=\): ExecutorLost| exited caused by)"),
 )
 _EXECUTOR_HOST = (
-    Form(r"\bLost executor \w{1,10} on ([\w.-]{1,200}?)(?=[:,]?\s)"),
+    Form(r"\bLost executor \w{1,10} on ([\w.-]{1,200}?)(?=[:,]|\s)"),
     Form(r"\(TID \d{1,12}\)? ?[(,] ?([\w.-]{1,200}?),? executor \w{1,10}\): ExecutorLost"),
 )
 _NODE = (
@@ -64,8 +64,10 @@ _NODE = (
 )
 _IP_IN_NAME = Form(rf"(?<!\d)(?<!\d\.)({IPV4})(?!\.?\d)")
 _HOST = Form(
-    r"^(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S{0,20}) "
-    r"([A-Za-z0-9][\w.-]{0,80}) (?:kernel|systemd(?:-oomd)?|earlyoom|nohang)(?:\[\d{1,10}\])?: ",
+    r"^(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} {1,2}\d{1,2} "
+    r"\d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S{0,20}) "
+    r"((?=[\w.-]{0,80}[A-Za-z.])[A-Za-z0-9][\w.-]{0,80}) "
+    r"(?:kernel|systemd(?:-oomd)?|earlyoom|nohang)(?:\[\d{1,10}\])?: ",
     re.MULTILINE,
 )
 """The machine whose log a line of syslog's is of."""
