@@ -126,6 +126,25 @@ TEXTS: dict[str, Text] = {
     "a code of Windows": Text(
         "Process finished with exit code -1073741819 (0xC0000005)", "crash", says=("-1073741819",)
     ),
+    "systemd, a crash": Text(
+        "ray.service: Main process exited, code=dumped, status=11/SEGV", "crash", says=("11/SEGV",)
+    ),
+    "mpi, a crash": Text(
+        "mpirun noticed that process rank 3 with PID 4123 on node n342 exited on signal 11 (Segmentation fault).",
+        "crash",
+        says=("4123", "n342", "signal 11"),
+    ),
+    "celery, a crash": Text(
+        "WorkerLostError: Worker exited prematurely: signal 11 (SIGSEGV) Job: 5.",
+        "crash",
+        says=("signal 11 (SIGSEGV)",),
+    ),
+    "airflow, a crash": Text(
+        "INFO - Task exited with return code Negsignal.SIGSEGV", "crash", says=("Negsignal.SIGSEGV",)
+    ),
+    "torchrun, a crash": Text("exitcode  : -11 (pid: 4123)", "crash", says=("exit code -11",)),
+    "srun": Text("srun: error: n342: task 0: Killed", "sigkill"),
+    "srun, a crash": Text("srun: error: n342: task 0: Segmentation fault", "crash", says=("n342",)),
     # Pools
     "loky, a crash": Text(
         "joblib.externals.loky.process_executor.TerminatedWorkerError: A worker process managed by the executor was unexpectedly terminated. This could be caused by a segmentation fault while calling the function or by an excessive memory usage causing the Operating System to kill the worker.\n\nThe exit codes of the workers are {SIGSEGV(-11), SIGSEGV(-11)}",
@@ -471,6 +490,11 @@ TEXTS: dict[str, Text] = {
         "RuntimeError: Error allocating 1073741824 bytes of device memory (out of memory).",
         "gpu_memory",
         says=("1073741824 bytes",),
+    ),
+    "xla, a request": Text(
+        "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Failed to allocate request for 2.0GiB (2147483648B) on device ordinal 0",
+        "memory_error",
+        says=("2.0GiB",),
     ),
     "xla, its account": Text(
         "jax.errors.JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4770354232 bytes.\nBufferAssignment OOM Debugging.\nBufferAssignment stats:\n             parameter allocation:  372.76MiB\n                 total allocation:   14.44GiB",

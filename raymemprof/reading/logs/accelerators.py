@@ -300,7 +300,8 @@ _KINDS = (
     Kind(
         "memory_error",
         pattern(
-            r"(?:RESOURCE_EXHAUSTED|Resource exhausted): Out of memory (?:while trying to allocate|allocating) "
+            r"(?:RESOURCE_EXHAUSTED|Resource exhausted): "
+            r"(?:Out of memory (?:while trying to allocate|allocating)|Failed to allocate request for) "
             rf"(?P<size>\d{{1,18}} bytes|{_SHORT}|\d{{1,18}}\b)"
         ),
         "XLA could not allocate {size} of the memory of its device; the text does not say whether that is a GPU's.",

@@ -56,7 +56,7 @@ CRASHES = (
 def _of(codes: str) -> Form:
     return pattern(
         rf"(?:\b(?:[Ee]xit(?:ed)?(?: with)?(?: non-zero)?(?: exit)? ?(?:[Cc]ode|[Ss]tatus)|exitCode|exitcode|exit_code|"
-        rf"[Rr]eturn ?code)\b[\"']?(?: of)?[:=]? ?\(?|\bReturned non-zero exit status |"
+        rf"[Rr]eturn ?code)\b[\"']?(?: of)?(?: ?[:=])? ?\(?'?|\bReturned non-zero exit status |"
         rf"\bExited \()(?P<code>{codes})\b(?!\.\d)"
         rf"(?! (?:means|stands|indicates|is|usually)\b)|\bdied with <Signals\.(?P<signal>SIG(?:SEGV|ABRT|ILL|FPE))\b",
         re.IGNORECASE,
@@ -64,6 +64,18 @@ def _of(codes: str) -> Form:
 
 
 CODES = (
+    Kind(
+        "crash",
+        pattern(
+            rf"\bprocess rank \d{{1,9}} with PID (?P<process>{COUNT}) on node (?P<host>[\w.-]{{1,100}}) exited on "
+            r"(?P<what>signal (?:4|6|8|11)) \(|"
+            r"\b(?:prematurely|exited|terminated|died)(?: with| by| on| due to)?:? (?P<what_1>signal (?:4|6|8|11)\b"
+            r"(?: \(\w{3,30}\))?)|\breturn code (?P<what_2>Negsignal\.SIG(?:SEGV|ABRT|ILL|FPE))\b|"
+            r"\bcode=(?:dumped|killed), status=(?P<what_3>\d{1,2}/(?:SEGV|ABRT|ILL|FPE))\b|"
+            r"\bsrun: error: (?P<host_1>[\w.-]{1,80}): tasks? [\d,-]{1,40}: (?P<what_4>Segmentation fault|Aborted)\b"
+        ),
+        f"A process[ {{process}}] crashed[ on {{host}}] ({{what}}): {_NOT_MEMORY}.",
+    ),
     Kind(
         "crash",
         _of(r"139|134|132|136|-11|-6|-4|-8"),

@@ -40,7 +40,7 @@ KILLED = (
     Kind(
         "sigkill",
         pattern(rf"\bWorker process (?P<pid>{COUNT}) was killed by signal 9\b"),
-        f"Dask's nanny says that a worker, {{victims}}, was killed by SIGKILL; {WHY_UNKNOWN}.",
+        f"Dask's nanny says that a worker {{victims}} was killed by SIGKILL; {WHY_UNKNOWN}.",
         lacks="an end",
     ),
     Kind(

@@ -87,7 +87,8 @@ RUNTIMES = (
             r"\w{1,40}[\s;]{0,80}"
             r"(?:[^\n;]{0,200}[\n;]\s{0,40}){0,2}OSError: \[Errno 12\] Cannot allocate memory|"
             r"\bos\.fork\(\)\s{0,40}OSError: \[Errno 12\] Cannot allocate memory|"
-            r"\b(?:vfork|clone|posix_spawn(?:p)?|spawn)(?:\(\))?(?: failed)?: Cannot allocate memory|\bspawn ENOMEM\b"
+            r"\b(?:vfork|clone|posix_spawn(?:p)?|spawn)(?:\(\))?(?: failed)?: Cannot allocate memory|\bspawn ENOMEM\b|"
+            r"\bdid not complete successfully: cannot allocate memory\b"
         ),
         "The kernel had no memory for one more process (fork failed with ENOMEM: Cannot allocate memory).",
         lacks="fork",

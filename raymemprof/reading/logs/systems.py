@@ -138,6 +138,7 @@ SIGKILL = (
             r"\t|│\"'\]}]{0,200}$|"
             r"\(terminated by SIGKILL; not expected\)|exited with code \[\d{1,3}\] via signal \[SIGKILL\]|"
             r"(?:prematurely|with) ?: signal 9 \(SIGKILL\)|code=killed, status=9/KILL|\bSIGKILL\(-9\)|"
+            r"srun: error: [\w.-]{1,80}: tasks? [\d,-]{1,40}: Killed\b|terminated with exit code '137'|"
             r"return code Negsignal\.SIGKILL|[Tt]erminated (?:by|with) signal (?:9|SIGKILL)\b|exited due to signal 9\b|"
             rf"\b[Ww]orker [\w-]{{1,60}} pid (?P<pid_9>{COUNT}) died, exit code: -9\b|"
             r"\b(?:died|exited|terminated|ended)\b[^\n(]{0,40}?\b[Ee]xit ?code:? ?-9\b",
