@@ -139,6 +139,8 @@ def test_advice_fits_who_set_the_limit(words: str, name: str, tmp_path: Path) ->
         "kernel: memorystatus: killing_idle_process pid 386 [wallpaperd] jetsam_reason->osr_code: 9",
         "systemd-oomd[659]: Considered 19 cgroups for killing, top candidates were:",
         SEFF.format(12, "COMPLETED", 31, 32),
+        "In 2026 we added OUT_OF_MEMORY handling to the profile.",
+        "4711|sweep|main|lab|4|COMPLETED|0:0",
         "PBS Job Id: 75730004.master\nExec host:  n1/0\nJob deleted at request of root\nresources_used.mem=37290000kb",
     ],
 )

@@ -39,7 +39,10 @@ _CONTAINER = (
     Form(rf"\b{_OF_KUBERNETES}container[._ -]?[Nn]ame\b{_IS}({_NAME})(?![\w*-])"),
     Form(rf"\bcontainer=\\?[\"']?({_NAME})(?![\w*-])"),
     Form(rf"\bContainerStatus\(containerID=[^\n]{{0,2000}}?, name=({_NAME}), ready="),
-    Form(rf"[\"']({_NAME})[\"']:\s{{0,9}}\{{\s{{0,80}}[\"'](?:state|lastState)[\"']:\s{{0,9}}\{{"),
+    Form(
+        rf"[\"'](?!(?:status|spec|properties|data|job|task|result|response)[\"'])({_NAME})[\"']:\s{{0,9}}\{{\s{{0,80}}"
+        r"[\"'](?:state|lastState)[\"']:\s{0,9}\{"
+    ),
 )
 _UID = Form(r"(?:\bkubepods|/kubepods)\S{0,200}?[-/]pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})\b")
 _CONTAINER_ID = Form(
