@@ -85,6 +85,25 @@ EVENT = (
             f'E0105 10:00:00.000000 1 kuberuntime.go:99] "OOMKilled" pod="ml/train-17" containerName="main"\n{KILL}',
             "It was in the container main of the pod ml/train-17.",
         ),
+        (
+            f"container die {HASH} (exitCode=137, image=ray:2.40, name=ray-worker-1)",
+            "It was in the container ray-worker-1.",
+        ),
+        (
+            'reason{container="main",namespace="ml",pod="train-17",reason="OOMKilled"} 1',
+            "It was in the container main of the pod train-17.",
+        ),
+        (
+            '{"reason":"OOMKilled","kubernetes":{"pod_name":"train-17","namespace_name":"ml","host":"node-3"}}',
+            "It was in the pod train-17 in the namespace ml.",
+        ),
+        (f"12m Warning OOMKilling node/pool-a-17 {KILL}", "It was on the node pool-a-17."),
+        ("main: OOMKilled (exit code 137)", "It was in the container main."),
+        ("Pod ml/train-17: a container was OOMKilled", "It was in the pod ml/train-17."),
+        (
+            "Pod train-17 returned a failure: {'name': 'base', 'state': {'terminated': {'reason': 'OOMKilled'}}}",
+            "It was in the container base of the pod train-17.",
+        ),
         (f"2026-02-08T00:40:07.136582+00:00 web2 kernel: {KILL}", "It was on the machine web2."),
         (f"Jan  5 10:00:00 web2 kernel: {KILL}", "It was on the machine web2."),
         (
@@ -95,6 +114,12 @@ EVENT = (
 )
 def test_where_it_was(text: str, said: str) -> None:
     assert said in parse(text).also
+
+
+@pytest.mark.parametrize("event", ["die {} (exitCode=137, image=ray:2.40, ", "died {} (containerExitCode=137, "])
+def test_an_event_of_docker_or_podman(event: str) -> None:
+    said = parse(f"container {event.format(HASH)}name=ray-worker-1)").statement or ""
+    assert "The main process of the container ray-worker-1 ended with exit code 137" in said
 
 
 def test_an_address_in_a_name() -> None:

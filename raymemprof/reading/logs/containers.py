@@ -50,7 +50,8 @@ OOM_KILLED = Form(
 )
 _NOT_OOM = Form(r"\bOOMKilled[\"']?\s{0,9}[:=]\s{0,9}false\b")
 _EXIT_137 = Form(
-    r"\b(?:(?:[Ee]xit ?[Cc]ode|exitCode|exit status|code)[\"']?\s{0,20}[:=]?\s{0,20}\(?|Exited \()137\b"
+    r"\b(?:(?:[Ee]xit ?[Cc]ode|(?:e|containerE)xitCode|exit status|code)[\"']?\s{0,20}[:=]?\s{0,20}\(?|"
+    r"Exited \()137\b"
     r"(?! (?:means|stands|indicates|is|usually)\b)"
 )
 _POD = (
@@ -67,7 +68,9 @@ _POD_OF_LINE = (
     Form(r"^\s{0,9}([a-z0-9][a-z0-9.-]{0,252})\s{1,40}\d{1,3}/\d{1,3}\s{1,40}OOMKilled\b"),
     Form(r"\bpod/([a-z0-9][a-z0-9./-]{0,252}[a-z0-9])"),
     Form(r"\bpod [`\"']?((?=[a-z0-9./]{0,100}-)[a-z0-9][a-z0-9./-]{0,252}[a-z0-9])"),
-    Form(r"\b([a-z0-9][a-z0-9-]{0,200}-(?:head|worker)-[a-z0-9-]{1,60})\b(?![\w-]|,? \(?exited with code|\))"),
+    Form(
+        r"(?<!name=)\b([a-z0-9][a-z0-9-]{0,200}-(?:head|worker)-[a-z0-9-]{1,60})\b(?![\w-]|,? \(?exited with code|\))"
+    ),
 )
 """How a pod is named in the line that tells of its end: by `kubectl get pods`, and elsewhere."""
 _CONTAINER = (
@@ -75,7 +78,7 @@ _CONTAINER = (
     Form(r"\[([a-z0-9][\w.-]{1,100})\] terminated with exit code \(137\)"),
     Form(r"(?:^|\s)([\w.-]{1,100}) exited with code 137\b"),
     Form(r"\bcontainer\s{1,9}`([a-z][a-z0-9-]{0,62})`"),
-    Form(r"\bcontainer oom [0-9a-f]{12,64} \([^()\n]{0,500}?\bname=([\w.-]{1,100})"),
+    Form(r"\bcontainer (?:oom|died?) [0-9a-f]{12,64} \([^()\n]{0,500}?\bname=([\w.-]{1,100})"),
 )
 """How a container is named in the line that tells of its end."""
 _INSPECTED = (

@@ -29,6 +29,9 @@ _POD = (
     Form(rf"\b{_OF_KUBERNETES}(?:pod[._-]?[Nn]ame|POD_NAME)\b{_IS}({_NAME}(?:/{_NAME})?)(?![\w*.-])"),
     Form(rf"(?:\bpod=|[\"']pod[\"']:\s?)\\?[\"']?({_NAME}(?:/{_NAME})?)(?![\w*.-])"),
     Form(rf"\b(?:failed|ended|killed|terminated|running|OOMKilled) in pod ({_NAME}/{_NAME})(?![\w*-])"),
+    Form(rf"\b[Pp]od ({_NAME}/{_NAME})(?![\w*.-])|\bPod ({_NAME}) (?:returned a failure|failed)\b"),
+    Form(rf"\bobject=\\?\"({_NAME}/{_NAME})\\?\" (?:\w{{1,20}}=\S{{0,60}} ){{0,3}}kind=\\?\"Pod\b"),
+    Form(rf"\s({_NAME}-\d{{5,12}})[ \t]{{1,20}}\d{{1,4}}[smhd]\w{{0,6}}[ \t]{{1,20}}OOMKilled\b"),
     Form(rf"\bk8s_[\w.-]{{1,63}}?_({_NAME})_[a-z0-9-]{{1,63}}_[0-9a-f-]{{36}}_\d{{1,6}}\b"),
 )
 _NAMESPACE = (
@@ -38,6 +41,9 @@ _NAMESPACE = (
 _CONTAINER = (
     Form(rf"\b{_OF_KUBERNETES}container[._ -]?[Nn]ame\b{_IS}({_NAME})(?![\w*-])"),
     Form(rf"\bcontainer=\\?[\"']?({_NAME})(?![\w*-])"),
+    Form(rf"\bcontainer (?:die|died|oom) [0-9a-f]{{12,64}} \([^()\n]{{0,1500}}?(?<![\w.])name=({_NAME})(?![\w*-])"),
+    Form(rf"['\"]name['\"]: ?['\"]({_NAME})['\"], ?['\"](?:state|lastState|last_state)['\"]: ?\{{"),
+    Form(rf"(?<![\w./-])({_NAME}): (?:OOMKilled|Error) \(exit code 137\)"),
     Form(rf"\bContainerStatus\(containerID=[^\n]{{0,2000}}?, name=({_NAME}), ready="),
     Form(
         rf"[\"'](?!(?:status|spec|properties|data|job|task|result|response)[\"'])({_NAME})[\"']:\s{{0,9}}\{{\s{{0,80}}"
@@ -64,6 +70,8 @@ _NODE = (
     Form(rf"\bnode[Nn]ame\b{_IS}([a-z0-9][\w.-]{{0,252}})"),
     Form(r"\bKind:\s?Node\b[\s\S]{0,200}?\bName:\s?([\w.-]{1,252}?)(?:\.[0-9a-f]{16})?(?=\s)"),
     Form(r"[\"']component[\"']:\s?[\"']kubelet[\"'],\s{0,20}[\"']host[\"']:\s?[\"']([\w.-]{1,252})[\"']"),
+    Form(r"(?<![\w/])node/([a-z0-9][\w.-]{0,252})"),
+    Form(r"[\"']kubernetes[\"']:\s?\{[^{}]{0,600}?[\"']host[\"']:\s?[\"']([\w.-]{1,252})[\"']"),
 )
 _IP_IN_NAME = Form(rf"(?<!\d)(?<!\d\.)({IPV4})(?!\.?\d)")
 _HOST = Form(
@@ -85,7 +93,8 @@ def with_whereabouts(message: Message, text: str) -> Message:
 
     def only(*forms: Form) -> str | None:
         for form in forms:
-            found = {one for part in near for one in form.findall(part)}
+            every = {one for part in near for one in form.findall(part)}
+            found = {"".join(one) if isinstance(one, tuple) else one for one in every}
             if found:
                 return str(found.pop()) if len(found) == 1 else None
         return None
