@@ -86,10 +86,6 @@ EVENT = (
             "It was in the container main of the pod ml/train-17.",
         ),
         (
-            f"container die {HASH} (exitCode=137, image=ray:2.40, name=ray-worker-1)",
-            "It was in the container ray-worker-1.",
-        ),
-        (
             'reason{container="main",namespace="ml",pod="train-17",reason="OOMKilled"} 1',
             "It was in the container main of the pod train-17.",
         ),

@@ -13,7 +13,7 @@ __all__ = ["kib", "processes", "stats"]
 _HEAD = pattern(r"\[ pid \]\s{1,9}uid\s{1,9}tgid\s{1,9}total_vm\s{1,9}rss\b[^\n]{1,200}?oom_score_adj name")
 _ROW = Form(
     r"\[ {0,9}(\d{1,10})\] {0,9}\s{1,40}(?:\d{1,10}\s{1,40}){2}\d{1,15}\s{1,40}(\d{1,15})\s{1,40}"
-    r"(?:-?\d{1,15}\s{1,40}){2,7}?(?!-?\d{1,15}\s)([^\s\d][^\n]{0,63}?)(?=\s*$|\s*\n|;)"
+    r"(?:-?\d{1,15}\s{1,40}){2,7}?(?!-?\d{1,15}\s)([^\s\d`][^\n`]{0,63}?)(?=\s*$|\s*\n|;|`)"
 )
 """Of a process: its pid, its resident pages, and its name."""
 _OTHER_PAGES = Form(r"aarch64|arm64|ppc64|-64k\b")

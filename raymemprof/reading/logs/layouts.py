@@ -84,7 +84,9 @@ _SAYING = re.compile(
 _ROW = re.compile(
     r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S|"
     r"[a-z0-9][a-z0-9.-]{0,252}[ \t]{1,40}\d{1,3}/\d{1,3}[ \t]{1,40}[A-Z]|"
-    r"\d{2,12}(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|[a-z_]{3,24}[ \t]{3,40}\S|"
+    r"\d{2,12}(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|"
+    r"(?:job(?:name|number)|failed|exit_status|(?:start|end)_time|ru_\w{3,12}|maxvmem|category)[ \t]{2,40}\S|"
+    r"\[[ \t]{0,9}(?:pid|\d{1,10})[ \t]{0,9}\][ \t]{1,9}(?:uid|\d)|"
     r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
 )
 """A row of a table, of processes, pods or jobs, or a line of earlyoom's, which are all of the same width."""
