@@ -6,7 +6,8 @@ from .diagnosis.doctor.doctor import doctor
 from .diagnosis.doctor.findings import Check, Finding
 from .diagnosis.explain.explain import Explanation, explain
 from .diagnosis.ooms import Kill, Kills, ooms
-from .diagnosis.usage.usage import Usage, usage
+from .diagnosis.usage.records import Usage
+from .diagnosis.usage.usage import usage
 from .errors import CaptureError
 from .reading.catalog.listing import calls, captures
 from .reading.catalog.records import Call, Calls, Capture, Captures, ChildProcess

@@ -19,10 +19,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from several_nodes import Nodes
-
-sys.path.pop(0)
+from tests.programs.several_nodes import Nodes
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where Ctrl-C cannot be tested
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -69,8 +66,16 @@ TEXTS = ("test_layouts", "test_messages", "test_remedies")
 """Modules that only read texts: they run beside those, with what those leave of the CPUs."""
 
 
+CLUSTERS = {"cluster", "nodes"}
+"""Fixtures that start Ray."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have both come last, in turns, so that nothing waits for them for long; before, the largest modules first."""
+    """Mark what needs Ray, and have the modules above come last, in turns; before them, the largest first."""
+    for item in items:
+        if "cluster" in item.path.parts or CLUSTERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.needs_ray)
     sizes = Counter(item.path for item in items)
     largest = sorted(sizes, key=lambda path: -sizes[path])
     turns = {path: n for names in (ALONE, TEXTS) for n, path in enumerate(p for p in largest if p.stem in names)}

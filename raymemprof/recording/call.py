@@ -2,82 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import math
-import mmap
 import os
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from .. import cluster
 from .. import journal as contract
-from ..ownership import make_folder, own_folder
 from . import frames, metrics, warn
-from .journals import IN_LOGS, Journal
 from .memory import process_memory
 from .memory.children import children
-from .options import Options, Settings, resolve
-from .safety import descriptors, interruptions, locks
+from .open_journals import journal_for
+from .options import Settings
+from .outcome import describe, outcome
+from .profile import Profile
+from .safety import interruptions, spare_memory
 from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
 
-__all__ = ["Profile", "RunningCall", "begin", "covered", "end", "running_calls"]
+__all__ = ["RunningCall", "begin", "covered", "end", "running_calls"]
 
-_MOST_ERROR_TEXT = 500
-_MOST_JOURNALS = 8
-"""Journals that are open at once: a process that records to ever more folders must not run out of descriptors."""
 _MOST_COUNTED = 10_000
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran, and with it what was noted until then"
 _OF_THE_BEGINNING = ("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory")
 """Keys of a call's `begin` line that hold whatever became of its capture and its journal."""
 _LINGER = 0.25
-_LONGEST_LOCK = 1.0
-"""Seconds for which a call waits for another thread that makes a journal."""
-_SPARE = 4 * 2**20
-"""Bytes of addresses that are kept, and never touched, for the end of a call whose code holds all that it may have."""
 _LEAST_FORK = 0.0002
 """Seconds: a call that took less has started no child."""
 _ROOM = 50
 """Frames that beginning or ending a call may need, the logging of what went wrong included."""
-
-
-class Profile:
-    """What was decorated and how: all that a wrapper takes along to the worker."""
-
-    __slots__ = ("_settings", "kind", "name", "options")
-
-    def __init__(self, name: str, kind: str, options: Options) -> None:
-        self.name = name
-        self.kind = kind
-        self.options = options
-        self._settings: Settings | None = None
-
-    def __reduce__(self) -> tuple[type[Profile], tuple[str, str, Options]]:
-        return Profile, (self.name, self.kind, self.options)
-
-    def settings(self) -> Settings:
-        """Return what holds in this process; its environment is read once."""
-        settings = self._settings
-        if settings is None:
-            settings, complaints = resolve(self.options)
-            for complaint in complaints:
-                warn.once(complaint, complaint)
-            self._settings = settings
-        return settings
-
-    def is_off(self) -> bool:
-        """Whether it is known that nothing is recorded."""
-        return self._settings is not None and not self._settings.enabled
 
 
 class RunningCall:
@@ -170,19 +129,17 @@ class RunningCall:
         except Exception as error:
             if interruptions.is_users(error):
                 raise
-            warn.once("begin", f"calls are not recorded: {_describe(error)}")
+            warn.once("begin", f"calls are not recorded: {describe(error)}")
             if not self._begun:
                 tracker.release(self)
                 self.lease = None
 
     def _start(self, block: bool) -> None:
-        global _spare
-        if _spare is None:
-            _spare = _kept_spare()
+        spare_memory.keep()
         settings, profile = self.settings, self.profile
         who = cluster.task_identity()
         self._who = who
-        self.journal = _journal_for(settings.directory, profile.name, who)
+        self.journal = journal_for(settings.directory, profile.name, who)
         self.number = next(_numbers)
         note = self._lease(who)
         private, shared, self.mapped = process_memory.now()
@@ -306,7 +263,7 @@ class RunningCall:
         highest = max(self.peak, self._highest) if is_new_peak else peak_rss - self._least_shared
         added = children.look(private, at_once=duration >= max(children.pause, _LEAST_FORK))
         self.saw_children(private, added)
-        status, text = _outcome(error)
+        status, text = outcome(error)
         note = self._renewed_journal() or (self.lease.lost() if self.lease is not None else None)
         self.journal.write(
             {
@@ -330,7 +287,7 @@ class RunningCall:
         """Where the journal is gone, have the call in another; return what to note of that."""
         if not self.journal.is_lost():
             return None
-        self.journal = _journal_for(self.settings.directory, self.profile.name, self._who)
+        self.journal = journal_for(self.settings.directory, self.profile.name, self._who)
         self.journal.write({key: self._begin_line[key] for key in _OF_THE_BEGINNING}, is_needed=True)
         return _JOURNAL_GONE
 
@@ -405,7 +362,7 @@ def begin(profile: Profile, function: object, instance: object = None) -> Runnin
     except Exception as error:
         if interruptions.is_users(error):
             raise
-        warn.once("begin", f"calls are not recorded: {_describe(error)}")
+        warn.once("begin", f"calls are not recorded: {describe(error)}")
         return None
     return call
 
@@ -416,7 +373,7 @@ def end(call: RunningCall, error: BaseException | None = None) -> None:
         try:
             call.finish(error)
         except MemoryError as full:
-            _let_go_of_spare()
+            spare_memory.release()
             if interruptions.is_users(full):
                 raise
             call.finish(error)  # the next call to begin keeps some again
@@ -425,26 +382,9 @@ def end(call: RunningCall, error: BaseException | None = None) -> None:
         if not isinstance(trouble, Exception) or interruptions.is_users(trouble):
             call.finish(error)
             raise
-        warn.once("end", f"the end of a call was not recorded: {_describe(trouble)}")
+        warn.once("end", f"the end of a call was not recorded: {describe(trouble)}")
         sampler.remove(call)
         tracker.release(call)
-
-
-def _let_go_of_spare() -> None:
-    """Have some memory to end a call with: under a limit (RLIMIT_AS) its code may hold all that there is."""
-    global _spare
-    spare, _spare = _spare, None
-    if spare is not None:
-        spare.close()
-
-
-def _kept_spare() -> mmap.mmap | None:
-    if sys.platform == "win32":
-        return None
-    try:
-        return mmap.mmap(-1, _SPARE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except (OSError, MemoryError):
-        return None
 
 
 def running_calls() -> list[RunningCall]:
@@ -465,111 +405,15 @@ def _chain(call: RunningCall | None) -> list[RunningCall]:
     return chain
 
 
-def _outcome(error: BaseException | None) -> tuple[str, str | None]:
-    if error is None or isinstance(error, GeneratorExit) or cluster.is_intended_exit(error):
-        return "finished", None
-    if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)) or type(error).__name__ == "TaskCancelledError":
-        return "cancelled", None
-    return "failed", _describe(error)
-
-
-def _describe(error: BaseException) -> str:
-    name = type(error).__name__
-    try:
-        text = f"{name}: {str(error)[:_MOST_ERROR_TEXT]}"  # of a very long one there is no copy
-    except Exception as trouble:  # a user's exception may not be printable
-        text = f"{name} (its text cannot be had: {type(trouble).__name__})"
-    return text[:_MOST_ERROR_TEXT]
-
-
-def _journal_for(directory: str | None, name: str, who: cluster.TaskIdentity) -> Journal:
-    """Return this process's journal in a folder, making it, with its first line, where there is none yet."""
-    ray_logs = None if directory is not None else cluster.logs_directory()
-    key = directory or str(ray_logs or "")
-    journal = _journals.get(key)
-    if journal is not None and not journal.is_lost():
-        return journal
-    global _is_making_a_journal
-    try:
-        if not _journals_lock.acquire(timeout=_LONGEST_LOCK) or _is_making_a_journal:
-            raise OSError("another journal is made in the same thread")  # this is a finalizer that interrupted it
-        _is_making_a_journal = True
-        try:
-            return _made_journal(journal, key, ray_logs, directory, name, who)
-        finally:
-            _is_making_a_journal = False
-    finally:
-        try:
-            _journals_lock.release()
-        except RuntimeError as error:
-            locks.was_not_taken(error)
-
-
-def _made_journal(
-    journal: Journal | None,
-    key: str,
-    ray_logs: Path | None,
-    directory: str | None,
-    name: str,
-    who: cluster.TaskIdentity,
-) -> Journal:
-    made_meanwhile = _journals.get(key)
-    if made_meanwhile is not None and made_meanwhile is not journal:
-        return made_meanwhile
-    descriptors.guard()
-    stem = contract.file_stem(name, who.task_id, who.attempt)
-    if ray_logs is not None:
-        ray_logs.mkdir(parents=True, exist_ok=True)
-        made = Journal(ray_logs / f"{stem}.jsonl", IN_LOGS)
-    else:
-        folder = own_folder() if directory is None else Path(directory)
-        make_folder(folder)
-        made = Journal(folder / f"{stem}.jsonl")
-    try:
-        made.write(_process_line())
-    except BaseException:  # or every call would leave an open file behind
-        made.close()
-        made.path.unlink(missing_ok=True)
-        raise
-    _journals.pop(key, None)  # it closes when no running call has it any more
-    _journals[key] = made
-    while len(_journals) > _MOST_JOURNALS:
-        del _journals[next(iter(_journals))]
-    return made
-
-
-def _process_line() -> dict[str, Any]:
-    process = psutil.Process()
-    who = cluster.process_identity()
-    return {
-        "event": "process",
-        "version": contract.VERSION,
-        "pid": process.pid,
-        "created": process.create_time(),
-        "host": socket.gethostname(),
-        "node_id": who.node_id,
-        "worker_id": who.worker_id,
-        "logs": str(cluster.logs_directory() or "") or None,
-        "python": sys.version.split()[0],
-        "ray": cluster.ray_version(),
-    }
-
-
-_spare = _kept_spare()
 _counts: dict[str, int] = {}
 _numbers = itertools.count()
-_journals: dict[str, Journal] = {}
-_journals_lock = threading.RLock()
-_is_making_a_journal = False
 _current: ContextVar[RunningCall | None] = ContextVar("raymemprof_call", default=None)
 """The innermost call that the running code belongs to."""
 
 
 def _after_fork() -> None:
-    """Make a forked child a process of its own: its calls go to a journal of its own."""
-    global _is_making_a_journal, _journals_lock, _numbers
-    _journals.clear()
-    _journals_lock, _is_making_a_journal = threading.RLock(), False
+    """Number the calls of a forked child anew, and have none run in it."""
+    global _numbers
     _numbers = itertools.count()
     _current.set(None)
 

@@ -12,8 +12,8 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from .call import Profile
 from .options import Options
+from .profile import Profile
 from .wrappers import is_recorded, recorded
 
 __all__ = ["is_in_use", "record_methods", "recorded_class"]

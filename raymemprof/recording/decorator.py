@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from .. import cluster
-from .call import Profile, RunningCall, begin, end
+from .call import RunningCall, begin, end
 from .classes import is_in_use, record_methods, recorded_class
 from .options import Options
+from .profile import Profile
 from .wrappers import recorded
 
 __all__ = ["profile_memory"]

@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 from . import entry, frames
-from .call import Profile, begin, covered, end
+from .call import begin, covered, end
+from .profile import Profile
 
 __all__ = ["is_recorded", "recorded"]
 

@@ -320,16 +320,16 @@ def catalogue(folder: Path) -> None:
     recorded = folder / "journals"
     script = f"""
 from raymemprof import profile_memory
-from raymemprof.recording import call
+from raymemprof.recording import open_journals
 @profile_memory(directory={str(recorded)!r}, heap=False)
 def task():
     pass
 for _ in range(1000):
     for _ in range(10):
         task()
-    for journal in call._journals.values():
+    for journal in open_journals._journals.values():
         journal.close()
-    call._journals.clear()
+    open_journals._journals.clear()
 """
     subprocess.run([sys.executable, "-c", script], check=True)
     journals = sorted(recorded.glob("*.jsonl"))
@@ -467,9 +467,9 @@ def fetched(folder: Path, size: int) -> None:
         asked: list[str] = []
         ask = cluster.ask
 
-        def noted(asked_node: str, function: Any, *rest: Any) -> Any:
+        def noted(asked_node: str, function: Any, *rest: Any, **options: Any) -> Any:
             asked.append(function.__name__)
-            return ask(asked_node, function, *rest)
+            return ask(asked_node, function, *rest, **options)
 
         copied, taken = [], []
         cluster.ask = noted

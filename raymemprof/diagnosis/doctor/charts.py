@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ...display.text import show_bytes, show_seconds
 from ...reading.catalog.records import Call, Calls
 from ..ooms import Kills
-from ..usage.usage import NodeUsage
+from ..usage.records import NodeUsage
 
 __all__ = ["WIDTH", "Bar", "Timeline", "bar", "timeline"]
 

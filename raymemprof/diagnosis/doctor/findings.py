@@ -12,7 +12,7 @@ from ...reading.catalog.records import Calls
 from ...reading.reports.lines import Line
 from ..advise.advise import Advices
 from ..ooms import Kills
-from ..usage.usage import Usage
+from ..usage.records import Usage
 from .thresholds import MOST_NAMED
 
 __all__ = ["ILLNESSES", "SEVERITIES", "Check", "Examination", "Finding", "Unclear", "gap"]

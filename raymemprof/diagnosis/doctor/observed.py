@@ -24,7 +24,8 @@ from ..advise.advise import Advice, Advices, advise_of
 from ..advise.growth import actor_class, captures_of, lives, process_of
 from ..ooms import Kill, Kills, ooms
 from ..usage.processes import USERS
-from ..usage.usage import NodeUsage, ProcessUsage, Usage, usage
+from ..usage.records import NodeUsage, ProcessUsage, Usage
+from ..usage.usage import usage
 
 __all__ = ["Heaps", "KillGroup", "Observed", "is_ours", "look_around", "users"]
 

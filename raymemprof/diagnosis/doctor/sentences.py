@@ -10,7 +10,7 @@ from ...display.text import show_bytes
 from ...reading.catalog.records import Call
 from ...reading.reports.lines import Line
 from ..advise.advise import Advice
-from ..usage.usage import NodeUsage, ProcessUsage
+from ..usage.records import NodeUsage, ProcessUsage
 from .observed import Observed
 from .thresholds import MOST_NAMED
 

@@ -19,8 +19,9 @@ from ...reading.logs.libraries import CANNOT_ALLOCATE
 from ...reading.logs.messages import parse
 from ...reading.reports.lines import Line
 from .considered import considered, was_idle
-from .evidence import Finding, Suspect, look
+from .evidence import look
 from .families import is_mainly, largest_family, told
+from .findings import Finding, Suspect
 from .remedies import largest_call, name_of, remedies
 
 __all__ = ["Explanation", "explain"]
@@ -249,7 +250,9 @@ def _summary(finding: Finding) -> Iterator[str]:
         yield f"{what} used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
     held = [(victim, victim.memory) for victim in message.victims if victim.memory is not None]
     if len(held) == 1:
-        yield f"What was killed used {show_bytes(held[0][1])}."
+        is_one_of_several = (message.killed or 0) > len(message.victims)
+        used_by = _who(held[0][0], finding) if is_one_of_several else "What was killed"
+        yield f"{used_by} used {show_bytes(held[0][1])}."
     elif held:
         used = _list([f"{show_bytes(size)} ({_who(victim, finding)})" for victim, size in held])
         yield f"What was killed used {used}."
@@ -292,6 +295,8 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
         because = f"{ran} ran low on memory"
         if message.reason and "cgroup" in message.reason:
             because = f"workers had all memory that resource isolation leaves them ({message.reason})"
+        if message.victims and many > len(message.victims):
+            return f"Ray's memory monitor killed {many} workers{where}, because {because}. The text names only {who}."
         return f"Ray's memory monitor killed {whom}{where}, because {because}."
     one = len(message.victims) < 2
     if message.cause == "unknown":

@@ -14,14 +14,19 @@ from ...reading.logs.facts import Message, Process, Victim
 from ..advise.advise import MARGIN
 from ..advise.workloads import is_rays_own, workload_of
 from .considered import was_idle
-from .evidence import Finding
 from .families import is_mainly, largest_family, steps
+from .findings import Finding
 from .remedy_table import BY_CAUSE, BY_LACK, RESERVE_BUFFER, say
 
 __all__ = ["largest_call", "name_of", "remedies"]
 
 _WITHOUT_FIGURE = re.compile(r"memory(=|\": )0")
 _MUCH_IDLE = 100 * 2**20
+_OLD_THRESHOLD = "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
+_SAME_SHARE = 0.006
+"""By how much two thresholds may differ that are the same: a message has figures of two decimals."""
+_SMALL_PART = 0.25
+"""Part of what the node uses up to which the listed processes are not what fills it."""
 _THRESHOLD, _FIRST_THRESHOLD = "RAY_memory_usage_threshold", "RAY_memory_usage_threshold_fraction"
 """The variable that moves Ray's limit, and its name in Ray 2.0 and 2.1."""
 _LITTLE = 100 * 2**20
@@ -109,7 +114,8 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     name = (name_of(largest, finding) if largest else None) or "the task"
     held = largest.memory if largest else None
     family = largest_family(finding.calls)
-    are_idle = bool(message.victims) and all(was_idle(victim, message) for victim in message.victims)
+    are_named = bool(message.victims) and (message.killed or 0) <= len(message.victims)
+    are_idle = are_named and all(was_idle(victim, message) for victim in message.victims)
     if family is not None:
         held = max(held or 0, family.peak_memory)
         yield from steps(family)
@@ -141,7 +147,9 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     if not message.victims and message.statement is None:
         yield say("list_the_kills")
     others = _others(message)
-    if others and message.statement is not None:
+    if others and message.statement is not None and (listed := _small_part(message)):
+        yield say("fills_unlisted", listed=show_bytes(listed), used=show_bytes(message.used))
+    elif others and message.statement is not None:
         yield say("the_largest", command=others[0].command, pid=others[0].pid, size=show_bytes(others[0].memory))
     elif others and held and others[0].memory > held:
         most = others[0]
@@ -162,10 +170,27 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         variable = message.moved_by or _THRESHOLD
         isolation = ", and with resource isolation `ray start --system-reserved-memory` does"
         default = "0.9" if variable == _FIRST_THRESHOLD else "0.95"
+        default = ", ".join(filter(None, (f"{default} by default", _share_here(message, default))))
         isolation *= variable == _THRESHOLD
+        if variable == _OLD_THRESHOLD:
+            isolation = ", in the versions of Ray that have it"
         yield say("move_the_threshold", variable=variable, default=default, isolation=isolation)
     if message.retries == float("inf"):
         yield say("end_the_retries")
+
+
+def _small_part(message: Message) -> int:
+    """What the listed processes had together, in bytes; 0 where that is much of what the node used."""
+    listed = sum(process.memory for process in message.top_processes)
+    return listed if message.used and listed < _SMALL_PART * message.used else 0
+
+
+def _share_here(message: Message, default: str) -> str | None:
+    """The threshold that a message has, as a part of the node's memory, where it is another than the default."""
+    if message.threshold is None or not message.limit:
+        return None
+    share = round(message.threshold / message.limit, 2)
+    return None if abs(share - float(default)) < _SAME_SHARE else f"{share:g} here"
 
 
 def _others(message: Message) -> list[Process]:

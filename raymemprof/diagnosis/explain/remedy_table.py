@@ -107,6 +107,12 @@ REMEDIES = {
         "See whether `{command}` (pid {pid}) should use {size}: nothing else on the list had more.",
         _PAGE,
     ),
+    "fills_unlisted": Remedy(
+        "Ray 1.x refused to run a task, and those that its message lists had a small part of what the node used",
+        "What is listed had {listed} of the {used} in use: something else fills the node. In a container, old "
+        "versions of Ray measure the whole machine, with all that runs outside of the container.",
+        _PAGE,
+    ),
     "look_at_the_largest": Remedy(
         "a process that was not killed had more than what was killed",
         "See whether `{command}` (pid {pid}) should use {size}, more than what was killed.",
@@ -165,7 +171,7 @@ REMEDIES = {
     # The limit.
     "move_the_threshold": Remedy(
         "Ray's monitor killed because the node's use was above its threshold",
-        "Or give the node more memory; {variable} moves the limit ({default} by default){isolation}.",
+        "Or give the node more memory; {variable} moves the limit ({default}){isolation}.",
         _OOM,
     ),
     "move_the_reserve": Remedy(
@@ -422,8 +428,14 @@ REMEDIES = {
     "gpu_pieces": Remedy(
         "PyTorch kept more of a GPU's memory than was asked for, and did not use it",
         "Have PyTorch join the pieces that it keeps: `PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True` in the "
-        "workers' environment (`PYTORCH_NPU_ALLOC_CONF` on Ascend).",
+        "workers' environment.",
         _TORCH_CUDA,
+    ),
+    "npu_pieces": Remedy(
+        "PyTorch kept more of an NPU's memory than was asked for, and did not use it",
+        "Have PyTorch join the pieces that it keeps: `PYTORCH_NPU_ALLOC_CONF=expandable_segments:True` in the workers' "
+        "environment.",
+        "https://www.hiascend.com/document/detail/zh/Pytorch/710/comref/Envvariables/Envir_011.html",
     ),
     "mps": Remedy(
         "PyTorch reached its limit of the memory for a Mac's GPU",
@@ -514,7 +526,7 @@ REMEDIES = {
         f"{_RAY}ray-core/scheduling/memory-management.html",
     ),
     "larger_store": Remedy(
-        "an object does not fit an object store that is empty",
+        "an object is larger than the whole object store",
         "Make the object smaller, for example in pieces: dropping references does not help. Or start Ray with "
         "`--object-store-memory={memory}` or more, if the node has it.",
         f"{_RAY}ray-core/scheduling/memory-management.html",
@@ -636,6 +648,12 @@ REMEDIES = {
     "crash": Remedy(
         "a process crashed",
         "Read the worker's log for the stack: the `.err` file of its pid in the session's logs, or `ray logs`.",
+        f"{_RAY}ray-observability/user-guides/configure-logging.html",
+    ),
+    "aborted": Remedy(
+        "a process ended as after SIGABRT",
+        "Read what it wrote just before it ended, its `.err` file in the session's logs: an assertion or an exception "
+        "that nothing caught says why, and `std::bad_alloc` means memory.",
         f"{_RAY}ray-observability/user-guides/configure-logging.html",
     ),
     "exit": Remedy(
@@ -944,6 +962,10 @@ BY_LACK = {
     "gpu, shared": ("gpu_memory", "gpu_shared"),
     "gpu, pieces": ("gpu_pieces", "gpu_memory"),
     "gpu, shared, pieces": ("gpu_pieces", "gpu_memory", "gpu_shared"),
+    "npu": ("gpu_memory",),
+    "npu, shared": ("gpu_memory", "gpu_shared"),
+    "npu, pieces": ("npu_pieces", "gpu_memory"),
+    "npu, shared, pieces": ("npu_pieces", "gpu_memory", "gpu_shared"),
     "mps": ("mps",),
     "rmm": ("rmm",),
     "taken at once": ("gpu_memory", "taken_at_once"),
@@ -963,6 +985,7 @@ BY_LACK = {
     "nonsense": ("nonsense",),
     "descriptors": ("descriptors",),
     "an end": ("an_end",),
+    "aborted": ("aborted",),
     "nccl": ("nccl",),
     "memory saver": ("memory_saver",),
     "duckdb": ("duckdb",),

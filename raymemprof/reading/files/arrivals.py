@@ -9,7 +9,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ... import cluster, host
@@ -74,6 +74,13 @@ class Arrival:
     written: int = 0
     """Bytes of it that have arrived."""
     _descriptor: int | None = None
+    _part: Path = field(init=False)
+    """Where it lies until it is whole."""
+
+    def __post_init__(self) -> None:
+        """Choose a name that no other fetch uses, in this process or another."""
+        name = f".{self.file.name[:150]}.{threading.get_ident()}.{_HOST[:50]}.{os.getpid()}.part"
+        self._part = self.folder / name
 
     @property
     def is_settled(self) -> bool:
@@ -84,10 +91,6 @@ class Arrival:
     def final(self) -> Path:
         """Its path when it is whole."""
         return self.folder / self.file.name
-
-    @property
-    def _part(self) -> Path:
-        return self.folder / f".{self.file.name[:150]}.{threading.get_ident()}.{_HOST[:50]}.{os.getpid()}.part"
 
     def is_here(self) -> bool:
         """Whether there is nothing to bring."""

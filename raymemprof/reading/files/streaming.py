@@ -12,11 +12,12 @@ import logging
 import math
 import os
 import secrets
-import selectors
 import socket
+import socketserver
+import threading
 import time
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedWriter
 from typing import Any, cast
@@ -29,8 +30,6 @@ from .arrivals import Arrival, State, lose, state_of
 __all__ = ["receive", "send"]
 
 _BUFFER = 2**20
-_TURN = 0.1
-"""Seconds for which one node's bytes are taken before it is the next one's turn."""
 _NODES_AT_ONCE = 32
 _STRANGERS = 32
 """Connections that are kept before they have said the secret."""
@@ -113,19 +112,11 @@ def receive(by_node: dict[str, list[Arrival]], done: Callable[[int], object]) ->
     if cluster.here() is None or os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
         return {}  # this process is no part of the cluster, or its nodes do not talk in the clear
     try:
-        listener = _listen()
+        reception = _Reception(by_node, done)
     except OSError:  # the address that the cluster knows this node by is none of its own
         return {}
-    reception = _Reception(listener, by_node, done)
-    try:
+    with reception:
         return reception.run()
-    finally:
-        reception.close()
-
-
-def _listen() -> socket.socket:
-    host = cluster.ip_address()
-    return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 @dataclass(eq=False)
@@ -138,60 +129,83 @@ class _Transfer:
     reference: Any
     silence: int = 0
     """How many looks ago it gave a sign of life. Not seconds: where this process did not look, nobody was heard."""
-    connection: socket.socket | None = None
+    caller: _Caller | None = None
+    """The connection that it comes over, once there is one."""
 
 
-class _Caller:
-    """A connection, and what is to come over it next."""
+class _Caller(socketserver.BaseRequestHandler):
+    """A connection, and the thread that takes what comes over it."""
 
-    def __init__(
-        self, connection: socket.socket, expected: dict[bytes, _Transfer], done: Callable[[int], object]
-    ) -> None:
-        self.connection = connection
+    server: _Reception
+    request: socket.socket
+
+    def setup(self) -> None:
+        """Nobody knows yet who calls."""
         self.transfer: _Transfer | None = None
-        """What comes over it, once that is known."""
-        self._expected = expected
-        self._done = done
-        self._steps = self._take()
-        self.wanted = next(self._steps)
-        """Bytes that are wanted at most; 0 where nothing more is."""
+        self.is_waiting = False
+        """Whether it waits for the other side, and not for a disk here."""
+        self.has_ended = threading.Event()
+        self.trouble: Exception | None = None
+        """What went wrong here, and is the asker's to know."""
 
-    def hear(self, data: memoryview) -> None:
-        """Take no more than is wanted."""
-        if self.transfer is not None:
-            self.transfer.silence = 0
+    def handle(self) -> None:
+        """Take what comes, until all is there, or it is not what was asked for."""
         try:
-            self.wanted = self._steps.send(data)
-        except StopIteration:
-            self.wanted = 0
+            self.transfer = self.server.identify(self._read(_SECRET), self)
+            if self.transfer is not None:
+                self._take(self.transfer.arrivals)
+        except EOFError:  # the rest is for `pieces`
+            pass
+        except Exception as error:
+            self.trouble = error
+        finally:
+            self.has_ended.set()
 
-    def _take(self) -> Generator[int, memoryview, None]:
-        """Yield how much is wanted, be sent what there is of it; end where nobody knows what to make of it."""
-        self.transfer = self._expected.pop((yield from _exactly(_SECRET)), None)
-        if self.transfer is None:
-            return
-        self.transfer.connection = self.connection
-        for arrival in self.transfer.arrivals:
-            size = int.from_bytes((yield from _exactly(_NUMBER)), "big")
+    def _take(self, arrivals: list[Arrival]) -> None:
+        buffer = memoryview(bytearray(_BUFFER))
+        for arrival in arrivals:
+            size = self._read_number()
             if size not in (0, arrival.file.state.size):
                 return
             checksum = 0
             while arrival.written < size:
-                data = yield size - arrival.written
+                data = buffer[: self._read_into(buffer[: size - arrival.written])]
                 checksum = zlib.crc32(data, checksum)
-                self._done(len(data))
+                self.server.count(len(data))
                 arrival.write(data, arrival.written)
-            length = int.from_bytes((yield from _exactly(_NUMBER)), "big")
+            length = self._read_number()
             if length > _LONGEST_WORD:
                 return
-            _settle(arrival, (yield from _exactly(length)), checksum)
+            _settle(arrival, self._read(length), checksum)
 
+    def _read_number(self) -> int:
+        return int.from_bytes(self._read(_NUMBER), "big")
 
-def _exactly(size: int) -> Generator[int, memoryview, bytes]:
-    found = b""
-    while len(found) < size:
-        found += yield size - len(found)
-    return found
+    def _read(self, size: int) -> bytes:
+        found = memoryview(bytearray(size))
+        read = 0
+        while read < size:
+            read += self._read_into(found[read:])
+        return bytes(found)
+
+    def _read_into(self, buffer: memoryview) -> int:
+        """Wait for bytes, and return how many came; raises `EOFError` where no more come."""
+        self.is_waiting = True
+        try:
+            read = self.request.recv_into(buffer)
+        except OSError:
+            read = 0
+        self.is_waiting = False
+        if not read:
+            raise EOFError
+        if self.transfer is not None:
+            self.transfer.silence = 0
+        return read
+
+    def hang_up(self) -> None:
+        """Have the thread end, and wait for that."""
+        _shut_down(self.request)
+        self.has_ended.wait()
 
 
 def _settle(arrival: Arrival, word: bytes, checksum: int) -> None:
@@ -210,13 +224,14 @@ def _settle(arrival: Arrival, word: bytes, checksum: int) -> None:
         arrival.spoil()
 
 
-class _Reception:
-    """Several nodes that send at a time."""
+class _Reception(socketserver.ThreadingTCPServer):
+    """Several nodes that send at a time, each to a thread of its own; the asker's thread lets them in and watches."""
 
-    def __init__(
-        self, listener: socket.socket, by_node: dict[str, list[Arrival]], done: Callable[[int], object]
-    ) -> None:
-        self._listener = listener
+    timeout = 0.05
+    """Seconds to wait for one that calls before it is seen who has ended."""
+    request_queue_size = 128
+
+    def __init__(self, by_node: dict[str, list[Arrival]], done: Callable[[int], object]) -> None:
         self._waiting = list(by_node.items())
         self._done = done
         self._transfers: list[_Transfer] = []
@@ -224,12 +239,15 @@ class _Reception:
         """By the secret that a node says, which is good for once."""
         self._has_come = False
         """Whether any connection of a node's has come about."""
-        self._strangers: list[_Caller] = []
+        self._is_full = False
+        """Whether there are no descriptors left for connections."""
+        self._strangers: list[socket.socket] = []
         self._lost: dict[str, cluster.MissingNode] = {}
-        self._buffer = memoryview(bytearray(_BUFFER))
-        self._selector = selectors.DefaultSelector()
-        self._listener.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._lock = threading.Lock()
+        host = cluster.ip_address()
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, 0), _Caller)
+        self.socket.settimeout(self.timeout)  # who calls may have gone again before it is let in
 
     def run(self) -> dict[str, cluster.MissingNode]:
         """Take what comes until nothing more is to come."""
@@ -237,69 +255,79 @@ class _Reception:
         while self._waiting or self._transfers:
             while self._waiting and len(self._transfers) < _NODES_AT_ONCE:
                 self._begin(*self._waiting.pop())
-            for key, _ in self._selector.select(cluster.LOOK):
-                if key.data is None:
-                    self._accept()
-                elif key.data.connection.fileno() >= 0:  # else it was hung up on meanwhile
-                    self._take(key.data)
+            self.handle_request()
+            for transfer in list(self._transfers):
+                if self._is_full or (transfer.caller is not None and transfer.caller.has_ended.is_set()):
+                    self._end(transfer)
             if time.monotonic() - looked > cluster.LOOK:
                 self._look()
                 looked = time.monotonic()
         return self._lost
 
-    def close(self) -> None:
+    def server_close(self) -> None:
         """Leave nothing running, also after Ctrl-C: who sends finds that nobody listens any more."""
-        for key in list(self._selector.get_map().values()):
-            _close(key.fileobj)  # type: ignore[arg-type]  # all of them are sockets
-        self._selector.close()
+        with self._lock:
+            self._expected.clear()
+            connections = [*self._strangers, *(one.caller.request for one in self._transfers if one.caller is not None)]
+        for connection in connections:
+            _shut_down(connection)
+        super().server_close()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Let one in that calls."""
+        try:
+            return super().get_request()
+        except (TimeoutError, ConnectionError):  # it has gone again
+            raise
+        except OSError as error:  # there are no descriptors left: `pieces` needs none
+            _log.debug("files come through the object store: %s", error)
+            self._waiting.clear()
+            self._is_full = True
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for one that calls; of those that have not said who they are only the latest are kept."""
+        with self._lock:
+            self._strangers.append(request)
+            if len(self._strangers) > _STRANGERS:
+                _shut_down(self._strangers.pop(0))
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection whose thread ends."""
+        with self._lock:
+            if request in self._strangers:
+                self._strangers.remove(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where no thread can be started: the connection is closed, and `pieces` needs none."""
+        _log.debug("a connection was closed", exc_info=True)
+
+    def identify(self, secret: bytes, caller: _Caller) -> _Transfer | None:
+        """Return what is to come from who says a secret; None where that is nothing, or came before."""
+        with self._lock:
+            transfer = self._expected.pop(secret, None)
+            if transfer is not None:
+                transfer.caller = caller
+                self._has_come = True
+                if caller.request in self._strangers:
+                    self._strangers.remove(caller.request)
+        return transfer
+
+    def count(self, size: int) -> None:
+        """Tell of bytes that have come."""
+        with self._lock:
+            self._done(size)
 
     def _begin(self, node_id: str, arrivals: list[Arrival]) -> None:
         secret = secrets.token_bytes(_SECRET)
         files = [(arrival.file.name, arrival.file.state.size) for arrival in arrivals]
-        address = self._listener.getsockname()[:2]
+        address = self.server_address[:2]
         reference = cluster.ask(node_id, send, files, address, secret, longest=math.inf)  # it ends with the connection
         transfer = _Transfer(node_id, arrivals, secret, reference)
         self._expected[secret] = transfer
         self._transfers.append(transfer)
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionError):  # who called has gone again
-            return
-        except OSError as error:  # there are no descriptors left: `pieces` needs none
-            _log.debug("files come through the object store: %s", error)
-            self._waiting.clear()
-            for transfer in list(self._transfers):
-                self._end(transfer)
-            return
-        connection.setblocking(False)
-        caller = _Caller(connection, self._expected, self._done)
-        self._selector.register(connection, selectors.EVENT_READ, caller)
-        self._strangers.append(caller)
-        if len(self._strangers) > _STRANGERS:
-            self._hang_up(self._strangers.pop(0).connection)
-
-    def _take(self, caller: _Caller) -> None:
-        until = time.monotonic() + _TURN
-        read = 1
-        while read and caller.wanted and time.monotonic() < until:
-            try:
-                read = caller.connection.recv_into(self._buffer[: min(caller.wanted, _BUFFER)])
-            except BlockingIOError:
-                break
-            except OSError:
-                read = 0
-            if read:
-                caller.hear(self._buffer[:read])
-        if caller in self._strangers and (caller.transfer or not read or not caller.wanted):
-            self._strangers.remove(caller)
-            self._has_come = self._has_come or caller.transfer is not None
-        if not read or not caller.wanted:
-            if caller.transfer is not None:
-                self._end(caller.transfer)
-            else:
-                self._hang_up(caller.connection)
 
     def _look(self) -> None:
         """End what does not come about, and what has come to a standstill."""
@@ -312,35 +340,35 @@ class _Reception:
                 self._end(transfer)
                 continue
             # What was sent may be on its way yet; a connection that breaks is heard of by itself.
-            if transfer.connection is None and (trouble or transfer.silence > _SECONDS_TO_CONNECT / cluster.LOOK):
+            if transfer.caller is None and (trouble or transfer.silence > _SECONDS_TO_CONNECT / cluster.LOOK):
                 why = trouble or "what it sent did not arrive"
                 _log.debug("files of node %s come through the object store: %s", transfer.node_id, why)
                 if not self._has_come:
                     self._waiting.clear()  # as it was for this node it will be for the others
                 self._end(transfer)
         for transfer in list(self._transfers):
-            transfer.silence += 1
+            if transfer.caller is None or transfer.caller.is_waiting:
+                transfer.silence += 1
             if transfer.silence > cluster.LIMIT / cluster.LOOK:
-                why = f"it handed nothing over for {cluster.LIMIT:.0f} s"
-                self._lost[transfer.node_id] = lose(transfer.node_id, transfer.arrivals, why)
-                self._end(transfer)
+                self._end(transfer, f"it handed nothing over for {cluster.LIMIT:.0f} s")
 
-    def _end(self, transfer: _Transfer) -> None:
-        self._expected.pop(transfer.secret, None)
+    def _end(self, transfer: _Transfer, why_lost: str | None = None) -> None:
+        with self._lock:
+            self._expected.pop(transfer.secret, None)
         self._transfers.remove(transfer)
-        if transfer.connection is not None:
-            self._hang_up(transfer.connection)
-        left = [arrival for arrival in transfer.arrivals if not arrival.is_settled]
-        for arrival in left:  # they are begun anew
-            self._done(-arrival.written)
-            arrival.drop()
+        if transfer.caller is not None:
+            transfer.caller.hang_up()
+            if transfer.caller.trouble is not None:
+                raise transfer.caller.trouble
+        if why_lost is not None:
+            self._lost[transfer.node_id] = lose(transfer.node_id, transfer.arrivals, why_lost)
+        for arrival in transfer.arrivals:
+            if not arrival.is_settled:  # it is begun anew
+                self.count(-arrival.written)
+                arrival.drop()
 
-    def _hang_up(self, connection: socket.socket) -> None:
-        self._selector.unregister(connection)
-        _close(connection)
 
-
-def _close(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
+    """End a connection at once, also where a fork of this process holds it too; its thread closes it."""
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)  # a fork of this process may hold it too
-    connection.close()
+        connection.shutdown(socket.SHUT_RDWR)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .devices import TALK, with_device
 from .facts import Message
-from .kinds import Kind, first_of
+from .kinds import Kind
 from .patterns import SIZE, Form, pattern
-from .torch_memory import TALK, tidy, torch
+from .pytorch import torch
 
 __all__ = ["TRIED", "accelerator"]
 
 _SHORT = r"\d[\d.]{0,11} ?(?:bytes|[KMGTP]i?B?|B)\b"
 """A size as XLA prints it: "15.65G", "30.85GiB", "0B"."""
-_GIB = r"\d{1,7}(?:\.\d{1,4})?"
 _TOTAL = pattern(rf"\btotal allocation: ({_SHORT})")
 _SPEAKS_OF_GPU = Form(r"\bGPUs?\b|\bGPU_|\bcuda\b|\bCUDA|\bNVIDIA\b|\bGeForce\b|\bRTX\b|\bROCm\b")
 _WITHOUT_GPU = Form(r"\bNo GPU|falling back to (?:cpu|CPU)|\bCpuDevice\b|\bTPU\b")
+_EXHAUSTED = (
+    r"(?:\bResourceExhaustedError\b|\bOOM when allocating tensor\b|"
+    r"\{\{function_node(?=[^\n]{0,300}failed to allocate memory))[^\n]{0,300}?/device:(?:XLA_)?"
+)
+_OPERATION = r"(?:[^\n]{0,100}?\[Op:(?P<op>\w{1,60})\])?"
+_GIB = r"\d{1,7}(?:\.\d{1,4})?"
+
 
 _NO_FAILURE = r"(?: with freed_by_count=\d{1,9})?\. ?The caller indicates that this is not a failure"
 TRIED = Kind(
@@ -161,6 +168,19 @@ _KINDS = (
     ),
     Kind(
         "gpu_memory",
+        pattern(rf"{_EXHAUSTED}GPU:(?P<gpu>\d{{1,3}})\b{_OPERATION}"),
+        "The GPU's memory, not the node's, was used up: TensorFlow could not allocate memory on GPU {gpu}[ for the "
+        "operation {op}].",
+        lacks="taken at once",
+    ),
+    Kind(
+        "memory_error",
+        pattern(rf"{_EXHAUSTED}CPU:\d{{1,3}}\b{_OPERATION}"),
+        "The node's memory, not a GPU's, did not suffice: TensorFlow could not allocate memory[ for the operation "
+        "{op}].",
+    ),
+    Kind(
+        "gpu_memory",
         pattern(
             rf"\bRESOURCE_EXHAUSTED: [^\n]{{0,200}}?Attempting to (?:allocate|reserve) (?P<size>{_SHORT})"
             rf"[^\n]{{0,40}}?\. That was not possible\. There are (?P<free>{_SHORT}) free"
@@ -273,10 +293,9 @@ _KINDS = (
             r"RMM_ERROR_OUT_OF_MEMORY|CL_MEM_OBJECT_ALLOCATION_FAILURE|"
             r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED|hipErrorOutOfMemory|"
             r"(?:UR|ZE)_RESULT_ERROR_OUT_OF_DEVICE_MEMORY|Cuda failure (?:\d{1,3} )?'out of memory'|"
-            r"(?:cuda|hip)Malloc (?:retry )?failed: out of memory|"
-            r"Error allocating \d{1,18} bytes of device memory|Dst tensor is not initialized|Error out of memory at "
-            r"line \d{1,6} in file "
-            r"[^\n]{1,200}?\.(?:cu|cpp)\b))"
+            r"(?:cuda|hip)Malloc(?:Async|Managed)?(?: retry)? failed: out of memory|"
+            r"Error allocating \d{1,18} bytes of device memory|Dst tensor is not initialized|"
+            r"Error out of memory at line \d{1,6} in file [^\n]{1,200}?\.(?:cu|cpp)\b))"
         ),
         "An allocation in the GPU's memory, not the node's, failed ({code}).",
     ),
@@ -298,6 +317,15 @@ _KINDS = (
         most="size",
     ),
     Kind(
+        "gpu_memory",
+        pattern(
+            r"(?:RESOURCE_EXHAUSTED|Resource exhausted): Out of memory (?:while trying to allocate|allocating) "
+            rf"(?P<size>\d{{1,18}} bytes|{_SHORT}|\d{{1,18}}\b)[^\n]{{0,200}}?\b(?i:gpu|cuda):(?P<gpu>\d{{1,3}})\b"
+        ),
+        "The GPU's memory, not the node's, was used up: XLA could not allocate {size} on GPU {gpu}.",
+        lacks="taken at once",
+    ),
+    Kind(
         "memory_error",
         pattern(
             r"(?:RESOURCE_EXHAUSTED|Resource exhausted): "
@@ -312,7 +340,7 @@ _KINDS = (
 
 def accelerator(text: str) -> Message | None:
     """Return what a text says of an accelerator's memory, or of the node's that an accelerator is to copy from."""
-    said = torch(text) or first_of(_KINDS, text)
+    said = torch(text) or next(filter(None, (_read(kind, text) for kind in _KINDS)), None)
     return _of_xla(said, text) if said is not None and said.lacks == "xla" else said
 
 
@@ -326,5 +354,11 @@ def _of_xla(said: Message, text: str) -> Message:
         )
         said = replace(said, cause="gpu_memory", lacks="taken at once")
     if total is not None:
-        statement += f" The program needs {tidy(total[1])} in all."
+        statement += f" The program needs {' '.join(total[1].split())} in all."
     return replace(said, statement=statement)
+
+
+def _read(kind: Kind, text: str) -> Message | None:
+    message = kind.read(text)
+    found = kind.form.search(text) if message is not None and message.cause == "gpu_memory" else None
+    return message if found is None or message is None else with_device(message, text, found.start(), found.end())

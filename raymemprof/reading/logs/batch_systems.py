@@ -32,7 +32,8 @@ _SLURM = (
             r"Detected (?P<count>\d{1,9}) oom.kill event(?:s|\(s\))? in (?:step ?|StepId=)"
             r"(?P<job>[\w+]{1,40}(?:\.[\w+]{1,40}){0,3})"
         ),
-        "The kernel killed in step {job} of a Slurm job, which reached its memory limit: Slurm counts {count}.",
+        "The kernel's out-of-memory killer killed processes in step {job} of a Slurm job, which reached its memory "
+        "limit: Slurm counts {count} oom-kill event(s).",
     ),
     Kind("slurm_limit", pattern(r"Exceeded (?:job|step) memory limit"), "A Slurm job used more memory than its limit."),
     Kind(

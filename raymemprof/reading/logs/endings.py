@@ -24,9 +24,10 @@ import psutil
 from ... import journal as contract
 from .facts import Process, Victim
 from .kernel import KERNEL_KILL
+from .kill_victims import killed
 from .memory_users import top_processes
 from .messages import parse
-from .raylet import killed, node_of
+from .raylet import node_of
 
 __all__ = [
     "LATE",

@@ -1,13 +1,13 @@
-"""Ends by a signal of a fault, and by an exit code that stands for one: crashes, not lacks of memory."""
+"""Ends by a fault that the C library, the kernel, a shell or a launcher tells of: crashes, not lacks of memory."""
 
 from __future__ import annotations
 
 import re
 
 from .kinds import Kind
-from .patterns import COUNT, Form, pattern
+from .patterns import COUNT, pattern
 
-__all__ = ["CODES", "CRASHES"]
+__all__ = ["CRASHES"]
 
 _NOT_MEMORY = "a fault in native code; nothing says that memory was short"
 _PROGRAM = r"(?:/[\w./+-]{0,200}/)?(?P<program>[\w.+:-]{1,64})"
@@ -15,12 +15,12 @@ CRASHES = (
     Kind(
         "crash",
         pattern(
-            r"(?<!\w)(?:\*\*\* Error in `(?P<program>[^'\n]{1,200})': )?(?P<what>malloc(?:_consolidate)?\(\): "
-            r"[a-z][^\n]{3,80}?|"
-            r"free\(\): [a-z][^\n]{3,60}?|realloc\(\): [a-z][^\n]{3,60}?|munmap_chunk\(\): invalid [a-z]{3,10}|"
-            r"double free or corruption(?: \([!a-z]{2,10}\))?|"
-            r"corrupted (?:size vs\. prev_size|double-linked list|unsorted chunks)"
-            r"[^\n]{0,40}?|heap corruption detected[^\n]{0,60}?)(?=: 0x|[ \t|│]{0,9}$)",
+            r"(?<!\w)(?:\*\*\* Error in `(?P<program>[^'\n]{1,200})': )?(?P<what>"
+            r"malloc(?:_consolidate)?\(\): [a-z][^\n]{3,80}?|free\(\): [a-z][^\n]{3,60}?|"
+            r"realloc\(\): [a-z][^\n]{3,60}?|"
+            r"munmap_chunk\(\): invalid [a-z]{3,10}|double free or corruption(?: \([!a-z]{2,10}\))?|"
+            r"corrupted (?:size vs\. prev_size|double-linked list|unsorted chunks)[^\n]{0,40}?|"
+            r"heap corruption detected[^\n]{0,60}?)(?=: 0x|[ \t|│]{0,9}$)",
             re.MULTILINE,
         ),
         "The C library found that the lists of its memory were damaged, and aborted a process[ of {program}] ({what}): "
@@ -31,7 +31,7 @@ CRASHES = (
         "crash",
         pattern(
             rf"\bline \d{{1,9}}: (?P<process>{COUNT}) "
-            rf"(?P<what>Segmentation fault|Aborted|Illegal instruction|Floating point exception)"
+            rf"(?P<what>Segmentation fault|Illegal instruction|Floating point exception)"
             rf"(?: \(core dumped\))?\s{{1,40}}{_PROGRAM}|"
             rf"(?<![\w.])(?P<program_1>[\w.+:-]{{1,16}})\[(?P<process_1>{COUNT})\]: segfault at [0-9a-f]{{1,16}} ip\b"
             r"(?:[^\n]{0,120}? in (?P<library>[\w.+-]{1,80})\[)?|"
@@ -43,43 +43,19 @@ CRASHES = (
     Kind(
         "crash",
         pattern(
-            r"\b(?P<what>Segmentation fault|Aborted|Illegal instruction)"
-            r"(?: \(core dumped\)|: (?:11|6|4)(?=[ \t]{0,9}$))",
-            re.MULTILINE,
-        ),
-        f"A process crashed ({{what}}): {_NOT_MEMORY}.",
-    ),
-)
-"""What the shell, the C library and the kernel say of faults."""
-
-
-def _of(codes: str) -> Form:
-    return pattern(
-        rf"(?:\b(?:[Ee]xit(?:ed)?(?: with)?(?: non-zero)?(?: exit)? ?(?:[Cc]ode|[Ss]tatus)|exitCode|exitcode|exit_code|"
-        rf"[Rr]eturn ?code)\b[\"']?(?: of)?(?: ?[:=])? ?\(?'?|\bReturned non-zero exit status |"
-        rf"\bExited \()(?P<code>{codes})\b(?!\.\d)"
-        rf"(?! (?:means|stands|indicates|is|usually)\b)|\bdied with <Signals\.(?P<signal>SIG(?:SEGV|ABRT|ILL|FPE))\b",
-        re.IGNORECASE,
-    )
-
-
-CODES = (
-    Kind(
-        "crash",
-        pattern(
             rf"\bprocess rank \d{{1,9}} with PID (?P<process>{COUNT}) on node (?P<host>[\w.-]{{1,100}}) exited on "
-            r"(?P<what>signal (?:4|6|8|11)) \(|"
-            r"\b(?:prematurely|exited|terminated|died)(?: with| by| on| due to)?:? (?P<what_1>signal (?:4|6|8|11)\b"
-            r"(?: \(\w{3,30}\))?)|\breturn code (?P<what_2>Negsignal\.SIG(?:SEGV|ABRT|ILL|FPE))\b|"
+            r"(?P<what>signal (?:4|8|11)) \(|"
+            r"\bprematurely: (?P<what_1>signal (?:4|8|11)\b(?: \(\w{3,30}\))?)|"
+            r"\breturn code (?P<what_2>Negsignal\.SIG(?:SEGV|ILL|FPE))\b|"
             r"\bcode=(?:dumped|killed), status=(?P<what_3>\d{1,2}/(?:SEGV|ABRT|ILL|FPE))\b|"
-            r"\bsrun: error: (?P<host_1>[\w.-]{1,80}): tasks? [\d,-]{1,40}: (?P<what_4>Segmentation fault|Aborted)\b"
+            r"\bsrun: error: (?P<host_1>[\w.-]{1,80}): tasks? [\d,-]{1,40}: (?P<what_4>Segmentation fault)\b"
         ),
         f"A process[ {{process}}] crashed[ on {{host}}] ({{what}}): {_NOT_MEMORY}.",
     ),
     Kind(
         "crash",
-        _of(r"139|134|132|136|-11|-6|-4|-8"),
-        f"A process ended[ with exit code {{code}}][ by {{signal}}], as after a crash: {_NOT_MEMORY}.",
+        pattern(r"\b(?P<what>Segmentation fault|Illegal instruction) \(core dumped\)"),
+        f"A process crashed ({{what}}): {_NOT_MEMORY}.",
     ),
 )
-"""Exit codes of faults alone."""
+"""What they say of faults; `exit_codes` has what a code says where nothing else does."""

@@ -36,7 +36,18 @@ _IN_CGROUP = pattern(
     r"mem_cgroup_(?:out_of_memory|oom\w{0,20})\+0x"
 )
 _CGROUP_MEMORY = pattern(r"\bmemory: usage (\d{1,15})kB, limit (\d{1,15})kB")
-_CGROUP_LIMIT = "its memory cgroup (of a container, a batch job or a unit of systemd) reached its limit"
+_ANY_CGROUP = "a container, a batch job or a unit of systemd"
+_CGROUPS = (
+    (
+        Form(r"kubepods[\w./-]{0,80}?[-/]pod([0-9a-f]{8}(?:[_-][0-9a-f]{4}){3}[_-][0-9a-f]{12})"),
+        "that of a container of the Kubernetes pod",
+    ),
+    (Form(r"/slurm(?:stepd\.scope)?/(?:uid_\d{1,10}/)?job_(\d{1,12})\b"), "that of the Slurm job"),
+    (Form(r"/docker[/-]([0-9a-f]{12})[0-9a-f]{52}\b"), "that of the Docker container"),
+)
+"""The paths of cgroups, the most telling first: a pod of Kubernetes may run in a container of Docker."""
+_GROUP = pattern(r"are going to be killed due to memory\.oom\.group set")
+_TOGETHER = "The kernel kills all processes of this cgroup together (memory.oom.group), also those that have little."
 _INVOKED = Kind(
     "kernel_oom",
     pattern(r"(?:^|[\s\]])(?P<who>[^\s:\]](?:(?!:\s)[^\n\]]){0,40}?) invoked oom-killer: "),
@@ -271,12 +282,10 @@ def kernel(text: str) -> Message | None:
         limit=limit,
         victims=victims,
         killed=len(victims),
-        reason="its memory cgroup (a container, a batch job or a unit of systemd) reached its limit"
-        if is_in_cgroup
-        else None,
+        reason=f"its memory cgroup ({_whose_cgroup(text)}) reached its limit" if is_in_cgroup else None,
         is_named=True,
         top_processes=listed,
-        also=(*stats(text), *_again(text)),
+        also=(*((_TOGETHER,) if len(victims) > 1 and _GROUP.search(text) else ()), *stats(text), *_again(text)),
     )
 
 
@@ -286,6 +295,15 @@ def _again(text: str) -> tuple[str, ...]:
     if last is None or _ENDED.search(text, last.end()) or not _ENDED.search(text, 0, last.start()):
         return ()
     return (f"Then it ran again, for {last['who']}; the text does not say which process that killed.",)
+
+
+def _whose_cgroup(text: str) -> str:
+    """What a memory cgroup is, where the paths in a text are all of one pod, job or container."""
+    for form, what in _CGROUPS:
+        found = {one[1].replace("_", "-") for one in form.finditer(text)}
+        if found:
+            return f"{what} {found.pop()}" if len(found) == 1 else _ANY_CGROUP
+    return _ANY_CGROUP
 
 
 def _of_units(text: str) -> Message | None:

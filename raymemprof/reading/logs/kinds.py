@@ -33,7 +33,8 @@ class Kind:
         form: what it looks like. Of its groups, `used`, `limit`, `threshold` and `memory` are sizes, `name`, `pid` and
             `memory` are of a process that was killed, `node_ip` and `node_id` of the node; any may be in the sentence.
             `pid_1`, `size_2` ... are a pid and a size in other forms of the message.
-            `unit` is that of the node's sizes where they stand without.
+            `unit` is that of the node's sizes where they stand without. `threshold_share` is a part of `limit`, and
+            `fraction` a part of 1, which the sentence gets as a percentage.
         sentence: what it says, with `{group}` for a group's text and `{victims}` for all who were killed; a part in
             brackets is left out without its groups.
     """
@@ -47,14 +48,18 @@ class Kind:
     """The group, a size, of which the largest speaks where a text says it several times: for figures that add up."""
     asked: str = ""
     """The words for how much was asked for: other advice fits where it is very little, or more than can be."""
+    only_with: str = ""
+    """Words without which a text is of another kind, though the form matches."""
     is_binary: bool = False
     """Whether those who print it mean KiB, MiB and GiB by kb, MB and GB."""
     is_of_raylet: bool = False
     """Whether a raylet says it, of its own node."""
+    larger: tuple[str, str] | None = None
+    """Two groups, sizes in bytes: it is of this kind only where the first is larger than the second."""
 
     def read(self, text: str) -> Message | None:
         """Return what a text of this kind says, None if it is of another."""
-        found = list(self.form.finditer(text))
+        found = list(filter(self._fits, self.form.finditer(text))) if self.only_with in text else []
         if not found:
             return None
         if self.most:
@@ -67,6 +72,8 @@ class Kind:
         used, limit, threshold = (
             size(self._unit(groups.get(name, "") + unit)) for name in ("used", "limit", "threshold")
         )
+        if threshold is None and limit is not None and "threshold_share" in groups:
+            threshold = round(float(groups["threshold_share"]) * limit)
         return Message(
             cause=self.cause,
             statement=_filled(self.sentence, groups),
@@ -82,6 +89,12 @@ class Kind:
             needs=size(groups.get("needs", "")),
             is_of_raylet=self.is_of_raylet,
         )
+
+    def _fits(self, found: re.Match[str]) -> bool:
+        if self.larger is None:
+            return True
+        first, second = (size(found[name] or "") for name in self.larger)
+        return first is not None and second is not None and first > second
 
     def _unit(self, figure: str) -> str:
         return _UNIT.sub(lambda unit: f"{unit[1].upper()}iB", figure) if self.is_binary else figure
@@ -103,7 +116,10 @@ def first_of(kinds: tuple[Kind, ...], text: str) -> Message | None:
 
 def _groups(found: re.Match[str]) -> dict[str, str]:
     """What the groups of a match have, those of other forms of the message under the same name."""
-    return {_NUMBERED.sub(r"\1", name): value for name, value in found.groupdict().items() if value}
+    groups = {_NUMBERED.sub(r"\1", name): value for name, value in found.groupdict().items() if value}
+    if "fraction" in groups:
+        groups["fraction"] = f"{100 * float(groups['fraction']):g}"
+    return groups
 
 
 def _victim(groups: dict[str, str]) -> list[Victim]:

@@ -6,16 +6,13 @@ log line may be JSON whose message has the driver's prefix.
 
 from __future__ import annotations
 
-import ast
-import contextlib
 import html
-import json
 import re
 import textwrap
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+
+from .escapes import without_marks
+from .json_texts import out_of_json
 
 __all__ = ["as_printed"]
 
@@ -23,19 +20,8 @@ _ROUNDS = 3
 _WIDTHS = range(40, 251)
 _USUAL_WIDTHS = (80, 100, 120, 132, 160, 200)
 """Widths at which one full line is enough to take the text for wrapped there; at others it takes two."""
-_MOST_JSON = 2**20
 _ALIKE = 8
 """Characters at the beginning of two lines that tell the same message again from one that goes on."""
-_LONG = 100
-_OPENING, _CLOSING = ("'", '"', "b", "{", "["), ("'", '"', "}", "]")
-_CALL = re.compile(r"((?:[A-Za-z_]\w{0,60}\.){0,8}_?[A-Z]\w{0,100})\(((?:'|\").{0,1000000}(?:'|\")),?\)", re.DOTALL)
-"""How Python shows an exception: its name, and its text in quotes."""
-
-_COLOURS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|(?<!\w)\[\d{1,3}(?:;\d{1,3}){0,4}m|\x1b\][^\x07\x1b\n]{0,200}\x07")
-_INVISIBLE = re.compile("[\u200b-\u200d\ufeff\u00ad]")
-_TYPOGRAPHIC = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
-"""What editors and web pages make of quotes."""
-_SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u3000]")
 _ESCAPES = re.compile(r"""(?<!\\)\\{1,8}([nrt"'])""")
 _ESCAPED = {"n": "\n", "r": "\n", "t": "\t"}
 _TAGS = re.compile(
@@ -73,12 +59,18 @@ _PREFIX = re.compile(
     r"|-(?=[ \t]\[)|-(?=[ \t]?$)"
     r")[ \t]?){1,8}"
 )
+_BROKEN_ID = re.compile(r"(?<![0-9a-zA-Z])([0-9a-f]{1,55})[ \t]{0,9}\n[ \t]{0,9}([0-9a-f]{1,55})(?![0-9a-zA-Z])")
+_ID_DIGITS = (32, 48, 56)
+"""Digits of the ids of actors, of tasks, of workers and nodes."""
+_ADDRESSES = (16, 16)
+"""Digits of two addresses, which follow each other in dumps."""
+_QUOTES = ("E   ", "> ")
 _SIDES = ("│", "┃", "║", "|")
 _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
 _FEWEST_NUMBERED = 3
 _SAYING = re.compile(
     r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending )|"
-    r"SIG|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
+    r"SIG|Segmentation|Aborted|core dumped|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
 )
 """Words of messages: what all lines begin with is no prefix where it has them, but the same message again and again."""
 _ROW = re.compile(
@@ -104,8 +96,6 @@ _BEGINNINGS = re.compile(
     r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s|[\w@.-]{1,100}\.(?:service|scope|slice):\s)"
 )
 """How lines begin that do not go on with the one before."""
-_SAID = ("message", "msg", "log", "MESSAGE", "textPayload", "text", "line", "body", "content", "@message")
-"""The keys of a JSON log line under which its message is, in this order."""
 _FIRST_THEN = (
     ("Memory on the node", "Refer to the documentation"),
     ("Memory on the node", "COMMAND"),
@@ -125,6 +115,8 @@ _FIRST_THEN = (
     ("PBS Job Id:", "exceeded a memory resource limit"),
     ("TERM_MEMLIMIT", "Resource usage summary"),
     ("Plasma store at capacity", "Current usage:"),
+    ("in object store because it is full", "(global lru) capacity"),
+    ("Killing subprocess", "exits with return code"),
     ("Last State:", "Exit Code:"),
     ("Reason:", "Exit Code:"),
     ("Allocation on device", "Device limit"),
@@ -149,12 +141,12 @@ def as_printed(text: str) -> str:
     """Return a text without what the ways it went did to it. Never raises."""
     is_wrapped = True  # a text that was joined once has lines that were never broken
     for _ in range(_ROUNDS):
-        before, text = text, _out_of_json(_without_marks(text))
+        before, text = text, out_of_json(without_marks(text))
         text = _undone(text, is_wrapped or text.count("\n") > before.count("\n"))
         is_wrapped = False
         if text == before:
             break
-    return text
+    return _BROKEN_ID.sub(_joined_id, text)
 
 
 def _undone(text: str, is_wrapped: bool) -> str:
@@ -168,83 +160,15 @@ def _undone(text: str, is_wrapped: bool) -> str:
     if text.count("\n") < 2 and len(_LINE_END.findall(text)) >= _MANY_JOINED:
         text = _LINE_END.sub("\n", text)
     lines = textwrap.dedent(text).split("\n")
-    lines = _without_common_prefix(_without_numbers(_without_box(lines)))
+    lines = _without_common_prefix(_without_quotes(_without_numbers(_without_box(lines))))
     for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
         lines = step(lines[::-1] if _is_newest_first(lines) else lines)
     return "\n".join(lines)
 
 
-def _without_marks(text: str) -> str:
-    """Take out colours, what cannot be seen, and the line ends of other systems."""
-    if "[" in text:
-        text = _COLOURS.sub("", text)
-    if not text.isascii():
-        text = _SPACES.sub(" ", _INVISIBLE.sub("", text)).translate(_TYPOGRAPHIC)
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def _out_of_json(text: str) -> str:
-    """Take a message out of what JSON or Python wrote, as a whole, and out of lines that are JSON objects."""
-    stripped = text.strip()
-    if stripped[:1] in _OPENING and stripped[-1:] in _CLOSING and len(stripped) < _MOST_JSON:
-        return _out_of_literal(stripped) or _lines_out_of_json(text)
-    if (found := _CALL.fullmatch(stripped)) and (said := _out_of_literal(found[2])):
-        return f"{found[1]}: {said}"
-    return _lines_out_of_json(text)
-
-
-def _lines_out_of_json(text: str) -> str:
-    if '{"' not in text:
-        return text
-    return "\n".join(_message_of(line) if '{"' in line else line for line in text.split("\n"))
-
-
-def _out_of_literal(literal: str) -> str | None:
-    """Return the long strings in what JSON or Python wrote, after the rest of it; None where it has none."""
-    value: Any = None
-    with contextlib.suppress(ValueError, RecursionError):
-        value = json.loads(literal, strict=False)
-    if value is None:
-        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = ast.literal_eval(literal)
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    if isinstance(value, str):
-        return value
-    strings: list[str] = []
-    rest = _without_long_strings(value, strings)
-    return "\n".join([json.dumps(rest, indent=1, default=str), *strings]) if strings else None
-
-
-def _without_long_strings(value: Any, strings: list[str]) -> Any:
-    if isinstance(value, str) and ("\n" in value or len(value) > _LONG):
-        strings.append(value)
-        return ""
-    if isinstance(value, dict):
-        return {str(key): _without_long_strings(inner, strings) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_long_strings(inner, strings) for inner in value]
-    return value
-
-
-def _message_of(line: str) -> str:
-    start = line.find('{"')
-    with contextlib.suppress(ValueError, RecursionError):
-        record = json.loads(line[start:], strict=False)
-        said = next(_said(record), "").strip("\n") if isinstance(record, dict) else ""
-        if said and "OOMKilled" not in line:
-            return line[:start] + said
-    return line
-
-
-def _said(record: dict[str, Any]) -> Iterator[str]:
-    for key in _SAID:
-        if isinstance(record.get(key), str) and record[key].strip():
-            yield record[key]
-    for value in record.values():
-        if isinstance(value, dict):
-            yield from _said(value)
+def _joined_id(found: re.Match[str]) -> str:
+    first, second = map(len, found.groups())
+    return found[1] + found[2] if first + second in _ID_DIGITS and (first, second) != _ADDRESSES else found[0]
 
 
 def _out_of_html(text: str) -> str:
@@ -284,6 +208,13 @@ def _without_numbers(lines: list[str]) -> list[str]:
     if len(taken) < len(lines):
         return lines
     return [line[end:] for line, end in zip(lines, taken, strict=True)]
+
+
+def _without_quotes(lines: list[str]) -> list[str]:
+    """Take off what pytest, or who quotes, puts before all lines, so that they are as wide as they were."""
+    said = [line for line in lines if line.strip()]
+    mark = next((mark for mark in _QUOTES if len(said) > 1 and all(line.startswith(mark) for line in said)), "")
+    return [line.removeprefix(mark) for line in lines] if mark else lines
 
 
 def _without_common_prefix(lines: list[str]) -> list[str]:

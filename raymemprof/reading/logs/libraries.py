@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from .kinds import Kind
+from .limits import LIMITS
 from .patterns import COUNT, IPV4, SIZE, Form, pattern
 
 __all__ = ["CANNOT_ALLOCATE", "LIBRARIES", "MEMORY_ERROR"]
@@ -21,23 +22,6 @@ _EXECUTOR = (
 """Where Spark says which of its executors failed, and on which node."""
 _JAVA = rf"{_EXECUTOR}\bjava\.lang\.OutOfMemoryError: "
 _OF_JAVA = "A Java process[, Spark's executor {executor} on {host},] "
-_PAGING_FILE = (
-    r"[Tt]he paging file is too small for this operation to complete",
-    "Die Auslagerungsdatei ist zu klein",
-    "Le fichier de pagination est insuffisant",
-    "El archivo de paginación es demasiado pequeño",
-    "O arquivo de paginação é muito pequeno",
-    "Il file di paging è troppo piccolo",
-    "Plik stronicowania jest za mały",
-    "Het wisselbestand is te klein",
-    "[Dd]isk belleği dosyası çok küçük",
-    "Файл подкачки слишком мал",
-    "页面文件太小",
-    "(?:頁面|分頁)檔(?:案)?太小",
-    "ページング ファイルが小さすぎる",
-    "페이징 파일이 너무 작습니다",
-)
-"""Windows' words for its error 1455, in the languages in which they could be found."""
 LIBRARIES = (
     Kind(
         "memory_error",
@@ -293,54 +277,7 @@ LIBRARIES = (
         "a command.",
         lacks="redis",
     ),
-    # The system
-    Kind(
-        "memory_error",
-        pattern(rf"\[WinError 1455\]|\(os error 1455\)|\berrno ?= ?1455\b|{'|'.join(_PAGING_FILE)}"),
-        "Windows could not provide more memory: the paging file is too small (error 1455).",
-        lacks="paging file",
-    ),
-    Kind(
-        "memory_error",
-        pattern(
-            r"\bfork: (?:retry: )?Cannot allocate memory|, in (?:_execute_child|_launch)\s{0,80}"
-            r"(?:[^\n]{0,200}\n\s{0,40}){0,2}OSError: \[Errno 12\] Cannot allocate memory|"
-            r"\[Errno 12\] Cannot allocate memory[^\n;]{0,80}[\n;](?:[^\n;]{0,200}[\n;]){0,9}?[^\n]{0,60}"
-            r"\b_?fork_exec\("
-        ),
-        "The kernel had no memory for one more process (fork failed with ENOMEM: Cannot allocate memory).",
-        lacks="fork",
-    ),
-    Kind(
-        "memory_error",
-        pattern(
-            r"\[Errno 12\] Cannot allocate memory|\berrno ?= ?12\b|: Cannot allocate memory ?$|"
-            r"\bCannot allocate memory \((?:os error |errno ?[:=]? ?)?12\)",
-            re.MULTILINE,
-        ),
-        "The kernel refused to give a process more memory (ENOMEM: Cannot allocate memory).",
-    ),
-    Kind(
-        "memory_error",
-        pattern(
-            r"\bpthread_create(?: failed for thread \d{1,6} of \d{1,6})?: Resource temporarily unavailable\s{1,9}"
-            r"(?:OpenBLAS )?(?:blas_thread_init: )?RLIMIT_NPROC (?P<most>\d{1,12}) current"
-        ),
-        "OpenBLAS could not start one more thread: the user's processes and threads may be {most} (RLIMIT_NPROC), or "
-        "another limit of their number was reached, or no memory was left for it.",
-        lacks="threads",
-    ),
-    Kind(
-        "memory_error",
-        pattern(
-            r"\b(?:fork(?:: retry)?|pthread_create failed[^\n]{0,60}?|\bthread|\bwhat\(\)|"
-            r"\bthread constructor failed): Resource temporarily unavailable|"
-            r"\bRuntimeError: can't start new thread|, in (?:_execute_child|_launch)\s{0,80}"
-            r"(?:[^\n]{0,200}\n\s{0,40}){0,2}BlockingIOError: \[Errno 11\]"
-        ),
-        "One more thread or process could not be started: their number reached a limit, or no memory was left for it.",
-        lacks="threads",
-    ),
+    *LIMITS,
     Kind(
         "bus_error",
         pattern(rf"(?:\bworker \(pid (?P<pid>{COUNT})\) is )?killed by signal: Bus error"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -10,9 +11,12 @@ from .batch_systems import batch, slurm
 from .builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
 from .containers import OOM_KILLED, container
 from .desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
+from .driver_prefixes import with_prefixes
+from .escapes import without_marks
 from .evictions import PRESSURE, evicted
-from .exits import CODES, CRASHES
-from .facts import Message
+from .exit_codes import EXIT_CODES
+from .exits import CRASHES
+from .facts import Message, Victim
 from .hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .kernel import kernel
 from .kinds import first_of
@@ -21,10 +25,10 @@ from .libraries import LIBRARIES, MEMORY_ERROR
 from .mentions import without_mentions
 from .notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
 from .objects import LOST, STORE
-from .patterns import Form
+from .patterns import ADDRESS, Form
 from .platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
 from .pools import CRASHED, DASK, KILLED, POOLS, WARNED
-from .raisers import named, raisers, speakers
+from .raisers import Raiser, last_header, named, names_of, raisers, speakers
 from .raylet import is_kill, kills
 from .runtimes import RUNTIMES, SHM
 from .starting import NOT_STARTED
@@ -33,12 +37,14 @@ from .systems import CLOUDS, DRIVERS, SIGKILL, YARN
 from .unexplained import OF_WHICH, UNEXPLAINED
 from .warnings import warned
 from .whereabouts import with_machine, with_whereabouts
-from .workers import TELLS_OF_DEATH, actors, death, died, with_prefixes, with_the_dead
+from .workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
 
 __all__ = ["parse"]
 
 _LONG = 50_000
 """Characters from which on a text is a log, whose lines are taken to stand in their order."""
+_END = 10_000
+"""Characters at the end of a log in which an exit code is looked for."""
 _RAISED = Form(
     r"^[ \t]{0,40}ray\.exceptions\.OutOfMemoryError[ \t]*:|"
     r"(?<!except )(?<!import )\bray\.exceptions\.OutOfMemoryError: ",
@@ -47,8 +53,20 @@ _RAISED = Form(
 _NOTHING_ENDED = Form(r" The text does not say that anything (?:was killed|has failed)\.")
 """What is not said where something else in the text ended, or failed."""
 _WARNINGS = (TRIED, *WARNED, *HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW, *LARGE)
-_FAILED = ("gpu_memory", "memory_error", "disk_full")
+_OTHER_LIMIT = Form(r"\bTERM_[A-Z]{3,20}: job killed")
+"""What LSF says of the limit that ended a job; that of memory is read before."""
+_OLD_HEADER = Form(r"^[ \t]{0,40}Remote function (\S{1,200}) failed with: ?$", re.MULTILINE)
+"""What Ray before 0.6 prints above a traceback."""
+_FAILED = ("gpu_memory", "memory_error", "disk_full", "object_store_full")
 """Causes that an exception tells of, which goes on from the process that raised it."""
+
+_OF_WHICH = {kind.sentence for kind in OF_WHICH}
+_TOO_LITTLE = Form(r"(?:OutOfMemory|ResourceExhausted)Error")
+_REPEATED = Form(r"^([^\n]{1,3000}?)[ \t]{0,9}\[repeated (\d{1,9})x across cluster\]", re.MULTILINE)
+_BY_RAYLET = Form(rf"\((?:pid=)?raylet, ip=({ADDRESS})\)[ \t]{{0,9}}([^\n]{{1,1000}})")
+_MOST_LINES = 50
+"""Lines of raylets, or that Ray repeated, that are looked at."""
+_MOST_NODES = 10
 
 
 def parse(text: str) -> Message:
@@ -56,12 +74,75 @@ def parse(text: str) -> Message:
     said = states(text)
     if said is not None:
         return said
+    text = without_marks(text)
     printed = as_printed(text)
     found = _parse(printed)
     if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
-    found = with_machine(with_whereabouts(with_prefixes(found, text), printed), text)
-    return _with_place(found, text, printed) if found.cause in _FAILED else found
+    found = _with_exit_code(found, printed)
+    found = _with_names(with_prefixes(found, text), text)
+    found = with_machine(with_whereabouts(found, printed), text)
+    if found.cause in _FAILED:
+        found = _with_place(found, text, printed)
+    elif found.statement in _OF_WHICH:
+        found = _with_last_traceback(found, printed)
+    return _with_repeats(_with_raylets(found, text), text)
+
+
+def _with_names(message: Message, text: str) -> Message:
+    """Add the names of those who ended that stand only in what a driver prints before their lines."""
+    if all(victim.name or victim.pid is None for victim in message.victims):
+        return message
+    names = names_of(text)
+    victims = [
+        replace(victim, name=name)
+        if victim.name is None and (name := _name(names, victim, message.node_ip))
+        else victim
+        for victim in message.victims
+    ]
+    return replace(message, victims=tuple(victims))
+
+
+def _name(names: dict[int, set[Raiser]], victim: Victim, node_ip: str | None) -> str | None:
+    """What one process is called: None where pids of several nodes may be meant."""
+    them = names.get(victim.pid or 0, set())
+    places = {who.ip for who in them if who.ip} | ({node_ip} if node_ip else set())
+    called = {who.name for who in them}
+    return called.pop() if len(called) == 1 and len(places) < 2 else None
+
+
+def _with_raylets(message: Message, text: str) -> Message:
+    """Add the nodes of the raylets that say the same, where there are several."""
+    if not message.is_of_raylet or message.node_ip is not None or "raylet, ip=" not in text:
+        return message
+    lines = {found[1]: found[2] for found in itertools.islice(_BY_RAYLET.finditer(text), _MOST_LINES)}
+    nodes = [ip for ip, line in lines.items() if _is_same(message, as_printed(line))]
+    if len(nodes) < 2 or all(ip in (message.statement or "") for ip in nodes):
+        return message
+    more = f", and {len(nodes) - _MOST_NODES} more" if len(nodes) > _MOST_NODES else ""
+    said = f"The raylets of {len(nodes)} nodes say so: {', '.join(nodes[:_MOST_NODES])}{more}."
+    return replace(message, nodes=len(nodes), also=(said, *message.also))
+
+
+def _with_last_traceback(message: Message, printed: str) -> Message:
+    """Add whose the last traceback is, which may have caused those before it."""
+    who = last_header(printed, _TOO_LITTLE)
+    if who is None:
+        return message
+    said = f"The last traceback of it is that of {named([who])}."
+    return replace(message, node_ip=message.node_ip or who.ip, also=(said, *message.also))
+
+
+def _with_repeats(message: Message, text: str) -> Message:
+    """Add how often Ray left out the same message of this process or of others."""
+    if not _is_known(message) or "x across cluster]" not in text:
+        return message
+    lines = itertools.islice(_REPEATED.finditer(text), _MOST_LINES)
+    counts = [int(line[2]) for line in lines if _is_same(message, as_printed(line[1]))]
+    if not counts:
+        return message
+    said = f"The same message came {max(counts)} more times, from this process or others, and Ray printed it once."
+    return replace(message, also=(*message.also, said))
 
 
 def _with_place(message: Message, text: str, printed: str) -> Message:
@@ -77,6 +158,8 @@ def _with_place(message: Message, text: str, printed: str) -> Message:
             for who, lines in speakers(text).items()
             if _is_same(message, lines)
         ]
+    if not there and not message.victims and len(functions := set(_OLD_HEADER.findall(printed))) == 1:
+        return replace(message, also=(f"It happened in {functions.pop()}.", *message.also))
     if not there or message.victims:
         return message
     there = list(dict.fromkeys(there))
@@ -126,7 +209,7 @@ def _parse(text: str) -> Message:
     if ended is not None and ended.cause != "unknown":
         killed = first_of(SIGKILL, text) if ended.cause in ("node_died", "preempted") else None
         return _with(_with(ended, warning), killed)
-    said = first_of((*MEMORY_ERROR, *SIGKILL, *CRASHED, *CRASHES, *CODES, *DESKTOP_CRASHES), text)
+    said = first_of((*MEMORY_ERROR, *SIGKILL, *CRASHED, *CRASHES, *DESKTOP_CRASHES), text)
     if said is not None:
         return with_the_dead(_with(said, warning), text)
     if warning is not None and ended is not None and ended.victims and TELLS_OF_DEATH.search(text):
@@ -135,6 +218,28 @@ def _parse(text: str) -> Message:
     if ended is not None and warning is None:
         return _with(ended, said)
     return warning or said or Message("unknown")
+
+
+def _with_exit_code(message: Message, text: str) -> Message:
+    """Add what an exit code says, where nothing else in a text says how a process ended, in whatever order.
+
+    Of a log, only the end is looked at.
+    """
+    text = text if len(text) < _LONG else text[-_END:]
+    if message.cause != "unknown" or message.statement is not None or _OTHER_LIMIT.search(text):
+        return message
+    if not any(kind.form.search(text) for kind in EXIT_CODES):
+        return message
+    told = without_mentions(text)
+    found = [coded for kind in EXIT_CODES if (coded := kind.read(told)) is not None]
+    if not found:
+        return message
+    coded = replace(found[0], also=tuple(other.statement for other in found[1:] if other.statement))
+    if message == Message("unknown"):
+        return coded
+    if coded.victims and message.exit_detail is None:
+        return replace(coded, node_id=message.node_id, node_ip=message.node_ip)
+    return _with(message, coded)
 
 
 def _with(message: Message, other: Message | None) -> Message:

@@ -25,20 +25,23 @@ _DRIVER = r"(?P<job>[0-9a-f]{8})f{48}"
 """The id of a driver's worker: its job's."""
 _BYTES = r"\d{1,18}(?![.\d]\d)"
 DISK = (
-    rf"(?:(?<![^\s:'\"`(])(?P<path>(?:[A-Z]:\\|/)[^\s:'\"`(]{{1,300}})\s{{1,40}})?\bis over (?P<share>{NUMBER})% full\b"
+    rf"(?:(?<![^\s:'\"`(])(?P<path>(?:[A-Z]:\\|/)[^\s:'\"`(]{{1,300}})\s{{1,40}})?\bis over "
+    rf"(?:(?P<fraction>0\.\d{{1,6}})|(?P<share>{NUMBER})) % full\b"
 )
+"""Ray before 2.0 prints a part of 1, as 0.95, and a percent sign."""
 FREE = (
     rf"[,.;]? available space: (?:(?P<free>{SIZE})(?:[;,.]? capacity: (?P<all>{SIZE}))?|"
-    rf"(?P<bytes>{_BYTES})(?: ?[;,.]? capacity: (?P<of>{_BYTES}))?)"
+    rf"(?P<bytes>{_BYTES}) ?[;,.]? capacity: (?P<of>{_BYTES})|(?P<left>{_BYTES}))"
 )
 DISK_IS = (
-    "a disk[, that of {path},] is over {share}% full[; available: {free}][ of {all}][; available: {bytes}]"
-    "[ of {of} bytes]"
+    "a disk[, that of {path},] is over [{share}][{fraction}]% full[; available: {free}][ of {all}]"
+    "[; available: {bytes} of {of} bytes][; available: {left} bytes]"
 )
 _DRIVER_IS = (
     "The driver of job {job}[, at {node_ip},] owned an object and ended, or its node did, and the object was lost with "
     "it."
 )
+_PUT = rf"Failed to put object(?: {HEX}{{40,56}})? in object store because it is full"
 STORE = (
     Kind(
         "memory_error",
@@ -73,19 +76,27 @@ STORE = (
     Kind(
         "object_store_full",
         pattern(
-            rf"Failed to put object(?: {HEX}{{40,56}})? in object store because it is full\. "
-            r"Object size is (?P<needs>\d{1,18} bytes)[^\0]{0,600}?\(global lru\) capacity: (?P<all>\d{1,18})\b"
-            r"[^\0]{0,100}?\(global lru\) used: 0(?:\.0{1,9})?%"
+            rf"{_PUT}\. Object size is (?P<needs>\d{{1,18}} bytes)[^\0]{{0,600}}?"
+            r"\(global lru\) capacity: (?P<all>\d{1,18})\b"
         ),
-        "An object of {needs} does not fit the object store, which has nothing in it: its capacity is {all} bytes.",
+        "An object of {needs} is larger than the whole object store, whose capacity is {all} bytes.",
         lacks="store",
+        larger=("needs", "all"),
+    ),
+    Kind(
+        "object_store_full",
+        pattern(
+            rf"{_PUT}\. Object size is (?P<size>\d{{1,18}} bytes)[^\0]{{0,600}}?"
+            r"\(global lru\) capacity: (?P<all>\d{1,18})\b"
+        ),
+        "The object store is full of objects that are still referred to; it could not take one of {size}, and has "
+        "{all} bytes in all.",
     ),
     Kind(
         "object_store_full",
         pattern(
             rf"The local object store is full of objects|{_raised('ObjectStoreFullError')}|"
-            rf"Failed to put object(?: {HEX}{{40,56}})? in object store because it is full"
-            rf"(?:\. Object size is (?P<size>\d{{1,18}} bytes))?",
+            rf"{_PUT}(?:\. Object size is (?P<size>\d{{1,18}} bytes))?",
             re.MULTILINE,
         ),
         "The object store is full of objects that are still referred to[; it could not take one of {size}].",

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from .patterns import ADDRESS, COUNT, Form, pattern
 
-__all__ = ["Raiser", "named", "raisers", "speakers"]
+__all__ = ["PROCESS_NAME", "Raiser", "last_header", "named", "names_of", "raisers", "speakers"]
 
 _HEADER = pattern(
+    rf"(?:\bRayTaskError\((?P<error>[\w.]{{1,60}})\): )?"
     rf"\bray::(?P<name>\S(?:[^\n]{{0,150}}?\S)?)\(\) \(pid=(?P<pid>{COUNT}), ip=(?P<ip>{ADDRESS})(?=[,)])"
     r"[^\n;]{0,1000}"
 )
@@ -23,8 +24,10 @@ _LONGEST = 20_000
 """Characters of a traceback."""
 _MOST = 50
 """Tracebacks, or processes, that are looked at."""
+PROCESS_NAME = r"[^\n()]{1,100}(?:\([^\n()]{0,100}\)[^\n()]{0,60}){0,4}?"
+"""What a driver prints before a process's lines; that of Ray Data's tasks may have several brackets."""
 _SPEAKER = Form(
-    rf"\((?:(?P<name>[^\n()]{{1,100}}(?:\([^\n()]{{0,100}}\))?) )?pid=(?P<pid>{COUNT})(?:, ip=(?P<ip>{ADDRESS}))?\)"
+    rf"\((?:(?P<name>{PROCESS_NAME}) )?pid=(?P<pid>{COUNT})(?:, ip=(?P<ip>{ADDRESS}))?\)"
     r"(?:\x1b\[0m)?[ \t]?"
 )
 _BEFORE = Form(r"[^\n(]{0,60}")
@@ -53,8 +56,30 @@ def raisers(text: str) -> Iterator[tuple[Raiser, str]]:
             'File "' in line for line in (found[0], *frames)
         ):  # the lines stand in another order, or are another's
             continue
-        raised = lines[len(frames)] if len(frames) < len(lines) else ""
-        yield Raiser(found["name"], int(found["pid"]), found["ip"]), "" if "ray::" in raised else raised
+        is_cut = len(frames) == len(lines)
+        raised = (f"{found['error']}:" if found["error"] else "") if is_cut else lines[len(frames)]
+        yield _raiser(found), "" if "ray::" in raised else raised
+
+
+def last_header(text: str, error: Form) -> Raiser | None:
+    """Return the process of the last traceback's header that has an error of this name; outer ones stand before it."""
+    found = [
+        one for one in itertools.islice(_HEADER.finditer(text), _MOST) if one["error"] and error.match(one["error"])
+    ]
+    return _raiser(found[-1]) if found else None
+
+
+def _raiser(found: re.Match[str]) -> Raiser:
+    return Raiser(found["name"], int(found["pid"]), found["ip"])
+
+
+def names_of(text: str) -> dict[int, set[Raiser]]:
+    """Return what a driver printed before the lines of processes, by their pids."""
+    found: dict[int, set[Raiser]] = {}
+    for one in _SPEAKER.finditer(text) if "pid=" in text else ():
+        if one["name"] and not {"=", ","} & set(one["name"]):
+            found.setdefault(int(one["pid"]), set()).add(_raiser(one))
+    return found
 
 
 def speakers(text: str) -> dict[Raiser, str]:

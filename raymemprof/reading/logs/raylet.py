@@ -7,49 +7,18 @@ worker is killed at a time, and several at once from 2.56 on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
-from .facts import Considered, Message, Victim
+from .facts import Message, Victim
+from .kill_victims import CHOSEN_IDLE, LATEST_KILLED, OLD_KILL, ONE_KILLED, chosen_idle, considered, killed
 from .memory_users import is_decimal, top_processes
 from .patterns import ADDRESS, ANY_ID, COUNT, NAME, NUMBER, Form, gibibytes, pattern, whole
 
-__all__ = ["crashed", "is_kill", "killed", "kills", "node_of"]
+__all__ = ["crashed", "is_kill", "kills", "node_of"]
 
-_NODE_DIGITS = _WORKER_DIGITS = 56
-_TASK_DIGITS, _ACTOR_DIGITS = 48, 32
-_NIL = Form(r"[f0]*")
-_ONE_KILLED = pattern(
-    rf"\((?:actor ID: ({ANY_ID}?))?(?:, )?(?:task ID: ({ANY_ID}?))?(?:, )?"
-    rf"(?:lease ID: {ANY_ID}?)?(?:, )?name=({NAME}), pid=({COUNT}), memory used=({NUMBER})GB\)"
-)
-"""From Ray 2.2 to 2.55; from 2.50 on both an actor's and a lease's id, without a comma between."""
-_LATEST_KILLED = pattern(
-    rf"killing latest (?:task|actor) with name ({NAME}) and (task|actor) ID ({ANY_ID}) to avoid running out"
-)
-"""Ray 2.0."""
-_DASK = Form("dask:")
-"""What Dask on Ray names its tasks."""
-_KILLED_WORKER = pattern(rf"Ray killed this worker \(ID: ({ANY_ID})\)")
+_NODE_DIGITS = 56
 _MANY_KILLED = pattern(rf"({COUNT}) worker\(s\) were killed due to the node running low on memory")
-_WORKER = pattern(
-    rf"\((?:Task|Actor\(({ANY_ID})\)|Worker with no lease granted): "
-    rf"(?:job ID={ANY_ID}, lease ID={ANY_ID}, task name=({NAME}), "
-    rf"required resources=\{{([^\n]{{0,300}}?)\}}, )?"
-    rf"pid=({COUNT}), actual memory used=({NUMBER})GB, worker ID=({ANY_ID})\)"
-)
-_MEMORY_RESOURCE = pattern(r"(?<!\w)memory: (\d{1,18}(?:\.\d{1,12})?(?:e\+?\d{1,2})?)(?![\w.])")
-"""In bytes, as C++ prints a double: of large figures six digits and an exponent."""
-_SELECTED = pattern(r"Selected to kill: (?=\()")
-_ONLY_SELECTED = pattern(r"based on the killing policy: \[")
-"""Before those that Ray killed, in versions that do not name those that it spared."""
 _CHOSEN = pattern(rf"Selected ({COUNT}) workers to kill: ")
-_CHOSEN_IDLE = pattern(
-    rf"Selecting idle worker to kill\. PID: ({COUNT}), Memory used: (\d{{1,18}}) bytes|"
-    rf"Selected a worker that doesn't have any lease granted [^\0]{{0,250}}?\bworker_pid=({COUNT}) "
-    r"worker_used_memory=(\d{1,18})(?!\d)"
-)
-"""What Ray says of idle workers just before it kills them."""
 _WAITS = pattern(r"Still waiting for worker eviction to free up memory")
 _WAITS_FOR = pattern(rf"\bWorker PID: ({COUNT})\)|free up memory\. worker pid: ({COUNT})")
 _IDLE = pattern(rf"Total non-selected idle workers USS bytes: ({NUMBER})GB")
@@ -58,10 +27,15 @@ _EXACT = pattern(
     rf"Memory usage (\d{{1,18}})B exceeded threshold of (\d{{1,18}})B \({NUMBER}% of (\d{{1,18}})B (?:limit|total)\)"
 )
 _USAGE = pattern(
-    rf"\bwas ({NUMBER})GB(?: used)? / ({NUMBER})GB(?: limit)? \({NUMBER}\)|"
+    rf"\bwas ({NUMBER})GB(?: used)? / ({NUMBER})GB(?: limit)? \({NUMBER}%?\)|"
     rf"Used memory \(({NUMBER})GB\) / total capacity \(({NUMBER})GB\)|"
     rf"the memory on node \S{{1,100}} is used \(({NUMBER}) / ({NUMBER}) G"
 )
+_ABOVE = pattern(
+    r"Node memory usage above threshold, used: (\d{1,18}), (?:(?:total: (\d{1,18}), usage fraction: [\d.\s]{1,20}, "
+    r"threshold: ([01](?:\.\d{1,9})?))|(?:threshold_bytes: (\d{1,18}), total bytes: (\d{1,18})))"
+)
+"""What a raylet logs before it kills: of 2.0 with the threshold as a part of all, then in bytes."""
 _FRACTION = pattern(
     rf"exceeds the memory usage threshold of ({NUMBER})(?:\.(?!\d)|[^\d.]|$)|exceeds threshold ({NUMBER}),|"
     r"More than (\d{1,3})% of the memory on node"
@@ -70,6 +44,7 @@ _NODE = pattern(
     rf"Memory on the node \(IP: (?:({ADDRESS})|<[^<>\n]{{1,40}}>|\S{{1,40}}?)(?:, (?:ID: ({ANY_ID})|\.\.\.|…))?\)"
 )
 _LOW_NODE = pattern(rf"System memory low at node with IP ({ADDRESS}?)\.?(?=\s|Used|$)")
+_LOGS_OF = pattern(rf"\bray logs raylet\.out -ip ({ADDRESS})(?![\w:])")
 _BEGINNING = pattern(
     rf"(?:{COUNT} worker\(s\) were killed due to the node running low on memory\.\s{{0,9}})?Memory on the node \(IP: |"
     r"System memory low at node with IP"
@@ -79,10 +54,20 @@ _LIST_END = pattern(r"Total non-selected idle workers: \d")
 """What a message of Ray 2.56 and later has once."""
 _PERIODIC = pattern(
     rf"({COUNT}) Workers \(tasks / actors\) killed due to memory pressure \(OOM\), "
-    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ([^,\n]{{1,90}}), IP: ({ADDRESS})\))?"
+    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ([^,]{{1,90}}), IP: ({ADDRESS})\))?"
 )
 _THRESHOLD, _OLD_THRESHOLD = Form(r"\bRAY_memory_usage_threshold\w*"), "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
 """The variable that moves the limit, as a text has it, and as Ray 1.x had it."""
+_SHARED = pattern(
+    rf"(?:up to |~)?({NUMBER} Gi?B) of shared memory is currently (?:being )?used by the Ray object store"
+)
+_NAME_CUT = pattern(
+    r"where the (?:task|lease|actor) \((?:(?:actor|task|lease) ID: [^\s,()]{1,80}(?:, )?){1,3}"
+    r"name=((?!\s)(?:(?!, pid=)[^\n]){1,300}?)\s{0,9}\Z"
+)
+_REPLICA = pattern(
+    r"Health check for Replica\(id='([\w-]{1,60})', deployment='([^'\n]{1,200})'(?:, app='[^'\n]{0,200}')?\) failed"
+)
 _OOM_RETRY = pattern(rf"Task ({NAME}) failed due to oom\. There are (infinite|{COUNT}) oom retries remaining")
 _REFUSED_IN = pattern(rf"\bray::([^\s()]{{1,200}})\(\) \(pid=({COUNT})(?:, ip=({ADDRESS}))?")
 """Where Ray 1.x would not run it, as the error of a task or actor begins."""
@@ -110,12 +95,13 @@ def is_kill(text: str) -> bool:
     return bool(
         any(int(periodic[1]) for periodic in _PERIODIC.finditer(text))
         or _SAID.search(text)
-        or _ONE_KILLED.search(text)
+        or ONE_KILLED.search(text)
         or _OOM_RETRY.search(text)
         or _REFUSED.search(text)
         or _RAISED_THERE.search(text)
-        or _CHOSEN_IDLE.search(text)
+        or CHOSEN_IDLE.search(text)
         or _WAITS.search(text)
+        or OLD_KILL.search(text)
     )
 
 
@@ -132,8 +118,10 @@ def kills(text: str) -> Message:
     all_victims = [(event, victim) for event in reversed(events) for victim in event.victims]
     victims = {(victim.pid, victim.worker_id or event.node_ip): victim for event, victim in all_victims}
     different = {event.victims: event for event in reversed(events) if event.victims}
+    most = max((event.killed or 0 for event in events), default=0)
     if len(different) == 1 and not is_mixed:
-        return next(iter(different.values()))
+        only = next(iter(different.values()))
+        return replace(only, killed=max(only.killed or 0, most) or None)
     nodes = {node_of(part) for part in parts}
     node_ip, node_id = next(iter(nodes)) if len(nodes) == 1 else (None, None)
     limits, thresholds = ({getattr(event, name) for event in events} for name in ("limit", "threshold"))
@@ -145,7 +133,7 @@ def kills(text: str) -> Message:
         threshold=thresholds.pop() if len(thresholds) == 1 else None,
         victims=tuple(reversed(victims.values())),
         top_processes=tuple(dict.fromkeys(process for event in events for process in event.top_processes)),
-        killed=len(victims) or max((event.killed or 0 for event in events), default=0) or None,
+        killed=max(len(victims), most) or None,
         retries=max((event.retries for event in events if event.retries is not None), default=None),
         nodes=len(nodes),
     )
@@ -171,7 +159,8 @@ def _one(text: str) -> Message:
     used, threshold, limit = _memory_of_node(text)
     retry, idle = (which.search(text) for which in (_OOM_RETRY, _IDLE))
     many, periodic = _MANY_KILLED.search(text) or _CHOSEN.search(text), crashed(text)
-    chosen = () if found else tuple(_chosen_idle(text))
+    counts = (int(many[1]) if many else 0, periodic[0] if periodic else 0)
+    chosen = () if found else tuple(chosen_idle(text))
     for worker in chosen:
         found[worker.pid, None] = Victim(None, None, None, None, worker.pid, worker.memory, node_id)
     if retry and not found:
@@ -180,7 +169,7 @@ def _one(text: str) -> Message:
         pid = int(waited[1] or waited[2])
         found[pid, None] = Victim(None, None, None, None, pid, None, node_id)
     moved_by = _THRESHOLD.search(text)
-    one, reason = _ONE_KILLED.search(text) or _LATEST_KILLED.search(text), _reason(text)
+    one, reason = ONE_KILLED.search(text) or LATEST_KILLED.search(text), _reason(text)
     refusal, ip = _refusal(text) if not one else (None, None)
     return Message(
         cause="ray_memory_monitor",
@@ -192,14 +181,29 @@ def _one(text: str) -> Message:
         threshold=threshold,
         victims=tuple(found.values()),
         top_processes=top_processes(text, frozenset(pid for pid, _ in found if pid)),
-        killed=int(many[1]) if many else periodic[0] if periodic else 1 if one else None,
+        killed=max(counts) or (1 if one else None),
         retries=None if not retry else float("inf") if retry[2] == "infinite" else int(retry[2]),
-        considered=(*_considered(text), *chosen),
+        considered=(*considered(text), *chosen),
         idle_memory=gibibytes(idle[1]) if idle else None,
         reason=reason,
         nodes=max(len(periodic_places(text)), 1) if node_id is None else 1,
         moved_by=_OLD_THRESHOLD if refusal else moved_by[0] if moved_by else None,
+        also=_also(text),
     )
+
+
+def _also(text: str) -> tuple[str, ...]:
+    """What else a text says of the node's memory, and of whom the kill ended."""
+    begun = _NAME_CUT.search(text)
+    cut = f"The text breaks off in the name of what was killed: {begun[1]}…" if begun else ""
+    store, serve = _SHARED.search(text), {one.groups() for one in _REPLICA.finditer(text)}
+    held = f"The object store had {store[1]} of that in shared memory." if store else ""
+    deployments = {deployment for _, deployment in serve}
+    if len(deployments) != 1:
+        return tuple(filter(None, (cut, held)))
+    which = f"the replica {next(iter(serve))[0]}" if len(serve) == 1 else f"{len(serve)} replicas"
+    failed = f"Ray Serve says that {which} of the deployment {deployments.pop()} failed its health check."
+    return tuple(filter(None, (cut, held, failed)))
 
 
 def _refusal(text: str) -> tuple[str | None, str | None]:
@@ -228,6 +232,9 @@ def _memory_of_node(text: str) -> tuple[int | None, int | None, int | None]:
     exact, usage, fraction = _EXACT.search(text), _USAGE.search(text), _FRACTION.search(text)
     if exact:
         return int(exact[1]), int(exact[2]), int(exact[3])
+    if usage is None and (above := _ABOVE.search(text)):
+        limit = int(above[2] or above[5])
+        return int(above[1]), int(above[4]) if above[4] else round(float(above[3]) * limit), limit
     if usage is None:
         usage = next(filter(_is_share, _LOOSE_USAGE.finditer(text)), _LOW_MEMORY.search(text))
         if usage is None:
@@ -237,7 +244,8 @@ def _memory_of_node(text: str) -> tuple[int | None, int | None, int | None]:
         used, limit = [_bytes(figure, text) for figure in usage.groups() if figure]
     if fraction is None:
         return used, None, limit
-    share = float(fraction[3]) / 100 if fraction[3] else float(fraction[1] or fraction[2])
+    share = float(fraction[3] or fraction[1] or fraction[2])
+    share = share / 100 if share > 1 else share
     return used, round(share * limit), limit
 
 
@@ -251,62 +259,6 @@ def _bytes(figure: str, text: str) -> int:
     return round(float(figure) * 10**9) if is_decimal(text) else gibibytes(figure)
 
 
-def killed(text: str) -> Iterator[Victim]:
-    """Yield the workers that a text says were killed for memory."""
-    starts = [found.end() for found in _SELECTED.finditer(text)]
-    if not starts and (listed := _ONLY_SELECTED.search(text)):
-        starts = [match.start() for match in _WORKER.finditer(text, listed.end())]
-    elif not starts:
-        yield from _one_killed(text)
-    for start in starts:
-        found = _WORKER.match(text, start)
-        if found:
-            actor_id, name, _, pid, memory, worker_id = found.groups()
-            actor_id, worker_id = whole(actor_id, _ACTOR_DIGITS), whole(worker_id, _WORKER_DIGITS)
-            yield Victim(name, None, actor_id, worker_id, int(pid), gibibytes(memory))
-
-
-def _considered(text: str) -> Iterator[Considered]:
-    """The workers that it considered to kill."""
-    selected = {found.end() for found in _SELECTED.finditer(text)}
-    for found in _WORKER.finditer(text):
-        _, name, resources, pid, memory, _ = found.groups()
-        asked = _MEMORY_RESOURCE.search(resources or "")
-        requested = round(float(asked[1])) if asked else None
-        yield Considered(name, int(pid), gibibytes(memory), requested, found.start() in selected)
-
-
-def _chosen_idle(text: str) -> Iterator[Considered]:
-    """The idle workers that it is about to kill, which the lines before its message name."""
-    for found in _CHOSEN_IDLE.finditer(text):
-        pid, memory = found[1] or found[3], found[2] or found[4]
-        yield Considered(None, int(pid), int(memory), None, True)
-
-
-def _one_killed(text: str) -> Iterator[Victim]:
-    one, worker = _ONE_KILLED.search(text), _KILLED_WORKER.search(text)
-    worker_id = whole(worker[1], _WORKER_DIGITS) if worker else None
-    if one:
-        task_id, actor_id = whole(one[2], _TASK_DIGITS), whole(one[1], _ACTOR_DIGITS)
-        task_id, actor_id = (None if found is None or _NIL.fullmatch(found) else found for found in (task_id, actor_id))
-        yield Victim(one[3], task_id, actor_id, worker_id, int(one[4]), gibibytes(one[5]))
-        return
-    latest = _LATEST_KILLED.search(text)
-    if latest:
-        task_id = whole(latest[3], _TASK_DIGITS) if latest[2] == "task" else None
-        actor_id = whole(latest[3], _ACTOR_DIGITS) if latest[2] == "actor" else None
-        yield Victim(
-            latest[1] if _DASK.match(latest[1]) else latest[1].rpartition(":")[2],
-            task_id,
-            actor_id,
-            worker_id,
-            None,
-            None,
-        )
-    elif worker_id:
-        yield Victim(None, None, None, worker_id, None, None)
-
-
 def node_of(text: str) -> tuple[str | None, str | None]:
     """Return address and id of the node that a text tells of."""
     node = _NODE.search(text)
@@ -315,11 +267,17 @@ def node_of(text: str) -> tuple[str | None, str | None]:
         node_id = whole(node[2], _NODE_DIGITS)
         begins = (node[2] or "").rstrip(".…")
         alike = {one for ip, one in places if one and ip == node[1] and one.startswith(begins)} if begins else set()
-        return node[1], node_id or (alike.pop() if len(alike) == 1 else None)
+        return node[1] or _ip_of_logs(text), node_id or (alike.pop() if len(alike) == 1 else None)
     if places:
         return next(iter(places)) if len(places) == 1 else (None, None)
     low = _LOW_NODE.search(text)
-    return (low[1], None) if low else (None, None)
+    return (low[1], None) if low else (_ip_of_logs(text), None)
+
+
+def _ip_of_logs(text: str) -> str | None:
+    """The address in the command that shows the raylet's log, where a text has one such."""
+    found = {one[1].rstrip(".:") for one in _LOGS_OF.finditer(text)}
+    return found.pop() if len(found) == 1 else None
 
 
 def periodic_places(text: str) -> set[tuple[str | None, str | None]]:

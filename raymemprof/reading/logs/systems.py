@@ -90,9 +90,10 @@ DRIVERS = (
 )
 _LAUNCHER = Kind(
     "sigkill",
-    pattern(rf"exits with return code = (?P<code>-9)\b|Killing subprocess (?P<ended>{COUNT})"),
-    f"DeepSpeed's launcher says that a process ended[ with return code {{code}}], as of SIGKILL[; it then ended its "
-    f"subprocess {{ended}}]; {WHY_UNKNOWN}.",
+    pattern(rf"exits with return code = -9\b|Killing subprocess (?P<ended>{COUNT})"),
+    f"DeepSpeed's launcher says that a process ended with return code -9, as of SIGKILL[; it then ended its subprocess "
+    f"{{ended}}]; {WHY_UNKNOWN}.",
+    only_with="exits with return code = -9",
 )
 SHELL = rf"line \d{{1,9}}: (?P<pid>{COUNT}) Killed(?:: 9)?(?=\s)"
 _PROGRAM = r"(?:/[\w./+-]{0,200}/)?(?P<name>[\w.+:-]{1,64})"

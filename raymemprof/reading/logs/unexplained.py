@@ -67,6 +67,12 @@ UNEXPLAINED = (
     ),
     Kind(
         "unknown",
+        pattern(rf"\bKilling subprocess (?P<ended>{COUNT})"),
+        f"DeepSpeed's launcher ended its subprocess {{ended}}, as it does where one of them failed; {_WHY}.",
+        lacks="an end",
+    ),
+    Kind(
+        "unknown",
         pattern(r"\b[Ee]ngine core proc(?:ess)? (?P<process>\w{1,60}) died unexpectedly"),
         f"vLLM's process {{process}} ended; {_WHY}.",
         lacks="an end",

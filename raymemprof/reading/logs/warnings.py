@@ -9,7 +9,7 @@ from .asked import ASKED
 from .facts import Message
 from .kinds import Kind, first_of
 from .objects import DISK, DISK_IS, FREE
-from .patterns import HEX, NUMBER, SIZE, pattern
+from .patterns import HEX, ID, NUMBER, SIZE, pattern, size
 
 __all__ = ["warned"]
 
@@ -22,9 +22,10 @@ _PLASMA = (
         "object_store_full",
         pattern(
             rf"Not enough memory to create (?:the|requested) object(?: (?P<object>{HEX}{{16,56}})(?!{HEX}))?"
-            r"(?:, data_size=(?P<size>\d{1,18})(?!\d))?"
+            r"(?:, data_size=(?P<needs>\d{1,18})(?!\d))?"
         ),
-        "The object store had no room for an object[ of {size} bytes][ ({object})].",
+        "The object store had no room for an object[ of {needs} bytes][ ({object})].",
+        most="needs",
         is_of_raylet=True,
     ),
     Kind(
@@ -98,9 +99,12 @@ _WARNINGS = (
     Kind(
         "node_died",
         pattern(
-            r"node manager has mistakenly been marked as dead by the GCS|GCS failed to check the health of this node"
+            r"(?:node manager has mistakenly been marked as dead by the GCS|"
+            r"GCS failed to check the health of this node)"
+            rf"(?:[^\n]{{0,400}}?\(node ID: (?P<node_id>{ID})(?:, host: (?P<host>[\w.-]{{1,100}}))?\))?"
         ),
-        "The node did not answer in time, and Ray gave it up as dead; a node that is short of memory may be as slow.",
+        "The node[ {node_id}][ ({host})] did not answer in time, and Ray gave it up as dead; a node that is short of "
+        "memory may be as slow.",
     ),
     Kind(
         "object_lost",
@@ -268,6 +272,14 @@ _WARNINGS = (
     Kind(
         "warning",
         pattern(
+            r"Node memory usage above threshold, used: (?P<used>\d{1,18}), total: (?P<limit>\d{1,18}), usage fraction: "
+            r"[\d.\s]{1,20}, threshold: (?P<threshold_share>[01](?:\.\d{1,9})?)"
+        ),
+        "A warning: memory in use is above the threshold. The text does not say that anything was killed.",
+    ),
+    Kind(
+        "warning",
+        pattern(
             r"User slice memory usage above threshold, used: (?P<is>\d{1,18}), threshold_bytes: "
             r"(?P<most>\d{1,18}), total bytes: (?P<all>\d{1,18})"
         ),
@@ -337,5 +349,14 @@ def warned(text: str) -> Message | None:
     if message is not None and message.cause == "object_store_full":
         capacities = {found["all"] for found in _CAPACITY.finditer(text)}
         if len(capacities) == 1:
-            message = replace(message, statement=f"{message.statement} It may have {capacities.pop()} at most.")
+            message = _with_capacity(message, capacities.pop())
     return message
+
+
+def _with_capacity(message: Message, most: str) -> Message:
+    """Compare what a store had no room for with what it may have."""
+    capacity = size(most)
+    if message.needs is None or capacity is None or message.needs <= capacity:
+        return replace(message, statement=f"{message.statement} It may have {most} at most.")
+    said = f"An object of {message.needs} bytes is larger than the whole object store, which may have {most} at most."
+    return replace(message, statement=said, lacks="store")

@@ -89,7 +89,7 @@ def with_whereabouts(message: Message, text: str) -> Message:
     if message.cause not in _OF:
         return message
     near = [_near(text, end) for end in itertools.islice(_ENDS.finditer(text), _MOST_ENDS)]
-    known = " ".join(filter(None, (message.statement, *message.also)))
+    known = " ".join(filter(None, (message.statement, message.reason, *message.also)))
 
     def only(*forms: Form) -> str | None:
         for form in forms:
@@ -108,7 +108,8 @@ def with_whereabouts(message: Message, text: str) -> Message:
         named = f"the container {container}" + (f" of {named}" if named else "")
     if named is None and not pod:
         uid, identity = only(_UID), only(_CONTAINER_ID)
-        uid = f"the pod with the uid {uid.replace('_', '-')}" if uid else None
+        uid = uid.replace("_", "-") if uid else None
+        uid = f"the pod with the uid {uid}" if uid and uid not in known else None
         identity = f"the container {identity}" if identity and identity not in known else None
         named = " of ".join(filter(None, (identity, uid))) or None
     sentences = [f"It was in {named}."] if named else []
@@ -130,7 +131,7 @@ def with_machine(message: Message, text: str) -> Message:
     if message.cause not in _OF_MACHINE:
         return message
     hosts = set(_HOST.findall(text)) - {"localhost"}
-    known = " ".join(filter(None, (message.statement, *message.also)))
+    known = " ".join(filter(None, (message.statement, message.reason, *message.also)))
     if len(hosts) != 1 or next(iter(hosts)) in known:
         return message
     return replace(message, also=(*message.also, f"It was on the machine {hosts.pop()}."))

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .facts import Message, Victim
-from .patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, SIZE, Form, pattern
+from .patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, Form, pattern
 from .raylet import crashed, node_of
 
-__all__ = ["TELLS_OF_DEATH", "actors", "death", "died", "exit_of", "with_prefixes", "with_the_dead"]
+__all__ = ["TELLS_OF_DEATH", "actors", "death", "died", "exit_of", "with_the_dead"]
 
 _EXIT = pattern(r"Worker exit type: (.{1,60}?) Worker exit detail: (.+)")
 _REPORTED = pattern(r"Reporting worker exit, [^\n]{1,300}?\bexit_type = (\w{1,60}), exit_detail = (.+)")
@@ -25,20 +25,12 @@ _DEAD_ACTOR = pattern(
     rf"class_name: ({NAME})\s+actor_id: ({HEX}{{32}})(?:\s+pid: ({COUNT})(?=\s))?(?:\s+name: ({NAME}))?"
     rf"(?:\s+namespace: \S{{1,100}})?(?:\s+ip: ({ADDRESS}))?(?=\s|$)"
 )
+_DIED_IN = pattern(rf"\bA worker died or was killed while executing task ({HEX}{{16,56}})(?!{HEX})")
+"""What Ray up to 1.0 says of a worker that died."""
 _WRAPPER = Form(r"create_replica_wrapper\.")
 """The class of every replica of Ray Serve before Ray 2.3, which only the actor's name tells apart."""
 TELLS_OF_DEATH = pattern(r"Worker exit type:|died unexpectedly|died or was killed|died with exit_type|has died\b")
 """Words that tell of a death, whatever ended it."""
-_CRASHED_THERE = Form(
-    rf"\((?:(?P<name>[^\n()]{{1,100}}(?:\([^\n()]{{0,100}}\))?) )?pid=(?P<pid>{COUNT})(?:, ip=(?P<ip>{ADDRESS}))?\)"
-    r"(?:(?!pid=|\\n)[^\n]){0,150}?(?:\*\*\* SIG(?:SEGV|ABRT|ILL|FPE|BUS) received|"
-    r"Fatal Python error: (?:Segm|Abort|Bus)|\bplasma_store_provider\.cc:\d{1,5}[\]:] [^\n]{0,120}?IOError: )"
-)
-"""A worker's line on the driver's screen."""
-_RAYLET_THERE = Form(rf"\((?:raylet|pid=raylet), ip=({ADDRESS})\)")
-_SPILLED_THERE = Form(
-    rf"\((?:raylet|pid=raylet), ip=({ADDRESS})\)(?:(?!ip=|\\n)[^\n]){{0,100}}?\bSpilled ({SIZE}), \d{{1,12}} objects"
-)
 _NO_ADDRESS = "0.0.0.0"
 """What a process listens at that listens at all of its addresses."""
 _ACTOR_FIELDS = ("class_name", "actor_id", "pid", "ip")
@@ -53,6 +45,10 @@ _MOST_NODES = 10
 _SELF_ENDED = pattern(r"exits with an exit code (?:\d|None)|receives a SIGTERM|exit_actor\(\) is called")
 _RAYLET_DIED = pattern(r"The task's local raylet died")
 _RAYLET_ENDED = pattern(rf"Raylet is terminated(?:: ip=({ADDRESS}), id=({ID}))?\. Termination is unexpected")
+_ENDED = (
+    "ended unexpectedly, which ends the node. Ray does not know why: a kill by the kernel for lack of memory is one of "
+    "its guesses."
+)
 _NODE_DIED = pattern(
     rf"^\s{{0,9}}(?:[\w.]{{0,60}}\.)?NodeDiedError:|has been marked dead because the detector has missed too many|"
     r"\b[Nn]ode it was running on is dead|\bits node has died|"
@@ -67,15 +63,6 @@ _PREEMPTED = pattern(
 )
 _KILLED_BY_CALL = pattern(r"because it was killed by `ray\.kill`(?! ?\?)")
 _CRASH = Form(r"\*\*\* SIG(SEGV|ABRT|ILL|FPE) received|Fatal Python error: (Segmentation|Aborted)")
-_RAYS_OWN = Form(
-    r"\((?P<part>raylet|gcs_server)(?:\.exe)?\)logging\.cc:\d{1,5}:\*\*\*SIG(?P<signal>SEGV|ABRT|ILL|FPE)received"
-)
-"""A crash in the log of the raylet or the GCS server, without its white space: it may be wrapped anywhere."""
-_OF_RAYLET = Form(
-    rf"\((?:raylet|pid=raylet)(?:, ip=(?P<ip>{ADDRESS}))?\)(?:(?!\\n|\(raylet)[^\n]){{0,60}}?"
-    r"\*\*\* SIG(?P<signal>SEGV|ABRT|ILL|FPE) received"
-)
-"""The same on the driver's screen, where it may be of a process that the raylet started."""
 _NAMED = (
     (
         "task_id",
@@ -127,6 +114,8 @@ def death(text: str) -> Message | None:
     places = _places(text) if cause != "node_died" else {}
     named = tuple(dict.fromkeys(name for ip, place in places if (name := _address(ip) or place)))
     is_named = bool(victims or _NAMED_OTHERWISE.search(text))
+    ended = _RAYLET_ENDED.search(text) if cause == "node_died" else None
+    also = (f"The raylet of a node {_ENDED}",) if ended and _is_of_another(ended, text) else ()
     if cause == "unknown" and not (counts or exit_ or is_named or node_ip or node_id):
         return None
     return Message(
@@ -141,30 +130,8 @@ def death(text: str) -> Message | None:
         nodes=max(len(_dead_nodes(text) if cause == "node_died" else places), 1),
         places=named if len(named) == len(places) > 1 else (),
         is_named=is_named,
+        also=also,
     )
-
-
-def _crash_of_rays_own(text: str) -> Message | None:
-    """Return what a log of Ray's own parts says of a crash."""
-    found = _RAYS_OWN.search("".join(text.split()))
-    if found is None:
-        return None
-    is_gcs = found["part"] == "gcs_server"
-    return _crashed("Ray's GCS server" if is_gcs else "A raylet", None, found["signal"], "gcs" if is_gcs else "raylet")
-
-
-def _crash_on_screen(text: str) -> Message | None:
-    """Return what a driver shows of a raylet's crash."""
-    found = _OF_RAYLET.search(text)
-    if found is None:
-        return None
-    return _crashed("A raylet, or a process that it started,", found["ip"], found["signal"], "raylet")
-
-
-def _crashed(who: str, node_ip: str | None, signal: str, part: str) -> Message:
-    where = f" on node {node_ip}" if node_ip else ""
-    said = f"{who} crashed{where} (SIG{signal}): a fault in native code; nothing says that memory was short."
-    return Message(cause="crash", statement=said, node_ip=node_ip, lacks=part)
 
 
 def _cause(text: str, exit_: tuple[str, str] | None) -> str:
@@ -188,13 +155,14 @@ def _statement(text: str, cause: str) -> str | None:
         named = [ip or f"{node_id[:8]}…" for ip, node_id in dead]
         more = f", and {len(dead) - _MOST_NODES} more" if len(dead) > _MOST_NODES else ""
         return f"{len(dead)} nodes died or cannot be reached: {', '.join(named[:_MOST_NODES])}{more}."
-    if cause == "node_died" and (ended := _RAYLET_ENDED.search(text)):
-        where = f" {ended[1]}" if ended[1] else ""
-        return (
-            f"The raylet of the node{where} ended unexpectedly, which ends the node. Ray does not know why: a kill by "
-            "the kernel for lack of memory is one of its guesses."
-        )
+    if cause == "node_died" and (ended := _RAYLET_ENDED.search(text)) and not _is_of_another(ended, text):
+        return f"The raylet of the node{f' {ended[1]}' if ended[1] else ''} {_ENDED}"
     return None
+
+
+def _is_of_another(ended: re.Match[str], text: str) -> bool:
+    """Whether a text names a node that died, and a raylet that ended of which it does not say where that was."""
+    return ended[2] is None and bool(_dead_nodes(text))
 
 
 def _dead_nodes(text: str) -> list[tuple[str | None, str]]:
@@ -204,6 +172,9 @@ def _dead_nodes(text: str) -> list[tuple[str | None, str]]:
         dead = _DEAD_NODE.search(line) if _NODE_DIED.search(line) else None
         if dead:
             found[dead[2]] = dead[1] or dead[3] or found.get(dead[2])
+    for ended in _RAYLET_ENDED.finditer(text):
+        if ended[2]:
+            found[ended[2]] = ended[1] or found.get(ended[2])
     return [(ip, node_id) for node_id, ip in found.items()]
 
 
@@ -233,38 +204,13 @@ def _address(found: str | None) -> str | None:
     return found if found != _NO_ADDRESS else None
 
 
-def with_prefixes(message: Message, text: str) -> Message:
-    """Add what a driver prints before the lines of others, as `(raylet, ip=…)`, which a text as printed lacks."""
-    names_nobody = message.cause == "crash" and message.statement is None and not message.is_named
-    if names_nobody and (own := _crash_of_rays_own(text)) is not None:
-        return replace(own, also=message.also)
-    crashes = list(_CRASHED_THERE.finditer(text)) if message.cause in ("crash", "bus_error") and "pid=" in text else []
-    if crashes and not any(victim.worker_id or victim.actor_id or victim.task_id for victim in message.victims):
-        victims = {int(one["pid"]): Victim(one["name"], None, None, None, int(one["pid"]), None) for one in crashes}
-        places = {one["ip"] for one in crashes}
-        node_ip = message.node_ip or (places.pop() if len(places) == 1 else None)
-        who = [f"{one.name or 'a worker'} (pid {pid})" for pid, one in victims.items()]
-        also = (f"It was {who[0]}.",) if len(who) == 1 and message.statement is not None else ()
-        return replace(
-            message, victims=tuple(victims.values()), is_named=bool(who), node_ip=node_ip, also=(*also, *message.also)
-        )
-    if names_nobody and (shown := _crash_on_screen(text)) is not None:
-        return replace(shown, also=message.also)
-    if message.is_of_raylet and message.node_ip is None and "raylet" in text:
-        raylets = set(_RAYLET_THERE.findall(text))
-        spilled = dict(_SPILLED_THERE.findall(text)) if " spilled " in (message.statement or "") else {}
-        if len(spilled) > 1:
-            each = ", ".join(f"{ip} {size}" for ip, size in itertools.islice(spilled.items(), _MOST_NODES))
-            more = f", and {len(spilled) - _MOST_NODES} more" if len(spilled) > _MOST_NODES else ""
-            return replace(message, statement=f"{message.statement} Nodes' last figures: {each}{more}.")
-        if len(raylets) == 1 and "(raylet)" not in text:
-            return replace(message, node_ip=raylets.pop())
-    return message
-
-
 def with_the_dead(message: Message, text: str) -> Message:
     """Add to a message of an allocation that failed the one worker of which the text says that it died."""
     failed = list(itertools.islice(_failed_workers(text), 2))
+    tasks = set(_DIED_IN.findall(text)) if message.cause == "memory_error" and not failed else set()
+    if len(tasks) == 1:
+        died_in = f"Ray says that a worker died that ran the task {tasks.pop()}."
+        return replace(message, also=(*message.also, died_in))
     if message.cause != "memory_error" or message.victims or len(failed) != 1:
         return message
     victims = tuple(dict.fromkeys(died(text)))
@@ -336,8 +282,8 @@ def _places(text: str) -> dict[tuple[str | None, str | None], None]:
 def _place(text: str, cause: str) -> tuple[str | None, str | None]:
     """The address and the id of the node where it was; none where it was on several."""
     node_ip, node_id = node_of(text)
-    if cause == "node_died" and (ended := _RAYLET_ENDED.search(text)):
-        return ended[1], ended[2]
+    if cause == "node_died" and (ended := _RAYLET_ENDED.search(text)) and ended[2]:
+        return (ended[1], ended[2]) if len(_dead_nodes(text)) == 1 else (None, None)
     if _is_mixed(text):
         return node_ip, node_id
     places = _places(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ....display.text import show_bytes
 from ....reading.catalog.records import Call, Calls
 from ...advise.growth import kept_by
-from ...usage.usage import ProcessUsage
+from ...usage.records import ProcessUsage
 from ..findings import Finding
 from ..observed import Observed
 from ..sentences import guilty_lines

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from ....cluster import KILLED
 from ....display.text import show_bytes
 from ...advise.growth import actor_class
+from ...usage.records import NodeUsage
 from ...usage.shared_memory import SharedMemory
-from ...usage.usage import NodeUsage
 from ..findings import Finding
 from ..observed import Observed, users
 from ..sentences import memory_used, names_of

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ....cluster import References
 from ....display.text import show_bytes
-from ...usage.usage import SPILLS, NodeUsage
+from ...usage.records import SPILLS, NodeUsage
 from ..findings import Finding, Unclear
 from ..observed import Observed
 from ..thresholds import MOST_NAMED

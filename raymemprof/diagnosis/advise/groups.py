@@ -1,0 +1,61 @@
+"""The recorded calls by function and by actor class, each with what has a peak of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from ...reading.catalog.records import Call
+
+__all__ = ["Group", "groups_of"]
+
+_SLACK = 0.02
+"""Seconds by which a call may end later than its beginning and duration say: the time between is not counted."""
+
+
+@dataclass(slots=True)
+class Group:
+    """The calls of a function, or of a class's actors."""
+
+    name: str
+    kind: str
+    calls: list[Call] = field(default_factory=list)
+    processes: dict[tuple[Any, ...], list[Call]] = field(default_factory=dict)
+    """By what has a peak of its own: a call, or an actor's process."""
+
+
+def groups_of(recorded: list[Call]) -> Iterable[Group]:
+    """Group calls by what they are advised as."""
+    groups: dict[tuple[str, str], Group] = {}
+    for number, call in enumerate(_outermost(recorded)):
+        kind, name = call.kind, call.name
+        key: tuple[Any, ...] = (number,)
+        if kind in ("actor", "method"):
+            kind, name = "actor", name.rpartition(".")[0] or name
+            key = (call.node_id, call.worker_id, call.pid, call.actor_id)
+        group = groups.setdefault((kind, name), Group(name, kind))
+        group.calls.append(call)
+        group.processes.setdefault(key, []).append(call)
+    return groups.values()
+
+
+def _outermost(recorded: list[Call]) -> Iterator[Call]:
+    """Leave out what ran within another call of the same task: blocks, and decorated functions that it called."""
+    outer: dict[tuple[Any, ...], Call] = {}
+    for call in sorted(recorded, key=lambda call: call.started_at):
+        task = (call.node_id, call.worker_id, call.pid, call.task_id, call.attempt)
+        if call.task_id is not None and task in outer and _is_within(call, outer[task]):
+            continue
+        outer[task] = call
+        yield call
+
+
+def _is_within(later: Call, earlier: Call) -> bool:
+    if earlier.duration is None:  # whatever came later in the task was in this call
+        return True
+    if later.place is not None and earlier.place is not None and later.place[0] == earlier.place[0]:
+        return False  # it took the place in the capture that the earlier one had left
+    ends = later.started_at + timedelta(seconds=later.duration or 0)
+    return ends <= earlier.started_at + timedelta(seconds=earlier.duration + _SLACK)

@@ -1,0 +1,1 @@
+"""Tests: `unit` needs no Ray cluster, `cluster` needs one."""

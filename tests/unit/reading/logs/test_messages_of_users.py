@@ -1,0 +1,336 @@
+# ruff: noqa: E501 (messages are as long as they are)
+"""What `explain()` says of texts that users paste in parts: who else ended, on which device and node, and why."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from raymemprof import explain
+from raymemprof.reading.logs.layouts import as_printed
+from raymemprof.reading.logs.messages import parse
+from tests.texts.texts_of_users import NODE, OBJECT, OTHER_NODE, STORE, TASK, TEXTS, WORKER
+
+GPU = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 1 has a total capacity of 79.10 GiB of which 1.10 GiB is free."
+)
+PERIODIC = "{} Workers (tasks / actors) killed due to memory pressure (OOM), 0 Workers crashed due to other reasons at node (ID: {}, IP: 10.20.30.40) over the last time period."
+DEATH = (
+    f"A worker died or was killed while executing a task by an unexpected system error. RayTask ID: {TASK} Worker ID: {WORKER} "
+    f"Node ID: {NODE} Worker IP address: 10.20.30.40 Worker port: 10011 Worker PID: 16781 Worker exit type: SYSTEM_ERROR "
+    "Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file."
+)
+MULTIPLE = (
+    "ray.exceptions.RayTaskError(OutOfMemoryError): ray::Runner.run() (pid=4100, ip=10.20.30.40, actor_id=7a8b7a8b7a8b7a8b7a8b7a8b7a8b7a8b)\n"
+    '  File "/opt/a.py", line 94, in run\n    trainer.fit()\n'
+    "ray.exceptions.RayTaskError(OutOfMemoryError): ray::Trainer.step() (pid=4123, ip=10.20.30.40, actor_id=9a9a9a9a9a9a9a9a9a9a9a9a9a9a9a9a)\n"
+    '  File "/opt/b.py", line 432, in step\n    return self.up'
+)
+
+
+@pytest.mark.parametrize(
+    ("needs", "advised", "not_advised"),
+    [
+        (61000000000, "`--object-store-memory=61000000000` or more", "ray memory"),
+        (9000000000, "`ray memory --stats-only`", "--object-store-memory=9000000000"),
+    ],
+)
+def test_what_is_advised_of_a_store_fits_its_figures(
+    needs: int, advised: str, not_advised: str, tmp_path: Path
+) -> None:
+    advice = " ".join(explain(STORE.format(needs), tmp_path).advice)
+    assert advised in advice
+    assert not_advised not in advice
+
+
+def test_who_could_not_put_an_object(tmp_path: Path) -> None:
+    text = "\n".join(f"(load pid=4123, ip=10.20.30.40) {line}" for line in STORE.format(9000000000).splitlines())
+    found = explain(text, tmp_path)
+    assert found.node_ip == "10.20.30.40"
+    assert "It happened in load (pid 4123) on node 10.20.30.40." in found.summary
+
+
+@pytest.mark.parametrize(("share", "said"), [("0.9", "90%"), ("0.955", "95.5%"), ("95", "95%"), ("1", "1%")])
+def test_a_disk_s_share(share: str, said: str, tmp_path: Path) -> None:
+    text = f"(raylet, ip=10.20.30.40) [2026-01-02 03:04:05,678 E 95 95] (raylet) file_system_monitor.cc:105: /mnt/ray is over {share}% full, available space: 4000. Object creation will fail if spilling is required."
+    found = explain(text, tmp_path)
+    assert f"is over {said} full; available: 4000 bytes" in found.summary[0]
+    assert found.node_ip == "10.20.30.40"
+
+
+def test_disks_of_two_nodes(tmp_path: Path) -> None:
+    text = "(raylet, ip={}) file_system_monitor.cc:105: /mnt/ray is over 95% full, available space: 4000\n"
+    found = explain(text.format("10.20.30.40") + text.format("10.20.30.41") + "(raylet, ip=10.9.9.9) started", tmp_path)
+    assert "The raylets of 2 nodes say so: 10.20.30.40, 10.20.30.41." in found.summary
+    assert found.node_ip is None
+
+
+def test_what_a_store_logs_of_an_object_that_never_fits(tmp_path: Path) -> None:
+    text = "Allowing the Plasma store to use up to 3.25GB of memory.\nNot enough memory to create the object {}, data_size={}"
+    large = explain(text.format(OBJECT, 9000000000), tmp_path)
+    assert "9000000000 bytes is larger than the whole object store, which may have 3.25GB" in large.summary[0]
+    assert "`--object-store-memory=9000000000` or more" in large.advice[0]
+    small = explain(text.format(OBJECT, 1000), tmp_path)
+    assert "had no room for an object of 1000 bytes" in small.summary[0]
+    assert "`ray memory --stats-only`" in small.advice[0]
+
+
+@pytest.mark.parametrize("escape", ["\x1b", "#033", "^[", "\\x1b", "\\033", "\\u001b", "\\e", "ESC", "␛", "\\\\x1b"])
+def test_colours_however_they_are_written(escape: str) -> None:
+    text = f"{escape}[2m{escape}[33m(raylet){escape}[0m " + PERIODIC.format(2, NODE)
+    assert as_printed(text) == PERIODIC.format(2, NODE)
+
+
+def test_a_log_of_rsyslog() -> None:
+    rows = "PID#011MEM(GB)#011COMMAND#01216781#0117.25#011ray::f#012902#0110.31#011python"
+    found = parse(
+        f"Memory on the node (IP: 10.20.30.40, ID: {NODE}) was 30.11GB / 31.50GB (0.955873), which exceeds the memory usage threshold of 0.95.#012{rows}"
+    )
+    assert [process.pid for process in found.top_processes] == [16781, 902]
+
+
+@pytest.mark.parametrize("at", [1, 20, 55])
+def test_a_node_s_id_that_is_broken(at: int) -> None:
+    text = f"A sentence that is longer than all others, so that no width can be told from it, by anybody at all, ever.\n{PERIODIC}"
+    found = parse(text.format(2, f"{NODE[:at]}\n{NODE[at:]}"))
+    assert (found.node_id, found.node_ip) == (NODE, "10.20.30.40")
+
+
+def test_two_addresses_are_no_id() -> None:
+    dump = "0123456789abcdef\nfedcba9876543210"
+    assert as_printed(dump) == dump
+
+
+def test_a_name_that_stands_only_before_a_process_s_lines(tmp_path: Path) -> None:
+    found = explain(f"(Trainer pid=16781) step 12\n(raylet) {DEATH}", tmp_path)
+    assert [(victim.name, victim.pid) for victim in found.victims] == [("Trainer", 16781)]
+    for other in ("(Trainer pid=16781, ip=10.9.9.9) step", "(Trainer pid=16781) a\n(Loader pid=16781) b"):
+        assert [victim.name for victim in explain(f"{other}\n(raylet) {DEATH}", tmp_path).victims] == [None]
+
+
+def test_the_same_message_of_others(tmp_path: Path) -> None:
+    said = "came 6 more times"
+    assert said in str(explain(f"(Worker pid=4123) {GPU} [repeated 6x across cluster]", tmp_path))
+    assert said not in str(explain(f"(Worker pid=4123) {GPU}\nstep 1 [repeated 6x across cluster]", tmp_path))
+
+
+def test_of_several_kills_one_is_named(tmp_path: Path) -> None:
+    found = explain(TEXTS["several killed, one named"].text, tmp_path)
+    assert "killed 3 workers on node 10.20.30.40" in found.summary[0]
+    assert "The text names only shuffle (pid 16781)." in found.summary[0]
+    assert "shuffle used 7.2 GiB." in found.summary
+    killed = TEXTS["the address only in ray's command"].text
+    assert "killed 4 workers" in explain(f"{killed}\n{PERIODIC.format(4, NODE)}", tmp_path).summary[0]
+    assert "killed shuffle (pid 16781)" in explain(f"{killed}\n{PERIODIC.format(1, NODE)}", tmp_path).summary[0]
+
+
+def test_figures_that_are_cut_are_not_taken() -> None:
+    text = TEXTS["several killed, one named"].text
+    end = text.index("pid=16781") + len("pid=16")
+    assert [(victim.name, victim.pid) for victim in parse(text[:end]).victims] == [("shuffle", None)]
+    text = TEXTS["the address only in ray's command"].text
+    for cut, name, pid in (
+        ("name=shuf", None, None),
+        ("pid=167", "shuffle", None),
+        ("memory used=7", "shuffle", 16781),
+    ):
+        (victim,) = parse(text[: text.index(cut) + len(cut)]).victims
+        assert (victim.name, victim.pid, victim.memory, victim.task_id) == (name, pid, None, TASK)
+
+
+def test_a_name_in_which_a_text_breaks_off(tmp_path: Path) -> None:
+    text = TEXTS["the address only in ray's command"].text
+    found = explain(text[: text.index("name=shuf") + len("name=shuf")] + "\n", tmp_path)
+    assert "The text breaks off in the name of what was killed: shuf…" in found.summary
+
+
+def test_two_nodes_that_raylets_ended_on(tmp_path: Path) -> None:
+    ended = "Raylet is terminated: ip={}, id={}. Termination is unexpected. Possible reasons include: (1) SIGKILL"
+    text = f"{ended.format('10.20.30.40', NODE)}\n{ended.format('10.20.30.41', OTHER_NODE)}"
+    found = explain(text, tmp_path)
+    assert "2 nodes died or cannot be reached: 10.20.30.40, 10.20.30.41" in found.summary[0]
+    assert (found.node_ip, found.node_id) == (None, None)
+
+
+def test_a_raylet_that_ended_need_not_be_of_the_node_that_died(tmp_path: Path) -> None:
+    found = explain(TEXTS["a dead node beside a raylet that ended"].text, tmp_path)
+    assert found.summary[0] == "The node 10.20.30.40 died or cannot be reached."
+    assert "The raylet of a node ended unexpectedly" in found.summary[1]
+
+
+def test_another_node_that_was_given_up(tmp_path: Path) -> None:
+    dead = f"The node with node id: {NODE} and address: 10.20.30.40 and node name: a has been marked dead because the detector has missed too many heartbeats from it."
+    found = explain(f"{dead}\n{TEXTS['a file of Ray' + chr(39) + 's events that is cut'].text}", tmp_path)
+    assert found.node_id == NODE
+    assert f"The node {OTHER_NODE} (minion-1) did not answer in time" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "node_ip"),
+    [
+        (
+            "(raylet, ip=10.20.30.40) *** SIGBUS received at time=17 on cpu 1 ***",
+            "a process that it started, got SIGBUS on node",
+            "10.20.30.40",
+        ),
+        (
+            "[2026-01-02 03:04:05,678 E 95 95] (gcs_server) logging.cc:440: *** SIGBUS received at time=17 on cpu 1 ***",
+            "Ray's GCS server got SIGBUS",
+            None,
+        ),
+        ("(train pid=16781) *** SIGBUS received at time=17 on cpu 1 ***", "A process got SIGBUS", None),
+        ("(raylet, ip=10.20.30.40) *** SIGBUS received\n*** SIGBUS received", "A process got SIGBUS", None),
+    ],
+)
+def test_who_got_sigbus(text: str, said: str, node_ip: str | None, tmp_path: Path) -> None:
+    found = explain(text, tmp_path)
+    assert (found.cause, found.node_ip) == ("bus_error", node_ip)
+    assert said in found.summary[0]
+
+
+def test_where_an_error_was_raised_whose_message_is_cut(tmp_path: Path) -> None:
+    found = explain(MULTIPLE, tmp_path)
+    assert "The last traceback of it is that of Trainer.step (pid 4123) on node 10.20.30.40." in found.summary
+    assert found.node_ip == "10.20.30.40"
+    found = explain(MULTIPLE.replace("OutOfMemoryError", "MemoryError"), tmp_path)
+    assert "It happened in Trainer.step (pid 4123) on node 10.20.30.40." in found.summary
+    old = 'Remote function sample failed with:\nTraceback (most recent call last):\n  File "a.py", line 3, in f\nMemoryError'
+    assert "It happened in sample." in explain(old, tmp_path).summary
+
+
+def test_of_whom_a_limit_of_threads_is_told(tmp_path: Path) -> None:
+    text = (
+        "(pid=4123) libgomp: Thread creation failed: Resource temporarily unavailable\n2026-01-02 03:04:05,678 WARNING "
+        "worker.py:1072 -- A worker died or was killed while executing task ffffffffffffffff7a8b7a8b0100."
+    )
+    found = explain(text, tmp_path)
+    assert "It happened in process 4123." in found.summary
+    assert "a worker died that ran the task ffffffffffffffff7a8b7a8b0100." in str(found)
+    assert "`ulimit -u`" in found.advice[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "exit code 1",
+        "Exit code 139 means a segmentation fault.",
+        "a task with code 139",
+        "version 1.39",
+        "exit code 1390",
+    ],
+)
+def test_what_is_no_signal_s_exit_code(text: str, tmp_path: Path) -> None:
+    assert explain(text, tmp_path).cause == "unknown"
+    assert "do not recognise" in explain(text, tmp_path).summary[0]
+
+
+def test_what_else_tells_of_an_end_goes_before_an_exit_code(tmp_path: Path) -> None:
+    text = "terminate called after throwing an instance of 'std::bad_alloc'\nexited with code 134"
+    assert explain(text, tmp_path).cause == "memory_error"
+    newest_first = (
+        "[1]    4123 abort (core dumped)  python a.py\nmemory allocation of 8589934592 bytes failed\n$ python a.py"
+    )
+    assert explain(newest_first, tmp_path).cause == "memory_error"
+    assert explain("Reason: OOMKilled\nexited with code 139", tmp_path).cause == "container_limit"
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "signal", "pid"),
+    [
+        ("zsh: segmentation fault  python train.py", "crash", "SIGSEGV", None),
+        ("zsh: killed     python train.py", "sigkill", "SIGKILL", None),
+        ("[1]    4123 abort      python train.py", "crash", "SIGABRT", 4123),
+        ("[1]+  Killed                  python train.py", "sigkill", "SIGKILL", None),
+        ("Command terminated by signal 11", "crash", "SIGSEGV", None),
+        ("process rank 0 with PID 4123 on node n1 exited on signal 6 (Aborted).", "crash", "SIGABRT", 4123),
+        ("=   KILLED BY SIGNAL: 11 (Segmentation fault)", "crash", "SIGSEGV", None),
+        ("srun: error: n1: task 3: Segmentation fault (core dumped)", "crash", "SIGSEGV", None),
+        ("Task exited with return code Negsignal.SIGABRT", "crash", "SIGABRT", None),
+        ("RuntimeError: DataLoader worker (pid 4123) is killed by signal: Aborted.", "crash", "SIGABRT", 4123),
+        ("Job entrypoint command failed with exit code 139, last available logs", "crash", "SIGSEGV", None),
+    ],
+)
+def test_how_shells_and_launchers_tell_of_a_signal(
+    text: str, cause: str, signal: str, pid: int | None, tmp_path: Path
+) -> None:
+    found = explain(text, tmp_path)
+    assert (found.cause, [victim.pid for victim in found.victims]) == (cause, [] if pid is None else [pid])
+    assert f"as after {signal}" in found.summary[0]
+
+
+def test_two_exit_codes(tmp_path: Path) -> None:
+    found = explain("rank 0: exit code 139\nrank 1: exit code 134", tmp_path)
+    assert "exit code 139" in found.summary[0]
+    assert "exit code 134" in found.summary[1]
+
+
+def test_whose_health_check_a_kill_failed(tmp_path: Path) -> None:
+    text = "Health check for Replica(id='ab3x', deployment='Model', app='default') failed:\n14 worker(s) were killed due to the node running low on memory."
+    assert "the replica ab3x of the deployment Model failed its health check" in str(explain(text, tmp_path))
+
+
+def test_what_ray_before_1_measures(tmp_path: Path) -> None:
+    rows = "PID    MEM    COMMAND\n41    {}GB    python a.py\n42    4.2GB    ray_worker\n\nIn addition, ~4.24 GB of shared memory is currently being used by the Ray object store."
+    text = f"ray.memory_monitor.RayOutOfMemoryError: More than 95% of the memory on node n1 is used (95.5 / 100.0 GB). The top 5 memory consumers are:\n\n{rows}"
+    found = explain(text.format("7.5"), tmp_path)
+    assert "something else fills the node" in found.advice[1]
+    assert "The object store had 4.24 GB of that in shared memory." in found.summary
+    assert "See whether `python a.py` (pid 41)" in explain(text.format("70.5"), tmp_path).advice[1]
+
+
+@pytest.mark.parametrize(("threshold", "said"), [("0.95", "0.95 by default"), ("0.7", "0.7 here")])
+def test_the_threshold_is_that_of_the_text(threshold: str, said: str, tmp_path: Path) -> None:
+    text = TEXTS["the address only in ray's command"].text.replace("threshold of 0.95", f"threshold of {threshold}")
+    assert said in explain(text, tmp_path).advice[-1]
+
+
+def test_what_is_advised_of_an_npu(tmp_path: Path) -> None:
+    figures = "Tried to allocate 30.00 MiB ({} 3; 60.96 GiB total capacity; 60.34 GiB already allocated; 14.24 MiB free; 60.60 GiB reserved in total by PyTorch)"
+    assert "PYTORCH_NPU_ALLOC_CONF" in explain(f"NPU out of memory. {figures.format('NPU')}", tmp_path).advice[0]
+    assert "NPU" not in str(explain(f"CUDA out of memory. {figures.format('GPU')}", tmp_path))
+
+
+def test_a_device_is_told_only_where_one_is_named(tmp_path: Path) -> None:
+    text = "CUDA out of memory while copying from cuda:1 to cuda:2. Tried to allocate 2.00 GiB."
+    assert "It was" not in str(explain(text, tmp_path))
+    assert "It was" not in str(explain(f"cuda:1 is fine\n{GPU}", tmp_path))
+
+
+def test_whose_cgroup_it_was(tmp_path: Path) -> None:
+    killed = "Memory cgroup out of memory: Killed process 4123 (python) total-vm:99kB, anon-rss:88kB, file-rss:0kB\n"
+    job = explain(
+        f"{killed}Tasks in /slurm/uid_1000/job_8812/step_0 are going to be killed due to memory.oom.group set", tmp_path
+    )
+    assert "(that of the Slurm job 8812)" in job.summary[0]
+    box = explain(f"{killed}oom_memcg=/docker/{'9c' * 32}", tmp_path)
+    assert "(that of the Docker container 9c9c9c9c9c9c)" in box.summary[0]
+    assert "(a container, a batch job or a unit of systemd)" in explain(killed, tmp_path).summary[0]
+    both = explain(killed + TEXTS["a pod whose processes are killed together"].text.replace("4123", "4124"), tmp_path)
+    assert "together (memory.oom.group)" in str(both)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "exited with code ",
+        "ResourceExhaustedError ",
+        "Killing subprocess 4123 ",
+        f"{STORE.format(1)}",
+        "#033[",
+        "\\\\\\\\",
+        f"{OBJECT}\n",
+        "(f(a)(b)(c pid=1",
+        "where the task (task ID: a, name=",
+        "RayTaskError(OutOfMemoryError): ray::f ",
+        '{"custom_fields":{"node_id":"',
+        "[repeated 6x across cluster] ",
+        "Node memory usage above threshold, used: 1, total: ",
+    ],
+)
+def test_no_text_makes_it_slow(piece: str) -> None:
+    text = piece * (300_000 // len(piece))
+    start = time.process_time()
+    parse(text)
+    assert time.process_time() - start < 3
