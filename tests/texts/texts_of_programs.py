@@ -73,10 +73,14 @@ TEXTS: dict[str, Text] = {
     "bash on a Mac": Text(
         "./train.sh: line 7:  4123 Killed: 9               /opt/bin/python3 train.py", "sigkill", killed("python3")
     ),
-    "bash's jobs": Text("[1]+  Killed                  python train.py", "sigkill", killed("python", None)),
-    "zsh": Text("zsh: killed     python train.py", "sigkill", killed("python", None)),
+    "bash's jobs": Text(
+        "[1]+  Killed                  python train.py", "sigkill", says=("python ended as after SIGKILL",)
+    ),
+    "zsh": Text("zsh: killed     python train.py", "sigkill", says=("python ended as after SIGKILL",)),
     "fish": Text(
-        "fish: Job 1, 'python train.py' terminated by signal SIGKILL (Forced quit)", "sigkill", killed("python", None)
+        "fish: Job 1, 'python train.py' terminated by signal SIGKILL (Forced quit)",
+        "sigkill",
+        says=("python ended as after SIGKILL",),
     ),
     "a Mac's terminal": Text("Killed: 9", "sigkill"),
     "bash, then a code": Text(
@@ -138,7 +142,7 @@ TEXTS: dict[str, Text] = {
     ),
     "torchrun, a crash": Text("exitcode  : -11 (pid: 4123)", "crash", killed(None), says=("exit code -11",)),
     "srun": Text("srun: error: n342: task 0: Killed", "sigkill"),
-    "srun, a crash": Text("srun: error: n342: task 0: Segmentation fault", "crash", says=("n342",)),
+    "srun, a crash": Text("srun: error: n342: task 0: Segmentation fault", "crash", says=("SIGSEGV",)),
     # Pools
     "loky, a crash": Text(
         "joblib.externals.loky.process_executor.TerminatedWorkerError: A worker process managed by the executor was unexpectedly terminated. This could be caused by a segmentation fault while calling the function or by an excessive memory usage causing the Operating System to kill the worker.\n\nThe exit codes of the workers are {SIGSEGV(-11), SIGSEGV(-11)}",

@@ -47,15 +47,14 @@ CRASHES = (
             r"(?P<what>signal (?:4|8|11)) \(|"
             r"\bprematurely: (?P<what_1>signal (?:4|8|11)\b(?: \(\w{3,30}\))?)|"
             r"\breturn code (?P<what_2>Negsignal\.SIG(?:SEGV|ILL|FPE))\b|"
-            r"\bcode=(?:dumped|killed), status=(?P<what_3>\d{1,2}/(?:SEGV|ABRT|ILL|FPE))\b|"
-            r"\bsrun: error: (?P<host_1>[\w.-]{1,80}): tasks? [\d,-]{1,40}: (?P<what_4>Segmentation fault)\b"
+            r"\bcode=(?:dumped|killed), status=(?P<what_3>\d{1,2}/(?:SEGV|ABRT|ILL|FPE))\b"
         ),
         f"A process[ {{process}}] crashed[ on {{host}}] ({{what}}): {_NOT_MEMORY}.",
     ),
     Kind(
         "crash",
-        pattern(r"\b(?P<what>Segmentation fault|Illegal instruction) \(core dumped\)"),
-        f"A process crashed ({{what}}): {_NOT_MEMORY}.",
+        pattern(r"\b(?P<what>Segmentation fault) \(core dumped\)"),
+        f"A process ended as after SIGSEGV ({{what}}): {_NOT_MEMORY}.",
     ),
 )
 """What they say of faults; `exit_codes` has what a code says where nothing else does."""

@@ -101,13 +101,14 @@ BY_NAME = (
     Kind(
         "sigkill",
         pattern(
-            rf"{SHELL}\s{{1,40}}{_PROGRAM}|(?<![\w.])\[\d{{1,6}}\](?:[+-][ \t]{{1,9}}|[ \t]{{1,4}}(?P<pid_1>{COUNT})[ "
-            rf"\t]{{1,9}})"
-            r"Killed[ \t]{1,40}(?:/[\w./+-]{0,200}/)?(?P<name_1>[\w.+:-]{1,64})|\bzsh: killed[ \t]{1,9}"
-            r"(?:/[\w./+-]{0,200}/)?(?P<name_2>[\w.+:-]{1,64})|\bfish: Job \d{1,6}, '(?:/[\w./+-]{0,200}/)?"
-            r"(?P<name_3>[\w.+:-]{1,64})[^\n']{0,300}' terminated by signal SIGKILL",
+            rf"{SHELL}\s{{1,40}}{_PROGRAM}|"
+            rf"(?<![\w.])\[\d{{1,6}}\][+-]?[ \t]{{1,9}}(?P<pid_1>{COUNT})[ \t]{{1,9}}Killed[ \t]{{1,40}}"
+            rf"(?:/[\w./+-]{{0,200}}/)?(?P<name_1>[\w.+:-]{{1,64}})|"
+            r"(?<![\w.])(?:\[\d{1,6}\][+-][ \t]{1,9}Killed|\bzsh: killed)[ \t]{1,40}(?:/[\w./+-]{0,200}/)?"
+            r"(?P<program>[\w.+:-]{1,64})|\bfish: Job \d{1,6}, '(?:/[\w./+-]{0,200}/)?(?P<program_1>[\w.+:-]{1,64})"
+            r"[^\n']{0,300}' terminated by signal SIGKILL",
         ),
-        f"By the shell's word, {{victims}} was killed by SIGKILL; {WHY_UNKNOWN}.",
+        f"By the shell's word,[ {{victims}}][ {{program}}] ended as after SIGKILL; {WHY_UNKNOWN}.",
     ),
     Kind(
         "sigkill",
