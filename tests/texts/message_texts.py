@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tests.texts.message_text import Text
 from tests.texts.texts_of_libraries import TEXTS as _MORE_OF_LIBRARIES
+from tests.texts.texts_of_programs import TEXTS as _MORE_OF_PROGRAMS
 from tests.texts.texts_of_ray import TEXTS as _MORE_OF_RAY
 from tests.texts.texts_of_systems import TEXTS as _MORE_OF_SYSTEMS
 from tests.texts.texts_of_users import TEXTS as _MORE_OF_USERS
@@ -1092,4 +1093,4 @@ TEXTS = {
         says=("thread or process",),
     ),
 }
-TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_SYSTEMS | _MORE_OF_RAY | _MORE_OF_USERS
+TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_PROGRAMS | _MORE_OF_SYSTEMS | _MORE_OF_RAY | _MORE_OF_USERS

@@ -132,6 +132,7 @@ TEXTS: dict[str, Text] = {
         "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name\n"
         "[   1717]     0  1717   543627     4691   376832     1240             0 ray::train",
         "kernel_oom",
+        top=((1717, 4691 * 4096, "ray::train"),),
         says=("a part of its report",),
     ),
     "macos": Text(

@@ -37,9 +37,10 @@ class Explanation:
         cause: who or what ended it:
 
             - "ray_memory_monitor": Ray's memory monitor; up to Ray 1.x it refused to run the task;
-            - "kernel_oom", "systemd_oomd", "earlyoom": the kernel's out-of-memory killer, or a daemon like it;
-            - "container_limit" (OOMKilled), "evicted": Kubernetes, Docker, YARN or a cloud; "slurm_limit":
-              Slurm, "batch_limit": LSF, PBS, Grid Engine, HTCondor or Flux;
+            - "kernel_oom", "systemd_oomd", "earlyoom" (or nohang): the kernel's out-of-memory killer, or a daemon like
+              it;
+            - "container_limit" (OOMKilled), "evicted" (for memory or a disk): Kubernetes, Docker, YARN, Dask or a
+              cloud; "slurm_limit": Slurm, "batch_limit": LSF, PBS, Grid Engine, HTCondor or Flux;
             - "memory_error": the code itself, which could not allocate; "gpu_memory": the same of a GPU's or a TPU's
               memory; "bus_error": SIGBUS, as where /dev/shm is full;
             - "object_store_full", "disk_full"; "owner_died", "object_lost": an object that was lost;

@@ -35,6 +35,12 @@ _LITTLE_OF_ALL = 0.02
 """The same as a part of what its node used."""
 _DWARFED = 10
 """Nor was it where another process had so many times as much."""
+_OF_SYSTEM = ("cgroup", "mac's swap")
+"""What has too little where the kernel killed, or could not, and names no process."""
+_NOT_OF_RAY = ("descriptors", "build", "runner", "lambda")
+"""What has too little where nothing of Ray's ended, that could be profiled."""
+_RENAMED = "pt_main_thread"
+"""How PyTorch names a process that imports it, also one of Ray's."""
 _ALONE = 0.5
 """Part of what its node used from which on the only process of its name is what is to be made smaller."""
 _OBJECT_STORE, _LARGEST_OBJECT_STORE = 0.3, 200 * 10**9
@@ -63,7 +69,7 @@ def largest_call(finding: Finding) -> Call:
 def remedies(finding: Finding) -> Iterator[str]:
     """The page's advice, in its order, with the user's names and numbers: `remedy_table` has the words."""
     message, found = finding.message, finding.calls
-    if message.cause in ("ray_memory_monitor", "kernel_oom"):
+    if message.cause in ("ray_memory_monitor", "kernel_oom") and message.lacks not in _OF_SYSTEM:
         yield from _memory_advice(finding)
         return
     if (
@@ -93,7 +99,7 @@ def remedies(finding: Finding) -> Iterator[str]:
         yield say("serve_ended_it")
         return
     yield from map(say, BY_LACK.get(message.lacks or "", BY_CAUSE.get(message.cause, ())))
-    if message.cause in ("sigkill", "unknown") and message.lacks != "descriptors" and not found:
+    if message.cause in ("sigkill", "unknown") and message.lacks not in _NOT_OF_RAY and not found:
         yield say("profile")
 
 
@@ -134,6 +140,8 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         yield say("raylet_died")
     elif name == "gcs_server":
         yield say("gcs_died")
+    elif name == _RENAMED and not finding.calls:
+        yield say("renamed", name=name)
     elif not finding.calls:
         yield say("not_of_ray", name=name)
     if not message.victims and message.statement is None:

@@ -74,6 +74,12 @@ REMEDIES = {
         "Find what {name} is: by its name it is no task and no actor. `raymemprof usage` shows Ray's share.",
         _PAGE,
     ),
+    "renamed": Remedy(
+        "the kernel killed a process that bears the name that PyTorch gives to one that imports it",
+        "{name} is how PyTorch names a process that imports it: it may be a task's or an actor's, or another program. "
+        "Look for its pid in `raymemprof usage`, or in the names of the session's logs.",
+        _PAGE,
+    ),
     "rays_own": Remedy(
         "Ray's monitor killed an actor that Ray starts for itself",
         "{name} is Ray's own, and has no code of yours: see what filled the node, with `raymemprof usage`.",
@@ -239,6 +245,74 @@ REMEDIES = {
         "(`yarn.nodemanager.vmem-check-enabled=false`), or raise `yarn.nodemanager.vmem-pmem-ratio`.",
         "https://hadoop.apache.org/docs/stable/hadoop-yarn/hadoop-yarn-common/yarn-default.xml",
     ),
+    "cgroup": Remedy(
+        "a memory cgroup, or the machine, had no memory, and the kernel found nothing to kill or does not name it",
+        "See whose limit it is (`systemctl show -p MemoryMax`, the container's or job's limit) and raise it; processes "
+        "with an oom_score_adj of -1000 are never killed.",
+        "https://docs.kernel.org/admin-guide/cgroup-v2.html",
+    ),
+    "macs_swap": Remedy(
+        "macOS could not put more memory into swap",
+        "Free room on the Mac's system disk, where swap is, and end what uses most memory (Activity Monitor).",
+        "https://support.apple.com/guide/activity-monitor/view-memory-usage-actmntr1004/mac",
+    ),
+    "dask": Remedy(
+        "Dask says that its workers have too little memory",
+        "Give Dask's workers more (`memory_limit`, fewer workers on a node), or make partitions smaller; its nanny "
+        "ends a worker at `distributed.worker.memory.terminate` (0.95 of the limit).",
+        "https://distributed.dask.org/en/stable/worker-memory.html",
+    ),
+    "heroku": Remedy(
+        "a dyno of Heroku's used more than its memory quota",
+        "Run fewer processes in the dyno (`WEB_CONCURRENCY`), or take a larger dyno type.",
+        "https://devcenter.heroku.com/articles/error-codes",
+    ),
+    "lambda": Remedy(
+        "a function of AWS Lambda ended, at its memory limit perhaps",
+        "Raise the function's memory (`MemorySize`): compare `Max Memory Used` with `Memory Size` in its REPORT line.",
+        "https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html",
+    ),
+    "build": Remedy(
+        "a part of a compiler was killed, or had no memory",
+        "If it was memory: compile less at once (`make -j1`, `MAX_JOBS=1`, `CMAKE_BUILD_PARALLEL_LEVEL=1`, `cargo "
+        "build -j 1`), or give the machine more memory or swap; a wheel that is built already needs neither.",
+        "https://gcc.gnu.org/onlinedocs/gcc/Optimize-Options.html",
+    ),
+    "runner": Remedy(
+        "a runner of a CI job, or a step of it, ended",
+        "If it was memory: run fewer tests or compilers at once in the job, or take a runner, or a container of it, "
+        "with more.",
+        "https://docs.github.com/en/actions/reference/runners/github-hosted-runners",
+    ),
+    "notebook": Remedy(
+        "a hosted notebook used all its memory",
+        "Load less at once (columns, chunks, smaller types), delete what is no longer used, or take a runtime with "
+        "more memory.",
+        "https://research.google.com/colaboratory/faq.html",
+    ),
+    "kernels_end": Remedy(
+        "a notebook's kernel ended, and nobody says why",
+        "See whether the machine's kernel killed it for memory: `dmesg -T | grep -i 'killed process'`, or the limit of "
+        "its container. Run the same code as a script: its last output says how it ended.",
+        "https://docs.jupyter.org/en/latest/",
+    ),
+    "ephemeral_storage": Remedy(
+        "Kubernetes evicted a pod for want of a disk's room",
+        "Memory makes no difference. Have the pod write less to the node's disk (logs, spilled objects, shuffle "
+        "files), mount a volume for it, or request `ephemeral-storage` in its resources.",
+        "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#local-ephemeral-storage",
+    ),
+    "own_limit": Remedy(
+        "PyTorch reached the limit of a GPU's memory that was set for the process",
+        "Raise or drop that limit (`torch.cuda.set_per_process_memory_fraction`), or make the batch or the model "
+        "smaller.",
+        "https://docs.pytorch.org/docs/stable/generated/torch.cuda.memory.set_per_process_memory_fraction.html",
+    ),
+    "tried": Remedy(
+        "TensorFlow warns that an allocation failed that it can do without",
+        "Nothing needs to be done where the program goes on. A smaller batch may be faster.",
+        "https://www.tensorflow.org/guide/gpu",
+    ),
     "google_memory": Remedy(
         "Google Cloud ended a container at its memory limit",
         "Raise its memory limit (`gcloud run deploy --memory`, or the function's memory), or have it use less.",
@@ -336,7 +410,7 @@ REMEDIES = {
     "low_machine": Remedy(
         "earlyoom killed a process whose name is none of Ray's",
         "No process of Ray's is named here. See what fills the machine: `raymemprof usage` shows Ray's share; "
-        "earlyoom's `--avoid` spares processes by their names.",
+        "earlyoom's `--avoid`, and nohang's configuration, spare processes by their names.",
         "https://github.com/rfjakob/earlyoom",
     ),
     "gpu_memory": Remedy(
@@ -561,8 +635,8 @@ REMEDIES = {
     "data_asks_for_none": Remedy(
         "Ray Data says that an operator uses more memory than Ray requests for it",
         "Say what the operator needs, a quarter more than it uses: `map_batches(…, memory={memory:_})`; or have Ray "
-        "Data take a default for all that say nothing: "
-        "`DataContext.get_current().default_map_logical_memory_enabled = True` (Ray 2.56 and later).",
+        "Data take a default for all that say nothing: `DataContext.get_current().default_map_logical_memory_enabled = "
+        "True` (Ray 2.56 and later).",
         _DATA,
     ),
     "reserve_more": Remedy(
@@ -735,9 +809,36 @@ REMEDIES = {
     ),
     "fork": Remedy(
         "the kernel had no memory for one more process",
-        "Have the process that starts others hold less: fork asks for as much as it has. See what fills the node: "
-        "`raymemprof usage`; `vm.overcommit_memory` says how much the kernel promises.",
+        "Start fewer processes, and have the one that starts them hold less: fork asks for as much as it has. See what "
+        "fills the node: `raymemprof usage`; the container's limit, and `vm.overcommit_memory`, which says how much "
+        "the kernel promises.",
         _MMAP,
+    ),
+    "shm": Remedy(
+        "shared memory, /dev/shm, was full",
+        "Make /dev/shm larger: `docker run --shm-size`, in Kubernetes an `emptyDir` of `medium: Memory` mounted at "
+        "/dev/shm. See how full it is: `df -h /dev/shm`; it is memory, not the disk that Ray spills to.",
+        "https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html",
+    ),
+    "java_mappings": Remedy(
+        "a Java process was refused a small piece of memory",
+        "Raise what limits a process: `sysctl -w vm.max_map_count=…` (65530 by default), `ulimit -u` and the "
+        "container's `pids.max` for threads, `ulimit -v`; see `vm.overcommit_memory`, and the container's limit. A "
+        "smaller -Xmx does not help where the node has memory.",
+        _MMAP,
+    ),
+    "windows_commits": Remedy(
+        "Windows refused a program memory, since it may promise no more",
+        "Make Windows' paging file larger, or run fewer programs at once: what Windows may promise is RAM and paging "
+        "files together.",
+        "https://learn.microsoft.com/en-us/troubleshoot/windows-client/performance/introduction-to-the-page-file",
+    ),
+    "corruption": Remedy(
+        "the C library found its lists of memory damaged",
+        "Look for the library that wrote where it may not: `PYTHONFAULTHANDLER=1` shows where Python was, "
+        "`MALLOC_CHECK_=3` or valgrind find it sooner. Two libraries that bring their own allocator, or versions that "
+        "do not fit, are common causes; more memory does not help.",
+        "https://docs.python.org/3/library/faulthandler.html",
     ),
     "descriptors": Remedy(
         "a process had as many files and sockets open as it may have",
@@ -841,7 +942,22 @@ BY_LACK = {
     "pbs": ("pbs_memory",),
     "grid engine": ("grid_engine_memory",),
     "htcondor": ("htcondor_memory",),
-    "shm": ("bus_error",),
+    "shm": ("shm",),
+    "java mappings": ("java_mappings",),
+    "windows commits": ("windows_commits",),
+    "corruption": ("corruption", "crash"),
+    "cgroup": ("cgroup",),
+    "mac's swap": ("macs_swap",),
+    "dask": ("dask",),
+    "heroku": ("heroku",),
+    "lambda": ("lambda",),
+    "build": ("build",),
+    "runner": ("runner",),
+    "notebook": ("notebook",),
+    "a kernel's end": ("kernels_end",),
+    "ephemeral storage": ("ephemeral_storage",),
+    "gpu, own limit": ("own_limit",),
+    "tried": ("tried",),
     "gpu": ("gpu_memory",),
     "gpu, shared": ("gpu_memory", "gpu_shared"),
     "gpu, pieces": ("gpu_pieces", "gpu_memory"),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .devices import TALK, with_device
 from .facts import Message
 from .kinds import Kind
-from .patterns import SIZE, pattern
+from .patterns import SIZE, Form, pattern
 from .pytorch import torch
 
-__all__ = ["accelerator"]
+__all__ = ["TRIED", "accelerator"]
 
 _SHORT = r"\d[\d.]{0,11} ?(?:bytes|[KMGTP]i?B?|B)\b"
 """A size as XLA prints it: "15.65G", "30.85GiB", "0B"."""
+_TOTAL = pattern(rf"\btotal allocation: ({_SHORT})")
+_SPEAKS_OF_GPU = Form(r"\bGPUs?\b|\bGPU_|\bcuda\b|\bCUDA|\bNVIDIA\b|\bGeForce\b|\bRTX\b|\bROCm\b")
+_WITHOUT_GPU = Form(r"\bNo GPU|falling back to (?:cpu|CPU)|\bCpuDevice\b|\bTPU\b")
 _EXHAUSTED = (
     r"(?:\bResourceExhaustedError\b|\bOOM when allocating tensor\b|"
     r"\{\{function_node(?=[^\n]{0,300}failed to allocate memory))[^\n]{0,300}?/device:(?:XLA_)?"
@@ -20,6 +25,17 @@ _OPERATION = r"(?:[^\n]{0,100}?\[Op:(?P<op>\w{1,60})\])?"
 _GIB = r"\d{1,7}(?:\.\d{1,4})?"
 
 
+_NO_FAILURE = r"(?: with freed_by_count=\d{1,9})?\. ?The caller indicates that this is not a failure"
+TRIED = Kind(
+    "warning",
+    pattern(
+        rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate "
+        rf"(?P<size>{_SHORT}){_NO_FAILURE}"
+    ),
+    "A warning of TensorFlow: GPU {gpu} had no {size} for an allocation that TensorFlow can do without, as it says; "
+    "with more memory it would be faster. Nothing failed by that.",
+    lacks="tried",
+)
 _KINDS = (
     Kind(
         "gpu_memory",
@@ -54,9 +70,11 @@ _KINDS = (
         "gpu_memory",
         pattern(
             r"\bOutOfMemoryError: Out of memory allocating (?P<size>[\d,]{1,25}) bytes \(allocated so far: "
-            r"(?P<is>[\d,]{1,25}) bytes"
+            r"(?P<is>[\d,]{1,25}) bytes(?:, limit set to: (?P<most>[\d,]{1,25}) bytes)?|"
+            r"\bout of memory to allocate (?P<asked>\d{1,20}) bytes \(total (?P<all>\d{1,20}) bytes\)"
         ),
-        "The GPU's memory, not the node's, did not suffice: CuPy could not allocate {size} bytes, and had {is} bytes.",
+        "The GPU's memory, not the node's, did not suffice: CuPy could not allocate [{size} bytes, and had {is} "
+        "bytes][, where its own limit is {most} bytes][{asked} bytes, and would have had {all} bytes with them].",
     ),
     Kind(
         "gpu_memory",
@@ -123,7 +141,10 @@ _KINDS = (
     ),
     Kind(
         "gpu_memory",
-        pattern(rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate (?P<size>{_SHORT})"),
+        pattern(
+            rf"\bAllocator \(GPU_(?P<gpu>\d{{1,3}})_bfc\) ran out of memory trying to allocate "
+            rf"(?P<size>{_SHORT})(?!{_NO_FAILURE})"
+        ),
         "The GPU's memory, not the node's, was used up: TensorFlow or XLA could not allocate {size} on GPU {gpu}.",
         lacks="taken at once",
     ),
@@ -269,9 +290,11 @@ _KINDS = (
         "gpu_memory",
         pattern(
             r"(?<!host:\s)(?P<code>\b(?:cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|"
+            r"RMM_ERROR_OUT_OF_MEMORY|CL_MEM_OBJECT_ALLOCATION_FAILURE|"
             r"(?:CUBLAS|CUDNN|CUSOLVER|CUSPARSE|HIPBLAS)_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED|hipErrorOutOfMemory|"
             r"(?:UR|ZE)_RESULT_ERROR_OUT_OF_DEVICE_MEMORY|Cuda failure (?:\d{1,3} )?'out of memory'|"
             r"(?:cuda|hip)Malloc(?:Async|Managed)?(?: retry)? failed: out of memory|"
+            r"Error allocating \d{1,18} bytes of device memory|Dst tensor is not initialized|"
             r"Error out of memory at line \d{1,6} in file [^\n]{1,200}?\.(?:cu|cpp)\b))"
         ),
         "An allocation in the GPU's memory, not the node's, failed ({code}).",
@@ -305,7 +328,8 @@ _KINDS = (
     Kind(
         "memory_error",
         pattern(
-            r"(?:RESOURCE_EXHAUSTED|Resource exhausted): Out of memory (?:while trying to allocate|allocating) "
+            r"(?:RESOURCE_EXHAUSTED|Resource exhausted): "
+            r"(?:Out of memory (?:while trying to allocate|allocating)|Failed to allocate request for) "
             rf"(?P<size>\d{{1,18}} bytes|{_SHORT}|\d{{1,18}}\b)"
         ),
         "XLA could not allocate {size} of the memory of its device; the text does not say whether that is a GPU's.",
@@ -316,7 +340,22 @@ _KINDS = (
 
 def accelerator(text: str) -> Message | None:
     """Return what a text says of an accelerator's memory, or of the node's that an accelerator is to copy from."""
-    return torch(text) or next(filter(None, (_read(kind, text) for kind in _KINDS)), None)
+    said = torch(text) or next(filter(None, (_read(kind, text) for kind in _KINDS)), None)
+    return _of_xla(said, text) if said is not None and said.lacks == "xla" else said
+
+
+def _of_xla(said: Message, text: str) -> Message:
+    """Add what XLA's own account says, and that the device is a GPU where only other words of the text say that."""
+    total = _TOTAL.search(text)
+    statement = said.statement or ""
+    if _SPEAKS_OF_GPU.search(text) and not _WITHOUT_GPU.search(text):
+        statement = statement.replace(
+            "its device; the text does not say whether that is a GPU's.", "its device, by the rest of the text a GPU."
+        )
+        said = replace(said, cause="gpu_memory", lacks="taken at once")
+    if total is not None:
+        statement += f" The program needs {' '.join(total[1].split())} in all."
+    return replace(said, statement=statement)
 
 
 def _read(kind: Kind, text: str) -> Message | None:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from dataclasses import replace
 
 from .facts import Message, Victim
+from .held_jobs import condor, grid_engine, sacct
 from .kinds import Kind, first_of
 from .patterns import pattern, size
 from .systems import SHELL
@@ -49,13 +50,15 @@ _SLURM = (
         "A Slurm job ran out of the memory that it may use, and processes of it may have been killed.",
     ),
 )
+_BEFORE_ACCOUNTS = 2
+"""Kinds that say more than Slurm's accounting does."""
 _TASK = next(kind for kind in _SLURM if "task" in kind.form.regex.groupindex)
 _SEFF = pattern(r"\bState: OUT_OF_MEMORY \(exit code")
 _SEFF_JOB = pattern(r"\bJob ID: (\d{1,12}(?:_\d{1,9})?)\b")
 _SEFF_NODES = pattern(r"\bNodes: (\d{1,6})\b")
 _SEFF_USED = pattern(r"\bMemory Utilized: (\d{1,9}(?:\.\d{1,3})?) ([KMGT])B\b")
 _SEFF_LIMIT = pattern(r"\bMemory Efficiency: \d{1,6}(?:\.\d{1,3})?% of (\d{1,9}(?:\.\d{1,3})?) ([KMGT])B\b")
-_LSF = pattern(r"TERM_MEMLIMIT: job killed after reaching LSF memory usage limit")
+_LSF = pattern(r"TERM_(?:MEMLIMIT|SWAP): job killed after reaching LSF (?:memory|swap) usage limit")
 _LSF_END = pattern(
     r"\bTERM_[A-Z]{3,20}: job killed(?:[^\n]{0,100}?\.\s{0,200}Exited with exit code \d{1,3}\.)?|"
     r"\bExited with exit code \d{1,3}\.|\bSuccessfully completed\."
@@ -147,7 +150,7 @@ _BATCH = (
 
 def slurm(text: str) -> Message | None:
     """Return what Slurm says of a job that reached its memory limit, in one line or in several."""
-    said = first_of(_SLURM, text)
+    said = first_of(_SLURM[:_BEFORE_ACCOUNTS], text) or sacct(text) or first_of(_SLURM[_BEFORE_ACCOUNTS:], text)
     if said is None or said.statement is None:
         return said
     tasks = dict.fromkeys(f"{' '.join(one['task'].split())} on {one['host']}" for one in _TASK.form.finditer(text))
@@ -188,7 +191,7 @@ def _with_report(said: Message, text: str) -> Message:
 def batch(text: str) -> Message | None:
     """Return what LSF, PBS, Grid Engine or HTCondor says of a job that reached its memory limit."""
     if not _LSF.search(text):
-        return _torque(text) or first_of(_BATCH, text)
+        return _torque(text) or first_of(_BATCH, text) or grid_engine(text) or condor(text)
     report = _report_of_lsf(text)
     host = _LSF_HOST.search(report)
     used, asked = (

@@ -8,14 +8,41 @@ from bisect import bisect_right
 from dataclasses import replace
 
 from .facts import Message
-from .kinds import first_of
-from .patterns import ADDRESS, SIZE, Form, size
+from .kinds import Kind, first_of
+from .patterns import ADDRESS, SIZE, Form, pattern, size
 from .platforms import EXITS
-from .systems import WHY_UNKNOWN
+from .systems import BY_NAME, WHY_UNKNOWN
 
-__all__ = ["container"]
+__all__ = ["OOM_KILLED", "container"]
 
-_OOM_KILLED = Form(
+OOM_EVENTS = (
+    Kind(
+        "container_limit",
+        pattern(
+            r"\bTaskOOM event (?:container_id: "
+            r"?\\?\"|[^\n]{0,60}?ContainerID:)(?P<container>[0-9a-f]{12})[0-9a-f]{0,52}|"
+            r"/tasks/oom \{\\?\"container_id\\?\": ?\\?\"(?P<name_of>[\w.-]{1,64})"
+        ),
+        "Memory ran out in the container (or the pod's sandbox) [{container}][{name_of}], and the kernel's "
+        "out-of-memory killer killed in it (an event of containerd's); the text does not say whether the container "
+        "ended with that.",
+    ),
+    Kind(
+        "container_limit",
+        pattern(r"\bconmon(?:\[\d{1,10}\]:)? [^\n]{0,60}?\bOOM (?:event )?received\b|\bOOM event received\b"),
+        "Memory ran out in a container, and the kernel's out-of-memory killer killed in it (conmon, of Podman and "
+        "CRI-O, had an event of it); the text does not say whether the container ended with that.",
+    ),
+)
+"""What runtimes of containers say of memory that ran out."""
+_NOT_STARTED = Kind(
+    "container_limit",
+    pattern(r"\bcontainer init was OOM-?killed(?: \(memory limit too low\?\))?"),
+    "A container did not start: its first process was killed for memory, as where its memory limit is too low for "
+    "that.",
+)
+
+OOM_KILLED = Form(
     r"\bOOMKilled\b(?![\"']?\s{0,9}[:=]\s{0,9}(?:false|null))|\bcontainer oom [0-9a-f]{12,64}\b|"
     r"\b(?:[Pp]od|[Cc]ontainer)\b(?:(?!\b(?:not|never|no|may|might|can|could|would|if|when|be|is|are|gets?)\b|n't)[^\n.])"
     r"{0,40}?"
@@ -23,7 +50,8 @@ _OOM_KILLED = Form(
 )
 _NOT_OOM = Form(r"\bOOMKilled[\"']?\s{0,9}[:=]\s{0,9}false\b")
 _EXIT_137 = Form(
-    r"\b(?:(?:[Ee]xit ?[Cc]ode|exitCode|exit status|code)[\"']?\s{0,20}[:=]?\s{0,20}\(?|Exited \()137\b"
+    r"\b(?:(?:[Ee]xit ?[Cc]ode|(?:e|containerE)xitCode|exit status|code)[\"']?\s{0,20}[:=]?\s{0,20}\(?|"
+    r"Exited \()137\b"
     r"(?! (?:means|stands|indicates|is|usually)\b)"
 )
 _POD = (
@@ -40,7 +68,9 @@ _POD_OF_LINE = (
     Form(r"^\s{0,9}([a-z0-9][a-z0-9.-]{0,252})\s{1,40}\d{1,3}/\d{1,3}\s{1,40}OOMKilled\b"),
     Form(r"\bpod/([a-z0-9][a-z0-9./-]{0,252}[a-z0-9])"),
     Form(r"\bpod [`\"']?((?=[a-z0-9./]{0,100}-)[a-z0-9][a-z0-9./-]{0,252}[a-z0-9])"),
-    Form(r"\b([a-z0-9][a-z0-9-]{0,200}-(?:head|worker)-[a-z0-9-]{1,60})\b(?![\w-]|,? \(?exited with code|\))"),
+    Form(
+        r"(?<!name=)\b([a-z0-9][a-z0-9-]{0,200}-(?:head|worker)-[a-z0-9-]{1,60})\b(?![\w-]|,? \(?exited with code|\))"
+    ),
 )
 """How a pod is named in the line that tells of its end: by `kubectl get pods`, and elsewhere."""
 _CONTAINER = (
@@ -48,7 +78,7 @@ _CONTAINER = (
     Form(r"\[([a-z0-9][\w.-]{1,100})\] terminated with exit code \(137\)"),
     Form(r"(?:^|\s)([\w.-]{1,100}) exited with code 137\b"),
     Form(r"\bcontainer\s{1,9}`([a-z][a-z0-9-]{0,62})`"),
-    Form(r"\bcontainer oom [0-9a-f]{12,64} \([^()\n]{0,500}?\bname=([\w.-]{1,100})"),
+    Form(r"\bcontainer (?:oom|died?) [0-9a-f]{12,64} \([^()\n]{0,500}?\bname=([\w.-]{1,100})"),
 )
 """How a container is named in the line that tells of its end."""
 _INSPECTED = (
@@ -83,14 +113,17 @@ _TERMINATED = Form(r"\bLast State:|\b[Tt]erminated\b[\"']?:|\b[Cc]ontainer\b")
 
 def container(text: str) -> Message | None:
     """Return what Kubernetes or Docker says of a container that ended for memory, or by SIGKILL."""
-    killed, code = _OOM_KILLED.search(text), _EXIT_137.search(text)
+    not_started = _NOT_STARTED.read(text)
+    if not_started is not None:
+        return not_started
+    killed, code = OOM_KILLED.search(text), _EXIT_137.search(text)
     first = killed or code
     if first is None:
-        return None
-    told = first_of(EXITS, text) if killed is None else None
+        return first_of(OOM_EVENTS, text)
+    told = first_of((*EXITS, *BY_NAME), text) if killed is None else None
     if told is not None:
         return told
-    ends = list(_OOM_KILLED.finditer(text)) if killed else [first]
+    ends = list(OOM_KILLED.finditer(text)) if killed else [first]
     borders = [found.start() for found in _NEXT_POD.finditer(text)]
     pods = list(dict.fromkeys(_pod(text, _about(text, borders, end), end) for end in ends[:_MOST_ENDS]))
     pod = pods[0] if len(pods) == 1 else None
@@ -105,7 +138,12 @@ def container(text: str) -> Message | None:
         what = f"containers of the pod{'s' * (len(named) > 1)} {' and '.join(named)}"
     if pod and (by_name := re.search(r"-(head|worker)-", pod)):
         what += f" (by its name a Ray {by_name[1]} node)"
-    if killed:
+    if killed and killed[0].startswith("container oom") and not code:
+        said = (
+            f"Memory ran out in {what}, and the kernel's out-of-memory killer killed in it (an event of Docker's); the "
+        )
+        said += "text does not say whether the container ended with that."
+    elif killed:
         it = "it reached its memory limit, or its machine" if len(pods) == 1 else "each reached its limit, or a machine"
         said = f"The kernel's out-of-memory killer killed {what} (OOMKilled): {it} ran out of memory."
     else:
@@ -168,7 +206,7 @@ def _of_docker(about: str) -> str | None:
 
 
 def _ended(part: str) -> bool:
-    return bool(_OOM_KILLED.search(part) or _EXIT_137.search(part))
+    return bool(OOM_KILLED.search(part) or _EXIT_137.search(part))
 
 
 def _is_proposed(about: str, headings: list[tuple[int, str]], limit: re.Match[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What Kubernetes says of pods that it evicted for memory, of nodes that are low on it, and of pods without a place."""
+"""What Kubernetes says of pods that it evicted, of nodes that are low on memory, and of pods without a place."""
 
 from __future__ import annotations
 
@@ -13,15 +13,35 @@ __all__ = ["PRESSURE", "evicted"]
 
 _POD_NAME = r"[a-z0-9][a-z0-9.-]{0,252}"
 _EVICTED = pattern(
-    rf"The node was low on resource: memory\.(?: Threshold quantity: (?P<threshold>{SIZE}), available: "
+    rf"The node was low on resource: (?:memory\b|\[MemoryPressure\])\.?(?: Threshold quantity: (?P<threshold>{SIZE}), "
+    rf"available: "
     rf"(?P<available>{SIZE})\.)?"
 )
 _CONTAINER = pattern(
     rf" Container (?P<name>[\w-]{{1,63}}) was using (?P<memory>{SIZE})"
     rf"(?:, (?:which exceeds its )?request (?:of|is) (?P<request>{SIZE}|0))?(?:, has larger consumption of memory)?\.?"
 )
+_OF_DISK = (
+    pattern(
+        rf"The node was low on resource: \[?(?P<what>ephemeral-storage|inodes|nodefs\w{{0,12}}|imagefs\w{{0,12}}|"
+        rf"DiskPressure)\]?\.?(?: Threshold quantity: (?P<threshold>{SIZE}), available: (?P<available>{SIZE})\.)?"
+    ),
+    pattern(
+        rf"\b(?P<what>[Pp]od ephemeral local storage usage) exceeds the total limit of containers (?P<limit>{SIZE})|"
+        rf"\b[Cc]ontainer (?P<container>[\w.-]{{1,63}}) exceeded (?:its )?local ephemeral storage limit "
+        rf"\"?(?P<most>{SIZE})"
+    ),
+)
+"""Evictions for want of a disk's room."""
+_IN_MEMORY = Form(r"\bmedium[\"']?: [\"']?Memory\b")
+_EMPTY_DIR = pattern(
+    rf"\bUsage of EmptyDir volume \"(?P<volume>[\w.-]{{1,63}})\" exceeds the limit \"(?P<most>{SIZE})\""
+)
 _REFUSED = pattern(r"The node had condition: \[[^\]\n]{0,80}\bMemoryPressure\b")
-_NAME = Form(rf"^(?:[\w.]{{1,100}}:\s)?[ \t]{{0,40}}Name:\s{{1,40}}({_POD_NAME})\s{{0,9}}$", re.MULTILINE)
+_NAME = Form(
+    rf"^(?:[\w.]{{1,100}}:\s)?(?P<indent>[ \t]{{0,40}})Name:\s{{1,40}}(?P<name>{_POD_NAME})\s{{0,9}}$", re.MULTILINE
+)
+_POD_IP = Form(rf"^[ \t]{{0,40}}[\"']?podIP[\"']?:\s{{1,40}}[\"']?({IPV4})[\"']?,?\s{{0,9}}$", re.MULTILINE)
 _NODE = Form(rf"^[ \t]{{0,40}}Node:\s{{1,40}}({_POD_NAME})(?:/({IPV4})?)?\s{{0,9}}$", re.MULTILINE)
 _OF_LINE = Form(rf"\b[Pp]od[/ ][\"'`]?((?=[\w./]{{0,100}}-){_POD_NAME}(?:/{_POD_NAME})?)\b(?![\w-])")
 _MOST_CONTAINERS = 10
@@ -33,6 +53,9 @@ def evicted(text: str) -> Message | None:
     """Return what a text says of pods that Kubernetes evicted because their node was low on memory."""
     found = list(itertools.islice(_EVICTED.finditer(text), _MOST_EVICTED))
     if not found:
+        of_disk = _of_disk(text)
+        if of_disk is not None:
+            return of_disk
         refused = _REFUSED.search(text)
         if refused is None:
             return None
@@ -46,7 +69,8 @@ def evicted(text: str) -> Message | None:
     if len(pods) > 1:
         named = _list(pods)
         return Message("evicted", f"Kubernetes evicted the pods {named}, because of nodes that were low on memory.")
-    what = f"the pod {pods[0]}" if pods else "a pod"
+    addresses = set(_POD_IP.findall(text))
+    what = f"the pod {pods[0]}" if pods else f"the pod at {next(iter(addresses))}" if len(addresses) == 1 else "a pod"
     if pods and (by_name := re.search(r"-(head|worker)-", pods[0])):
         what += f" (by its name a Ray {by_name[1]} node)"
     said = f"Kubernetes evicted {what}, because its node{where} was low on memory"
@@ -57,6 +81,37 @@ def evicted(text: str) -> Message | None:
     if used:
         said += f"; the container{'s' * (len(used) > 1)} {_list(used)}"
     return Message("evicted", f"{said}.", node_ip=ip, is_named=bool(pods))
+
+
+def _of_disk(text: str) -> Message | None:
+    """Return what is said of pods that were evicted because a disk, or a limit of what they keep there, was full."""
+    ends = [found for form in _OF_DISK for found in itertools.islice(form.finditer(text), _MOST_EVICTED)]
+    volume = None if ends else _EMPTY_DIR.search(text)
+    if not ends and volume is None:
+        return None
+    pods = _pods(text, ends or [volume] if volume is not None else ends)
+    what = f"the pod {pods[0]}" if len(pods) == 1 else f"the pods {_list(pods)}" if pods else "a pod"
+    node, ip = _node(text)
+    said = f"Kubernetes evicted {what}, because "
+    if volume is not None:
+        counts = ", which is memory: it counts as the pod's" if _IN_MEMORY.search(text) else ""
+        said += f"its volume {volume['volume']} (emptyDir) had more than its limit of {_figure(volume['most'])}{counts}"
+        return Message("evicted", f"{said}.", node_ip=ip, lacks="ephemeral storage", is_named=bool(pods))
+    end = ends[0].groupdict()
+    limit = end.get("limit") or end.get("most")
+    if limit:
+        whose = f"its container {end['container']}" if end.get("container") else "it"
+        said += f"{whose} wrote more to the node's disk than its limit of {_figure(limit)} (ephemeral storage)"
+    else:
+        where = f" {node}" if node else ""
+        said += f"its node{where} was low on a disk's room, not on memory ({end['what']})"
+        if end.get("available"):
+            said += (
+                f": {_figure(end['available'])} was available, and the threshold is {_figure(end['threshold'] or '')}"
+            )
+        used = _containers(text, ends)
+        said += f"; the container{'s' * (len(used) > 1)} {_list(used)}" if used else ""
+    return Message("evicted", f"{said}.", node_ip=ip, lacks="ephemeral storage", is_named=bool(pods))
 
 
 def _pods(text: str, ends: list[re.Match[str]]) -> list[str]:
@@ -70,8 +125,14 @@ def _pods(text: str, ends: list[re.Match[str]]) -> list[str]:
             named[told[-1]] = None
     if named:
         return list(named)
-    described = list(dict.fromkeys(_NAME.findall(text)))
-    return described if len(described) == 1 else []
+    described = list(_NAME.finditer(text))
+    least = min((_indent(one) for one in described), default=0)  # those below are of volumes and references
+    names = list(dict.fromkeys(one["name"] for one in described if _indent(one) == least))
+    return names if len(names) == 1 else []
+
+
+def _indent(found: re.Match[str]) -> int:
+    return len(found["indent"])
 
 
 def _node(text: str) -> tuple[str | None, str | None]:

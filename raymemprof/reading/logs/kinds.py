@@ -19,6 +19,7 @@ _LITTLE, _TOO_MUCH = 16 * 2**20, 2**48
 """Bytes up to which an allocation is not what takes much, and from which on no process can have so many addresses."""
 _MOST_NAMED = 10
 """Those who were killed whom a sentence names."""
+_NUMBERED = Form(r"\A([a-z]\w*?)_\d{1,2}\Z")
 _TWO_STOPS = Form(r"(?<!\.)\.\.(?=\s|$)")
 """What is quoted may end with a full stop, as the sentence does."""
 
@@ -31,7 +32,7 @@ class Kind:
         cause: as `raymemprof.Explanation` has it.
         form: what it looks like. Of its groups, `used`, `limit`, `threshold` and `memory` are sizes, `name`, `pid` and
             `memory` are of a process that was killed, `node_ip` and `node_id` of the node; any may be in the sentence.
-            `pid_1`, `pid_2` ... are that pid in other forms of the message.
+            `pid_1`, `size_2` ... are a pid and a size in other forms of the message.
             `unit` is that of the node's sizes where they stand without. `threshold_share` is a part of `limit`, and
             `fraction` a part of 1, which the sentence gets as a percentage.
         sentence: what it says, with `{group}` for a group's text and `{victims}` for all who were killed; a part in
@@ -114,8 +115,8 @@ def first_of(kinds: tuple[Kind, ...], text: str) -> Message | None:
 
 
 def _groups(found: re.Match[str]) -> dict[str, str]:
-    """What the groups of a match have, a pid in any form under `pid`."""
-    groups = {"pid" if name.startswith("pid_") else name: value for name, value in found.groupdict().items() if value}
+    """What the groups of a match have, those of other forms of the message under the same name."""
+    groups = {_NUMBERED.sub(r"\1", name): value for name, value in found.groupdict().items() if value}
     if "fraction" in groups:
         groups["fraction"] = f"{100 * float(groups['fraction']):g}"
     return groups

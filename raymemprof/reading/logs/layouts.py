@@ -76,9 +76,12 @@ _SAYING = re.compile(
 _ROW = re.compile(
     r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S|"
     r"[a-z0-9][a-z0-9.-]{0,252}[ \t]{1,40}\d{1,3}/\d{1,3}[ \t]{1,40}[A-Z]|"
+    r"\d{2,12}(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|"
+    r"(?:job(?:name|number)|failed|exit_status|(?:start|end)_time|ru_\w{3,12}|maxvmem|category)[ \t]{2,40}\S|"
+    r"\[[ \t]{0,9}(?:pid|\d{1,10})[ \t]{0,9}\][ \t]{1,9}(?:uid|\d)|"
     r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
 )
-"""A row of a table, of processes or of pods, or a line of earlyoom's, which are all of the same width."""
+"""A row of a table, of processes, pods or jobs, or a line of earlyoom's, which are all of the same width."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d")
 _ENDS = (".", "!", "?", '"')
 """How sentences end; a blank would follow where the line went on."""
@@ -89,6 +92,7 @@ _MANY_JOINED = 4
 _BEGINNINGS = re.compile(
     r"\s*(?:Memory on the node|Ray killed|Selected to kill|Considered workers|Total non-sel|OOM kill reason|"
     r"To see more|Refer to the doc|Top \d|PID\s|Traceback|File \"|The actor |class_name:|actor_id:|pid:|namespace:|ip:|"
+    r"Killed process|Memory cgroup |oom-kill:|oom_reaper: |[^\s:]{1,16} invoked oom-killer|[a-z_]\w{3,60}\+0x|"
     r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s|[\w@.-]{1,100}\.(?:service|scope|slice):\s)"
 )
 """How lines begin that do not go on with the one before."""
@@ -123,6 +127,12 @@ _FIRST_THEN = (
     ("Last error:", "Failed to CUDA"),
     ("- Free memory:", "- Requested memory:"),
     ("Errno 12] Cannot allocate memory", "_fork_exec("),
+    ("multiprocessing/", "OSError: [Errno 12]"),
+    ("was unexpectedly terminated", "exit codes of the workers are"),
+    ("Process running mem=", "(Memory quota"),
+    ("Runtime exited with error", "Max Memory Used"),
+    ("Native memory allocation", "hs_err_pid"),
+    ("Mark-", "JavaScript heap out of memory"),
 )
 """Words of messages that stand on lines of their own, in this order."""
 

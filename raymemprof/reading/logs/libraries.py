@@ -91,9 +91,8 @@ LIBRARIES = (
             r"\bArrowBuffer: failed to allocate (?P<bytes>\d{1,20}) bytes|"
             r"\bpyarrow\.lib\.check_status[\s;]{1,200}[^\n]{0,100}?\bpyarrow\.lib\.ArrowMemoryError\b"
         ),
-        "Arrow could not have the memory that it asked for[: {size_1} bytes in one piece][: {size} bytes in one piece]"
-        "[: {bytes} bytes in one piece].",
-        asked="[{size_1} bytes][{size} bytes][{bytes} bytes]",
+        "Arrow could not have the memory that it asked for[: {size} bytes in one piece][: {bytes} bytes in one piece].",
+        asked="[{size} bytes][{bytes} bytes]",
     ),
     Kind(
         "memory_error",

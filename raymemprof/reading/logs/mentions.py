@@ -15,7 +15,8 @@ _TRACEBACK_CODE = Form(
 _TALK = Form(
     r"^[ \t]{0,40}(?:[\w./-]{1,200}\.\w{1,4}:\d{1,7}:[ \t]{0,40})?(?:[+-][ \t]{1,40})?(?:"
     # source code
-    r"(?://|/\*|#[ \t](?!(?:\[\w{1,20}\] )?exits with return code = -9$)(?![^\n]{1,400}\bavailable space: \d))|"
+    r"(?://|/\*|#[ \t](?!(?:\[\w{1,20}\] )?exits with return code = -9$)(?![^\n]{1,400}\bavailable space: \d)"
+    r"(?!Native memory allocation \(|\S{0,200}/hs_err_pid))|"
     r"(?:except|catch|elif|else if|if|while|for|with|def|async def|class)\b[^\n]{0,500}[:{][ \t]{0,9}$|"
     r"(?:except|if|elif|return|raise|throw|assert|print|catch)[ \t]?[\"'(][^\n]*$|"
     r"(?:if|elif|return|assert|raise|throw|in)[ \t][\"'][^\n]*$|"
@@ -37,6 +38,12 @@ _TALK = Form(
 _TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}(?=[^\n]{1,500}\n[ \t]{0,40}\n)")
 """What makes the first line of a text its title, in Markdown; other lines that begin so are comments."""
 _COMMENT = Form(r"^([ \t]{0,40}[\w. =]{1,100}\([^\n]{0,200}\))[ \t]{1,9}#[ \t][^\n]*$", re.MULTILINE)
+_SUPPOSED = Form(
+    r"(\b(?:[Nn]ormally|[Uu]sually|[Tt]ypically|(?<!as )[Ee]xpect(?:ed|s)?|supposed to|does not fail with|instead of|"
+    r"(?:would|should)(?: have)? (?:be|been|emit|print|say|report|give|show|raise|log)(?:ted|ed|n)?)\b"
+    r"(?:(?!\b(?:but|now|yet|however|I|we|got|gets?)\b)[^\n`.;]){0,250}?)`[^`\n]{1,400}`?"
+)
+"""A message that is quoted as what would be printed, or was expected."""
 
 
 def without_mentions(text: str) -> str:
@@ -44,4 +51,5 @@ def without_mentions(text: str) -> str:
     text = _TITLE.sub("", text)
     text = _TRACEBACK_CODE.sub(r"\1", text)
     text = _COMMENT.sub(r"\1", text)
+    text = _SUPPOSED.sub(r"\1", text)
     return "\n".join("" if _TALK.match(line) else line for line in text.split("\n"))

@@ -6,29 +6,37 @@ import itertools
 import re
 from dataclasses import replace
 
-from .accelerators import accelerator
+from .accelerators import TRIED, accelerator
 from .batch_systems import batch, slurm
-from .containers import container
+from .builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
+from .containers import OOM_KILLED, container
+from .desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
 from .driver_prefixes import with_prefixes
 from .escapes import without_marks
 from .evictions import PRESSURE, evicted
 from .exit_codes import EXIT_CODES
+from .exits import CRASHES
 from .facts import Message, Victim
+from .hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .kernel import kernel
 from .kinds import first_of
 from .layouts import as_printed
 from .libraries import LIBRARIES, MEMORY_ERROR
 from .mentions import without_mentions
+from .notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
 from .objects import LOST, STORE
 from .patterns import ADDRESS, Form
 from .platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
+from .pools import CRASHED, DASK, KILLED, POOLS, WARNED
 from .raisers import Raiser, last_header, named, names_of, raisers, speakers
 from .raylet import is_kill, kills
+from .runtimes import RUNTIMES, SHM
 from .starting import NOT_STARTED
 from .states import states
 from .systems import CLOUDS, DRIVERS, SIGKILL, YARN
 from .unexplained import OF_WHICH, UNEXPLAINED
 from .warnings import warned
+from .whereabouts import with_machine, with_whereabouts
 from .workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
 
 __all__ = ["parse"]
@@ -44,6 +52,7 @@ _RAISED = Form(
 )
 _NOTHING_ENDED = Form(r" The text does not say that anything (?:was killed|has failed)\.")
 """What is not said where something else in the text ended, or failed."""
+_WARNINGS = (TRIED, *WARNED, *HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW, *LARGE)
 _OTHER_LIMIT = Form(r"\bTERM_[A-Z]{3,20}: job killed")
 """What LSF says of the limit that ended a job; that of memory is read before."""
 _OLD_HEADER = Form(r"^[ \t]{0,40}Remote function (\S{1,200}) failed with: ?$", re.MULTILINE)
@@ -72,6 +81,7 @@ def parse(text: str) -> Message:
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
     found = _with_exit_code(found, printed)
     found = _with_names(with_prefixes(found, text), text)
+    found = with_machine(with_whereabouts(found, printed), text)
     if found.cause in _FAILED:
         found = _with_place(found, text, printed)
     elif found.statement in _OF_WHICH:
@@ -173,16 +183,17 @@ def _parse(text: str) -> Message:
         return _killed_by_ray(text)
     for found in (
         kernel(text),
-        mac(text),
+        mac(text) or of_macs(text),
         slurm(text),
         batch(text),
-        first_of((*YARN, *CLOUDS, *REPLICAS), text),
+        first_of((*YARN, *CLOUDS, *HOSTED, *REPLICAS, *DASK, *OUT_OF_MEMORY), text),
         evicted(text),
+        first_of((*BUILDS, *KILLED, *HOSTED_KILLS, *RUNNERS), text) if not OOM_KILLED.search(text) else None,
         container(text),
         first_of(EXITS, text),
         first_of(NOT_STARTED, text),
         accelerator(text),
-        first_of(LIBRARIES, text),
+        first_of((*SHM, *NO_MEMORY, *RUNTIMES, *LIBRARIES, *DESKTOP_ERRORS), text),
     ):
         if found is not None:
             return with_the_dead(found, text)
@@ -194,16 +205,16 @@ def _parse(text: str) -> Message:
                 found = replace(found, victims=tuple(dict.fromkeys(actors(text))))
             return _with(found, warned(text))
     ended = death(text)
-    warning = warned(text) or first_of((*DRIVERS, *DRIVER_STOPPED, *PRESSURE), text)
+    warning = warned(text) or diagnosed(text) or first_of((*DRIVERS, *DRIVER_STOPPED, *PRESSURE, *_WARNINGS), text)
     if ended is not None and ended.cause != "unknown":
         killed = first_of(SIGKILL, text) if ended.cause in ("node_died", "preempted") else None
         return _with(_with(ended, warning), killed)
-    said = first_of((*MEMORY_ERROR, *SIGKILL), text)
+    said = first_of((*MEMORY_ERROR, *SIGKILL, *CRASHED, *CRASHES, *DESKTOP_CRASHES), text)
     if said is not None:
         return with_the_dead(_with(said, warning), text)
     if warning is not None and ended is not None and ended.victims and TELLS_OF_DEATH.search(text):
         return _with(ended, warning)
-    said = first_of((*OF_WHICH, *UNEXPLAINED), text)
+    said = first_of((*OF_WHICH, *POOLS, *UNEXPLAINED, *NOTEBOOKS, *RUNNERS_LOST), text)
     if ended is not None and warning is None:
         return _with(ended, said)
     return warning or said or Message("unknown")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ...display.text import show_bytes
 from .devices import TALK, with_device
 from .facts import Message
 from .patterns import COUNT, SIZE, Form, pattern, size
@@ -26,6 +27,10 @@ _ITS_OWN = pattern(rf"\bthis process has ({SIZE}) memory in use")
 _UNUSED = pattern(rf"({SIZE}) is reserved by PyTorch but unallocated")
 _ALLOCATED = pattern(rf"({SIZE}) already allocated")
 _RESERVED = pattern(rf"({SIZE}) reserved in total by PyTorch")
+_ALLOWED = pattern(rf"({SIZE}) allowed(?=[;,.\n])")
+"""What `set_per_process_memory_fraction` leaves the process."""
+_MUCH = 0.05
+"""Part of a GPU that is told of where others have it."""
 _MOST_NAMED = 3
 
 
@@ -44,7 +49,7 @@ def torch(text: str) -> Message | None:
     kind = name if name in ("NPU", "MLU", "GCU") else "GPU"
     asked, device = _figure(_ASKED, message), _DEVICE.search(message)
     sentence = f"The {kind}'s memory, not the node's, did not suffice ({name} out of memory)"
-    has = None
+    has = free = None
     if asked:
         sentence += f": an allocation of {asked} failed"
     if device is not None:
@@ -56,8 +61,22 @@ def torch(text: str) -> Message | None:
         its = None
     named = ", ".join(f"process {pid} ({_tidy(held)})" for _, pid, held in others[: 1 if its else _MOST_NAMED])
     sentences = [f"{sentence}."]
+    also: tuple[str, ...] = ()
+    allowed = _figure(_ALLOWED, message)
+    if device is not None and has and free and allowed and _bytes(free) >= _bytes(asked) > 0:
+        own = f"its own limit of that {kind}'s memory, {allowed} (`set_per_process_memory_fraction`)"
+        failed = f"an allocation of {asked} failed ({name} out of memory)"
+        has_free = f"{kind} {device[1]} has {_tidy(has)}, and {_tidy(free)} of it are free"
+        return Message("gpu_memory", f"The process reached {own}: {failed}. {has_free}.", lacks="gpu, own limit")
+    if allowed:
+        sentences.append(f"The process may have {allowed} of it (`set_per_process_memory_fraction`).")
     if named and its:
         sentences.append(f"The process had {its} of it; others use the same {kind}, such as {named}.")
+    elif its and has:
+        sentences.append(f"The process had {its} of it.")
+        rest = _bytes(has) - _bytes(free) - _bytes(its) if free else 0
+        if rest > _MUCH * _bytes(has):
+            also = (f"Other processes, or the driver, had the rest of that {kind}, {show_bytes(rest)}.",)
     elif named:
         which = "one of them is the one" if len(others) > 1 else "it is the one"
         sentences.append(f"On that {kind}: {named}; the text does not say whether {which} that failed.")
@@ -70,7 +89,7 @@ def torch(text: str) -> Message | None:
         lacks.append("pieces")
         sentences.append(in_pieces)
     device_kind = "npu" if kind == "NPU" else "gpu"
-    said = Message("gpu_memory", " ".join(sentences), lacks=", ".join([device_kind, *lacks]))
+    said = Message("gpu_memory", " ".join(sentences), lacks=", ".join([device_kind, *lacks]), also=also)
     return said if device is not None else with_device(said, text, at.start(), at.end())
 
 

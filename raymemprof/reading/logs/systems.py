@@ -7,7 +7,7 @@ import re
 from .kinds import Kind
 from .patterns import COUNT, SIZE, pattern
 
-__all__ = ["CLOUDS", "DRIVERS", "SHELL", "SIGKILL", "WHY_UNKNOWN", "YARN"]
+__all__ = ["BY_NAME", "CLOUDS", "DRIVERS", "SHELL", "SIGKILL", "WHY_UNKNOWN", "YARN"]
 
 WHY_UNKNOWN = "the text does not say whether memory was the reason"
 _USED_OF = rf"(?P<used>{SIZE}) of (?P<limit>{SIZE})"
@@ -39,11 +39,11 @@ YARN = (
         "container_limit",
         pattern(
             r"(?:Lost executor (?P<executor>\d{1,9}) on (?P<host>[\w.-]{1,100}): )?"
-            rf"Container killed by YARN for exceeding virtual memory limits ?\. (?P<virtual>{SIZE}) of "
-            rf"(?P<allowed>{SIZE})"
+            rf"Container killed by YARN for exceeding (?:virtual memory limits ?\. (?P<virtual>{SIZE}) of "
+            rf"(?P<allowed>{SIZE})|memory limits ?\. (?P<virtual_1>{SIZE}) of (?P<allowed_1>{SIZE}) virtual memory)"
         ),
         "YARN killed a container[, executor {executor} of Spark on {host}], because it reached its limit of virtual "
-        "memory: {virtual} of {allowed}.",
+        "memory[: {virtual} of {allowed}].",
         lacks="yarn, virtual",
     ),
     Kind(
@@ -95,8 +95,32 @@ _LAUNCHER = Kind(
     f"{{ended}}]; {WHY_UNKNOWN}.",
     only_with="exits with return code = -9",
 )
-SHELL = rf"line \d{{1,9}}: (?P<pid>{COUNT}) Killed(?=\s)"
+SHELL = rf"line \d{{1,9}}: (?P<pid>{COUNT}) Killed(?:: 9)?(?=\s)"
+_PROGRAM = r"(?:/[\w./+-]{0,200}/)?(?P<name>[\w.+:-]{1,64})"
+BY_NAME = (
+    Kind(
+        "sigkill",
+        pattern(
+            rf"{SHELL}\s{{1,40}}{_PROGRAM}|"
+            rf"(?<![\w.])\[\d{{1,6}}\][+-]?[ \t]{{1,9}}(?P<pid_1>{COUNT})[ \t]{{1,9}}Killed[ \t]{{1,40}}"
+            rf"(?:/[\w./+-]{{0,200}}/)?(?P<name_1>[\w.+:-]{{1,64}})|"
+            r"(?<![\w.])(?:\[\d{1,6}\][+-][ \t]{1,9}Killed|\bzsh: killed)[ \t]{1,40}(?:/[\w./+-]{0,200}/)?"
+            r"(?P<program>[\w.+:-]{1,64})|\bfish: Job \d{1,6}, '(?:/[\w./+-]{0,200}/)?(?P<program_1>[\w.+:-]{1,64})"
+            r"[^\n']{0,300}' terminated by signal SIGKILL",
+        ),
+        f"By the shell's word,[ {{victims}}][ {{program}}] ended as after SIGKILL; {WHY_UNKNOWN}.",
+    ),
+    Kind(
+        "sigkill",
+        pattern(
+            rf"\bProcess '(?P<name>[\w:.-]{{1,60}})' pid: ?(?P<pid>{COUNT}) exited with '(?:signal 9|exitcode -9)\b"
+        ),
+        f"Of Celery's pool, {{victims}} was killed by SIGKILL; {WHY_UNKNOWN}.",
+    ),
+)
+"""Ends by SIGKILL whose process is named."""
 SIGKILL = (
+    *BY_NAME,
     _LAUNCHER,
     Kind(
         "sigkill",
@@ -112,9 +136,11 @@ SIGKILL = (
             rf"Worker \(pid:(?P<pid_6>{COUNT})\) was sent SIGKILL!|"
             rf"pid:(?P<pid_7>{COUNT}) exited with '(?:signal 9|exitcode -9)\b|"
             r"died with <Signals\.SIGKILL: 9>|returned non-zero exit status (?:137|-9)\b|"
-            r"exits with return code = -9\b|^Killed[ \t]*$|"
+            r"exits with return code = -9\b|^[ \t]{0,8}Killed[ \t]*$|(?:^|[\]:|>│\d\"'-])[ \t]{0,8}Killed: 9[ "
+            r"\t|│\"'\]}]{0,200}$|"
             r"\(terminated by SIGKILL; not expected\)|exited with code \[\d{1,3}\] via signal \[SIGKILL\]|"
             r"(?:prematurely|with) ?: signal 9 \(SIGKILL\)|code=killed, status=9/KILL|\bSIGKILL\(-9\)|"
+            r"srun: error: [\w.-]{1,80}: tasks? [\d,-]{1,40}: Killed\b|terminated with exit code '137'|"
             r"return code Negsignal\.SIGKILL|[Tt]erminated (?:by|with) signal (?:9|SIGKILL)\b|exited due to signal 9\b|"
             rf"\b[Ww]orker [\w-]{{1,60}} pid (?P<pid_9>{COUNT}) died, exit code: -9\b|"
             r"\b(?:died|exited|terminated|ended)\b[^\n(]{0,40}?\b[Ee]xit ?code:? ?-9\b",

@@ -13,7 +13,22 @@ from pathlib import Path
 import pytest
 
 from raymemprof import explain
-from raymemprof.reading.logs import accelerators, kernel, libraries, objects, starting, systems
+from raymemprof.reading.logs import (
+    accelerators,
+    builds,
+    containers,
+    desktops,
+    exits,
+    hosted,
+    kernel,
+    libraries,
+    notebooks,
+    objects,
+    pools,
+    runtimes,
+    starting,
+    systems,
+)
 from raymemprof.reading.logs.facts import Message, Victim
 from raymemprof.reading.logs.kinds import Kind
 from raymemprof.reading.logs.messages import parse
@@ -449,7 +464,10 @@ def test_an_actor_within_the_lines_of_another(tmp_path: Path) -> None:
 
 KINDS = [
     kind
-    for module in (accelerators, kernel, libraries, objects, starting, systems)
+    for module in (
+        *(accelerators, builds, containers, desktops, exits, hosted, kernel, libraries, notebooks, objects, pools),
+        *(runtimes, starting, systems),
+    )
     for value in vars(module).values()
     for kind in (value if isinstance(value, tuple) else (value,))
     if isinstance(kind, Kind)

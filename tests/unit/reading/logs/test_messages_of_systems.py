@@ -128,13 +128,14 @@ def test_advice_fits_who_set_the_limit(words: str, name: str, tmp_path: Path) ->
         "Tolerations:  node.kubernetes.io/memory-pressure:NoSchedule op=Exists",
         "Warning  FailedScheduling  2m  default-scheduler  0/3 nodes are available: 3 Insufficient cpu.",
         'eviction_manager.go:387] "Eviction manager: must evict pod(s) to reclaim" resourceName="ephemeral-storage"',
-        "The node was low on resource: ephemeral-storage. Container w was using 5Gi, which exceeds its request of 0.",
         "TERM_THREADLIMIT: job killed after reaching LSF thread limit.\nExited with exit code 143.\nMax Memory : 59 MB",
         "Job 1435.site-pbs killed due to exceeding jobfs quota. Quota: 15.0GB, Used: 15.0GB, Host: n1\n"
         "Memory Requested:   2.0TB                 Memory Used: 327.6GB",
         "kernel: memorystatus: killing_idle_process pid 386 [wallpaperd] jetsam_reason->osr_code: 9",
         "systemd-oomd[659]: Considered 19 cgroups for killing, top candidates were:",
         SEFF.format(12, "COMPLETED", 31, 32),
+        "In 2026 we added OUT_OF_MEMORY handling to the profile.",
+        "4711|sweep|main|lab|4|COMPLETED|0:0",
         "PBS Job Id: 75730004.master\nExec host:  n1/0\nJob deleted at request of root\nresources_used.mem=37290000kb",
     ],
 )
