@@ -113,9 +113,15 @@ class LiveView(App[str | int]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.action_leave, number)
-        # After a SIGSTOP textual's own handler takes the settings that textual made for those to restore.
+        # textual's own handlers: that of SIGTSTP hangs where it interrupts a write, and after a SIGSTOP that of SIGCONT
+        # takes the settings that textual made for those to restore.
+        loop.add_signal_handler(signal.SIGTSTP, self._stop)
         loop.add_signal_handler(signal.SIGCONT, self._take_the_terminal)
         self.set_interval(_TICK, self._look)
+
+    def _stop(self) -> None:
+        with self.suspend():
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def _take_the_terminal(self) -> None:
         with self.suspend():
