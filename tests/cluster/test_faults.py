@@ -281,7 +281,8 @@ def test_a_forked_child_records_for_itself(way: str, tmp_path: Path, in_worker: 
     assert of_parent.pid != of_child.pid
     assert (of_parent.status, of_child.status) == ("finished", "finished")
     assert len(list(folder.glob("*.jsonl"))) == 2
-    assert 3 * MIB <= raymemprof.heap(of_parent).peak < 3.5 * MIB
+    arena = MIB  # which Python takes where an import of small objects needs one
+    assert 3 * MIB <= raymemprof.heap(of_parent).peak < 3.5 * MIB + arena
     if of_child.capture is None:  # memray may refuse to start in a fork of a traced process
         assert re.search(r"memray.* \w+", of_child.note or "")
         assert not (of_child.note or "").endswith(": ")
