@@ -640,7 +640,7 @@ def test_a_capture_that_is_open(nodes: Nodes, tmp_path: Path, wait_for: Callable
     raymemprof.fetch(capture, tmp_path)  # what came since is brought
     assert len(raymemprof.calls(tmp_path, name="Store.add")) == 2
     kept = next(line for line in raymemprof.heap(path).top(100) if line.function == "add")
-    assert kept.bytes + kept.reserved == pytest.approx(12 * MIB, rel=0.01)
+    assert 12 * MIB * 0.99 <= kept.bytes + kept.reserved < 12.5 * MIB, "with what Ray's threads took meanwhile"
     assert {file.path.suffix for file in raymemprof.clean(tmp_path, all=True)} == {".bin", ".jsonl"}
     assert list(tmp_path.iterdir()) == []  # the actor does not write to copies
     with contextlib.suppress(ray.exceptions.ActorDiedError):  # that is how it says that it did
@@ -651,7 +651,7 @@ def test_a_capture_that_is_open(nodes: Nodes, tmp_path: Path, wait_for: Callable
     assert checksum(closed) == checksum(nodes["three"].seen(capture.path))
     assert raymemprof.captures(tmp_path)[0].status == "closed"
     kept = next(line for line in raymemprof.heap(path).top(100) if line.function == "add")
-    assert kept.bytes + kept.reserved == pytest.approx(12 * MIB, rel=0.01)
+    assert 12 * MIB * 0.99 <= kept.bytes + kept.reserved < 12.5 * MIB, "with what Ray's threads took meanwhile"
 
 
 def test_what_was_running_when_it_was_fetched(nodes: Nodes, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
