@@ -95,11 +95,6 @@ TEXTS: dict[str, Text] = {
         killed("ForkPoolWorker-148"),
     ),
     # Crashes
-    "bash, a crash": Text(
-        "./train.sh: line 7:  4123 Segmentation fault      (core dumped) python train.py",
-        "crash",
-        says=("python (pid 4123)", "Segmentation fault"),
-    ),
     "a crash": Text("Segmentation fault (core dumped)", "crash", says=("Segmentation fault",)),
     "kernel, a crash": Text(
         "python[4123]: segfault at 7f0c3a5b1000 ip 00007f0c412ab3c5 sp 00007ffd8d2c1b90 error 4 in libtorch_cpu.so[7f0c3fa00000+12c00000]",
@@ -381,6 +376,11 @@ TEXTS: dict[str, Text] = {
         "The job attribute PeriodicHold expression 'JobStatus == 2 && MemoryUsage > RequestMemory' evaluated to TRUE",
         "batch_limit",
         says=("HTCondor put a job on hold",),
+    ),
+    "htcondor, a hold": Text(
+        "012 (4711.000.000) 2026-01-05 10:00:00 Job was held.\n\tmemory usage exceeded request_memory\n\tCode 34 Subcode 0",
+        "batch_limit",
+        says=("HTCondor put",),
     ),
     "htcondor's code": Text("HoldReasonCode = 34", "batch_limit", says=("HTCondor",)),
     "grid engine's accounting": Text(

@@ -10,7 +10,6 @@ from .patterns import COUNT, pattern
 __all__ = ["CRASHES"]
 
 _NOT_MEMORY = "a fault in native code; nothing says that memory was short"
-_PROGRAM = r"(?:/[\w./+-]{0,200}/)?(?P<program>[\w.+:-]{1,64})"
 CRASHES = (
     Kind(
         "crash",
@@ -30,15 +29,12 @@ CRASHES = (
     Kind(
         "crash",
         pattern(
-            rf"\bline \d{{1,9}}: (?P<process>{COUNT}) "
-            rf"(?P<what>Segmentation fault|Illegal instruction|Floating point exception)"
-            rf"(?: \(core dumped\))?\s{{1,40}}{_PROGRAM}|"
-            rf"(?<![\w.])(?P<program_1>[\w.+:-]{{1,16}})\[(?P<process_1>{COUNT})\]: segfault at [0-9a-f]{{1,16}} ip\b"
+            rf"(?<![\w.])(?P<program>[\w.+:-]{{1,16}})\[(?P<process>{COUNT})\]: segfault at [0-9a-f]{{1,16}} ip\b"
             r"(?:[^\n]{0,120}? in (?P<library>[\w.+-]{1,80})\[)?|"
-            rf"\btraps: (?P<program_2>[\w.+:-]{{1,16}})\[(?P<process_2>{COUNT})\] (?:general protection|trap )",
+            rf"\btraps: (?P<program_1>[\w.+:-]{{1,16}})\[(?P<process_1>{COUNT})\] (?:general protection|trap )",
             re.MULTILINE,
         ),
-        f"A process crashed: {{program}} (pid {{process}})[, {{what}}][, in {{library}}]: {_NOT_MEMORY}.",
+        f"A process crashed: {{program}} (pid {{process}})[, in {{library}}]: {_NOT_MEMORY}.",
     ),
     Kind(
         "crash",
@@ -53,7 +49,7 @@ CRASHES = (
     ),
     Kind(
         "crash",
-        pattern(r"\b(?P<what>Segmentation fault) \(core dumped\)"),
+        pattern(r"(?<!\d\d\d\d\s)\b(?P<what>Segmentation fault) \(core dumped\)"),
         f"A process ended as after SIGSEGV ({{what}}): {_NOT_MEMORY}.",
     ),
 )

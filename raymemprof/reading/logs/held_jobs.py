@@ -24,10 +24,12 @@ _HOLDS = (
         r"(?:MemoryUsage|ResidentSetSize|ImageSize|RequestMemory)[^'\n]{0,600}' evaluated to TRUE"
     ),
     pattern(
-        rf"{_JOB}(?:[Mm]emory usage exceeded (?:the )?(?:request_memory|requested memory|a memory limit)|"
+        r"(?:(?<![\d.])(?<!\d\d:)(?P<job>\d{1,9}\.\d{1,6}) [^\n|]{0,80}?|"
+        r"\b[Hh]old ?[Rr]eason[:=] ?\"?|\bJob was held\.\s{1,20})"
+        r"(?:[Mm]emory usage exceeded (?:the )?(?:request_memory|requested memory|a memory limit)|"
         r"[Jj]ob (?:has )?exceeded (?:its )?(?:requested|request) memory)\b"
     ),
-    pattern(r"\bHold ?Reason ?Code ?= ?34\b|\bJob was held\.[^\0]{0,300}?\bCode 34 Subcode \d{1,4}\b"),
+    pattern(r"\bHold ?Reason ?Code ?= ?34\b|\bJob was held\.[^\0]{0,300}?Code 34 Subcode \d{1,4}\b"),
 )
 """How HTCondor says that it put a job on hold for its memory; hold reason 34 is that a job used too much."""
 
