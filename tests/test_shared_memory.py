@@ -26,7 +26,7 @@ from several_nodes import Nodes
 
 import raymemprof
 from raymemprof.diagnosis.live import view
-from raymemprof.diagnosis.usage.usage import NodeUsage, SharedMemory
+from raymemprof.diagnosis.usage.usage import NodeUsage
 from raymemprof.display.text import show_bytes
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test module
@@ -170,7 +170,7 @@ def test_each_part_is_what_the_kernel_has(shared: Shared) -> None:
     assert node.unexplained >= 0.9 * (others + (node.kernel or 0)) > 0
 
 
-def owner(shared: Shared, name: str) -> SharedMemory:
+def owner(shared: Shared, name: str) -> raymemprof.SharedMemoryOwner:
     (found,) = [one for one in shared.node.shared_memory_owners if one.name == name]
     return found
 
@@ -186,11 +186,11 @@ def owner(shared: Shared, name: str) -> SharedMemory:
 )
 def test_shared_memory_has_an_owner(shared: Shared, what: str, kind: str, size: int) -> None:
     one = owner(shared, shared.has.get(what, what))
-    assert (one.kind, one.pid, one.role, one.process) == (kind, shared.has["pid"], "actor", "Sharer")
+    assert (one.kind, one.pid, one.role, one.process_name) == (kind, shared.has["pid"], "actor", "Sharer")
     assert one.memory == pytest.approx(size, rel=0.02)
     assert one.actor_id
     if kind in ("tmpfs", "memfd"):  # a child that has not touched what it maps cannot be seen to have it
-        assert one.sharers == FORKS
+        assert one.sharer_count == FORKS
 
 
 def test_a_file_that_nobody_has_open(shared: Shared) -> None:

@@ -57,7 +57,7 @@ _ORDERS: dict[str, tuple[str, _Order]] = {
     "p": ("pid", lambda process: (process.pid, process.node_id)),
     "n": ("name", lambda process: (process.name or "~", -process.memory)),
     "o": ("role", lambda process: (process.role, -process.memory)),
-    "a": ("node", lambda process: (process.address, process.node_id, -process.memory)),
+    "a": ("node", lambda process: (process.node_ip, process.node_id, -process.memory)),
 }
 _HELP = "q quit  / filter  ↑↓ scroll │ sort: m memory  r RSS  s SHR  p pid  n name  o role  a node  i invert"
 
@@ -304,7 +304,7 @@ class _View:
 
 def _searched(process: ProcessUsage) -> str:
     ids = (process.task_id, process.actor_id, process.node_id)
-    words = (str(process.pid), process.role, process.name, process.address, *ids)
+    words = (str(process.pid), process.role, process.name, process.node_ip, *ids)
     return " ".join(word for word in words if word).lower()
 
 
@@ -357,11 +357,11 @@ def _node_lines(view: _View, usage: Usage, width: int, most: int) -> Iterator[Te
     )
     for node in nodes[: most if len(nodes) <= most else most - 1]:
         part = _fill(node)
-        line = Text(f"{node.address} {node.node_id[:6]} {'head' if node.is_head else '    '} ")
+        line = Text(f"{node.node_ip} {node.node_id[:6]} {'head' if node.is_head else '    '} ")
         line.append(f"[{_bar(part, 2 * _BAR, view.ascii_only)}]", style=_colour(part))
         line.append(f" {show_bytes(node.used)} of {show_bytes(node.total)} ")
         line.append(f"{_spark(view, (node.node_id, 0))} ", style="cyan")
-        kills_at = node.kills_at
+        kills_at = node.ray_kill_limit
         line.append("Ray never kills" if kills_at is None else f"Ray kills at {show_bytes(kills_at)}")
         line.append(f", object store {show_bytes(node.object_store)}")
         if node.shared_memory:
@@ -377,7 +377,7 @@ def _node_lines(view: _View, usage: Usage, width: int, most: int) -> Iterator[Te
 
 
 def _fill(node: NodeUsage) -> float:
-    return node.counted / node.limit if node.limit else 0.0
+    return node.counted / node.kill_limit if node.kill_limit else 0.0
 
 
 def _colour(part: float) -> str:
@@ -405,12 +405,12 @@ class _Column:
 
 def _columns(view: _View, usage: Usage, width: int) -> list[_Column]:
     """The columns that fit; the name has what they leave."""
-    limits = {node.node_id: node.limit for node in usage.nodes}
-    node_width = max((len(f"{node.address} {node.node_id[:6]}") for node in usage.nodes), default=0)
+    limits = {node.node_id: node.kill_limit for node in usage.nodes}
+    node_width = max((len(f"{node.node_ip} {node.node_id[:6]}") for node in usage.nodes), default=0)
     several = len(usage.nodes) > 1
     columns = [
         _Column("PID", 8, lambda process: str(process.pid), True),
-        *([_Column("NODE", node_width, lambda process: f"{process.address} {process.node_id[:6]}")] if several else ()),
+        *([_Column("NODE", node_width, lambda process: f"{process.node_ip} {process.node_id[:6]}")] if several else ()),
         _Column("ROLE", 17, lambda process: process.role),
         _Column("MEMORY", 10, lambda process: show_bytes(process.memory), True, "bold"),
         _Column("RSS", 10, lambda process: show_bytes(process.rss), True),
