@@ -105,5 +105,5 @@ if __name__ == "__main__":
     print_guilty_line("the actor Index", actor)
 
     # The same as pictures: HTML files that need no network. In a notebook they show themselves.
-    print("\nFlame graphs:", raymemprof.flamegraph(largest, "survey-memory.html").path)
-    print("             ", raymemprof.flamegraph(actor, "index-memory.html").path)
+    print("\nFlame graphs:", raymemprof.flamegraph(largest, "survey-memory.html", overwrite=True).path)
+    print("             ", raymemprof.flamegraph(actor, "index-memory.html", overwrite=True).path)

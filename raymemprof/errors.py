@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from .display.text import printable
 
@@ -13,14 +14,17 @@ class CaptureError(Exception):
     """A capture cannot be read, with the file and the reason.
 
     Attributes:
-        path: the capture's file.
+        path: the capture's file; of a call without one, the call's name.
         reason: one sentence, without the path.
     """
 
+    path: Path
+    reason: str
+
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(path, reason)
-        self.path = os.fspath(path)
+        self.path = Path(path)
         self.reason = printable(" ".join(reason.split()))
 
     def __str__(self) -> str:
-        return f"{printable(self.path)}: {self.reason}"
+        return f"{printable(str(self.path))}: {self.reason}"

@@ -15,7 +15,7 @@ import psutil
 __all__ = [
     "FORKED",
     "HostMemory",
-    "Isolation",
+    "ResourceIsolation",
     "Shares",
     "is_fork",
     "isolation",
@@ -68,7 +68,7 @@ class HostMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Isolation:
+class ResourceIsolation:
     """What resource isolation gives a Ray node's two cgroups, and what they use. Sizes in bytes.
 
     Attributes:
@@ -87,7 +87,7 @@ class Isolation:
     shared: int = 0
 
 
-def isolation(pid: int) -> Isolation | None:
+def isolation(pid: int) -> ResourceIsolation | None:
     """Return how resource isolation divides the memory of the node whose raylet is the process `pid`.
 
     None if Ray was started without `--enable-resource-isolation`, or its cgroups cannot be read. Needs cgroup v2.
@@ -98,7 +98,7 @@ def isolation(pid: int) -> Isolation | None:
         if controllers == "" and ours:
             node = _CGROUPS.joinpath(*parts[1 : ours[-1] + 1])
             with contextlib.suppress(OSError, ValueError, KeyError):
-                return Isolation(
+                return ResourceIsolation(
                     _used(node / "user"),
                     min(_bounds(node / "user", "memory.high", "memory.max"), default=None),
                     _used(node / "system"),

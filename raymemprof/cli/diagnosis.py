@@ -20,7 +20,7 @@ from ..diagnosis.usage import usage as memory
 from ..reading.catalog import listing
 from ..reading.logs.messages import parse
 from .options import address_option, connect, filter_options, json_option
-from .output import print_json, print_path, print_rows, print_shown, say
+from .output import print_path, print_rows, print_shown, say
 
 __all__ = ["advise", "doctor", "explain", "ooms", "usage"]
 
@@ -41,7 +41,7 @@ def explain(text: tuple[str, ...], source: str | None, as_json: bool) -> None:
     """
     found = explanations.explain(_text(text), source)
     if as_json:
-        print_json(found)
+        click.echo(found.to_json())
     else:
         click.echo(str(found))
 

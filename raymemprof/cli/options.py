@@ -68,9 +68,7 @@ def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-filter_options: Callable[[F], F] = _together(
-    click.argument("source", required=False, type=click.Path()),
-    address_option,
+_FILTERS = (
     click.option("--name", help="Only calls of this name: task, Actor.method, or with *."),
     click.option("--status", type=click.Choice(STATUSES), help="Only calls that ended so."),
     click.option("--kind", type=click.Choice(KINDS), help="Only calls of this kind."),
@@ -79,20 +77,17 @@ filter_options: Callable[[F], F] = _together(
     click.option("--job-id", help="Only this job's."),
     click.option("--node-id", help="Only this node's."),
 )
+"""The filters of `calls()`."""
+
+filter_options: Callable[[F], F] = _together(
+    click.argument("source", required=False, type=click.Path()), address_option, *_FILTERS
+)
 """The arguments of `calls()`."""
 
 target_options: Callable[[F], F] = _together(
-    click.argument("captures", nargs=-1, type=click.Path()),
-    address_option,
-    click.option("--name", help="The calls of this name, in the captures given or in all there are."),
-    click.option("--task-id", help="The calls of this task; the beginning of the id is enough."),
-    click.option("--actor-id", help="The calls of this actor."),
-    click.option("--job-id", help="The calls of this job."),
-    click.option("--node-id", help="The calls on this node."),
-    click.option("--kind", type=click.Choice(KINDS), help="The calls of this kind."),
-    click.option("--status", type=click.Choice(STATUSES), help="The calls that ended so."),
+    click.argument("captures", nargs=-1, type=click.Path()), address_option, *_FILTERS
 )
-"""The arguments that choose what a report is about: captures, or the calls that match."""
+"""The arguments that choose what a report is about: captures, or the calls that match, in them or in all there are."""
 
 output_options: Callable[[F], F] = _together(
     click.option("-o", "--output", type=click.Path(), help="File to write; by default one in the current folder."),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..display.rows import Rows
-from ..display.text import first_few, plain, printable
+from ..display.text import first_few, printable
 from ..reading.reports.render import Report
 
-__all__ = ["print_json", "print_path", "print_report", "print_rows", "print_shown", "say"]
+__all__ = ["print_path", "print_report", "print_rows", "print_shown", "say"]
 
 
 def say(what: object) -> None:
@@ -21,15 +20,10 @@ def say(what: object) -> None:
         click.echo(f"raymemprof: {printable(str(what))}", err=True)
 
 
-def print_json(record: Any) -> None:
-    """Print one record as JSON."""
-    click.echo(json.dumps(plain(record), indent=2))
-
-
 def print_rows(rows: Rows[Any], as_json: bool) -> None:
     """Print a sequence as a table; or as JSON, and what is missing to standard error."""
     if as_json:
-        say(rows.source)
+        say(rows.chosen)
         click.echo(rows.to_json())
         for text in (*first_few(rows.left_out), *rows.missing):
             say(text)
@@ -48,7 +42,7 @@ def print_shown(record: object, soft_wrap: bool = False) -> None:
 def print_report(report: Report) -> None:
     """Say where a report was written, and what is not in it."""
     print_path("Wrote", report.path)
-    for text in report.missing:
+    for text in report.left_out:
         say(text)
 
 

@@ -16,21 +16,21 @@ from ..reading.files import clean as cleaning
 from ..reading.files import fetch as fetching
 from ..reading.reports import heap as heaps
 from ..reading.reports import render
-from .options import Duration, address_option, filter_options, json_option, output_options, page_option, target_options
-from .output import print_json, print_path, print_report, print_rows, say
+from .options import Duration, filter_options, json_option, output_options, page_option, target_options
+from .output import print_path, print_report, print_rows, say
 
 __all__ = ["calls", "captures", "clean", "fetch", "flamegraph", "heap", "speedscope", "table"]
 
-_COLUMNS = {"started": "started_at", "duration": "duration", "peak": "peak_memory", "growth": "growth"}
-"""What `calls --sort` takes, and the column that it sorts by."""
+_ORDERS = ("started_at", "duration", "peak_memory", "growth")
+"""What `calls --sort` takes."""
 
 
 @click.command()
 @filter_options
 @click.option(
     "--sort",
-    type=click.Choice(tuple(_COLUMNS)),
-    default="started",
+    type=click.Choice(_ORDERS),
+    default="started_at",
     show_default=True,
     help="Order of the rows, the latest, longest or largest last; growth is the peak less what was there before.",
 )
@@ -41,7 +41,7 @@ def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -
     SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
     on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
     """
-    print_rows(listing.calls(source, **filters).sorted(_COLUMNS[sort]), as_json)
+    print_rows(listing.calls(source, **filters).sorted(sort), as_json)
 
 
 @click.command()
@@ -64,9 +64,9 @@ def heap(captures: tuple[str, ...], count: int, as_json: bool, **filters: str | 
     """Show what calls allocated: their peak, what was left at their end, and the lines that did it."""
     found = heaps.heap(_chosen(captures, **filters))
     if as_json:
-        print_json(found)
+        click.echo(found.to_json())
     else:
-        click.echo(found.summary())
+        click.echo(found.summary)
         print_rows(found.top(count), as_json=False)
 
 
@@ -122,17 +122,14 @@ def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
     fetched = fetching.fetch(_chosen(captures, **filters), to)
     for path in fetched:
         print_path("Fetched", path)
-    for text in fetched.missing:
+    for text in fetched.left_out:
         say(text)
-    return 1 if fetched.missing else 0
+    return 1 if fetched.left_out else 0
 
 
 @click.command()
-@click.argument("source", required=False, type=click.Path())
-@address_option
+@filter_options
 @click.option("--older-than", type=Duration(), help="Only what was last written to so long ago: 7d, 12h, 30m or 45s.")
-@click.option("--name", help="Only calls of this name: task, Actor.method, or with *.")
-@click.option("--job-id", help="Only this job's.")
 @click.option("--all", "everything", is_flag=True, help="Everything.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing, and list what would be.")
 @click.option("--yes", is_flag=True, help="Do not ask, as is done on a terminal.")
@@ -140,21 +137,20 @@ def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
 def clean(
     source: str | None,
     older_than: float | None,
-    name: str | None,
-    job_id: str | None,
     everything: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
+    **filters: Any,
 ) -> None:
     """Remove captures, and the journals of which nothing else is left, and list what was removed.
 
-    Left is what is still written to, and with --name or --job-id what holds other calls too: a worker records all that
+    Left is what is still written to, and with a filter what holds other calls too: a worker records all that
     it runs to the same capture, an actor all its methods, so --name 'Cache.*' is an actor's.
 
     SOURCE is a folder, or --address names a cluster. On a terminal you are shown what would go, and asked.
     """
-    remove = functools.partial(cleaning.clean, source, older_than=older_than, name=name, job_id=job_id, all=everything)
+    remove = functools.partial(cleaning.clean, source, **filters, older_than=older_than, all=everything)
     if not dry_run and not yes and sys.stdin.isatty():
         would = remove(dry_run=True)
         print_rows(would, as_json=False)
@@ -188,7 +184,7 @@ def _matching(captures: tuple[str, ...], **filters: str | None) -> Calls:
     """Return the calls that match; raises `ValueError` where none of them has a capture."""
     sources: tuple[str | None, ...] = captures or (None,)
     read = [listing.calls(source, **filters) for source in sources]
-    chosen = "; ".join(dict.fromkeys(calls.source for calls in read if calls.source))
+    chosen = "; ".join(dict.fromkeys(calls.chosen for calls in read if calls.chosen))
     missing = dict.fromkeys(node for calls in read for node in calls.missing)
     matching = [call for calls in read for call in calls]
     if any(call.capture for call in matching):

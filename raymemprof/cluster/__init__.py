@@ -31,7 +31,7 @@ from .remote_objects import (
 )
 from .state import (
     NodeStats,
-    References,
+    ObjectReferences,
     RegisteredProcess,
     TaskAttempt,
     attempts,
@@ -53,8 +53,8 @@ __all__ = [
     "NoAnswerError",
     "Node",
     "NodeStats",
+    "ObjectReferences",
     "ProcessIdentity",
-    "References",
     "RegisteredProcess",
     "TaskAttempt",
     "TaskIdentity",

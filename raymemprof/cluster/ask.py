@@ -65,7 +65,7 @@ def on_each_node(
 ) -> Answers:
     """Run a function on every node, or those whose id begins with `node_id`, and name those that are gone."""
     known = [node for node in nodes() if node.node_id.startswith(node_id or "")]
-    gone = tuple(MissingNode(node.node_id, node.address, "it has died or left") for node in known if not node.is_alive)
+    gone = tuple(MissingNode(node.node_id, node.node_ip, "it has died or left") for node in known if not node.is_alive)
     wanted = {node.node_id: arguments for node in known if node.is_alive}
     answers = on_nodes(function, wanted)
     return Answers(answers.by_node, answers.missing + gone)

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..display.record import Record
 from ..journal import open_plain
 from .identity import gcs_address, ray_worker
 from .rpc import channel, generated, hex_id, raylet_address
 
 __all__ = [
     "NodeStats",
-    "References",
+    "ObjectReferences",
     "RegisteredProcess",
     "TaskAttempt",
     "attempts",
@@ -146,26 +147,26 @@ def _ask_gcs(node_id: str) -> NodeStats:
 
 
 @dataclass(frozen=True, slots=True)
-class References:
+class ObjectReferences(Record):
     """References of one process to objects, of one kind and made at one place in the code.
 
     Attributes:
         pid: the process, a worker or a driver.
-        why: what keeps the objects: "pinned in memory" (a value that was read refers to them), "used by a pending
+        kind: what keeps the objects: "pinned in memory" (a value that was read refers to them), "used by a pending
             task", "a reference" (an ObjectRef in the code), "within another object".
-        created_at: where in the code the references were made; None without RAY_record_ref_creation_sites=1.
-        count: how many objects.
+        call_site: where in the code the references were made; None without RAY_record_ref_creation_sites=1.
+        object_count: how many objects.
         size: their bytes, as far as the process knows them.
     """
 
     pid: int
-    why: str
-    created_at: str | None
-    count: int
+    kind: str
+    call_site: str | None
+    object_count: int
     size: int
 
 
-def references(node_id: str, limit: float) -> list[References]:
+def references(node_id: str, limit: float) -> list[ObjectReferences]:
     """Return what refers to objects on the node that this process runs on, the largest first; what `ray memory` shows.
 
     Empty where its raylet does not answer in `limit` seconds.
@@ -183,7 +184,7 @@ def references(node_id: str, limit: float) -> list[References]:
                     sizes = found.setdefault((process.pid, why, _made_at(reference.call_site)), [0, 0])
                     sizes[0] += 1
                     sizes[1] += max(reference.object_size, 0)
-    every = [References(*key, count, size) for key, (count, size) in found.items()]
+    every = [ObjectReferences(*key, count, size) for key, (count, size) in found.items()]
     return sorted(every, key=lambda one: -one.size)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import cluster
 from ..cluster import MissingNode
+from ..display.record import Record
 from ..display.rows import Rows
 from ..display.text import printable, show_bytes, show_seconds
 from ..reading.catalog import sources
@@ -18,8 +18,9 @@ from ..reading.catalog.filters import Filters
 from ..reading.catalog.listing import list_calls
 from ..reading.catalog.places import Place, place_here
 from ..reading.catalog.records import Call
+from ..reading.catalog.sources import Source
 from ..reading.logs.endings import Death, cgroup_oom_kills, fits
-from ..reading.logs.facts import Process
+from ..reading.logs.facts import TopProcess
 from ..reading.logs.owners import OomRetry, oom_retries
 from .kill_counter import METRIC, count
 
@@ -35,7 +36,7 @@ _SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Record):
     """One process that was killed for memory.
 
     Attributes:
@@ -51,7 +52,7 @@ class Kill:
         cause: "ray_memory_monitor" or "kernel_oom".
         call: the profiled call that ran in it, or ran last in an actor that was idle, if there is one.
             `raymemprof.heap(kill.call)` is what it held, `raymemprof.heap(kill.call.capture)` what the whole actor did.
-        top_processes: what used most memory on the node then, by pid, memory and command, as Ray printed it.
+        top_processes: what used most memory on the node then, as Ray printed it.
     """
 
     when: datetime
@@ -65,17 +66,17 @@ class Kill:
     memory: int | None
     cause: str
     call: Call | None
-    top_processes: tuple[Process, ...] = ()
+    top_processes: tuple[TopProcess, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Record):
     """A task that is killed for memory again and again while its job seems to hang: Ray retries it without end.
 
     Attributes:
         name: the task's name.
         task_id: the task.
-        kills: how often it was killed so far.
+        kill_count: how often it was killed so far.
         since: when first, UTC.
         pause: seconds that Ray waits after the latest kill before it runs the task again; None until its owner says so.
         is_over: whether its session or its owner has ended, so that it is not retried any more.
@@ -83,14 +84,14 @@ class Retry:
 
     name: str | None
     task_id: str
-    kills: int
+    kill_count: int
     since: datetime
     pause: float | None
     is_over: bool = False
 
     def __str__(self) -> str:
         who = printable(self.name or self.task_id)
-        what = f"{who} was killed for memory {self.kills} times since {self.since:%H:%M:%S} UTC"
+        what = f"{who} was killed for memory {self.kill_count} times since {self.since:%H:%M:%S} UTC"
         if self.is_over:
             return f"{what}, and Ray retried it each time, until its job ended; RAY_task_oom_retries sets a limit."
         after = f"; next after {show_seconds(self.pause)}" if self.pause is not None else ""
@@ -98,11 +99,20 @@ class Retry:
 
 
 class Kills(Rows[Kill]):
-    """A sequence of `Kill`."""
+    """A sequence of `Kill`.
 
-    title: ClassVar[tuple[str, str]] = ("process killed for memory", "processes killed for memory")
-    newest_last: ClassVar[bool] = True
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+    Attributes:
+        retries: the tasks that are killed and retried without end.
+        kill_counter: how many kills Ray's own counter knows of, up to ten seconds late; None where no node exports
+            metrics.
+    """
+
+    retries: tuple[Retry, ...]
+    kill_counter: int | None
+
+    _title: ClassVar[tuple[str, str]] = ("process killed for memory", "processes killed for memory")
+    _newest_last: ClassVar[bool] = True
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("when (UTC)", lambda kill: f"{kill.when:%H:%M:%S}", False),
         ("name", lambda kill: kill.name or "", False),
         ("by", lambda kill: {"kernel_oom": "the kernel"}.get(kill.cause, "Ray"), False),
@@ -116,34 +126,36 @@ class Kills(Rows[Kill]):
         ("traced", lambda kill: "yes" if kill.call and kill.call.capture else "", False),
     )
 
-    expendable: ClassVar[tuple[str, ...]] = ("node", "actor", "task", "attempt")
+    _expendable: ClassVar[tuple[str, ...]] = ("node", "actor", "task", "attempt")
 
     def __init__(
         self,
         rows: Iterable[Kill],
         caption: str = "",
         missing: Iterable[MissingNode] = (),
+        left_out: Iterable[str] = (),
+        chosen: str = "",
         retries: Iterable[Retry] = (),
         uncounted: Iterable[str] = (),
-        left_out: Iterable[str] = (),
-        counted: int | None = None,
+        kill_counter: int | None = None,
     ) -> None:
-        super().__init__(rows, caption, missing, left_out)
+        super().__init__(rows, caption, missing, left_out, chosen)
         self.retries = tuple(retries)
-        """The tasks that are killed and retried without end, each a `Retry`."""
-        self.counted = counted
-        """How many kills Ray's own counter knows of, up to ten seconds late; None where no node exports metrics."""
+        self.kill_counter = kill_counter
         self._uncounted = tuple(uncounted)
 
     def _with(self, rows: list[Kill]) -> Self:
-        return type(self)(rows, self._caption, self.missing, self.retries, self._uncounted, self.left_out, self.counted)
+        found = super()._with(rows)
+        found.retries, found.kill_counter, found._uncounted = self.retries, self.kill_counter, self._uncounted
+        return found
 
     def _notes(self) -> list[str]:
-        counter = [f"Ray's own counter knows of {self.counted} kills ({METRIC})."] if self.counted is not None else []
+        known = self.kill_counter
+        counter = [f"Ray's own counter knows of {known} kills ({METRIC})."] if known is not None else []
         return [*map(str, self.retries), *counter, *self._uncounted, *super()._notes()]
 
 
-def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
+def ooms(source: Source = None) -> Kills:
     """Return every process that was killed for memory, by Ray's memory monitor or by the kernel, oldest first.
 
     Read from the raylet's and the kernel's log of each node, with the profiled calls that were killed; no dashboard is
@@ -183,8 +195,8 @@ def ooms(source: str | os.PathLike[str] | None = None) -> Kills:
     left_out = [text for one in told for text in one.left_out]
     retries = _endless(owners, found, finished)
     counters = [one.counted for one in told if one.counted is not None]
-    counted = sum(counters) if counters else None
-    return Kills(found, caption, missing, retries, dict.fromkeys(uncounted), left_out, counted).read_from(chosen)
+    kill_counter = sum(counters) if counters else None
+    return Kills(found, caption, missing, left_out, chosen, retries, dict.fromkeys(uncounted), kill_counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +336,7 @@ def _endless(owners: list[OomRetry], kills: list[Kill], finished: frozenset[str]
         retry = Retry(
             name=owner.name or (listed[0].name if listed else None),
             task_id=owner.task_id,
-            kills=count,
+            kill_count=count,
             since=listed[0].when if listed else owner.since,
             pause=owner.pause if count == owner.kills else None,
             is_over=owner.is_over,

@@ -15,7 +15,7 @@ __all__ = ["check_output", "written_whole"]
 def check_output(path: Path, overwrite: bool) -> None:
     """Raise `FileExistsError` for a file that may not be overwritten, `FileNotFoundError` where there is no folder."""
     if os.path.lexists(path) and not overwrite:
-        raise FileExistsError(f"{path} exists already, and is not overwritten unless that is asked for (--force).")
+        raise FileExistsError(f"{path} exists already; overwrite=True, or --force in a shell, replaces it.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist, so no report can be written there.")
 

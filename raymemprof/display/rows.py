@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import io
 import json
@@ -13,7 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from ..journal import well_formed
-from .text import counted, first_few, plain, printable
+from .record import plain, values
+from .text import counted, first_few, printable
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..cluster import MissingNode
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "cells"]
 
 T = TypeVar("T")
 
@@ -37,20 +37,27 @@ _MOST_SHOWN = 60
 
 
 class Rows(Sequence[T], Generic[T]):
-    """An immutable sequence of records of one kind. A slice of it is of its own type.
+    """An immutable sequence of records of one kind, which prints as a table. A slice of it is of its own type.
 
-    Subclasses say which columns a table has: heading, and how a record is written there.
+    Attributes:
+        missing: the nodes that are not in this because they did not answer.
+        left_out: sentences on what else is not in this, such as files that cannot be read.
+        chosen: what was read, in words, where no source was named and no cluster was connected to; else empty.
     """
 
-    title: ClassVar[tuple[str, str]] = ("row", "rows")
+    missing: tuple[MissingNode, ...]
+    left_out: tuple[str, ...]
+    chosen: str
+
+    # Subclasses say which columns a table has: heading, how a record is written there, whether it is a number.
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = ()
+    _title: ClassVar[tuple[str, str]] = ("row", "rows")
     """What one record is called, and several."""
-    newest_last: ClassVar[bool] = False
+    _newest_last: ClassVar[bool] = False
     """Whether, of more records than are shown, the last are of most interest."""
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = ()
-    """Heading, function from record to text, whether it is a number."""
-    expendable: ClassVar[tuple[str, ...]] = ()
+    _expendable: ClassVar[tuple[str, ...]] = ()
     """Headings of columns that go, in this order, where a terminal is too narrow for all."""
-    if_various: ClassVar[tuple[str, ...]] = ()
+    _if_various: ClassVar[tuple[str, ...]] = ()
     """Headings of columns that are shown only where they do not say the same in every row."""
 
     def __init__(
@@ -59,30 +66,23 @@ class Rows(Sequence[T], Generic[T]):
         caption: str = "",
         missing: Iterable[MissingNode] = (),
         left_out: Iterable[str] = (),
+        chosen: str = "",
     ) -> None:
         self._rows = list(rows)
         self._caption = caption
-        self.left_out = tuple(left_out)
-        """A few words on each file that could not be read, or not all of it."""
         self.missing = tuple(missing)
-        """The nodes that are not in this because they did not answer, each with `node_id`, `address`, `reason`."""
-        self.source = ""
-        """What was read, in words, where no source was named and no cluster was connected to; else empty."""
-
-    def read_from(self, source: str) -> Self:
-        """Say what was chosen to be read; return the same sequence."""
-        self.source = source
-        return self
+        self.left_out = tuple(left_out)
+        self.chosen = chosen
 
     @overload
     def __getitem__(self, index: int) -> T: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Rows[T]: ...
+    def __getitem__(self, index: slice) -> Self: ...
 
-    def __getitem__(self, index: int | slice) -> T | Rows[T]:
+    def __getitem__(self, index: int | slice) -> T | Self:
         if isinstance(index, slice):
-            return self._again(self._rows[index])
+            return self._with(self._rows[index])
         return self._rows[index]
 
     def __len__(self) -> int:
@@ -103,15 +103,15 @@ class Rows(Sequence[T], Generic[T]):
             ValueError: there is no such column.
         """
         if isinstance(key, str):
-            return self._again(sorted(self._rows, key=self._by_column(key)))
+            return self._with(sorted(self._rows, key=self._by_column(key)))
         if not callable(key):
             raise TypeError(
                 f"sorted() takes a column's name, or a function such as `lambda record: record.name`, and got {key!r}"
             )
-        return self._again(sorted(self._rows, key=key))
+        return self._with(sorted(self._rows, key=key))
 
     def _by_column(self, name: str) -> Callable[[T], Any]:
-        columns = list(_values(self._rows[0])) if self._rows else [name]
+        columns = list(values(self._rows[0])) if self._rows else [name]
         if name not in columns:
             raise ValueError(f"there is no column {name!r}; there are {', '.join(columns)}.")
 
@@ -121,12 +121,9 @@ class Rows(Sequence[T], Generic[T]):
 
         return key
 
-    def _again(self, rows: list[T]) -> Self:
-        return self._with(rows).read_from(self.source)
-
     def _with(self, rows: list[T]) -> Self:
         """Return a sequence of other rows of which the same is to be said."""
-        return type(self)(rows, self._caption, self.missing, self.left_out)
+        return type(self)(rows, self._caption, self.missing, self.left_out, self.chosen)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Rows):
@@ -139,8 +136,8 @@ class Rows(Sequence[T], Generic[T]):
         """Show as a table where rich prints."""
         from rich.text import Text
 
-        if self.source:
-            yield Text(printable(self.source), style="dim")
+        if self.chosen:
+            yield Text(printable(self.chosen), style="dim")
         yield self._table(options.max_width)
         for note in self._notes():  # not the table's caption, which is as narrow as the table
             yield Text(printable(note), style="dim")
@@ -149,14 +146,14 @@ class Rows(Sequence[T], Generic[T]):
         """The columns that say something and fit: heading, cells, whether it is of numbers."""
         shown = [
             (heading, [printable(write(row)) for row in self._shown()], is_number)
-            for heading, write, is_number in self.columns
+            for heading, write, is_number in self._columns
         ]
         shown = [
             column
             for column in shown
-            if any(column[1]) and (column[0] not in self.if_various or len(set(column[1])) > 1)
+            if any(column[1]) and (column[0] not in self._if_various or len(set(column[1])) > 1)
         ] or shown
-        for expendable in self.expendable:
+        for expendable in self._expendable:
             if sum(min(max(map(len, (heading, *cells))), _WIDE) + 3 for heading, cells, _ in shown) <= width:
                 break
             shown = [column for column in shown if column[0] != expendable]
@@ -183,14 +180,14 @@ class Rows(Sequence[T], Generic[T]):
         return table
 
     def _shown(self) -> list[T]:
-        return self._rows[-_MOST_SHOWN:] if self.newest_last else self._rows[:_MOST_SHOWN]
+        return self._rows[-_MOST_SHOWN:] if self._newest_last else self._rows[:_MOST_SHOWN]
 
     def _heading(self) -> str:
-        return counted(len(self._rows), *self.title)
+        return counted(len(self._rows), *self._title)
 
     def _more(self) -> str:
         hidden = len(self._rows) - _MOST_SHOWN
-        where = "earlier ones, not shown" if self.newest_last else "more"
+        where = "earlier ones, not shown" if self._newest_last else "more"
         return f"… and {hidden} {where}" if hidden > 0 else ""
 
     def _notes(self) -> list[str]:
@@ -222,14 +219,17 @@ class Rows(Sequence[T], Generic[T]):
             for texts in zip(*(cells for _, cells, _ in columns), strict=True)
         )
         notes = "".join(f"<div>{html.escape(printable(text))}</div>" for text in self._notes())
-        source = f"<div>{html.escape(printable(self.source))}</div>" if self.source else ""
+        chosen = f"<div>{html.escape(printable(self.chosen))}</div>" if self.chosen else ""
         return (
-            f"{source}<div>{html.escape(self._heading())}</div>"
+            f"{chosen}<div>{html.escape(self._heading())}</div>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
         )
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a `pandas.DataFrame` with a column for each field. Needs pandas: `pip install raymemprof[pandas]`."""
+        """Return a `pandas.DataFrame` with a column for each attribute of a record.
+
+        Needs pandas: `pip install raymemprof[pandas]`.
+        """
         try:
             import pandas
         except ImportError as error:
@@ -238,17 +238,17 @@ class Rows(Sequence[T], Generic[T]):
         return pandas.DataFrame([_fields(row) for row in self._rows])
 
     def to_json(self) -> str:
-        """Return a JSON array with an object for each record."""
-        return json.dumps([plain(row) for row in self._rows], indent=2)
+        """Return a JSON array with an object for each record, which has the names of its attributes."""
+        return json.dumps(plain(self), indent=2)
 
 
-def _values(row: Any) -> dict[str, Any]:
-    """Return what a record holds, by the names of its columns in pandas."""
-    return row.as_dict() if hasattr(row, "as_dict") else {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+def cells(rows: Rows[T]) -> list[tuple[str, list[str], bool]]:
+    """Return all columns of a table: heading, cells, whether it is of numbers."""
+    return [(heading, [write(row) for row in rows], is_number) for heading, write, is_number in rows._columns]
 
 
 def _fields(row: Any) -> dict[str, Any]:
     return {
         key: value if value is None or isinstance(value, (str, int, float, bool, datetime)) else well_formed(str(value))
-        for key, value in _values(row).items()
+        for key, value in values(row).items()
     }

@@ -1,13 +1,10 @@
-"""How sizes, durations, counts and names are written as text, and records as JSON."""
+"""How sizes, durations, counts and names are written as text."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
 
-__all__ = ["counted", "first_few", "plain", "printable", "show_bytes", "show_seconds"]
+__all__ = ["counted", "first_few", "printable", "show_bytes", "show_seconds"]
 
 _MOST_MISSING = 3
 """How many of the nodes or files that are missing are named."""
@@ -52,20 +49,3 @@ def first_few(missing: Sequence[object]) -> list[str]:
 def printable(text: str) -> str:
     """Return a text that names come into without their line breaks and control characters, which a terminal obeys."""
     return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def plain(value: Any) -> Any:
-    """Return a record, or what is in one, as JSON has it: times as ISO 8601, paths as text."""
-    if hasattr(value, "as_dict"):
-        return {key: plain(item) for key, item in value.as_dict().items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    return str(value)

@@ -149,7 +149,7 @@ class Result:
             )
         ]
         top = self.heap.top(1)
-        first = f"{top[0].place.rpartition('/')[2]} {top[0].basis}" if top else ""
+        first = f"{top[0].location.rpartition('/')[2]} {top[0].basis}" if top else ""
         verdict = "ok" if self.is_right else "OFF"
         verdict += ("" if self.line_is_first else " LINE") + ("" if self.is_within_cap else " CAP")
         return f"{self.case:20} {self.worker:6}{''.join(mib)}  {verdict:8} {first}"

@@ -21,7 +21,7 @@ import ray
 
 import raymemprof
 from raymemprof import Call, profile_memory
-from raymemprof.diagnosis.advise.advise import Advice, Advices, advise
+from raymemprof.diagnosis.advise.advise import Recommendation, Recommendations, advise
 from tests.paths import PROGRAMS
 
 COMMAND = str(Path(sys.executable).with_name("raymemprof"))
@@ -52,17 +52,17 @@ def fill(size: int) -> int:
     return before
 
 
-def row(advices: Advices, name: str) -> Advice:
-    (found,) = (advice for advice in advices if advice.name.endswith(name))
+def row(advice: Recommendations, name: str) -> Recommendation:
+    (found,) = (one for one in advice if one.name.endswith(name))
     return found
 
 
-def advised(*names: str) -> Advices:
+def advised(*names: str) -> Recommendations:
     """The advice for the calls of some functions and classes, of all that this module records."""
     return advise([call for call in raymemprof.calls() if set(names) & set(call.name.split("."))])
 
 
-def assert_sized(advice: Advice, needed: int) -> None:
+def assert_sized(advice: Recommendation, needed: int) -> None:
     assert advice.p95 == pytest.approx(needed, abs=SLACK)
     assert advice.max >= advice.p95 >= advice.p50
     assert advice.p95 * MARGIN <= advice.needs < advice.p95 * MARGIN + 1_000_000
@@ -101,7 +101,7 @@ def test_three_known_sizes() -> None:
     for (task, baselines), size in zip(before.items(), (40, 150, 400), strict=True):
         advice = row(advices, task._function.__name__)
         assert_sized(advice, max(baselines) + size * MIB)
-        assert (advice.kind, advice.calls, advice.peaks) == ("task", 12, 12)
+        assert (advice.kind, advice.call_count, advice.peak_count) == ("task", 12, 12)
         (node,) = ray.nodes()
         assert advice.admits == {node["NodeID"]: 2}
         assert list(advice.fits) == [node["NodeID"]]
@@ -151,7 +151,7 @@ def test_an_actor_class() -> None:
     *_, larger = ray.get([actors[1].keep.remote(50 * MIB) for _ in range(6)])
     (advice,) = advised("Keeper")
     assert advice.name.endswith(".Keeper")
-    assert (advice.kind, advice.calls, advice.peaks) == ("actor", 2 + 2 + 6, 2)
+    assert (advice.kind, advice.call_count, advice.peak_count) == ("actor", 2 + 2 + 6, 2)
     assert advice.p50 == pytest.approx(smaller, abs=SLACK)
     assert_sized(advice, larger)
     assert list(advice.admits.values()) == [None]
@@ -180,7 +180,7 @@ def test_overlapping_calls_share_a_process() -> None:
     had = ray.get([actor.hold.remote(100 * MIB) for _ in range(2)])
     (advice,) = advised("Threads")
     assert_sized(advice, max(had))
-    assert (advice.calls, advice.peaks) == (3, 1)
+    assert (advice.call_count, advice.peak_count) == (3, 1)
     ray.kill(actor)
 
 
@@ -212,7 +212,7 @@ def test_blocks_and_helpers_are_part_of_the_task() -> None:
     recorded = [call for call in raymemprof.calls() if call.name.rpartition(".")[2] in mine]
     assert {call.name.rpartition(".")[2] for call in recorded} == set(mine)
     advices = advise(recorded)
-    found = {advice.name.rpartition(".")[2]: (advice.kind, advice.calls) for advice in advices}
+    found = {advice.name.rpartition(".")[2]: (advice.kind, advice.call_count) for advice in advices}
     assert found == {
         "outer": ("task", 2),
         "first block": ("block", 1),
@@ -271,7 +271,7 @@ def test_killed_calls(wait_for: Callable[..., Any], tmp_path: Path) -> None:
     ray.get([dies.remote(MIB, None) for _ in range(20)])
     wait_for(lambda: raymemprof.calls(name="dies", status="killed"))
     (advice,) = advised("dies")
-    assert (advice.calls, advice.peaks) == (21, 21)
+    assert (advice.call_count, advice.peak_count) == (21, 21)
     assert advice.p95 < 0.5 * had, "20 of 21 need little"
     assert advice.max == pytest.approx(had, rel=0.1), "peaks are noted in steps of a tenth"
     assert advice.memory >= had
@@ -282,7 +282,7 @@ def test_a_call_that_ended_early_does_not_make_it_small(finished: Call) -> None:
     whole = dataclasses.replace(finished, peak_memory=10**9)
     early = [dataclasses.replace(finished, peak_memory=10**8, status=status) for status in ("failed", "cancelled")]
     (advice,) = advise([whole, *early * 50])
-    assert (advice.calls, advice.p50, advice.p95) == (101, 10**9, 10**9)
+    assert (advice.call_count, advice.p50, advice.p95) == (101, 10**9, 10**9)
     (only_early,) = advise(early)
     assert only_early.p95 == 10**8
 
@@ -303,12 +303,12 @@ def test_it_shows_itself(finished: Call) -> None:
     assert "task: only 3 calls were seen" in shown
     assert re.search(r"node [\d.]+: [\d.]+ \w+ left of the [\d.]+ \w+ above which processes are killed, 2 CPUs", shown)
     (record,) = json.loads(advices.to_json())
-    names = {"name", "kind", "calls", "peaks", "p50", "p95", "max", "needs", "memory", "num_cpus", "fits", "admits"}
-    assert set(record) == names | {"warnings"}
+    figures = {"p50", "p95", "max", "needs", "memory", "num_cpus", "fits", "admits"}
+    assert set(record) == figures | {"name", "kind", "call_count", "peak_count", "warnings"}
     assert record["fits"] == dict(advices[0].fits)
     assert list(advices.to_pandas()["memory"]) == [advices[0].memory]
     assert "<table>" in advices._repr_html_()
-    assert isinstance(advices[:1], Advices)
+    assert isinstance(advices[:1], Recommendations)
 
 
 def test_the_commands(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_the_commands(tmp_path: Path) -> None:
     (read,) = json.loads(said["usage as JSON"][0])["nodes"]
     assert read["node_id"] == node["NodeID"]
     assert os.getpid() in {process["pid"] for process in read["processes"] if process["role"] == "driver"}
-    assert f"{read['address']} {read['node_id'][:6]}… head" in said["usage"][0]
+    assert f"{read['node_ip']} {read['node_id'][:6]}… head" in said["usage"][0]
     assert re.search(r"^ *driver .* \d+ *$", said["usage"][0], re.MULTILINE)
     (advice,) = json.loads(said["advise as JSON"][0])
     (mine,) = advised("commanded")
@@ -415,7 +415,7 @@ def test_the_pages_example(tmp_path: Path, memory_to_itself: Any) -> None:
     """15 tasks of 1.2 GB, 18 GB in all, one CPU each: doubled, 7 run at once, and memory does not exceed 9 GB."""
     records = play("page", tmp_path, memory_to_itself)
     (advice,) = records["advices"]
-    assert advice["calls"] * advice["p50"] == 18_000_000_000
+    assert advice["call_count"] * advice["p50"] == 18_000_000_000
     assert advice["p50"] == advice["p95"] == 1_200_000_000
     assert list(advice["admits"].values()) == [15]
     assert list(advice["fits"].values()) == [7]

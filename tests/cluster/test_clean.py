@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -55,7 +56,7 @@ def run(nodes: Nodes, wait_for: Callable[..., Any]) -> Iterator[Callable[..., ra
     assert there(nodes) == {}
 
 
-def check(nodes: Nodes, removed: raymemprof.Removed, expected: dict[Path, int]) -> None:
+def check(nodes: Nodes, removed: raymemprof.RemovedFiles, expected: dict[Path, int]) -> None:
     """These were removed, are gone, and nothing else is."""
     captures = [file for file in removed if file.path.suffix == ".bin"]
     assert {seen(nodes, file.path, file.node_id): file.size for file in captures} == expected
@@ -177,7 +178,7 @@ def test_what_is_written_is_left_and_said_so(nodes: Nodes, run: Any, wait_for: C
 def test_what_others_need_is_left_and_said_so(nodes: Nodes, run: Any) -> None:
     run("first", ("second",), linger=5)  # both on one capture
     (capture, *_) = raymemprof.captures(name="first")
-    assert capture.calls == 2
+    assert capture.call_count == 2
     before = there(nodes)
     removed = raymemprof.clean(name="first")
     assert len(removed) == 0
@@ -197,7 +198,7 @@ def test_without_anything_to_go_by(nodes: Nodes, run: Any) -> None:
             raymemprof.clean(older_than=age)
     done = subprocess.run([COMMAND, "clean", "--address", nodes.address], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "raymemprof: say what to remove: older_than, name, job_id, or all.\n"
+    assert done.stderr == "raymemprof: say what to remove: older_than, a filter such as name or job_id, or all.\n"
     assert there(nodes) == before
 
 
@@ -256,6 +257,23 @@ def test_on_a_terminal_it_is_asked(tmp_path: Path, answer: str, is_removed: bool
     os.close(ours), os.close(theirs)
     assert "would be removed" in printed
     assert (set(tmp_path.glob("*.bin")) == set()) == is_removed
+
+
+def test_it_takes_the_filters_of_calls(tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    for label, is_broken in (("fine", False), ("broken", True)):
+        with contextlib.suppress(ValueError), raymemprof.profile_memory(label, directory=tmp_path, linger=0):
+            if is_broken:
+                raise ValueError
+        wait_for(lambda: all(capture.status == "closed" for capture in raymemprof.captures(tmp_path)))
+    (fine,), (broken,) = (raymemprof.captures(tmp_path, name=label) for label in ("fine", "broken"))
+    assert len(raymemprof.clean(tmp_path, kind="task")) == 0
+    assert len(raymemprof.clean(tmp_path, name="", older_than=0)) == 0, "no call has that name"
+    would = raymemprof.clean(tmp_path, status="failed", dry_run=True)
+    assert ([file.path for file in would], would.dry_run) == ([broken.path], True)
+    command = [COMMAND, "clean", tmp_path, "--status", "failed", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert [file["path"] for file in json.loads(done.stdout)] == [str(broken.path)]
+    assert [capture.path for capture in raymemprof.captures(tmp_path)] == [fine.path]
 
 
 def test_nothing_is_removed_where_nobody_said_where(tmp_path: Path) -> None:

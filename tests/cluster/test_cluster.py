@@ -136,7 +136,7 @@ def test_every_capture_is_listed_once_with_its_node(nodes: Nodes, recorded: Reco
     for node in nodes.nodes:
         own = [capture for capture in captures if capture.node_id == node.node_id]
         assert sorted(capture.path.name for capture in own) == sorted(path.name for path in node.logs.glob("*.bin"))
-        assert sum(capture.calls for capture in own) == EACH + 2
+        assert sum(capture.call_count for capture in own) == EACH + 2
         for capture in own:
             assert capture.path.parent == node.folder / node.logs.relative_to(node.store)
             if capture.status == "closed":
@@ -179,7 +179,7 @@ def test_a_heap_is_read_where_it_lies(name: str, nodes: Nodes, recorded: Recorde
     heap = raymemprof.heap(call)
     assert size <= heap.peak < size + MIB  # threads of Ray's allocate, too
     assert heap.top(1)[0].bytes == pytest.approx(size, abs=MIB / 10)
-    assert heap.missing == ()
+    assert heap.left_out == ()
     (line,) = heap.top(1)
     assert (line.function, Path(line.file).name) == ("load", "test_cluster.py")
     assert size <= line.bytes < size + 1000
@@ -210,7 +210,7 @@ def test_reports_are_drawn_here_of_what_lies_there(name: str, nodes: Nodes, reco
         (raymemprof.speedscope, "json"),
     ):
         report = draw(call, tmp_path / f"report.{kind}", overwrite=True)
-        assert report.missing == ()
+        assert report.left_out == ()
         text = report.path.read_text()
         assert "load" in text
         assert "test_cluster.py" in text
@@ -220,14 +220,14 @@ def test_reports_are_drawn_here_of_what_lies_there(name: str, nodes: Nodes, reco
 def test_reports_of_all_nodes(nodes: Nodes, recorded: Recorded, tmp_path: Path) -> None:
     total = sum(recorded.loads.values())
     heap = raymemprof.heap(loads())
-    assert heap.calls == len(recorded.loads)
+    assert heap.call_count == len(recorded.loads)
     assert total <= heap.peak < total * 1.05
     (one,) = heap.by_name
-    assert (one.calls, one.peak) == (len(recorded.loads), heap.peak)
+    assert (one.call_count, one.peak) == (len(recorded.loads), heap.peak)
     (line,) = heap.top(1)
     assert line.allocations == len(recorded.loads)  # nodes' rows of the same line are one row
     report = raymemprof.flamegraph(loads(), tmp_path / "all.html")
-    assert report.missing == ()
+    assert report.left_out == ()
     assert f"{len(recorded.loads)} calls" in report.title
     assert "load" in report.path.read_text()
     stores = raymemprof.heap(raymemprof.captures(name="Store.add"))
@@ -247,7 +247,7 @@ def test_merging_on_the_nodes_is_merging_what_was_fetched(nodes: Nodes, recorded
     brought = raymemprof.heap(here)
     assert rows(there.at_peak) == rows(brought.at_peak)
     assert rows(there.at_end) == rows(brought.at_end)
-    figures = [(heap.peak, heap.alive_at_end, heap.allocations, heap.calls) for heap in (there, brought)]
+    figures = [(heap.peak, heap.alive_at_end, heap.allocations, heap.call_count) for heap in (there, brought)]
     assert figures[0] == figures[1]
 
 
@@ -259,7 +259,7 @@ print(json.dumps({
     "captures": len(raymemprof.captures(name="load")),
     "missing": [*map(str, calls.missing)],
     "peaks": {node_id: raymemprof.heap(call).peak for node_id, call in {call.node_id: call for call in calls}.items()},
-    "merged": raymemprof.heap(calls).calls,
+    "merged": raymemprof.heap(calls).call_count,
     "report": raymemprof.flamegraph(calls, to / "read.html").path.stat().st_size,
     "fetched": len(raymemprof.fetch(calls, to / "fetched")),
     "offline": len(raymemprof.calls(to / "fetched", name="load")),
@@ -357,7 +357,7 @@ def test_the_command_line(nodes: Nodes, recorded: Recorded, tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     assert "load" in output.read_text()
     done = command("heap", "--json", "--address", nodes.address, "--name", "load")
-    assert json.loads(done.stdout)["calls"] == len(recorded.loads)
+    assert json.loads(done.stdout)["call_count"] == len(recorded.loads)
 
 
 def test_a_cluster_that_cannot_be_reached() -> None:
@@ -535,8 +535,8 @@ def test_reading_on_a_node_is_bounded(nodes: Nodes, recorded: Recorded) -> None:
         watch.done.set()
         watch.join()
     for heap in heaps:
-        assert heap.calls == 24
-        assert heap.missing == ()
+        assert heap.call_count == 24
+        assert heap.left_out == ()
         assert sum(line.bytes for line in heap.at_peak) == heap.peak
         assert len(heap.at_peak) >= 24 * 1_990  # and Ray's own, of which there is room for 50,000
     shown = {kind: f"{size / MIB:.0f} MiB" for kind, size in watch.memory.items()}
@@ -587,7 +587,7 @@ import json, ray, raymemprof
 calls = raymemprof.calls(name="load")
 table = repr(calls)
 report = raymemprof.heap(calls)
-print(json.dumps([len(calls), [[node.node_id, node.reason] for node in calls.missing], table, report.missing]))
+print(json.dumps([len(calls), [[node.node_id, node.reason] for node in calls.missing], table, report.left_out]))
 """
         count, others, table, missing = json.loads(run_script(code))
         assert count == len(recorded.loads)

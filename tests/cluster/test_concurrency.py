@@ -84,14 +84,14 @@ def assert_each_has_its_own(task_ids, expected, actor, every=1):
         assert (call.status, call.note) == ("finished", None)
         own.append(call)
     together = heap(own)
-    assert together.calls == len(expected)
+    assert together.call_count == len(expected)
     assert together.peak + together.reserved == pytest.approx(sum(expected), rel=0.05)
     for call, size in list(zip(own, expected, strict=True))[::every]:
         held = heap(call)
         assert held.peak + held.reserved == pytest.approx(size, abs=NEAR)
         assert sum(line.bytes for line in held.top(1_000)) == held.peak
     (capture,) = captures(actor_id=actor._actor_id.hex())
-    assert capture.calls == len(expected) + 1  # and `__init__`
+    assert capture.call_count == len(expected) + 1  # and `__init__`
 
 
 def test_a_threaded_actors_calls():

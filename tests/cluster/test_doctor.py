@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import raymemprof
 from raymemprof.diagnosis.advise.growth import _floors, _rises
 from raymemprof.diagnosis.doctor.doctor import doctor
 from raymemprof.diagnosis.doctor.findings import ILLNESSES, SEVERITIES
@@ -79,7 +81,7 @@ def first(record: Record, illness: str, severity: str) -> Record:
     found = findings[0]
     assert (found["illness"], found["severity"]) == (illness, severity), record["shown"]
     ranks = [
-        (SEVERITIES.index(one["severity"]), one["kills"] == 0, ILLNESSES.index(one["illness"])) for one in findings
+        (SEVERITIES.index(one["severity"]), one["kill_count"] == 0, ILLNESSES.index(one["illness"])) for one in findings
     ]
     assert ranks == sorted(ranks)
     assert all(one["evidence"] and one["next_steps"] for one in findings)
@@ -103,7 +105,7 @@ def test_a_task_that_was_killed(play: Callable[..., Record]) -> None:
     record = play("killed")
     found = first(record, "out_of_memory", "critical")
     kills = record["diagnosis"]["kills"]
-    assert found["kills"] == len(kills) >= 1
+    assert found["kill_count"] == len(kills) >= 1
     assert {kill["name"] for kill in kills} == {"hog"}
     assert found["name"] == "hog"
     assert found["node_id"] == kills[0]["node_id"]
@@ -139,12 +141,12 @@ def test_a_crowded_head(play: Callable[..., Record]) -> None:
 def test_too_many_at_once(play: Callable[..., Record]) -> None:
     record = play("parallel")
     found = first(record, "too_parallel", "critical")
-    (advice,) = record["diagnosis"]["advice"]
+    (advice,) = record["diagnosis"]["recommendations"]
     (fits,) = advice["fits"].values()
     assert found["name"] == "load"
     assert 1 <= fits < 6
     assert "6 calls of it ran at once" in text_of(found)
-    assert f"6 on the head node {record['diagnosis']['usage']['nodes'][0]['address']}" in found["title"]
+    assert f"6 on the head node {record['diagnosis']['usage']['nodes'][0]['node_ip']}" in found["title"]
     assert f"`@ray.remote(num_cpus={advice['num_cpus']:g})` on load" in text_of(found)
     assert f"memory={advice['memory']:_}" in text_of(found)
     assert found["lines"][0]["line"] == LINES["the load's line"]
@@ -305,21 +307,38 @@ class TestSave:
         report = found.save(tmp_path / "report.html")
         assert "No flame graph" in report.path.read_text()
         assert not (tmp_path / "report-files").exists()
-        assert "profile_memory" not in text_of(found.findings[0].as_dict()), "it is profiled"
+        assert "profile_memory" not in text_of(json.loads(found.findings[0].to_json())), "it is profiled"
 
     def test_refusals(self, tmp_path: Path) -> None:
         found = doctor(tmp_path)
         found.save("report.html")
         before = Path("report.html").read_bytes()
-        with pytest.raises(FileExistsError):
-            found.save("report.html", overwrite=False)
+        with pytest.raises(FileExistsError, match="overwrite=True"):
+            found.save("report.html")
         with pytest.raises(FileNotFoundError, match="missing"):
             found.save("missing/report.html")
         with pytest.raises(ValueError, match="is a folder"):
             found.save(tmp_path)
         assert Path("report.html").read_bytes() == before
-        assert found.save("report.html").path == Path("report.html").absolute()
-        assert found.save("report.html")._repr_html_().count("<iframe") == 1
+        report = found.save("report.html", overwrite=True)
+        assert report.path == Path("report.html").absolute()
+        assert report._repr_html_().count("<iframe") == 1
+
+    def test_a_flame_graph_that_exists_is_not_replaced_either(self, tmp_path: Path) -> None:
+        with raymemprof.profile_memory("load", directory=tmp_path / "records"):
+            bytearray(1_000_000)
+        calls = raymemprof.calls(tmp_path / "records")
+        finding = raymemprof.Finding("info", "copy", "It copies.", "load", None, (), (), calls=calls)
+        found = replace(doctor(tmp_path / "records"), findings=(finding,))
+        found.save("report.html").path.unlink()
+        (graph,) = Path("report-files").iterdir()
+        graph.write_text("precious")
+        with pytest.raises(FileExistsError, match=f"{graph.name} exists already; overwrite=True"):
+            found.save("report.html")
+        assert (graph.read_text(), os.listdir(graph.parent)) == ("precious", [graph.name])
+        assert not Path("report.html").exists()
+        found.save("report.html", overwrite=True)
+        assert "</html>" in graph.read_text()
 
 
 @pytest.fixture(scope="module")

@@ -96,24 +96,24 @@ def check(nodes: Nodes, recorded: Recorded, tmp_path: Path, reasons: str) -> Non
     assert [node.node_id for node in captures.missing] == [three.node_id]
     with prompt():  # all calls, as they were listed before
         heap = raymemprof.heap(recorded.calls)
-    assert heap.calls == len(kept)
+    assert heap.call_count == len(kept)
     assert MIB * len(kept) <= heap.peak < MIB * len(kept) * 1.1
-    (sentence,) = heap.missing
+    (sentence,) = heap.left_out
     assert three.node_id[:8] in sentence
     with prompt():
-        report = raymemprof.flamegraph(recorded.captures, tmp_path / "all.html")
-    (sentence,) = report.missing
+        report = raymemprof.flamegraph(recorded.captures, tmp_path / "all.html", overwrite=True)
+    (sentence,) = report.left_out
     assert three.node_id[:8] in sentence
     assert "load" in report.path.read_text()
     of_three = [call for call in recorded.calls if call.node_id == three.node_id]
     with prompt(), pytest.raises(CaptureError) as caught:
         raymemprof.fetch(of_three, tmp_path / "none")
     assert three.node_id[:8] in str(caught.value)
-    assert caught.value.path == str(of_three[0].capture)
+    assert caught.value.path == of_three[0].capture
     with prompt():
         fetched = raymemprof.fetch(recorded.captures, tmp_path / "fetched")
     assert {path.name for path in fetched} == {capture.path.name for capture in captures}
-    (sentence,) = fetched.missing
+    (sentence,) = fetched.left_out
     assert three.node_id[:8] in sentence
     if three.node_id in {node["NodeID"] for node in ray.nodes() if node["Alive"]}:  # it may have it, nobody can tell
         with prompt(), pytest.raises(FileNotFoundError, match=three.node_id[:8]):
@@ -135,7 +135,7 @@ def test_a_node_that_is_frozen_and_comes_back(
         three.thaw()
     wait_for(lambda: raymemprof.calls().missing == (), 60)
     assert raymemprof.calls() == recorded.calls
-    assert raymemprof.heap(recorded.calls).missing == ()
+    assert raymemprof.heap(recorded.calls).left_out == ()
     assert len(raymemprof.fetch(recorded.calls, tmp_path / "fetched")) == len(recorded.captures)
 
 
@@ -164,9 +164,9 @@ def test_a_node_that_dies_while_it_is_asked(
             during.setattr(module, "ask", ask_and_kill)
         with prompt():
             heap = raymemprof.heap(recorded.calls)
-    (sentence,) = heap.missing
+    (sentence,) = heap.left_out
     assert three.node_id[:8] in sentence
-    assert heap.calls == 6
+    assert heap.call_count == 6
     check(nodes, recorded, tmp_path, "it died|did not answer within|died, or the whole node did|died or left")
     wait_for(lambda: not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == three.node_id), 60)
     check(nodes, recorded, tmp_path, "it has died or left")
@@ -194,7 +194,7 @@ def test_a_node_that_dies_while_it_is_fetched_from(
     with prompt():
         fetched = raymemprof.fetch([big.name, *of_one], tmp_path)
     assert {path.name for path in fetched} == {call.capture.name for call in of_one}
-    (sentence,) = fetched.missing
+    (sentence,) = fetched.left_out
     assert two.node_id[:8] in sentence
     assert not any(big.name in path.name for path in tmp_path.iterdir())
 

@@ -32,7 +32,7 @@ while time.monotonic() < deadline:  # one report: while Ray spills, the store is
     if full and any(one.pid == pid for one in node.references):
         break
     time.sleep(0.1)
-found = [[one.pid, one.why, one.created_at, one.count, one.size] for one in node.references]
+found = [[one.pid, one.kind, one.call_site, one.object_count, one.size] for one in node.references]
 (full,) = full
 print(json.dumps([os.getpid(), pid, found, full.evidence, full.next_steps]))
 """

@@ -111,8 +111,8 @@ def test_captures_are_summed_and_what_was_freed_since_is_not_counted(cut: Path) 
     assert at(whole.at_end, "the cache") == pytest.approx(CALLS * PIECE, rel=0.02)
     assert at(whole.at_end, "the buffer") == pytest.approx(BUFFER, rel=0.02), "the others were freed"
     assert whole.alive_at_end == pytest.approx(CALLS * PIECE + BUFFER, rel=0.05)
-    assert whole.top(1, "leaks")[0].line == LINES["the cache"]
-    assert whole.missing == ()
+    assert whole.top(1, view="leaks")[0].line == LINES["the cache"]
+    assert whole.left_out == ()
 
 
 def test_the_doctor_sums_over_an_actors_captures(cut: Path) -> None:
@@ -140,9 +140,9 @@ def test_nothing_is_counted_twice(cut: Path) -> None:
     calls, captures = raymemprof.calls(cut, name="Holder.add"), raymemprof.captures(cut)
     assert len(calls) == CALLS
     assert len({(call.capture, call.place) for call in calls}) == CALLS
-    assert sum(capture.calls for capture in captures) == CALLS + 1
+    assert sum(capture.call_count for capture in captures) == CALLS + 1
     summed = raymemprof.heap(calls)
-    assert summed.calls == CALLS
+    assert summed.call_count == CALLS
     assert at(summed.at_end, "the cache") == pytest.approx(CALLS * PIECE, rel=0.02)
 
 
@@ -184,10 +184,10 @@ def test_an_actor_that_the_budget_cuts_and_that_is_restarted(cluster: Path, tmp_
     assert [call.status for call in calls if call.status != "finished"] == ["killed"] * 2
     traced = [call for call in calls if call.capture]
     assert 0 < len(traced) < len(calls), "the budget took some"
-    assert sum(capture.calls for capture in captures) == len(traced)
+    assert sum(capture.call_count for capture in captures) == len(traced)
     summed = raymemprof.heap(calls)
-    assert summed.calls == len(traced)
-    assert sum(int(text.split()[0]) for text in summed.missing) == len(calls) - len(traced)
+    assert summed.call_count == len(traced)
+    assert sum(int(text.split()[0]) for text in summed.left_out) == len(calls) - len(traced)
     found = leak(doctor(folder))
     lost = sum(call.capture is None for call in calls if call.pid in first)
     assert any(f": {lost} of its 10 calls, in which it grew by " in text for text in found.evidence), found.evidence

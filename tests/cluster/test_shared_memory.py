@@ -25,7 +25,6 @@ from ray import cloudpickle
 import raymemprof
 from raymemprof.diagnosis.live import drawing
 from raymemprof.diagnosis.usage.records import NodeUsage
-from raymemprof.diagnosis.usage.shared_memory import SharedMemory
 from raymemprof.display.text import show_bytes
 from tests.programs.several_nodes import Nodes
 
@@ -170,7 +169,7 @@ def test_each_part_is_what_the_kernel_has(shared: Shared) -> None:
     assert node.unexplained >= 0.9 * (others + (node.kernel or 0)) > 0
 
 
-def owner(shared: Shared, name: str) -> SharedMemory:
+def owner(shared: Shared, name: str) -> raymemprof.SharedMemoryOwner:
     (found,) = [one for one in shared.node.shared_memory_owners if one.name == name]
     return found
 
@@ -186,11 +185,11 @@ def owner(shared: Shared, name: str) -> SharedMemory:
 )
 def test_shared_memory_has_an_owner(shared: Shared, what: str, kind: str, size: int) -> None:
     one = owner(shared, shared.has.get(what, what))
-    assert (one.kind, one.pid, one.role, one.process) == (kind, shared.has["pid"], "actor", "Sharer")
+    assert (one.kind, one.pid, one.role, one.process_name) == (kind, shared.has["pid"], "actor", "Sharer")
     assert one.memory == pytest.approx(size, rel=0.02)
     assert one.actor_id
     if kind in ("tmpfs", "memfd"):  # a child that has not touched what it maps cannot be seen to have it
-        assert one.sharers == FORKS
+        assert one.sharer_count == FORKS
 
 
 def test_a_file_that_nobody_has_open(shared: Shared) -> None:

@@ -64,7 +64,7 @@ def test_what_is_recorded_to_a_shared_folder_is_told_once(shared: Any, wait_for:
         captures = raymemprof.captures()
         assert len({capture.path for capture in captures}) == len(captures)
         assert {capture.path for capture in captures} == {call.capture for call in calls}
-        assert sum(capture.calls for capture in captures) == len(ran)
+        assert sum(capture.call_count for capture in captures) == len(ran)
         assert 4 * MIB <= raymemprof.heap(calls).peak < 4.4 * MIB
 
     check()

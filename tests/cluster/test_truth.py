@@ -441,7 +441,7 @@ def test_many_calls_together_are_the_sum_of_each():
     for number, call in enumerate(found, 1):
         assert heap(call).peak == near(10_000_000 * number), f"{call}\n{heap(call)!r}"
     together = heap(found)
-    assert together.calls == 8
+    assert together.call_count == 8
     assert together.peak == sum(heap(call).peak for call in found) == near(360_000_000)
     assert together.allocations == sum(heap(call).allocations for call in found)
     assert_held(calls(name="*many"), 360_000_000, "many")
@@ -452,8 +452,8 @@ def test_calls_that_follow_each_other_share_a_capture():
     for size in (10_000_000, 20_000_000):
         the_call(actor.keep.remote(size))
     (capture,) = captures(actor_id=actor._actor_id.hex())
-    assert capture.calls == 3
-    kept = [line.bytes for line in heap(capture).top(100, "leaks") if line.file == __file__]
+    assert capture.call_count == 3
+    kept = [line.bytes for line in heap(capture).top(100, view="leaks") if line.file == __file__]
     assert sum(kept) == near(30_000_000)
 
 

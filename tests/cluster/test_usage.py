@@ -332,7 +332,7 @@ def test_shows_itself(nodes: Any) -> None:
     head = found.nodes[0]
     assert head.is_head
     assert "3 nodes" in text
-    assert f"{head.address} {head.node_id[:6]}… head" in text
+    assert f"{head.node_ip} {head.node_id[:6]}… head" in text
     for heading in (
         "used",
         "Ray kills at",
@@ -355,7 +355,7 @@ def test_shows_itself(nodes: Any) -> None:
     assert first["processes"][0]["memory"] == max(process.memory for process in head.processes)
     frame = found.to_pandas()
     assert len(frame) == len(found.processes)
-    assert {"pid", "role", "name", "rss", "shared", "memory", "node_id", "address", "task_id", "actor_id"} <= set(frame)
+    assert {"pid", "role", "name", "rss", "shared", "memory", "node_id", "node_ip", "task_id", "actor_id"} <= set(frame)
     assert frame.memory.is_monotonic_decreasing
 
 
@@ -367,7 +367,7 @@ def test_a_node_that_died_is_named(nodes: Any, wait_for: Callable[..., Any]) -> 
     assert [node.node_id for node in found.missing] == [gone.node_id]
     assert gone.node_id not in {node.node_id for node in found.nodes}
     assert len(found.nodes) == 2
-    assert f"node {gone.address} ({gone.node_id[:8]}…) is missing here" in repr(found)
+    assert f"node {gone.node_ip} ({gone.node_id[:8]}…) is missing here" in repr(found)
     assert json.loads(found.to_json())["missing"][0]["node_id"] == gone.node_id
 
 
@@ -427,7 +427,7 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
         assert node["explained"] <= node["used"]
         assert 0 < node["kernel"] < node["unexplained"]
         if not is_container:
-            outside = {process["role"] for process in node["processes"] if process["uncounted"]}
+            outside = {process["role"] for process in node["processes"] if process["why_uncounted"]}
             assert outside == {"driver"}
             counted = sum(process["memory"] for process in node["processes"] if process["role"] not in SYSTEM)
             (driver,) = [process for process in node["processes"] if process["role"] == "driver"]
@@ -436,7 +436,7 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
         assert inside == pytest.approx(node["used"], rel=0.35)
         seen_by_ray = limit if is_container else psutil.virtual_memory().total
         assert node["threshold"] == pytest.approx(0.95 * seen_by_ray, rel=0.001)
-        assert node["limit"] == min(node["threshold"], limit)
+        assert node["kill_limit"] == min(node["threshold"], limit)
     finally:
         found.stop()
 
@@ -456,7 +456,7 @@ def test_the_threshold_is_what_the_raylet_has() -> None:
         nodes = json.loads(done.stdout)["nodes"]
         thresholds = sorted((node["threshold"] for node in nodes), key=lambda threshold: threshold or 0)
         assert thresholds == [None, pytest.approx(0.7 * total, rel=1e-3), pytest.approx(total - 100 * MIB, rel=1e-3)]
-        assert sorted(node["limit"] for node in nodes) == sorted(threshold or total for threshold in thresholds)
+        assert sorted(node["kill_limit"] for node in nodes) == sorted(threshold or total for threshold in thresholds)
     finally:
         found.stop()
 

@@ -30,7 +30,7 @@ from ray.cluster_utils import Cluster
 import raymemprof
 from raymemprof import profile_memory
 from raymemprof.diagnosis.advise.advise import advise
-from raymemprof.display.text import plain
+from raymemprof.display.record import plain
 
 
 def allocate_memory(seconds):

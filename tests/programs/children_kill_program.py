@@ -53,7 +53,7 @@ except ray.exceptions.RayError as error:
         json.dumps(
             {
                 "cause": explanation.cause,
-                "summary": explanation.summary,
+                "summary": explanation.summary.splitlines(),
                 "advice": explanation.advice,
                 "ooms": repr(raymemprof.ooms()),
                 "doctor": repr(diagnosis),

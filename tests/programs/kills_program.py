@@ -48,7 +48,7 @@ import ray
 import raymemprof
 from raymemprof import cluster, profile_memory
 from raymemprof.cluster import state
-from raymemprof.display.text import plain
+from raymemprof.display.record import plain
 from raymemprof.reading.logs.owners import oom_retries
 
 
@@ -251,7 +251,7 @@ def endless() -> dict[str, Any]:
         """What is listed, where no kill came between the raylet's log and the owner's, which are read in turn."""
         kills = raymemprof.ooms()
         retries = kills.retries
-        return kills if retries and retries[0].pause is not None and retries[0].kills == len(kills) else None
+        return kills if retries and retries[0].pause is not None and retries[0].kill_count == len(kills) else None
 
     until(listed)
     kills = listed() or listed() or raymemprof.ooms()

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from ... import cluster
 from ...cluster import MissingNode
+from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes
 from ...reading.catalog import listing
@@ -25,7 +26,7 @@ from .capacity import GRAIN, Capacity, at_once, capacities, fitting, held_alread
 from .groups import Group, groups_of
 from .warnings import MOST_NODES, about_nodes, about_peaks
 
-__all__ = ["Advice", "Advices", "advise", "advise_of", "advise_seen"]
+__all__ = ["Recommendation", "Recommendations", "advise", "advise_of", "advise_seen"]
 
 MARGIN = 1.25
 """`needs` is the 95th percentile times this, as Ray's guide to memory in Ray Data has it. It covers three things that
@@ -35,14 +36,14 @@ lie between two samples, and a worker that runs many calls grows by what its all
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class Recommendation(Record):
     """What calls of one function, or the actors of one class, need. Sizes are bytes of RSS − SHR of their process.
 
     Attributes:
         name: the function's name, the actor's class, or the label of a block outside any recorded call.
         kind: "task" for a function, "actor" for a class, "block".
-        calls: how many calls were recorded.
-        peaks: how many peaks the figures are of: one for each call, for an actor one for each process's life.
+        call_count: how many calls were recorded.
+        peak_count: how many peaks the figures are of: one for each call, for an actor one for each process's life.
         p50: the median peak.
         p95: the peak that 95 % of them do not exceed.
         max: the largest.
@@ -58,8 +59,8 @@ class Advice:
 
     name: str
     kind: str
-    calls: int
-    peaks: int
+    call_count: int
+    peak_count: int
     p50: int
     p95: int
     max: int
@@ -71,28 +72,28 @@ class Advice:
     warnings: tuple[str, ...]
 
 
-class Advices(Rows[Advice]):
-    """A sequence of `Advice`, the largest need first."""
+class Recommendations(Rows[Recommendation]):
+    """A sequence of `Recommendation`, the largest need first."""
 
-    title: ClassVar[tuple[str, str]] = ("function or actor class", "functions and actor classes")
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("name", lambda advice: advice.name, False),
-        ("kind", lambda advice: advice.kind, False),
-        ("calls", lambda advice: str(advice.calls), True),
-        ("peaks", lambda advice: str(advice.peaks) if advice.peaks != advice.calls else "", True),
-        ("p50", lambda advice: show_bytes(advice.p50), True),
-        ("p95", lambda advice: show_bytes(advice.p95), True),
-        ("max", lambda advice: show_bytes(advice.max), True),
-        ("memory=", lambda advice: f"{advice.memory:_}", True),
-        ("num_cpus=", lambda advice: f"{advice.num_cpus:g}", True),
-        ("fit a node", lambda advice: _range(advice.fits.values()), True),
-        ("its CPUs admit", lambda advice: _range(advice.admits.values()), True),
+    _title: ClassVar[tuple[str, str]] = ("function or actor class", "functions and actor classes")
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("name", lambda one: one.name, False),
+        ("kind", lambda one: one.kind, False),
+        ("calls", lambda one: str(one.call_count), True),
+        ("peaks", lambda one: str(one.peak_count) if one.peak_count != one.call_count else "", True),
+        ("p50", lambda one: show_bytes(one.p50), True),
+        ("p95", lambda one: show_bytes(one.p95), True),
+        ("max", lambda one: show_bytes(one.max), True),
+        ("memory=", lambda one: f"{one.memory:_}", True),
+        ("num_cpus=", lambda one: f"{one.num_cpus:g}", True),
+        ("fit a node", lambda one: _range(one.fits.values()), True),
+        ("its CPUs admit", lambda one: _range(one.admits.values()), True),
     )
-    expendable: ClassVar[tuple[str, ...]] = ("max", "p50", "kind", "peaks")
-    if_various: ClassVar[tuple[str, ...]] = ("kind",)
+    _expendable: ClassVar[tuple[str, ...]] = ("max", "p50", "kind", "peaks")
+    _if_various: ClassVar[tuple[str, ...]] = ("kind",)
 
     def _notes(self) -> list[str]:
-        return [*(f"{advice.name}: {text}" for advice in self._shown() for text in advice.warnings), *super()._notes()]
+        return [*(f"{one.name}: {text}" for one in self._shown() for text in one.warnings), *super()._notes()]
 
 
 def _range(counts: Iterable[int | None]) -> str:
@@ -102,7 +103,7 @@ def _range(counts: Iterable[int | None]) -> str:
     return "–".join([texts[0], *texts[-1:]] if len(texts) > 1 else texts)
 
 
-def advise(calls: Iterable[Call] | None = None) -> Advices:
+def advise(calls: Iterable[Call] | None = None) -> Recommendations:
     """Say how much memory to ask for, per function and actor class, so that no node is filled above its kill threshold.
 
     A call's size is the peak of its whole process while it ran. An actor's is that of its process's whole life, so
@@ -126,7 +127,7 @@ def advise(calls: Iterable[Call] | None = None) -> Advices:
         calls: what `raymemprof.calls()` returned, or any calls; None for all there are.
 
     Returns:
-        A sequence of `Advice`, the largest need first, which prints as a table and has `to_pandas()` and `to_json()`.
+        A sequence of `Recommendation`, the largest need first, which prints as a table and has `to_pandas()`.
         Connected to a cluster it is about its nodes, by node id, and those that did not answer are in its `missing`;
         else about this machine, by host name, with the threshold that RAY_memory_usage_threshold sets here.
 
@@ -150,8 +151,8 @@ def advise(calls: Iterable[Call] | None = None) -> Advices:
         if not isinstance(call, Call):
             raise TypeError(f"advise takes calls as raymemprof.calls() returns them, not {call!r}.")
     now = usage() if cluster.is_connected() else None
-    found = advise_of(recorded, now, getattr(calls, "missing", ()), getattr(calls, "left_out", ()))
-    return found.read_from(getattr(calls, "source", ""))
+    chosen = getattr(calls, "chosen", "")
+    return advise_of(recorded, now, getattr(calls, "missing", ()), getattr(calls, "left_out", ()), chosen)
 
 
 def advise_of(
@@ -159,22 +160,23 @@ def advise_of(
     now: Usage | None,
     missing: Iterable[MissingNode] = (),
     left_out: Iterable[str] = (),
-) -> Advices:
+    chosen: str = "",
+) -> Recommendations:
     """Return the same for what is known already: these calls, and what memory is used for now."""
     recorded, nodes = list(recorded), capacities(now)
     named = {node.node_id: node for node in (*missing, *(now.missing if now else ()))}
-    found = [_advice(group, nodes) for group in groups_of(recorded)]
-    found.sort(key=lambda advice: (-advice.p95, advice.name))
-    return Advices(found, _caption(nodes), named.values(), left_out)
+    found = [_recommended(group, nodes) for group in groups_of(recorded)]
+    found.sort(key=lambda one: (-one.p95, one.name))
+    return Recommendations(found, _caption(nodes), named.values(), left_out, chosen)
 
 
-def advise_seen(name: str, kind: str, sizes: Mapping[tuple[str, int], int], now: Usage | None) -> Advice:
-    """Return advice for what nobody profiled: of processes that were seen, their sizes by node id and pid."""
+def advise_seen(name: str, kind: str, sizes: Mapping[tuple[str, int], int], now: Usage | None) -> Recommendation:
+    """Return the same for what nobody profiled: of processes that were seen, their sizes by node id and pid."""
     theirs = frozenset(sizes)
     return _sized(Group(name, kind), sorted(sizes.values()), max(sizes.values()), capacities(now), theirs)
 
 
-def _advice(group: Group, nodes: list[Capacity]) -> Advice:
+def _recommended(group: Group, nodes: list[Capacity]) -> Recommendation:
     processes = list(group.processes.values())
     finished = sorted(_peak(calls) for calls in processes if _is_whole(group, calls))
     bounds = sorted(_peak(calls) for calls in processes if not _is_whole(group, calls))
@@ -190,18 +192,18 @@ def _advice(group: Group, nodes: list[Capacity]) -> Advice:
 
 def _sized(
     group: Group, peaks: list[int], killed: int, nodes: list[Capacity], theirs: frozenset[tuple[str, int]]
-) -> Advice:
+) -> Recommendation:
     """Return what follows of the peaks, in order, and of the processes that these calls run in now."""
     p50, p95 = _percentile(peaks, 0.5), _percentile(peaks, 0.95)
     needs = max(math.ceil(max(p95, killed) * MARGIN / GRAIN), 1) * GRAIN
     fits = {node.node_id: fitting(node, needs, held_already(theirs, node)) for node in nodes}
     memory = memory_for(needs, nodes, group.kind)
     num_cpus = num_cpus_for([(node.cpus, at_once(node, needs, fits[node.node_id])) for node in nodes])
-    return Advice(
+    return Recommendation(
         name=group.name,
         kind=group.kind,
-        calls=len(group.calls),
-        peaks=len(group.processes) or len(peaks),
+        call_count=len(group.calls),
+        peak_count=len(group.processes) or len(peaks),
         p50=p50,
         p95=p95,
         max=peaks[-1],
@@ -235,7 +237,7 @@ def _percentile(ordered: list[int], part: float) -> int:
 
 def _caption(nodes: list[Capacity]) -> str:
     lines = [
-        f"node {node.address}: {show_bytes(node.left)} left of the {show_bytes(node.limit)} above which processes are "
+        f"node {node.node_ip}: {show_bytes(node.left)} left of the {show_bytes(node.limit)} above which processes are "
         f"killed, {node.cpus:g} CPUs"
         for node in nodes[:MOST_NODES]
     ]

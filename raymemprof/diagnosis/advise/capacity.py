@@ -32,7 +32,7 @@ class Capacity:
     """What a node has for calls. Bytes."""
 
     node_id: str
-    address: str
+    node_ip: str
     limit: int
     used: int
     cpus: float
@@ -76,8 +76,8 @@ def _node(node: NodeUsage, resources: Mapping[str, float]) -> Capacity:
             workers[process.pid] = process.memory
     return Capacity(
         node.node_id,
-        node.address,
-        node.limit,
+        node.node_ip,
+        node.kill_limit,
         node.counted,
         resources.get("CPU", 0.0),
         int(resources["memory"]) if "memory" in resources else None,

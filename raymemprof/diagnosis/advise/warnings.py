@@ -72,12 +72,12 @@ def about_nodes(
         most = max(for_calls, key=lambda node: node.left)
         yield (
             f"not a single one fits any node: it takes {size}, and the most that is left below a node's limit is "
-            f"{show_bytes(most.left)}, on node {most.address}. Make it need less, or add a larger node."
+            f"{show_bytes(most.left)}, on node {most.node_ip}. Make it need less, or add a larger node."
         )
         return
     for node in crowded[:MOST_NODES]:
         yield (
-            f"not a single one fits node {node.address}, where {show_bytes(node.left)} are left below the limit: keep "
+            f"not a single one fits node {node.node_ip}, where {show_bytes(node.left)} are left below the limit: keep "
             "it off there."
         )
     lacking = [node for node in for_calls if node.resource is not None and node.resource < needs]
@@ -91,13 +91,13 @@ def about_nodes(
         room = node.alone // needs
         yield (
             f"memory= is more than it uses, {size}: with less Ray would run {by_memory(node, needs, kind)} at once on "
-            f"node {node.address}, where {room} fit, since it takes the node to have {show_bytes(node.resource)}; `ray "
+            f"node {node.node_ip}, where {room} fit, since it takes the node to have {show_bytes(node.resource)}; `ray "
             f"start --memory={room * needs}` there would let you ask for {needs:_}."
         )
     shut = [node for node in for_calls if node.resource is not None and needs <= node.resource < memory]
     for node in shut[:MOST_NODES]:
         yield (
-            f"with memory={memory:_} none would run on node {node.address}, which Ray takes to have "
+            f"with memory={memory:_} none would run on node {node.node_ip}, which Ray takes to have "
             f"{show_bytes(node.resource)}: use num_cpus={num_cpus:g} to have it run there too."
         )
     deceived = [node for node in for_calls if fits[node.node_id] < by_memory(node, memory, kind)]
@@ -105,7 +105,7 @@ def about_nodes(
         fitting = fits[node.node_id]
         if fitting:
             yield (
-                f"memory= alone would let {by_memory(node, memory, kind)} run on node {node.address}, where {fitting} "
+                f"memory= alone would let {by_memory(node, memory, kind)} run on node {node.node_ip}, where {fitting} "
                 f"fit beside what runs there now: Ray takes it to have {show_bytes(node.resource)}, and "
                 f"{show_bytes(node.left)} are left below the limit. Use num_cpus={num_cpus:g} as long as that runs."
             )

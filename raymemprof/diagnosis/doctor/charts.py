@@ -62,10 +62,10 @@ class Bar:
 
 def bar(node: NodeUsage) -> Bar:
     """Return a node's bar, with the mark above which processes are killed."""
-    name = f"{node.address} ({node.node_id[:8]}…){', the head' if node.is_head else ''}"
+    name = f"{node.node_ip} ({node.node_id[:8]}…){', the head' if node.is_head else ''}"
     kills = "Ray never kills"
-    if node.kills_at is not None:
-        kills = f"{node.killer} kills above {show_bytes(node.limit)}"
+    if node.ray_kill_limit is not None:
+        kills = f"{node.killer} kills above {show_bytes(node.kill_limit)}"
         if node.isolation is not None:
             kills = f"{kills} of workers and objects, which use {show_bytes(node.counted)}"
     told = f"{show_bytes(node.used)} of {show_bytes(node.total)} used; {kills}"
@@ -76,8 +76,9 @@ def bar(node: NodeUsage) -> Bar:
         parts.append(Part(colour, label, f"{label}: {show_bytes(size(node))}", round(x, 1), round(width, 1)))
         x += width
     limit = None
-    if node.kills_at is not None and node.counted == node.used:  # otherwise the limit is not of what the bar shows
-        at = node.limit * scale
+    # Where other memory counts than what is used, the limit is not of what the bar shows.
+    if node.ray_kill_limit is not None and node.counted == node.used:
+        at = node.kill_limit * scale
         limit = Limit(round(at, 1), "end" if at > WIDTH / 2 else "start", kills)
     sizes = ", ".join(f"{label.lower()} {show_bytes(size(node))}" for _, label, size in _PARTS)
     return Bar(name, told, f"{name}: {told}: {sizes}", tuple(parts), limit)

@@ -112,7 +112,7 @@ def _runs(title: str | None, name: str, is_actor: bool) -> bool:
 def is_bystander(observed: Observed, group: KillGroup) -> bool:
     """Whether what was killed did not fill the node, not even all processes of its name together."""
     node = observed.node(group.last.node_id)
-    limit = node.limit if node is not None else 0
+    limit = node.kill_limit if node is not None else 0
     if (
         group.memory is None
         or largest_family(group.calls) is not None

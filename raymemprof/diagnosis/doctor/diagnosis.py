@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...display.text import plain, printable
+from ...display.text import printable
 from ...reading.reports.render import Report
 from .findings import Examination
 from .page import fragment, save
@@ -43,7 +41,7 @@ class Diagnosis(Examination):
         kills: every process that was killed for memory.
         calls: the profiled calls.
         usage: what memory is used for now; None without a connection.
-        advice: what each function and actor class needs.
+        recommendations: what each function and actor class needs.
         missing: the nodes that did not answer.
         silent: those of them that are alive: what ails them is not known.
         chosen: what was read where no source was named, in words; else empty.
@@ -85,25 +83,7 @@ class Diagnosis(Examination):
         """Return the diagnosis as a notebook shows it."""
         return fragment(self)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return all of it for JSON."""
-        found = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        if self.usage is not None:
-            found["usage"] = {"when": self.usage.when, "nodes": list(self.usage.nodes)}
-        return {
-            "healthy": self.healthy,
-            "summary": self.summary,
-            **found,
-            "kills": list(self.kills),
-            "calls": list(self.calls),
-            "advice": list(self.advice),
-        }
-
-    def to_json(self) -> str:
-        """Return a JSON object with what the attributes have."""
-        return json.dumps(plain(self), indent=2)
-
-    def save(self, output: str | os.PathLike[str] = "report.html", *, overwrite: bool = True) -> Report:
+    def save(self, output: str | os.PathLike[str] = "report.html", *, overwrite: bool = False) -> Report:
         """Write the diagnosis as one HTML page, which needs no network.
 
         Flame graphs of the guilty calls are written to a folder beside it, `report-files` for `report.html`, as far as
@@ -111,13 +91,13 @@ class Diagnosis(Examination):
 
         Args:
             output: the file to write. It appears whole or not at all.
-            overwrite: replace the file if it exists.
+            overwrite: replace the file, and flame graphs in that folder, if they exist; else they are refused.
 
         Returns:
             A `Report`, which a notebook shows inline and which has `.path` and `.open()`.
 
         Raises:
-            FileExistsError: the output exists and is not to be overwritten.
+            FileExistsError: the output, or a flame graph beside it, exists, and `overwrite` is not set.
             FileNotFoundError: there is no such folder to write to.
             ValueError: `output` is a folder.
 
@@ -126,7 +106,7 @@ class Diagnosis(Examination):
             >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
             ...     data = bytearray(1_000_000)
             >>> diagnosis = raymemprof.doctor("/tmp/raymemprof-example")
-            >>> diagnosis.save("/tmp/raymemprof-example/report.html").path.name
+            >>> diagnosis.save("/tmp/raymemprof-example/report.html", overwrite=True).path.name
             'report.html'
         """
         return save(self, output, overwrite)

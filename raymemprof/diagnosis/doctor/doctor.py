@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from ...display.text import first_few
+from ...reading.catalog.sources import Source
 from .checks import (
     copies,
     endless_retries,
@@ -21,14 +21,14 @@ from .checks import (
     unexplained_deaths,
 )
 from .diagnosis import Diagnosis
-from .findings import Finding, Unclear
+from .findings import Finding, Unclear, rank
 from .observed import KillGroup, Observed, look_around
 from .questions import answers
 
 __all__ = ["diagnose", "doctor"]
 
 
-def doctor(source: str | os.PathLike[str] | None = None) -> Diagnosis:
+def doctor(source: Source = None) -> Diagnosis:
     """Look for all that can be wrong with memory, and say what matters most, what says so, and what to do.
 
     Walks Ray's page "Debugging Memory Issues": was anything killed for memory, which tasks and actors use it, is it the
@@ -64,7 +64,7 @@ def diagnose(observed: Observed) -> Diagnosis:
     """Return the diagnosis of what was observed."""
     groups = observed.groups()
     looked = list(_findings(observed, groups))
-    findings = sorted((one for one in looked if isinstance(one, Finding)), key=Finding.rank)
+    findings = sorted((one for one in looked if isinstance(one, Finding)), key=rank)
     unclear = [one for one in looked if isinstance(one, Unclear)]
     return Diagnosis(
         when=observed.when,
@@ -75,7 +75,7 @@ def diagnose(observed: Observed) -> Diagnosis:
         kills=observed.kills,
         calls=observed.calls,
         usage=observed.usage,
-        advice=observed.advice,
+        recommendations=observed.recommendations,
         missing=observed.missing,
         silent=observed.silent,
         chosen=observed.chosen,

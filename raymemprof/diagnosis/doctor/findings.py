@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from ...cluster import MissingNode
+from ...display.record import Record
 from ...reading.catalog.records import Calls
-from ...reading.reports.lines import Line
-from ..advise.advise import Advices
+from ...reading.reports.lines import Lines
+from ..advise.advise import Recommendations
 from ..ooms import Kills
 from ..usage.records import Usage
 from .thresholds import MOST_NAMED
 
-__all__ = ["ILLNESSES", "SEVERITIES", "Check", "Examination", "Finding", "Unclear", "gap"]
+__all__ = ["ILLNESSES", "SEVERITIES", "Check", "Examination", "Finding", "Unclear", "gap", "rank"]
 
 SEVERITIES = ("critical", "warning", "info")
 ILLNESSES = (  # in order of importance: a cause before what it leads to
@@ -35,7 +34,7 @@ ILLNESSES = (  # in order of importance: a cause before what it leads to
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Record):
     """One thing that is wrong, or will be.
 
     Attributes:
@@ -50,7 +49,7 @@ class Finding:
         node_id: the node that it is about; None where that is not one.
         evidence: what says so, in sentences.
         next_steps: what to do, in sentences with a command or a changed line of code, first things first.
-        kills: how many processes were killed for memory by it.
+        kill_count: how many processes were killed for memory by it.
         lines: the lines of code that held most.
         calls: the profiled calls that show it best.
     """
@@ -62,18 +61,14 @@ class Finding:
     node_id: str | None
     evidence: tuple[str, ...]
     next_steps: tuple[str, ...]
-    kills: int = 0
-    lines: tuple[Line, ...] = ()
+    kill_count: int = 0
+    lines: Lines = field(default_factory=lambda: Lines(()))
     calls: Calls = field(default_factory=lambda: Calls(()))
 
-    def rank(self) -> tuple[int, bool, int]:
-        """Return the sort key: the most severe finding first, and one that has killed before one that may."""
-        return SEVERITIES.index(self.severity), not self.kills, ILLNESSES.index(self.illness)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the finding for JSON."""
-        found = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        return {**found, "calls": list(self.calls)}
+def rank(finding: Finding) -> tuple[int, bool, int]:
+    """Return the sort key: the most severe finding first, and one that has killed before one that may."""
+    return SEVERITIES.index(finding.severity), not finding.kill_count, ILLNESSES.index(finding.illness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +87,13 @@ class Unclear:
 def gap(silent: tuple[MissingNode, ...]) -> str:
     """Name the nodes that did not answer."""
     if len(silent) == 1:
-        return f"node {silent[0].address} ({silent[0].node_id[:8]}…) did not answer: {silent[0].reason}"
-    named = ", ".join(node.address for node in silent[:MOST_NAMED]) + (", …" if len(silent) > MOST_NAMED else "")
+        return f"node {silent[0].node_ip} ({silent[0].node_id[:8]}…) did not answer: {silent[0].reason}"
+    named = ", ".join(node.node_ip for node in silent[:MOST_NAMED]) + (", …" if len(silent) > MOST_NAMED else "")
     return f"{len(silent)} nodes did not answer ({named})"
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Check(Record):
     """One of the questions of Ray's page, and the answer.
 
     Attributes:
@@ -115,7 +110,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(Record):
     """All that `doctor()` found, and what it is made from; `Diagnosis` says what each attribute is."""
 
     when: datetime
@@ -126,7 +121,7 @@ class Examination:
     kills: Kills
     calls: Calls
     usage: Usage | None
-    advice: Advices
+    recommendations: Recommendations
     missing: tuple[MissingNode, ...]
     silent: tuple[MissingNode, ...] = ()
     chosen: str = ""

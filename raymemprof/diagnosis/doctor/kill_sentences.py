@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from ...display.text import show_bytes
-from ...reading.reports.lines import Line
+from ...reading.reports.lines import Lines
 from ..advise.advise import MARGIN
 from ..advise.workloads import Workload, workload_of
 from ..explain.families import is_mainly, largest_family
@@ -43,21 +43,22 @@ def about_parallel(observed: Observed, group: KillGroup) -> Iterator[str]:
 
 def about_fit(observed: Observed, group: KillGroup) -> Iterator[str]:
     """Say whether one of them fits the node now, or what the node uses."""
-    advice = observed.advice_for(group.name, group.is_actor)
+    advised = observed.recommendation_for(group.name, group.is_actor)
     node = observed.node(group.last.node_id)
     if node is None:
         return
-    if advice is not None and advice.fits.get(node.node_id) == 0:
+    if advised is not None and advised.fits.get(node.node_id) == 0:
         free = node.left
         yield (
-            f"Not a single one fits {observed.where(node.node_id)} now: it takes {show_bytes(advice.needs)}, and "
-            f"{show_bytes(free)} are left below the {show_bytes(node.limit)} above which {node.killer} kills there."
+            f"Not a single one fits {observed.where(node.node_id)} now: it takes {show_bytes(advised.needs)}, and "
+            f"{show_bytes(free)} are left below the {show_bytes(node.kill_limit)} above which {node.killer} kills "
+            "there."
         )
     else:
         yield f"{observed.where(node.node_id).capitalize()} now uses {memory_used(node)}."
 
 
-def make_smaller(observed: Observed, group: KillGroup, lines: tuple[Line, ...]) -> Iterator[str]:
+def make_smaller(observed: Observed, group: KillGroup, lines: Lines) -> Iterator[str]:
     """Say how to find, and change, what it held."""
     if not group.is_named:
         yield "Find out what ran there: with @profile_memory on the job's tasks and actors the next kill has a name."
@@ -68,7 +69,7 @@ def make_smaller(observed: Observed, group: KillGroup, lines: tuple[Line, ...]) 
         return
     if lines:
         command = flamegraph_command(observed, group.name, group.is_actor)
-        yield f"Change what {lines[0].place} keeps; {command} shows all."
+        yield f"Change what {lines[0].location} keeps; {command} shows all."
     elif group.calls:
         why = group.calls[0].note or "its capture is gone or cannot be read"
         yield f"Find the line: it was profiled, but what it held is not known ({why})."
@@ -80,9 +81,9 @@ def ask_for_memory(observed: Observed, group: KillGroup) -> Iterator[str]:
     """Say how it asks Ray for the memory that it needs."""
     if not group.is_named:
         return
-    advice = observed.advice_for(group.name, group.is_actor)
-    if advice is not None:
-        memory = advice.memory
+    advised = observed.recommendation_for(group.name, group.is_actor)
+    if advised is not None:
+        memory = advised.memory
     elif group.memory is not None:
         memory = int(group.memory * MARGIN)
     else:
@@ -93,7 +94,7 @@ def ask_for_memory(observed: Observed, group: KillGroup) -> Iterator[str]:
     yield f"Say what it needs, so that no more start than fit: `{ask}` on {group.name}."
     if runs.is_library:
         yield runs.smaller
-    if advice is None or any(advice.fits.values()):
+    if advised is None or any(advised.fits.values()):
         yield "Where that does not fit, give it a larger node."
 
 

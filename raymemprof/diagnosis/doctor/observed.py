@@ -20,7 +20,7 @@ from ...reading.catalog.records import Call, Calls
 from ...reading.reports.heap import Heap, heap
 from ...reading.reports.life import heap_of_life
 from ...reading.reports.lines import Line
-from ..advise.advise import Advice, Advices, advise_of
+from ..advise.advise import Recommendation, Recommendations, advise_of
 from ..advise.growth import actor_class, captures_of, lives, process_of
 from ..ooms import Kill, Kills, ooms
 from ..usage.processes import USERS
@@ -108,7 +108,7 @@ class Observed:
     kills: Kills
     calls: Calls
     usage: Usage | None
-    advice: Advices
+    recommendations: Recommendations
     missing: tuple[MissingNode, ...]
     cpus: Mapping[str, float]
     """CPUs by node id, of the nodes that are alive."""
@@ -152,8 +152,8 @@ class Observed:
         if node is None:
             return f"node {node_id[:8]}…" if node_id else "an unknown node"
         # Several nodes may have one address, on one machine.
-        alike = sum(other.address == node.address for other in self.nodes) > 1
-        return f"{'the head node' if node.is_head else 'node'} {node.address}" + f" ({node_id[:8]}…)" * alike  # type: ignore[index]
+        alike = sum(other.node_ip == node.node_ip for other in self.nodes) > 1
+        return f"{'the head node' if node.is_head else 'node'} {node.node_ip}" + f" ({node_id[:8]}…)" * alike  # type: ignore[index]
 
     def held(self, line: Line) -> str:
         """Say what a line of code holds, with its text if the file can be read here and has not changed."""
@@ -206,13 +206,13 @@ class Observed:
                 found.setdefault((actor_class(name) if is_actor else name, is_actor), []).append(kill)
         return [KillGroup(name, is_actor, tuple(kills)) for (name, is_actor), kills in found.items()]
 
-    def advice_for(self, name: str, is_actor: bool) -> Advice | None:
+    def recommendation_for(self, name: str, is_actor: bool) -> Recommendation | None:
         """Return what a function, or an actor class, needs."""
         kinds = ("actor",) if is_actor else ("task", "block")
-        return next((advice for advice in self.advice if advice.name == name and advice.kind in kinds), None)
+        return next((one for one in self.recommendations if one.name == name and one.kind in kinds), None)
 
 
-def look_around(source: str | os.PathLike[str] | None) -> Observed:
+def look_around(source: sources.Source) -> Observed:
     """Collect what is known of the connected cluster, of a folder, or of what `sources` chooses."""
     when = datetime.now(timezone.utc)
     is_connected = source is None and cluster.is_connected()
@@ -225,10 +225,10 @@ def look_around(source: str | os.PathLike[str] | None) -> Observed:
         if source is None and folders:  # what was recorded and what was killed must be of one session
             source = folders[0]
     kills, calls = ooms(source), listing.calls(source)
-    if source is None and calls.source:  # no session, but what was recorded outside Ray
-        chosen = calls.source
+    if source is None and calls.chosen:  # no session, but what was recorded outside Ray
+        chosen = calls.chosen
     now = usage() if is_connected else None
-    advice = advise_of(calls, now)
+    recommendations = advise_of(calls, now)
     missing: dict[str, MissingNode] = {}
     for node in (*kills.missing, *calls.missing, *(now.missing if now else ())):
         missing.setdefault(node.node_id, node)  # the first reason is from the request that timed out
@@ -241,7 +241,7 @@ def look_around(source: str | os.PathLike[str] | None) -> Observed:
         kills=kills,
         calls=calls,
         usage=now,
-        advice=advice,
+        recommendations=recommendations,
         missing=tuple(missing.values()),
         cpus=cpus,
         folders=tuple(folders),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...display.files import check_output, written_whole
-from ...display.rows import Rows
+from ...display.rows import Rows, cells
 from ...display.text import printable
 from ...errors import CaptureError
 from ...ownership import refuse_foreign_folder, refuse_foreign_link
@@ -50,6 +50,15 @@ class FlameGraph:
 
 
 @dataclass(frozen=True, slots=True)
+class _Planned:
+    """A flame graph that is to be drawn."""
+
+    call: Call
+    view: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A sequence as a table: each heading and each cell with its class in the style."""
 
@@ -66,7 +75,11 @@ def save(diagnosis: Examination, output: str | os.PathLike[str], overwrite: bool
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name the file to write, {path / 'report.html'} say.")
     check_output(path, overwrite)
-    page = _page(diagnosis, _flamegraphs(diagnosis, path))
+    planned = _planned(diagnosis, path.with_name(f"{path.stem}-files"))
+    for one in planned.values():
+        if one.path.parent.is_dir():
+            check_output(one.path, overwrite)
+    page = _page(diagnosis, _flamegraphs(planned))
     with written_whole(path, errors="replace") as file:  # a user's name can hold characters that are not valid Unicode
         file.write(page)
     return Report(path, "diagnosis", diagnosis.summary, diagnosis.unchecked)
@@ -99,35 +112,41 @@ def _coded(text: str) -> Markup:
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(printable(text)))))
 
 
-def _flamegraphs(diagnosis: Examination, path: Path) -> dict[int, FlameGraph]:
-    """Draw a flame graph of each finding's first call with a capture, and return them by the finding's index."""
-    folder = path.with_name(f"{path.stem}-files")
-    found: dict[int, FlameGraph] = {}
-    drawn: dict[tuple[Any, ...], FlameGraph] = {}
+def _planned(diagnosis: Examination, folder: Path) -> dict[int, _Planned]:
+    """Return which flame graph to draw, of each finding's first call with a capture, by the finding's index."""
+    found: dict[int, _Planned] = {}
+    known: dict[tuple[Any, ...], _Planned] = {}
     for number, finding in enumerate(diagnosis.findings):
         call = next((call for call in finding.calls if call.capture is not None), None)
         if call is None:
             continue
         view = "leaks" if finding.illness in _LEAKS else "peak"
         key = (call.worker_id, call.pid, call.place, view)
-        if key not in drawn and len(drawn) < _MOST_FLAMEGRAPHS:
-            name = f"{len(drawn) + 1}-{re.sub(r'[^A-Za-z0-9_.]+', '_', call.name)[:60]}-{view}.html"
-            drawn[key] = _flamegraph(call, folder, name, view)
-        if key in drawn:
-            found[number] = drawn[key]
+        if key not in known and len(known) < _MOST_FLAMEGRAPHS:
+            name = f"{len(known) + 1}-{re.sub(r'[^A-Za-z0-9_.]+', '_', call.name)[:60]}-{view}.html"
+            known[key] = _Planned(call, view, folder / name)
+        if key in known:
+            found[number] = known[key]
     return found
 
 
-def _flamegraph(call: Call, folder: Path, name: str, view: str) -> FlameGraph:
+def _flamegraphs(planned: dict[int, _Planned]) -> dict[int, FlameGraph]:
+    """Draw flame graphs, each once."""
+    drawn = {one: _flamegraph(one) for one in dict.fromkeys(planned.values())}
+    return {number: drawn[one] for number, one in planned.items()}
+
+
+def _flamegraph(planned: _Planned) -> FlameGraph:
+    folder, call = planned.path.parent, planned.call
     try:
         refuse_foreign_folder(folder)
         folder.mkdir(exist_ok=True)
-        report = flamegraph(call, folder / name, view=view)
+        report = flamegraph(call, planned.path, view=planned.view, overwrite=True)
     except (CaptureError, OSError, ValueError, ImportError) as error:
         with contextlib.suppress(OSError):
             folder.rmdir()  # if nothing is in it
         return FlameGraph(failed=str(error))
-    what = "left" if view == "leaks" else "held at its peak"
+    what = "left" if planned.view == "leaks" else "held at its peak"
     return FlameGraph(quote(f"{folder.name}/{report.path.name}"), call.name, what)
 
 
@@ -135,7 +154,7 @@ def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph]) -> str:
     verdict = "well" if diagnosis.healthy else "unwell"
     if any(finding.severity == "critical" for finding in diagnosis.findings):
         verdict = "ill"
-    advice = diagnosis.advice[:_MOST_ROWS]
+    recommendations = diagnosis.recommendations[:_MOST_ROWS]
     return (
         _templates()
         .get_template("page.html")
@@ -149,7 +168,7 @@ def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph]) -> str:
             bars=[charts.bar(node) for node in diagnosis.usage.nodes] if diagnosis.usage is not None else [],
             timeline=charts.timeline(diagnosis.calls, diagnosis.kills, diagnosis.when),
             tables=_tables(diagnosis),
-            warnings=[f"{one.name}: {text}" for one in advice for text in one.warnings],
+            warnings=[f"{one.name}: {text}" for one in recommendations for text in one.warnings],
         )
     )
 
@@ -160,19 +179,19 @@ def _of_cluster(diagnosis: Examination) -> str:
 
 
 def _tables(diagnosis: Examination) -> dict[str, Table | None]:
-    kills, advice = diagnosis.kills, diagnosis.advice
+    kills, recommended = diagnosis.kills, diagnosis.recommendations
     calls = diagnosis.calls.sorted(lambda call: -call.growth)
     tables = {
         "kills": _table("Processes killed for memory", kills[-_MOST_ROWS:], len(kills)),
-        "advice": _table("What functions and actor classes need", advice[:_MOST_ROWS], len(advice)),
+        "recommendations": _table("What functions and actor classes need", recommended[:_MOST_ROWS], len(recommended)),
         "calls": _table("Profiled calls, those that grew most first", calls[:_MOST_ROWS], len(calls)),
     }
     if diagnosis.usage is not None:
-        processes, shared = diagnosis.usage.processes, diagnosis.usage.shared_memory
+        processes, shared = diagnosis.usage.processes, diagnosis.usage.shared_memory_owners
         tables["processes"] = _table(
             "Processes of Ray's now, the largest first", processes[:_MOST_ROWS], len(processes)
         )
-        tables["shared_memory"] = _table(
+        tables["shared_memory_owners"] = _table(
             "Shared memory beside the object stores, the largest first", shared[:_MOST_ROWS], len(shared)
         )
     return tables
@@ -180,8 +199,7 @@ def _tables(diagnosis: Examination) -> dict[str, Table | None]:
 
 def _table(caption: str, rows: Rows[Any], total: int) -> Table | None:
     """Return a sequence as a table without empty columns; None if all are empty."""
-    columns = [(heading, [write(row) for row in rows], is_number) for heading, write, is_number in rows.columns]
-    columns = [column for column in columns if any(column[1])]
+    columns = [column for column in cells(rows) if any(column[1])]
     if not columns:
         return None
     sides = ["number" if is_number else "" for _, _, is_number in columns]

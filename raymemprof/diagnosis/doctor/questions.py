@@ -25,7 +25,7 @@ def answers(
         return _check(observed, findings, unclear, question, illness, no, needs)
 
     yield _about_kills(observed, groups, findings)
-    limits = [f"{show_bytes(node.counted)} of {show_bytes(node.limit)}" for node in observed.nodes]
+    limits = [f"{show_bytes(node.counted)} of {show_bytes(node.kill_limit)}" for node in observed.nodes]
     yield check("Is a node about to run out of memory?", "low_memory", f"No: {_first(limits)}.", "usage")
     if any(node.isolation is not None for node in observed.nodes):
         yield check("Is too little reserved for the system?", "small_reserve", "No.", "usage")
@@ -73,7 +73,7 @@ def _check(
         return Check(question, "unknown", "Cannot be told: no call was profiled.")
     doubts = [one.why for one in unclear if one.illness == illness]
     if observed.gone and needs != "usage":
-        many = f"{len(observed.gone)} nodes" if len(observed.gone) > 1 else f"node {observed.gone[0].address}"
+        many = f"{len(observed.gone)} nodes" if len(observed.gone) > 1 else f"node {observed.gone[0].node_ip}"
         doubts.append(f"what was on {many} that died or left is not known")
     if doubts:
         more = f"; and {len(doubts) - MOST_NAMED} more" if len(doubts) > MOST_NAMED else ""
@@ -100,9 +100,9 @@ def _about_kills(observed: Observed, groups: list[KillGroup], findings: list[Fin
     if silent:
         ended = f"{_processes(len(silent))} of profiled calls ended without a reason, as when their job ends"
         unclear.append(Unclear("out_of_memory", ended))
-    if (observed.kills.counted or 0) > len(observed.kills):
+    if (observed.kills.kill_counter or 0) > len(observed.kills):
         named = f"the logs name {len(observed.kills)}" if observed.kills else "no log names one"
-        known = f"Ray's own counter knows of {observed.kills.counted} kills, and {named}"
+        known = f"Ray's own counter knows of {observed.kills.kill_counter} kills, and {named}"
         unclear.append(Unclear("out_of_memory", known))
     return _check(observed, [], unclear, question, "out_of_memory", "No.")
 
@@ -116,7 +116,7 @@ def _about_retries(observed: Observed, findings: list[Finding]) -> Check:
     over = [retry for retry in observed.kills.retries if not is_ours(retry.name)]
     check = _check(observed, findings, [], question, "endless_retries", "No.")
     if over and check.verdict not in ("ill", "maybe"):
-        told = _first([f"{retry.name or 'a task'}, killed {retry.kills} times" for retry in over])
+        told = _first([f"{retry.name or 'a task'}, killed {retry.kill_count} times" for retry in over])
         return Check(question, "maybe", f"Not any more: {told}.")
     return check
 
@@ -137,8 +137,8 @@ def _most_used(observed: Observed) -> Check:
     """Say which tasks and actors use most: by their peaks if they were profiled, else by what they use now."""
     question = "Which tasks and actors use most?"
     but = f"; but {gap(observed.silent)}" if observed.silent else ""
-    if observed.advice:
-        largest = [f"{advice.name} {show_bytes(advice.max)} at its peak" for advice in observed.advice[:MOST_NAMED]]
+    if observed.recommendations:
+        largest = [f"{one.name} {show_bytes(one.max)} at its peak" for one in observed.recommendations[:MOST_NAMED]]
         return Check(question, "unknown" if observed.silent else "info", f"{', '.join(largest)}{but}.")
     if observed.usage is None:
         return Check(question, "unknown", "Cannot be told: no call was profiled.")
@@ -163,5 +163,5 @@ def _about_head(observed: Observed, findings: list[Finding]) -> Check:
     low = [one for one in findings if one.illness == "low_memory" and one.node_id == head.node_id]
     if low and not any(finding.illness == "head_node" for finding in findings):
         return Check(question, "maybe", f"Not what Ray and the driver take there, but: {low[0].title}")
-    used = f"No: it uses {show_bytes(head.counted)} of {show_bytes(head.limit)}."
+    used = f"No: it uses {show_bytes(head.counted)} of {show_bytes(head.kill_limit)}."
     return _check(replace(observed, missing=()), findings, [], question, "head_node", used, "usage")

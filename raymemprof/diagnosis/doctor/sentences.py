@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ...display.text import show_bytes
 from ...reading.catalog.records import Call
-from ...reading.reports.lines import Line
-from ..advise.advise import Advice
+from ...reading.reports.lines import Lines
+from ..advise.advise import Recommendation
 from ..usage.records import NodeUsage, ProcessUsage
 from .observed import Observed
 from .thresholds import MOST_NAMED
@@ -19,25 +19,25 @@ __all__ = ["about_lines", "flamegraph_command", "guilty_lines", "memory_used", "
 _MIB = 2**20
 
 
-def guilty_lines(observed: Observed, holders: Iterable[Call | tuple[Path, ...] | None], view: str) -> tuple[Line, ...]:
+def guilty_lines(observed: Observed, holders: Iterable[Call | tuple[Path, ...] | None], view: str) -> Lines:
     """Return the lines that held most in the first of these calls, or captures, that can be read."""
     for holder in holders:
         found = observed.heaps.of(holder)
         if found is not None:
-            return tuple(found.top(MOST_NAMED, view))
-    return ()
+            return found.top(MOST_NAMED, view=view)
+    return Lines(())
 
 
-def about_lines(observed: Observed, lines: tuple[Line, ...]) -> Iterator[str]:
+def about_lines(observed: Observed, lines: Lines) -> Iterator[str]:
     """Say what the first of some lines held."""
     if lines:
         yield f"It held {observed.held(lines[0])}"
 
 
-def warnings_of(advice: Advice | None) -> Iterator[str]:
+def warnings_of(advised: Recommendation | None) -> Iterator[str]:
     """Return the warnings of `advise()` on its figures."""
-    if advice is not None:
-        yield from (f"Note: {text}" for text in advice.warnings)
+    if advised is not None:
+        yield from (f"Note: {text}" for text in advised.warnings)
 
 
 def flamegraph_command(observed: Observed, name: str, is_actor: bool, view: str = "") -> str:
@@ -50,8 +50,8 @@ def memory_used(node: NodeUsage) -> str:
     """Say what a node uses, and above what Ray kills there."""
     limit = ""
     if node.isolation is not None:
-        limit = f"; workers and objects use {show_bytes(node.counted)}, and Ray kills at {show_bytes(node.limit)}"
-    elif node.threshold == node.limit:
+        limit = f"; workers and objects use {show_bytes(node.counted)}, and Ray kills at {show_bytes(node.kill_limit)}"
+    elif node.threshold == node.kill_limit:
         limit = f"; Ray kills above {show_bytes(node.threshold)}"
     return f"{show_bytes(node.used)} of {show_bytes(node.total)}{limit}"
 

@@ -42,7 +42,7 @@ def look(
     else:
         nodes = cluster.nodes()
         if message.node_ip is not None and message.node_id is None:
-            nodes_there = frozenset(node.node_id for node in nodes if node.address == message.node_ip)
+            nodes_there = frozenset(node.node_id for node in nodes if node.node_ip == message.node_ip)
             question = replace(question, nodes=nodes_there)
         if task_id is not None and question.names_nobody:
             question = replace(question, attempt=_last_attempt(task_id))
@@ -159,7 +159,7 @@ def _held(died: Iterable[Suspect]) -> tuple[tuple[Line, ...], str, tuple[str, ..
             elif lines and call.lies_on:  # the file that it ran may be another one than what is here
                 answers = cluster.on_nodes(_code, {call.lies_on: (lines[0],)})
                 code = next(iter(answers.by_node.values()), "")
-            return lines, code, (*suspect.gaps, *(held.missing if suspect.captures else ()))
+            return lines, code, (*suspect.gaps, *(held.left_out if suspect.captures else ()))
     return (), "", ()
 
 

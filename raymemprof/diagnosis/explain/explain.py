@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...cluster import MissingNode, task_of
-from ...display.text import first_few, plain, printable, show_bytes
+from ...display.record import Record
+from ...display.text import first_few, printable, show_bytes
 from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
-from ...reading.logs.facts import Message, Process, Victim
+from ...reading.catalog.sources import Source
+from ...reading.logs.facts import Message, TopProcess, Victim
 from ...reading.logs.layouts import as_printed
 from ...reading.logs.libraries import CANNOT_ALLOCATE
 from ...reading.logs.messages import parse
-from ...reading.reports.lines import Line
+from ...reading.reports.lines import Lines
 from .considered import considered, was_idle
 from .evidence import look
 from .families import is_mainly, largest_family, told
@@ -30,7 +31,7 @@ _NOT_RECOGNISED = "I do not recognise this as a message about memory."
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Record):
     """What an error says, put together with what was recorded. Sizes in bytes; what nobody said is None.
 
     Attributes:
@@ -57,12 +58,12 @@ class Explanation:
             job.
         limit: the node's memory; the container's or the job's.
         threshold: use above which Ray kills.
-        victims: who was killed, each with `name`, `task_id`, `actor_id`, `worker_id`, `pid`, `memory`.
-        top_processes: who used most memory on the node, each with `pid`, `memory`, `command`.
+        victims: who was killed.
+        top_processes: what used most memory on the node, as Ray printed it.
         calls: the profiled calls that were killed; of an actor that ran none then, the last that it ran.
         lines: the lines that held most when the first of them died.
         advice: what to do, in sentences, first things first.
-        summary: what happened, in sentences.
+        summary: what happened: a sentence a line.
     """
 
     cause: str
@@ -72,34 +73,27 @@ class Explanation:
     limit: int | None
     threshold: int | None
     victims: tuple[Victim, ...]
-    top_processes: tuple[Process, ...]
+    top_processes: tuple[TopProcess, ...]
     calls: Calls
-    lines: tuple[Line, ...]
+    lines: Lines
     advice: tuple[str, ...]
-    summary: tuple[str, ...]
+    summary: str
 
     def __str__(self) -> str:
-        steps = (f"  {number}. {text}" for number, text in enumerate(self.advice, 1))
-        return "\n".join(map(printable, [*self.summary, "What to do:", *steps]))
+        steps = (f"  {number}. {text}" for number, text in enumerate(map(printable, self.advice), 1))
+        return "\n".join([self.summary, "What to do:", *steps])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """Return the explanation as a notebook shows it."""
-        first, *rest = (html.escape(printable(text)) for text in self.summary)
+        first, *rest = map(html.escape, self.summary.splitlines())
         steps = "".join(f"<li>{html.escape(printable(text))}</li>" for text in self.advice)
         more = "".join(f"<div>{text}</div>" for text in rest)
         return f"<div><b>{first}</b></div>{more}<div>What to do:</div><ol>{steps}</ol>"
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the explanation for JSON."""
-        return {
-            name: list(getattr(self, name)) if name == "calls" else plain(getattr(self, name))
-            for name in self.__slots__
-        }
 
-
-def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] | None = None) -> Explanation:
+def explain(error_or_text: BaseException | str, source: Source = None) -> Explanation:
     """Say what an error of Ray's means: who was killed, why, what it held and where, and what to change.
 
     Args:
@@ -145,6 +139,8 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
     if message.cause == "unknown" and message.victims and not (errors or _TELLS_OF_AN_END.search(text)):
         message = Message("unknown")  # whom it names does its work, as far as is known
         finding = Finding(message, tells_of_death=False)
+    chosen = [f"{finding.chosen}."] if finding.chosen else []
+    summary = [*_summary(finding), *chosen, *first_few(missing)]
     return Explanation(
         cause=message.cause,
         node_id=message.node_id,
@@ -155,9 +151,9 @@ def explain(error_or_text: BaseException | str, source: str | os.PathLike[str] |
         victims=message.victims,
         top_processes=message.top_processes,
         calls=Calls(finding.calls),
-        lines=finding.lines,
+        lines=Lines(finding.lines),
         advice=tuple(remedies(finding)),
-        summary=(*_summary(finding), *[f"{text}." for text in (finding.chosen,) if text], *first_few(missing)),
+        summary="\n".join(map(printable, summary)),
     )
 
 

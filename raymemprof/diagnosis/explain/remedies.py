@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ... import cluster
 from ...display.text import show_bytes
 from ...reading.catalog.records import Call
-from ...reading.logs.facts import Message, Process, Victim
+from ...reading.logs.facts import Message, TopProcess, Victim
 from ..advise.advise import MARGIN
 from ..advise.workloads import is_rays_own, workload_of
 from .considered import was_idle
@@ -120,7 +120,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         held = max(held or 0, family.peak_memory)
         yield from steps(family)
     if lines and not is_mainly(family):
-        call, place = largest_call(finding), os.path.basename(lines[0].place)
+        call, place = largest_call(finding), os.path.basename(lines[0].location)
         shown = f"raymemprof flamegraph --name {shlex.quote(call.name)} --status killed"
         if call.actor_id is not None and call.capture is not None:  # what all its calls left
             shown = f"raymemprof flamegraph --view leaks {shlex.quote(str(call.capture))}"
@@ -193,7 +193,7 @@ def _share_here(message: Message, default: str) -> str | None:
     return None if abs(share - float(default)) < _SAME_SHARE else f"{share:g} here"
 
 
-def _others(message: Message) -> list[Process]:
+def _others(message: Message) -> list[TopProcess]:
     """The largest processes of the node that were not killed, the largest first."""
     dead = {victim.pid for victim in message.victims}
     return [process for process in message.top_processes if process.pid not in dead]

@@ -35,15 +35,15 @@ ORDERS: dict[str, tuple[str, Callable[[ProcessUsage], Any]]] = {
     "p": ("pid", lambda process: (process.pid, process.node_id)),
     "n": ("name", lambda process: (process.name or "~", -process.memory)),
     "o": ("role", lambda process: (process.role, -process.memory)),
-    "a": ("node", lambda process: (process.address, process.node_id, -process.memory)),
+    "a": ("node", lambda process: (process.node_ip, process.node_id, -process.memory)),
 }
 """What processes can be sorted by: the key to press, the name, and the sort key."""
 
 
 def is_wanted(process: ProcessUsage, text: str) -> bool:
-    """Whether a process has a text in its pid, role, name, address or ids, in either case."""
+    """Whether a process has a text in its pid, role, name, IP address or ids, in either case."""
     ids = (process.task_id, process.actor_id, process.node_id)
-    words = (str(process.pid), process.role, process.name, process.address, *ids)
+    words = (str(process.pid), process.role, process.name, process.node_ip, *ids)
     return text.lower() in " ".join(word for word in words if word).lower()
 
 
@@ -94,11 +94,11 @@ def node_lines(usage: Usage, charts: Charts, most: int) -> Iterator[Text]:
         nodes = sorted(nodes, key=lambda node: (-_fill(node), node.node_id))[: most - 1]
     for node in nodes:
         part = _fill(node)
-        line = Text(f"{node.address} {node.node_id[:6]} {'head' if node.is_head else '    '} ")
+        line = Text(f"{node.node_ip} {node.node_id[:6]} {'head' if node.is_head else '    '} ")
         line.append(f"[{charts.bar(part, 2 * _BAR)}]", "red" if part >= 0.9 else "yellow" if part >= 0.7 else "green")
         line.append(f" {show_bytes(node.used)} of {show_bytes(node.total)} ")
         line.append(f"{charts.trend(node.node_id)} ", "cyan")
-        line.append("Ray never kills" if node.kills_at is None else f"Ray kills at {show_bytes(node.kills_at)}")
+        line.append(f"Ray kills at {limit}" if (limit := show_bytes(node.ray_kill_limit)) else "Ray never kills")
         line.append(f", object store {show_bytes(node.object_store)}")
         if node.shared_memory:
             line.append(f", other shared {show_bytes(node.shared_memory)}")
@@ -113,7 +113,7 @@ def node_lines(usage: Usage, charts: Charts, most: int) -> Iterator[Text]:
 
 
 def _fill(node: NodeUsage) -> float:
-    return node.counted / node.limit if node.limit else 0.0
+    return node.counted / node.kill_limit if node.kill_limit else 0.0
 
 
 class Column(NamedTuple):
@@ -133,8 +133,8 @@ class Column(NamedTuple):
 
 def columns(usage: Usage, charts: Charts, width: int) -> list[Column]:
     """The columns that fit; the name has what they leave."""
-    limits = {node.node_id: node.limit for node in usage.nodes}
-    node_width = max((len(f"{node.address} {node.node_id[:6]}") for node in usage.nodes), default=0)
+    limits = {node.node_id: node.kill_limit for node in usage.nodes}
+    node_width = max((len(f"{node.node_ip} {node.node_id[:6]}") for node in usage.nodes), default=0)
     left_out = set()
     if len(usage.nodes) <= 1:
         left_out.add("NODE")
@@ -142,7 +142,7 @@ def columns(usage: Usage, charts: Charts, width: int) -> list[Column]:
         left_out.add("LAST MINUTE")
     found = [
         Column("PID", 8, lambda process: str(process.pid), True),
-        Column("NODE", node_width, lambda process: f"{process.address} {process.node_id[:6]}"),
+        Column("NODE", node_width, lambda process: f"{process.node_ip} {process.node_id[:6]}"),
         Column("ROLE", 17, lambda process: process.role),
         Column("MEMORY", 10, lambda process: show_bytes(process.memory), True, "bold"),
         Column("RSS", 10, lambda process: show_bytes(process.rss), True),

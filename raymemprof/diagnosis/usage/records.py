@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ... import cluster, host
 from ...cluster import MissingNode
+from ...display.record import Record
 from ...display.rows import Rows
-from ...display.text import first_few, plain, show_bytes
+from ...display.text import first_few, show_bytes
 from .processes import USERS
-from .shared_memory import SharedMemories, SharedMemory
+from .shared_memory import SharedMemoryOwners
 
 if TYPE_CHECKING:
     import pandas
@@ -29,7 +28,7 @@ SPILLS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessUsage:
+class ProcessUsage(Record):
     """One process of Ray's, or one that a worker started.
 
     Attributes:
@@ -45,16 +44,17 @@ class ProcessUsage:
         pss: where it has relatives (a worker and what it started, and drivers that were forked), its part of the memory
             that is not shared with others: what they share by copy-on-write is divided among them, so that their sum
             is right; else None.
-        parent: of a subprocess, the pid of the process that started it; None where that is none of Ray's.
+        parent_pid: of a subprocess, the pid of the process that started it; None where that is none of Ray's.
         task_id: the task that runs, as Ray's own record has it, which lags by up to a second; None where unknown, and
             where several run at once.
         actor_id: its actor.
         job_id: the job it works for.
         worker_id: its id as a Ray worker.
         node_id: its node.
-        address: its node's IP address.
-        uncounted: why it is not in its node's sums: it is in another container, or what it shares with its relatives
-            cannot be divided. Its memory is then part of `NodeUsage.unexplained`, if of anything. None where it counts.
+        node_ip: its node's IP address.
+        why_uncounted: why it is not in its node's sums: it is in another container, or what it shares with its
+            relatives cannot be divided. Its memory is then part of `NodeUsage.unexplained`, if of anything. None where
+            it counts.
     """
 
     pid: int
@@ -68,15 +68,15 @@ class ProcessUsage:
     job_id: str | None = None
     worker_id: str | None = None
     node_id: str = ""
-    address: str = ""
+    node_ip: str = ""
     pss: int | None = None
-    parent: int | None = None
-    uncounted: str | None = None
+    parent_pid: int | None = None
+    why_uncounted: str | None = None
 
     @property
     def counted(self) -> int:
-        """What it counts for in a sum: `pss`, or `memory` where it has no relatives; 0 where it is `uncounted`."""
-        if self.uncounted is not None:
+        """What it counts for in a sum: `pss`, or `memory` where it has no relatives; 0 with `why_uncounted`."""
+        if self.why_uncounted is not None:
             return 0
         return self.memory if self.pss is None else self.pss
 
@@ -84,9 +84,9 @@ class ProcessUsage:
 class Processes(Rows[ProcessUsage]):
     """A sequence of `ProcessUsage`, the largest first."""
 
-    title: ClassVar[tuple[str, str]] = ("process", "processes")
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("node", lambda process: f"{process.address} {process.node_id[:6]}…", False),
+    _title: ClassVar[tuple[str, str]] = ("process", "processes")
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("node", lambda process: f"{process.node_ip} {process.node_id[:6]}…", False),
         ("role", lambda process: process.role, False),
         ("name", lambda process: process.name or "", False),
         ("memory", lambda process: show_bytes(process.memory), True),
@@ -97,25 +97,25 @@ class Processes(Rows[ProcessUsage]):
         ("task", lambda process: f"{process.task_id[:8]}…" if process.task_id else "", False),
         ("actor", lambda process: f"{process.actor_id[:8]}…" if process.actor_id else "", False),
     )
-    expendable: ClassVar[tuple[str, ...]] = ("task", "actor", "SHR", "RSS")
-    if_various: ClassVar[tuple[str, ...]] = ("node",)
+    _expendable: ClassVar[tuple[str, ...]] = ("task", "actor", "SHR", "RSS")
+    _if_various: ClassVar[tuple[str, ...]] = ("node",)
 
     def _notes(self) -> list[str]:
         uncounted = [
-            f"{one.name or one.role} (pid {one.pid}, {show_bytes(one.memory)}) is not in the sums: {one.uncounted}."
+            f"{one.name or one.role} (pid {one.pid}, {show_bytes(one.memory)}) is not in the sums: {one.why_uncounted}."
             for one in self
-            if one.uncounted is not None
+            if one.why_uncounted is not None
         ]
         return [*first_few(uncounted), *super()._notes()]
 
 
 @dataclass(frozen=True, slots=True)
-class NodeUsage:
+class NodeUsage(Record):
     """One node's memory, in bytes.
 
     Attributes:
         node_id: its id.
-        address: its IP address.
+        node_ip: its IP address.
         is_head: whether it is the head.
         total: what there is, or the limit of the container (memory cgroup) that the raylet runs in.
         used: what is used of it, as Ray counts: without what the kernel can take back at once.
@@ -141,13 +141,13 @@ class NodeUsage:
             not, without an object store there. They are in `unexplained`.
         processes: its processes.
         isolation: what resource isolation (Ray 2.51 and later, `--enable-resource-isolation`) gives and what its parts
-            use: `user_used`, `user_limit`, `system_used`, `system_reserved`, `shared`; None without it.
-        references: what the node's processes refer to in the object store, the largest first, each with `pid`, `why`,
-            `created_at`, `count`, `size`. Asked only where the store is nearly full or has spilled.
+            use; None without it.
+        references: what the node's processes refer to in the object store, the largest first. Asked only
+            where the store is nearly full or has spilled.
     """
 
     node_id: str
-    address: str
+    node_ip: str
     is_head: bool
     total: int
     used: int
@@ -160,11 +160,11 @@ class NodeUsage:
     spilled: int | None
     processes: Processes
     shared_memory: int | None = None
-    shared_memory_owners: tuple[SharedMemory, ...] = ()
+    shared_memory_owners: SharedMemoryOwners = field(default_factory=lambda: SharedMemoryOwners(()))
     kernel: int | None = None
     huge_pages: int = 0
-    isolation: host.Isolation | None = None
-    references: tuple[cluster.References, ...] = ()
+    isolation: host.ResourceIsolation | None = None
+    references: tuple[cluster.ObjectReferences, ...] = ()
 
     @property
     def object_store_kept(self) -> int | None:
@@ -189,18 +189,18 @@ class NodeUsage:
         return max(self.object_store, 0 if self.isolation is None else self.isolation.shared)
 
     @property
-    def kills_at(self) -> int | None:
+    def ray_kill_limit(self) -> int | None:
         """Bytes (`counted`) above which Ray kills: `threshold`, or the limit that resource isolation sets; or None."""
         return self.threshold if self._user_limit is None else self._user_limit
 
     @property
-    def limit(self) -> int:
+    def kill_limit(self) -> int:
         """Bytes (`counted`) above which processes are killed: by Ray, or by the kernel if that comes first."""
-        return self.total if self.kills_at is None else min(self.kills_at, self.total)
+        return self.total if self.ray_kill_limit is None else min(self.ray_kill_limit, self.total)
 
     @property
     def counted(self) -> int:
-        """Bytes that count against `limit`: `used`; with resource isolation what workers and shared memory use."""
+        """Bytes that count against `kill_limit`: `used`; with resource isolation what workers and shared memory use."""
         if self.isolation is None or self._user_limit is None:
             return self.used
         return self.isolation.user_used + self._shared
@@ -208,7 +208,7 @@ class NodeUsage:
     @property
     def left(self) -> int:
         """Bytes that can be used until processes are killed."""
-        return max(self.limit - self.counted, 0)
+        return max(self.kill_limit - self.counted, 0)
 
     @property
     def reserve(self) -> tuple[int, int] | None:
@@ -221,8 +221,8 @@ class NodeUsage:
 
     @property
     def killer(self) -> str:
-        """Who kills at `limit`: "Ray" or "the kernel"."""
-        return "Ray" if self.kills_at == self.limit else "the kernel"
+        """Who kills at `kill_limit`: "Ray" or "the kernel"."""
+        return "Ray" if self.ray_kill_limit == self.kill_limit else "the kernel"
 
     @property
     def object_store(self) -> int:
@@ -253,14 +253,6 @@ class NodeUsage:
         """
         return max(self.used - self.explained, 0)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return all of it by name."""
-        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        found["processes"] = list(self.processes)
-        for name in ("limit", "counted", "left", "workers", "system", "explained", "unexplained"):
-            found[name] = getattr(self, name)
-        return found
-
 
 def _of(part: int | None, whole: int | None) -> str:
     return "" if part is None else f"{show_bytes(part)} of {show_bytes(whole)}"
@@ -269,11 +261,11 @@ def _of(part: int | None, whole: int | None) -> str:
 class Nodes(Rows[NodeUsage]):
     """A sequence of `NodeUsage`, the head first."""
 
-    title: ClassVar[tuple[str, str]] = ("node", "nodes")
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("node", lambda node: f"{node.address} {node.node_id[:6]}…{' head' if node.is_head else ''}", False),
+    _title: ClassVar[tuple[str, str]] = ("node", "nodes")
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("node", lambda node: f"{node.node_ip} {node.node_id[:6]}…{' head' if node.is_head else ''}", False),
         ("used", lambda node: _of(node.used, node.total), True),
-        ("Ray kills at", lambda node: "never" if node.kills_at is None else show_bytes(node.kills_at), True),
+        ("Ray kills at", lambda node: show_bytes(node.ray_kill_limit) or "never", True),
         ("object store", lambda node: show_bytes(node.object_store), True),
         ("workers", lambda node: show_bytes(node.workers), True),
         ("Ray itself", lambda node: show_bytes(node.system), True),
@@ -284,7 +276,7 @@ class Nodes(Rows[NodeUsage]):
         ("objects", lambda node: _of(node.object_store_used, node.object_store_capacity), True),
         ("spilled", lambda node: show_bytes(node.spilled or None), True),
     )
-    expendable: ClassVar[tuple[str, ...]] = (
+    _expendable: ClassVar[tuple[str, ...]] = (
         "of it kernel",
         "objects",
         "spilled",
@@ -304,20 +296,22 @@ def isolated(node: NodeUsage) -> str:
     limit = "have no limit" if found.user_limit is None else f"may use {show_bytes(found.user_limit)}"
     used = show_bytes(found.user_used + node._shared)
     return (
-        f"On node {node.address} resource isolation is on: workers and objects {limit} and use {used}; Ray's own "
+        f"On node {node.node_ip} resource isolation is on: workers and objects {limit} and use {used}; Ray's own "
         f"processes use {show_bytes(found.system_used)} of the {show_bytes(found.system_reserved)} reserved for them."
     )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Usage:
+class Usage(Record):
     """The cluster's memory at one moment. Prints as tables, in a notebook too.
 
     Attributes:
         when: when it was asked for, UTC.
         nodes: the nodes that answered, the head first.
-        missing: those that did not, each with `node_id`, `address`, `reason`.
+        missing: those that did not.
     """
+
+    _not_in_json: ClassVar[tuple[str, ...]] = ("processes", "shared_memory_owners", "tables")
 
     when: datetime
     nodes: Nodes
@@ -330,14 +324,14 @@ class Usage:
         return Processes(sorted(found, key=lambda process: -process.memory))
 
     @property
-    def shared_memory(self) -> SharedMemories:
+    def shared_memory_owners(self) -> SharedMemoryOwners:
         """Whose the shared memory beside the object stores is: of each node the largest first, the rest as one."""
-        return SharedMemories(one for node in self.nodes for one in node.shared_memory_owners)
+        return SharedMemoryOwners(one for node in self.nodes for one in node.shared_memory_owners)
 
     @property
-    def tables(self) -> list[Rows[Any]]:
+    def tables(self) -> tuple[Rows[Any], ...]:
         """What it prints as: nodes, processes, and where there is some, the owners of shared memory."""
-        return [self.nodes, self.processes, *([self.shared_memory] if self.shared_memory else ())]
+        return (self.nodes, self.processes, *([owners] if (owners := self.shared_memory_owners) else ()))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         """Show as tables where rich prints."""
@@ -354,9 +348,3 @@ class Usage:
     def to_pandas(self) -> pandas.DataFrame:
         """Return a `pandas.DataFrame` with a row for each process. Needs pandas: `pip install raymemprof[pandas]`."""
         return self.processes.to_pandas()
-
-    def to_json(self) -> str:
-        """Return a JSON object with `when`, `nodes` and `missing`."""
-        return json.dumps(
-            {"when": plain(self.when), "nodes": plain(list(self.nodes)), "missing": plain(self.missing)}, indent=2
-        )

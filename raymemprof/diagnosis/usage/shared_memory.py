@@ -5,87 +5,88 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes
 
-__all__ = ["SharedMemories", "SharedMemory"]
+__all__ = ["SharedMemoryOwner", "SharedMemoryOwners"]
 
 
 @dataclass(frozen=True, slots=True)
-class SharedMemory:
-    """A large piece of shared memory, or the smaller ones of one owner: other nodes' object stores too, not this one's.
+class SharedMemoryOwner(Record):
+    """Who has a large piece of shared memory, or several smaller ones; of object stores only other nodes' count.
 
     Attributes:
         kind: "tmpfs" (files, as those in /dev/shm), "memfd", "System V", "anonymous" (a mapping that a process shares
             with those it forks), "object store of another Ray node", or "the rest", whose owner is not known.
         name: of the largest piece: its path, or the memfd's name, or the number of the System V segment. Of the rest,
             what kept it from being known.
-        count: how many pieces there are.
+        piece_count: how many pieces there are.
         memory: bytes that they take.
         pid: the process that has them open or mapped, of several the one that started the others; None where none is
             known to: tmpfs keeps a file until it is deleted.
         role: what that process is to this Ray node, as of `ProcessUsage`; None where it is none of the node's.
-        process: the name of the process: the task's or actor's, or the program's.
-        sharers: how many other processes are known to have them open, or to have touched them.
+        process_name: the name of the process: the task's or actor's, or the program's.
+        sharer_count: how many other processes are known to have them open, or to have touched them.
         user: whose the files are, where no process is known to have them.
         task_id: the task that runs in the process, as of `ProcessUsage`.
         actor_id: its actor.
         node_id: the node.
-        address: its IP address.
+        node_ip: its IP address.
     """
 
     kind: str
     name: str | None
-    count: int
+    piece_count: int
     memory: int
     pid: int | None = None
     role: str | None = None
-    process: str | None = None
-    sharers: int = 0
+    process_name: str | None = None
+    sharer_count: int = 0
     user: str | None = None
     task_id: str | None = None
     actor_id: str | None = None
     node_id: str = ""
-    address: str = ""
+    node_ip: str = ""
 
     def __str__(self) -> str:
         """What it is and whose, in a line."""
         if self.pid is not None:
-            others = f" and {self.sharers} more" if self.sharers else ""
-            whose = f"of {self.process or self.role or 'a process'} (pid {self.pid}){others}"
+            others = f" and {self.sharer_count} more" if self.sharer_count else ""
+            whose = f"of {self.process_name or self.role or 'a process'} (pid {self.pid}){others}"
         else:
             whose = f"of user {self.user}, which no process is known to have open" if self.user else "of unknown owners"
         return f"{show_bytes(self.memory)} {whose}: {_what(self)}"
 
 
-def _what(one: SharedMemory) -> str:
-    more = f" and {one.count - 1} more" if one.count > 1 else ""
+def _what(one: SharedMemoryOwner) -> str:
+    more = f" and {one.piece_count - 1} more" if one.piece_count > 1 else ""
     name = one.name or ""
     if one.kind == "the rest":
         return f"the rest ({name})" if name else "the rest"
     return f"{name}{more}" if name.startswith(("/", "memfd:")) else f"{one.kind} {name}{more}"
 
 
-def _process(one: SharedMemory) -> str:
+def _process(one: SharedMemoryOwner) -> str:
     if one.pid is None:
         return f"(files of {one.user})" if one.user else ""
-    return one.process or ""
+    return one.process_name or ""
 
 
-class SharedMemories(Rows[SharedMemory]):
-    """A sequence of `SharedMemory`: of each node the largest first, the rest as one."""
+class SharedMemoryOwners(Rows[SharedMemoryOwner]):
+    """A sequence of `SharedMemoryOwner`: of each node the largest first, the rest as one."""
 
-    title: ClassVar[tuple[str, str]] = ("owner of shared memory", "owners of shared memory")
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("node", lambda one: f"{one.address} {one.node_id[:6]}…", False),
+    _title: ClassVar[tuple[str, str]] = ("owner of shared memory", "owners of shared memory")
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("node", lambda one: f"{one.node_ip} {one.node_id[:6]}…", False),
         ("shared memory", _what, False),
         ("size", lambda one: show_bytes(one.memory), True),
         ("role", lambda one: one.role or "", False),
         ("process", _process, False),
         ("pid", lambda one: str(one.pid or ""), True),
-        ("shared with", lambda one: str(one.sharers or ""), True),
+        ("shared with", lambda one: str(one.sharer_count or ""), True),
         ("task", lambda one: f"{one.task_id[:8]}…" if one.task_id else "", False),
         ("actor", lambda one: f"{one.actor_id[:8]}…" if one.actor_id else "", False),
     )
-    expendable: ClassVar[tuple[str, ...]] = ("task", "actor", "shared with")
-    if_various: ClassVar[tuple[str, ...]] = ("node",)
+    _expendable: ClassVar[tuple[str, ...]] = ("task", "actor", "shared with")
+    _if_various: ClassVar[tuple[str, ...]] = ("node",)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ...host import HostMemory
 from .processes import USERS, Entry, Process, program
-from .shared_memory import SharedMemory
+from .shared_memory import SharedMemoryOwner
 
 __all__ = ["Store", "find_owners", "find_store"]
 
@@ -85,7 +85,7 @@ def find_store(raylet: int, directory: str) -> Store:
 
 def find_owners(
     size: int, entries: Mapping[int, Entry], processes: Iterable[Process], store: Container[_Id]
-) -> tuple[SharedMemory, ...]:
+) -> tuple[SharedMemoryOwner, ...]:
     """Say whose the machine's shared memory is, as far as that can be known within a second.
 
     Args:
@@ -119,7 +119,7 @@ class _Search:
         self._unread = self._late = 0
         self._is_all_listed = True
 
-    def told(self, size: int) -> Iterator[SharedMemory]:
+    def told(self, size: int) -> Iterator[SharedMemoryOwner]:
         """Look, and say what there is."""
         for device, path in self._mounts:
             self._walk(device, path)
@@ -138,8 +138,8 @@ class _Search:
         yield from largest
         rest = size - sum(one.memory for one in largest)
         if rest > 0:
-            smaller = len(self._pieces) - sum(one.count for one in largest)
-            yield SharedMemory("the rest", self._why(), smaller, rest)
+            smaller = len(self._pieces) - sum(one.piece_count for one in largest)
+            yield SharedMemoryOwner("the rest", self._why(), smaller, rest)
 
     def _why(self) -> str | None:
         reasons = []
@@ -286,7 +286,7 @@ class _Search:
                         if piece is not None:
                             piece.holders.add(pid)
 
-    def _by_owner(self, large: int) -> Iterator[SharedMemory]:
+    def _by_owner(self, large: int) -> Iterator[SharedMemoryOwner]:
         groups: dict[tuple[int | None, int | None, str, str], list[_Piece]] = {}
         for piece in self._pieces.values():
             owner = self._owner(piece.holders)
@@ -297,10 +297,10 @@ class _Search:
             groups.setdefault((owner, piece.user if owner is None else None, kind, name), []).append(piece)
         for (pid, user, kind, _), pieces in groups.items():
             largest = max(pieces, key=lambda piece: piece.memory)
-            found = SharedMemory(
+            found = SharedMemoryOwner(
                 kind=kind,
                 name=largest.name,
-                count=len(pieces),
+                piece_count=len(pieces),
                 memory=sum(piece.memory for piece in pieces),
                 user=None if user is None else _user(user),
             )
@@ -310,8 +310,8 @@ class _Search:
                     found,
                     pid=pid,
                     role=process.role or None,
-                    process=process.name,
-                    sharers=len(set().union(*(piece.holders for piece in pieces)) - {pid}),
+                    process_name=process.name,
+                    sharer_count=len(set().union(*(piece.holders for piece in pieces)) - {pid}),
                     actor_id=process.actor_id,
                 )
             yield found

@@ -11,6 +11,7 @@ import psutil
 from ... import cluster, host
 from .processes import Entry, Process, find_raylet, of_node, table
 from .records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
+from .shared_memory import SharedMemoryOwners
 from .shared_memory_search import Store, find_owners, find_store
 
 __all__ = ["usage"]
@@ -38,7 +39,7 @@ def usage() -> Usage:
         >>> import raymemprof
         >>> now = raymemprof.usage()  # doctest: +SKIP
         >>> for node in now.nodes:  # doctest: +SKIP
-        ...     print(node.address, node.used, node.threshold, node.explained)
+        ...     print(node.node_ip, node.used, node.threshold, node.explained)
         ...     print(max(node.processes, key=lambda process: process.memory))
     """
     if not cluster.is_connected():
@@ -61,7 +62,9 @@ def _with_tasks(node: NodeUsage, running: dict[str, list[tuple[str, str]]]) -> N
             process = dataclasses.replace(process, task_id=tasks[0][0])
         found.append(process)
     task_ids = {process.pid: process.task_id for process in found}
-    owners = tuple(dataclasses.replace(one, task_id=task_ids.get(one.pid or 0)) for one in node.shared_memory_owners)
+    owners = SharedMemoryOwners(
+        dataclasses.replace(one, task_id=task_ids.get(one.pid or 0)) for one in node.shared_memory_owners
+    )
     return dataclasses.replace(node, processes=Processes(found), shared_memory_owners=owners)
 
 
@@ -75,16 +78,18 @@ def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
     if raylet is None:
         raise ValueError("its raylet cannot be seen from its workers, which run in containers of their own.")
     stats = cluster.node_stats(node_id, _SECONDS)
-    address = raylet.option("node_ip_address") or ""
+    node_ip = raylet.option("node_ip_address") or ""
     theirs = of_node(entries, raylet, stats)
     is_head = "--head" in raylet.command
     for _ in range(_LOOKS):
         store = find_store(raylet.pid, raylet.option("plasma_directory") or "/dev/shm")
-        node = _measured(node_id, address, is_head, raylet, entries, theirs, stats, store)
+        node = _measured(node_id, node_ip, is_head, raylet, entries, theirs, stats, store)
         if node.explained <= node.used:  # else memory was freed between one figure and the next
             break
-    owners = find_owners(node.shared_memory or 0, entries, theirs, store.files)
-    owners = tuple(dataclasses.replace(one, node_id=node_id, address=address) for one in owners)
+    owners = SharedMemoryOwners(
+        dataclasses.replace(one, node_id=node_id, node_ip=node_ip)
+        for one in find_owners(node.shared_memory or 0, entries, theirs, store.files)
+    )
     node = dataclasses.replace(node, shared_memory_owners=owners)
     if node.is_store_full or node.spilled:
         found = cluster.references(node_id, _SECONDS)
@@ -94,7 +99,7 @@ def _read_node() -> tuple[NodeUsage, dict[str, list[tuple[str, str]]]]:
 
 def _measured(
     node_id: str,
-    address: str,
+    node_ip: str,
     is_head: bool,
     raylet: Entry,
     entries: dict[int, Entry],
@@ -108,10 +113,10 @@ def _measured(
     memory = host.memory(raylet.pid)
     processes = []
     for process in theirs:
-        found = _process(process, node_id, address, process.pid in relatives)
+        found = _process(process, node_id, node_ip, process.pid in relatives)
         if found is not None:
             uncounted = _why_uncounted(found, memory, process.pid in forks)
-            processes.append(found if uncounted is None else dataclasses.replace(found, uncounted=uncounted))
+            processes.append(found if uncounted is None else dataclasses.replace(found, why_uncounted=uncounted))
     memory = host.memory(raylet.pid)
     held, in_huge_pages = store.held(memory)
     shared = memory.shared
@@ -120,7 +125,7 @@ def _measured(
         shared = max(shared - (not_others or 0), 0)
     return NodeUsage(
         node_id=node_id,
-        address=address,
+        node_ip=node_ip,
         is_head=is_head,
         total=memory.total,
         used=memory.used,
@@ -147,7 +152,7 @@ def _why_uncounted(process: ProcessUsage, memory: host.HostMemory, is_fork: bool
     return None
 
 
-def _process(process: Process, node_id: str, address: str, has_relatives: bool) -> ProcessUsage | None:
+def _process(process: Process, node_id: str, node_ip: str, has_relatives: bool) -> ProcessUsage | None:
     try:
         memory = psutil.Process(process.pid).memory_info()
     except psutil.Error:  # it has ended, or is another user's
@@ -166,9 +171,9 @@ def _process(process: Process, node_id: str, address: str, has_relatives: bool) 
         job_id=process.job_id,
         worker_id=process.worker_id,
         node_id=node_id,
-        address=address,
+        node_ip=node_ip,
         pss=host.shares(process.pid).divided if has_relatives else None,
-        parent=process.parent,
+        parent_pid=process.parent,
     )
 
 

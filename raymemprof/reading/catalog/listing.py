@@ -82,7 +82,7 @@ def calls(
         names = {name for listing in listings for name in listing.names}
         caption = ": ".join(filter(None, [caption, some_names(names)])) if names else caption
     skipped = [text for listing in listings for text in listing.skipped]
-    return Calls(found, caption, missing, skipped).read_from(chosen)
+    return Calls(found, caption, missing, skipped, chosen)
 
 
 def captures(
@@ -122,7 +122,7 @@ def captures(
         kept, skipped = _list_captures(Place(source, tuple(folders)), filters)
         caption, missing = "" if chosen else _caption(folders), ()
     kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
-    return Captures(kept, caption, missing, skipped).read_from(chosen)
+    return Captures(kept, caption, missing, skipped, chosen)
 
 
 class Listing(NamedTuple):
@@ -199,7 +199,7 @@ def _unknown(path: Path, known: dict[Path, Capture], lies_on: str | None) -> Cap
         pid=int(pid) if pid.isdecimal() else None,
         node_id=parent.node_id if parent else lies_on,
         worker_id=parent.worker_id if parent else None,
-        calls=0,
+        call_count=0,
         lies_on=lies_on,
     )
 

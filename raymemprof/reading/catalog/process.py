@@ -217,7 +217,7 @@ class RecordedProcess:
             pid=self._process.get("pid"),
             node_id=self._process.get("node_id"),
             worker_id=self._process.get("worker_id"),
-            calls=calls,
+            call_count=calls,
             lies_on=self._lies_on,
         )
 

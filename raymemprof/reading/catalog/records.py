@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes, show_seconds
 
@@ -14,7 +15,7 @@ __all__ = ["Call", "Calls", "Capture", "Captures", "ChildProcess"]
 
 
 @dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(Record):
     """One capture file, as memray wrote it. Can be used wherever a path can.
 
     Attributes:
@@ -27,7 +28,7 @@ class Capture:
         pid: the process that wrote it.
         node_id: the Ray node it ran on.
         worker_id: the Ray worker it was.
-        calls: how many calls it holds.
+        call_count: how many calls it holds.
     """
 
     path: Path
@@ -39,7 +40,7 @@ class Capture:
     pid: int | None
     node_id: str | None
     worker_id: str | None
-    calls: int
+    call_count: int
     lies_on: str | None = field(default=None, repr=False, compare=False)
     """The node that the file lies on, where the cluster was asked."""
 
@@ -48,7 +49,7 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
-class ChildProcess:
+class ChildProcess(Record):
     """A process that a call started, or that such a one started.
 
     Attributes:
@@ -63,7 +64,7 @@ class ChildProcess:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(Record):
     """One execution of what was decorated. Sizes are bytes of RSS − SHR of its process, times UTC, durations seconds.
 
     Attributes:
@@ -135,23 +136,13 @@ class Call:
         """By how much its process's memory, and its children's, rose above what they had when it began. Bytes."""
         return max(self.peak_memory - self.memory_before - self.children_before, 0)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the call for JSON and pandas."""
-        found: dict[str, Any] = {}
-        for one in fields(self):
-            if one.repr:
-                found[one.name] = getattr(self, one.name)
-            if one.name == "peak_memory":
-                found["growth"] = self.growth
-        return found
-
 
 class Calls(Rows[Call]):
     """A sequence of `Call`."""
 
-    title: ClassVar[tuple[str, str]] = ("call", "calls")
-    newest_last: ClassVar[bool] = True
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+    _title: ClassVar[tuple[str, str]] = ("call", "calls")
+    _newest_last: ClassVar[bool] = True
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("name", lambda call: call.name, False),
         ("kind", lambda call: call.kind, False),
         ("status", lambda call: call.status, False),
@@ -167,25 +158,25 @@ class Calls(Rows[Call]):
         ("node", lambda call: _short_id(call.node_id), False),
         ("note", lambda call: call.error or call.note or "", False),
     )
-    if_various: ClassVar[tuple[str, ...]] = ("node",)
-    expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
+    _if_various: ClassVar[tuple[str, ...]] = ("node",)
+    _expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
 
 
 class Captures(Rows[Capture]):
     """A sequence of `Capture`."""
 
-    title: ClassVar[tuple[str, str]] = ("capture", "captures")
-    newest_last: ClassVar[bool] = True
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+    _title: ClassVar[tuple[str, str]] = ("capture", "captures")
+    _newest_last: ClassVar[bool] = True
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("file", lambda capture: capture.path.name, False),
         ("status", lambda capture: capture.status, False),
         ("opened (UTC)", lambda capture: f"{capture.opened_at:%H:%M:%S}" if capture.opened_at else "", False),
         ("size", lambda capture: show_bytes(capture.size), True),
-        ("calls", lambda capture: str(capture.calls), True),
+        ("calls", lambda capture: str(capture.call_count), True),
         ("pid", lambda capture: str(capture.pid or ""), True),
         ("node", lambda capture: _short_id(capture.node_id), False),
     )
-    if_various: ClassVar[tuple[str, ...]] = ("node",)
+    _if_various: ClassVar[tuple[str, ...]] = ("node",)
 
 
 def _short(task_id: str | None, attempt: int | None) -> str:

@@ -15,18 +15,19 @@ from typing import Any, ClassVar
 
 from ... import cluster
 from ... import journal as contract
+from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import first_few, show_bytes
 from ...ownership import Believed
 from ..captures.followed import captures_of_forks, is_written
 from ..catalog import sources
-from ..catalog.filters import names, some_names
+from ..catalog.filters import Filters, some_names
 from ..catalog.places import Place, place_here, processes
 from ..catalog.process import RecordedProcess
 from ..catalog.records import Capture
 from ..catalog.sources import Source
 
-__all__ = ["Removed", "RemovedFile", "clean"]
+__all__ = ["RemovedFile", "RemovedFiles", "clean"]
 
 
 _JUST_BEGUN = 60.0
@@ -34,7 +35,7 @@ _JUST_BEGUN = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class RemovedFile:
+class RemovedFile(Record):
     """A capture or journal that was removed, or would be.
 
     Attributes:
@@ -50,35 +51,44 @@ class RemovedFile:
     written_at: datetime
 
 
-class Removed(Rows[RemovedFile]):
-    """A sequence of `RemovedFile`."""
+class RemovedFiles(Rows[RemovedFile]):
+    """A sequence of `RemovedFile`.
 
-    title: ClassVar[tuple[str, str]] = ("file removed", "files removed")
-    is_rehearsal = False
-    """Whether nothing was removed, and this says what would be."""
-    columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+    Attributes:
+        dry_run: whether nothing was removed, and this says what would be.
+    """
+
+    dry_run: bool = False
+
+    _title: ClassVar[tuple[str, str]] = ("file removed", "files removed")
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("file", lambda file: file.path.name, False),
         ("size", lambda file: show_bytes(file.size), True),
         ("last written (UTC)", lambda file: f"{file.written_at:%Y-%m-%d %H:%M}", False),
         ("node", lambda file: f"{file.node_id[:8]}…" if file.node_id else "", False),
     )
-    if_various: ClassVar[tuple[str, ...]] = ("node",)
+    _if_various: ClassVar[tuple[str, ...]] = ("node",)
 
 
-class _WouldBeRemoved(Removed):
-    title: ClassVar[tuple[str, str]] = ("file would be removed", "files would be removed")
-    is_rehearsal = True
+class _WouldBeRemoved(RemovedFiles):
+    _title: ClassVar[tuple[str, str]] = ("file would be removed", "files would be removed")
+    dry_run = True
 
 
 def clean(
     source: Source = None,
     *,
-    older_than: float | timedelta | None = None,
     name: str | None = None,
+    status: str | None = None,
+    kind: str | None = None,
+    task_id: str | None = None,
+    actor_id: str | None = None,
     job_id: str | None = None,
+    node_id: str | None = None,
+    older_than: float | timedelta | None = None,
     all: bool = False,
     dry_run: bool = False,
-) -> Removed:
+) -> RemovedFiles:
     """Remove captures on every node, and the journals of processes of which nothing else is left to tell.
 
     What a running process still writes is left; so is a capture that also holds calls which were not asked for: a
@@ -87,10 +97,15 @@ def clean(
     Args:
         source: a folder; None for all nodes of the cluster that this process is connected to. Where it is connected to
             none, a folder must be given: nothing is removed from a session that nobody named.
+        name: only calls of this name, as in `calls`; so are the other filters.
+        status: only calls that ended so.
+        kind: only calls of this kind.
+        task_id: only this Ray task's.
+        actor_id: only this Ray actor's.
+        job_id: only this Ray job's.
+        node_id: only this Ray node's.
         older_than: only what was last written to so many seconds ago, or a `timedelta`.
-        name: only calls of this name, as in `calls`.
-        job_id: only this Ray job's; the beginning of the id is enough.
-        all: everything. One of the four must be given.
+        all: everything. A filter, `older_than` or `all` must be given.
         dry_run: remove nothing, and return what would be removed.
 
     Returns:
@@ -109,21 +124,19 @@ def clean(
     if not isinstance(older_than, (int, float, timedelta, type(None))):
         raise TypeError(f"older_than={older_than!r} must be a number of seconds or a timedelta.")
     seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-    for what, value in (("name", name), ("job_id", job_id)):
-        if not isinstance(value, (str, type(None))):
-            raise TypeError(f"{what}={value!r} must be text, as calls() shows it.")
-    if not (all or name or job_id or seconds is not None):
-        raise ValueError("say what to remove: older_than, name, job_id, or all.")
+    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
+    if not (all or seconds is not None or any((name, status, kind, task_id, actor_id, job_id, node_id))):
+        raise ValueError("say what to remove: older_than, a filter such as name or job_id, or all.")
     if seconds is not None and not seconds >= 0:
         raise ValueError(f"older_than={older_than!r} must be 0 seconds or more.")
     if source is not None and os.path.isfile(source):
         raise ValueError(f"{os.fspath(source)} is a file; give the folder that is to be cleaned.")
     if source is None and not cluster.is_connected():
         raise ValueError("say where to remove it: name a folder, or connect to a cluster (`--address`, ray.init()).")
-    wanted = _Wanted(None if seconds is None else time.time() - seconds, name, job_id, dry_run)
+    wanted = _Wanted(None if seconds is None else time.time() - seconds, filters, dry_run)
     if source is None and cluster.is_connected():
         living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
-        answers = cluster.on_each_node(_clean_there, wanted, living)
+        answers = cluster.on_each_node(_clean_there, wanted, living, node_id=filters.node_id)
         found, missing = list(answers.by_node.values()), answers.missing
     else:
         found, missing = [_clean(Place(source, tuple(sources.find(source).paths)), wanted)], ()
@@ -139,9 +152,9 @@ def clean(
         f"{shared} left: {'it holds' if shared == 1 else 'they hold'} other calls too" if shared else "",
         f"{len(refused)} could not be removed: {'; '.join(first_few(refused))}" if refused else "",
     ]
-    kind = _WouldBeRemoved if dry_run else Removed
+    table = _WouldBeRemoved if dry_run else RemovedFiles
     left_out = [text for done in found for text in done.left_out]
-    return kind(removed, "; ".join(text for text in said if text), missing, left_out)
+    return table(removed, "; ".join(text for text in said if text), missing, left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +163,12 @@ class _Wanted:
 
     before: float | None
     """Seconds since the epoch, compared with when a file was last written to."""
-    name: str | None
-    job_id: str | None
-    is_rehearsal: bool = False
+    filters: Filters
+    dry_run: bool = False
 
     @property
     def is_by_call(self) -> bool:
-        return self.name is not None or self.job_id is not None
-
-    def fits(self, name: str, job_id: str | None) -> bool:
-        return (self.name is None or names(self.name, name)) and (
-            self.job_id is None or (job_id or "").startswith(self.job_id)
-        )
+        return self.filters != Filters()
 
     def is_old(self, path: Path) -> bool:
         return self.before is None or path.lstat().st_mtime <= self.before
@@ -171,7 +178,7 @@ class _Wanted:
 class _Removal:
     """What was removed on a node, and what was left of that which was asked for."""
 
-    is_rehearsal: bool = False
+    dry_run: bool = False
     """Whether nothing is to be removed, only told of."""
     removed: list[RemovedFile] = field(default_factory=list)
     open: int = 0
@@ -196,7 +203,7 @@ class _Removal:
                 raise IsADirectoryError(errno.EISDIR, "It is a folder")
             if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "It is no plain file")
-            if not self.is_rehearsal:
+            if not self.dry_run:
                 path.unlink()
         except FileNotFoundError:
             return  # the budget, or another node that shares the folder, was faster
@@ -214,7 +221,7 @@ def _clean_there(wanted: _Wanted, living: frozenset[str]) -> _Removal:
 
 def _clean(place: Place, wanted: _Wanted) -> _Removal:
     """Remove what is to go."""
-    removal = _Removal(wanted.is_rehearsal)
+    removal = _Removal(wanted.dry_run)
     told: set[str] = set()
     for process in processes(Place(place.source, place.folders), removal.refused):
         captures = list(process.captures())
@@ -230,7 +237,7 @@ def _clean(place: Place, wanted: _Wanted) -> _Removal:
 def _of_process(process: RecordedProcess, captures: list[Capture], wanted: _Wanted, removal: _Removal) -> None:
     by_capture: dict[Path | None, list[bool]] = {}
     for call in process.calls():
-        fits = wanted.fits(call.name, call.job_id)
+        fits = wanted.filters.fit(call)
         removal.names.add(call.name)
         removal.fitting += fits
         by_capture.setdefault(call.capture, []).append(fits)

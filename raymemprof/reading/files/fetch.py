@@ -12,6 +12,7 @@ from pathlib import Path
 from ... import cluster
 from ... import journal as contract
 from ...display.progress import progress
+from ...display.record import plain
 from ...display.text import printable
 from ...errors import CaptureError
 from ...ownership import make_folder
@@ -33,15 +34,21 @@ class Fetched(list[Path]):
     """The captures' paths here.
 
     Attributes:
-        missing: a sentence for each capture or node that could not be had.
+        left_out: a sentence for each capture or node that could not be had.
     """
 
-    def __init__(self, paths: Iterable[Path] = (), missing: Iterable[str] = ()) -> None:
+    left_out: tuple[str, ...]
+
+    def __init__(self, paths: Iterable[Path] = (), left_out: Iterable[str] = ()) -> None:
         super().__init__(paths)
-        self.missing = tuple(map(printable, missing))
+        self.left_out = tuple(map(printable, left_out))
 
     def __repr__(self) -> str:
-        return "\n".join([super().__repr__(), *self.missing])
+        return "\n".join([super().__repr__(), *self.left_out])
+
+    def to_json(self) -> str:
+        """Return a JSON array of the paths."""
+        return json.dumps(plain(self), indent=2)
 
 
 def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
@@ -59,7 +66,7 @@ def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
         to: the folder to bring them to; it is made if it does not exist.
 
     Returns:
-        The captures' paths here, a list with one for each capture, in the target's order. Its `missing` has a sentence
+        The captures' paths here, a list with one for each capture, in the target's order. Its `left_out` has a sentence
         for each capture or node that could not be had; all others have arrived.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from .facts import Message, Process, Victim
+from .facts import Message, TopProcess, Victim
 from .kinds import Kind
 from .patterns import COUNT, pattern, size
 
@@ -20,7 +20,9 @@ def diagnosed(text: str) -> Message | None:
     if not _DIAGNOSED.search(text):
         return None
     found = itertools.islice(_CONSUMED.finditer(text), _MOST)
-    top = tuple(Process(int(one["pid"]), int(one["bytes"]), one["name"].strip().removeprefix("and ")) for one in found)
+    top = tuple(
+        TopProcess(int(one["pid"]), int(one["bytes"]), one["name"].strip().removeprefix("and ")) for one in found
+    )
     said = "A warning of Windows: nearly all memory that it may promise, RAM and paging files, is promised"
     if top:
         named = [f"{one.command} (pid {one.pid}) {one.memory} bytes" for one in top]

@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 import psutil
 
 from ... import journal as contract
-from .facts import Process, Victim
+from .facts import TopProcess, Victim
 from .kernel import KERNEL_KILL
 from .kill_victims import killed
 from .memory_users import top_processes
@@ -79,7 +79,7 @@ class Death(NamedTuple):
     node_ip: str | None = None
     detail: str | None = None
     """How the worker ended, in the raylet's words."""
-    top_processes: tuple[Process, ...] = ()
+    top_processes: tuple[TopProcess, ...] = ()
     """What used most when it was killed for memory."""
 
 
@@ -216,7 +216,7 @@ def _victims(
     victims: Iterator[Victim] | list[Victim],
     node_ip: str | None,
     node_id: str | None,
-    top: tuple[Process, ...] = (),
+    top: tuple[TopProcess, ...] = (),
 ) -> Iterator[Death]:
     for victim in victims:
         if victim.pid is not None:

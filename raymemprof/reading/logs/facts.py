@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Considered", "Message", "Process", "Victim"]
+from ...display.record import Record
+
+__all__ = ["Considered", "Message", "TopProcess", "Victim"]
 
 
 @dataclass(frozen=True, slots=True)
-class Victim:
+class Victim(Record):
     """A task or actor whose worker was killed.
 
     Attributes:
@@ -31,10 +33,13 @@ class Victim:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """One line of "Top 10 memory users": memory in bytes, and the command as far as Ray prints it.
+class TopProcess(Record):
+    """One of the processes that used most memory on a node, as Ray's "Top 10 memory users" has them.
 
-    `pid` is None where a line number is glued to it, so that its digits are not known.
+    Attributes:
+        pid: the process; None where a line number is glued to it, so that its digits are not known.
+        memory: what it used, in bytes.
+        command: its command, as far as Ray prints it.
     """
 
     pid: int | None
@@ -90,7 +95,7 @@ class Message:
     limit: int | None = None
     threshold: int | None = None
     victims: tuple[Victim, ...] = ()
-    top_processes: tuple[Process, ...] = ()
+    top_processes: tuple[TopProcess, ...] = ()
     killed: int | None = None
     retries: float | None = None
     crashed: int | None = None

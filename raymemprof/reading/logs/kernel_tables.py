@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from ...display.text import show_bytes
-from .facts import Process
+from .facts import TopProcess
 from .patterns import Form, pattern
 
 __all__ = ["kib", "processes", "stats"]
@@ -30,15 +30,15 @@ def kib(figure: str) -> int:
     return int(figure.replace(",", "")) * 1024
 
 
-def processes(text: str) -> tuple[Process, ...]:
+def processes(text: str) -> tuple[TopProcess, ...]:
     """Return the largest processes of the kernel's table, by what they had resident, the largest first."""
     is_report = _HEAD.search(text) or "oom-kill:" in text or "Killed process" in text
     if not is_report or _OTHER_PAGES.search(text):
         return ()
-    found: dict[int, Process] = {}
+    found: dict[int, TopProcess] = {}
     for row in itertools.islice(_ROW.finditer(text), _MOST_ROWS):
         if int(row[2]):
-            found.setdefault(int(row[1]), Process(int(row[1]), int(row[2]) * _PAGE, row[3]))
+            found.setdefault(int(row[1]), TopProcess(int(row[1]), int(row[2]) * _PAGE, row[3]))
     return tuple(sorted(found.values(), key=lambda one: one.memory, reverse=True)[:_MOST])
 
 

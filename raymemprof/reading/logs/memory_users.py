@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from .facts import Process
+from .facts import TopProcess
 from .patterns import COUNT, NUMBER, Form, gibibytes, pattern
 
 __all__ = ["is_decimal", "top_processes"]
@@ -31,7 +31,7 @@ _MOST_GLUED = 3
 """Rows from which on line numbers are told from pids."""
 
 
-def top_processes(text: str, victims: frozenset[int] = frozenset()) -> tuple[Process, ...]:
+def top_processes(text: str, victims: frozenset[int] = frozenset()) -> tuple[TopProcess, ...]:
     """Return the lines of "Top 10 memory users"; `victims` are pids that are known from elsewhere in the text."""
     if _HEADING.search(text):
         rows = _ROW.findall(text)
@@ -58,10 +58,10 @@ def _has_line_numbers(pids: list[str], victims: frozenset[int]) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _process(pid: str, memory: str, command: str, has_decimals: bool) -> Process:
+def _process(pid: str, memory: str, command: str, has_decimals: bool) -> TopProcess:
     """A line of it; kills that follow each other have most lines in common."""
     held = round(float(memory) * 10**9) if has_decimals else gibibytes(memory)
-    return Process(int(pid) if pid else None, held, _AFTER_COMMAND.sub("", command).strip())
+    return TopProcess(int(pid) if pid else None, held, _AFTER_COMMAND.sub("", command).strip())
 
 
 def is_decimal(text: str) -> bool:

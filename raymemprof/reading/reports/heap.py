@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import Any
 
+from ...display.record import Record
 from ...display.text import first_few, printable, show_bytes
 from .lines import WORTH_SHOWING, Lines, by_line
-from .merged import PerName, Reading, read_target
+from .merged import HeapByName, Reading, read_target
 from .targets import Target
 
 __all__ = ["Heap", "heap"]
 
 
 @dataclass(frozen=True, slots=True)
-class Heap:
+class Heap(Record):
     """What a call, a capture, or many of them together allocated.
 
     Figures are bytes. What was allocated is counted as far as it was resident, where the process was looked at: it is
@@ -26,7 +26,7 @@ class Heap:
             followed (`follow_fork=True`) held at its own peak; of many calls the sum of each call's own.
         in_children: how much of `peak` such children held, as they asked for it: what of it was resident is not known.
             What they had from their parent, and copies of it that they made by writing to it, are not in it.
-        children: how many such children held anything.
+        children_count: how many such children held anything.
         alive_at_end: what it still held when it returned, its result included; at death if it was killed. What children
             held that outlived it is in it.
         reserved: what it had asked for at the peak and that took no memory, since nobody had touched it.
@@ -46,25 +46,25 @@ class Heap:
             where it was killed, its journal is of an older version, or is not beside the capture; one that is another
             is a `CaptureError`.
         allocations: how many allocations were made in all.
-        calls: how many calls, or whole captures, this is the sum of.
+        call_count: how many calls, or whole captures, this is the sum of.
         title: what it is of.
         killed: whether it is of calls that were killed.
         at_peak: every line, by what it held at the peak.
         at_end: every line, by what was left of it at the end.
-        by_name: the calls by name, each with `name`, `calls`, `peak` (the sum of each one's own) and `mean`.
-        missing: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
+        by_name: what the calls of each name held.
+        left_out: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
     """
 
     title: str
     peak: int
     alive_at_end: int
     allocations: int
-    calls: int
+    call_count: int
     killed: bool
     at_peak: Lines
     at_end: Lines
-    by_name: tuple[PerName, ...] = ()
-    missing: tuple[str, ...] = ()
+    by_name: tuple[HeapByName, ...] = ()
+    left_out: tuple[str, ...] = ()
     reserved: int = 0
     shared: int = 0
     grew: int | None = None
@@ -76,9 +76,9 @@ class Heap:
     notes: tuple[str, ...] = ()
     checked: bool = False
     in_children: int = 0
-    children: int = 0
+    children_count: int = 0
 
-    def top(self, n: int = 10, view: str | None = None) -> Lines:
+    def top(self, n: int = 10, *, view: str | None = None) -> Lines:
         """Return the `n` lines that held most at the peak; of calls that were killed, when they died.
 
         Memory is put down to the user's line that asked for it: the innermost one outside the standard library and
@@ -93,28 +93,30 @@ class Heap:
         if view not in (None, "peak", "leaks"):
             raise ValueError(f"view={view!r} is none of peak, leaks.")
         lines = self.at_end if view == "leaks" or (view is None and self.killed) else self.at_peak
-        return lines[:n]  # type: ignore[return-value]
+        return lines[:n]
 
+    @property
     def summary(self) -> str:
-        """Return the figures in a line, then one for each name where there are many calls, and for what is missing."""
-        of = "the sum of each one's own peak is" if self.calls > 1 else "peak"
+        """The figures in a line, then a line for each name where there are many calls, and for what is left out."""
+        of = "the sum of each one's own peak is" if self.call_count > 1 else "peak"
         lines = [
             f"{self.title}: {of} {show_bytes(self.peak)}, {show_bytes(self.alive_at_end)} alive at the end, "
             f"{self.allocations:,} allocations"
         ]
-        if self.calls > 1:
+        if self.call_count > 1:
             lines += [
-                f"{one.name}: {one.calls} call{'s' * (one.calls != 1)}, {show_bytes(one.peak)} in all, "
+                f"{one.name}: {one.call_count} call{'s' * (one.call_count != 1)}, {show_bytes(one.peak)} in all, "
                 f"{show_bytes(one.mean)} a call"
                 for one in self.by_name
             ]
-        return "\n".join(map(printable, (*lines, *first_few(self.missing))))
+        return "\n".join(map(printable, (*lines, *first_few(self.left_out))))
 
+    @property
     def balance(self) -> str:
-        """Return how what it held, what was retained and what is not seen add up to what the process grew by."""
+        """How what it held, what was retained and what is not seen add up to what the process grew by; or empty."""
         lines = []
         if self.grew is not None and self.unseen is not None:
-            whose = "The process grew by" if self.calls == 1 else "Their processes grew by"
+            whose = "The process grew by" if self.call_count == 1 else "Their processes grew by"
             held = f"{whose} {show_bytes(self.grew)}: {show_bytes(self.peak - self.in_children)} held"
             freed = f", minus {show_bytes(self.released)} that were there before and were freed"
             freed = freed if self.released >= WORTH_SHOWING else ""
@@ -124,9 +126,9 @@ class Heap:
                 kept = f"{show_bytes(self.retained)} retained by allocators"
                 lines.append(f"{held}, {kept}, {show_bytes(self.unseen)} not seen{freed}.")
         if self.in_children:
-            whose = "its" if self.calls == 1 else "their"
-            many = f"{self.children} forked children" if self.children > 1 else "forked child"
-            peaks = "their own peaks" if self.children > 1 else "its own peak"
+            whose = "its" if self.call_count == 1 else "their"
+            many = f"{self.children_count} forked children" if self.children_count > 1 else "forked child"
+            peaks = "their own peaks" if self.children_count > 1 else "its own peak"
             lines.append(
                 f"Beside that, {whose} {many} held {show_bytes(self.in_children)} at {peaks}, as asked for: what of it "
                 "was resident is not known. What they copied of their parent's by writing to it is not in it."
@@ -139,40 +141,14 @@ class Heap:
         return "\n".join(map(printable, lines))
 
     def __repr__(self) -> str:
-        balance = self.balance()
-        return f"{self.summary()}\n{self.top()!r}" + (f"\n{balance}" if balance else "")
+        balance = self.balance
+        return f"{self.summary}\n{self.top()!r}" + (f"\n{balance}" if balance else "")
 
     def _repr_html_(self) -> str:
         """Return the figures and the lines as a notebook shows them."""
-        lines = "".join(f"<div>{html.escape(line)}</div>" for line in self.summary().splitlines())
-        balance = "".join(f"<div>{html.escape(line)}</div>" for line in self.balance().splitlines())
+        lines = "".join(f"<div>{html.escape(line)}</div>" for line in self.summary.splitlines())
+        balance = "".join(f"<div>{html.escape(line)}</div>" for line in self.balance.splitlines())
         return f"{lines}{self.top()._repr_html_()}{balance}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the figures and the lines, for JSON."""
-        return {
-            "title": self.title,
-            "peak": self.peak,
-            "in_children": self.in_children,
-            "children": self.children,
-            "alive_at_end": self.alive_at_end,
-            "allocations": self.allocations,
-            "calls": self.calls,
-            "reserved": self.reserved,
-            "shared": self.shared,
-            "grew": self.grew,
-            "retained": self.retained,
-            "unseen": self.unseen,
-            "released": self.released,
-            "retained_before": self.retained_before,
-            "retained_at_end": self.retained_at_end,
-            "notes": list(self.notes),
-            "checked": self.checked,
-            "killed": self.killed,
-            "by_name": list(self.by_name),
-            "missing": list(self.missing),
-            "lines": list(self.top(len(self.at_peak) + len(self.at_end))),
-        }
 
 
 def heap(target: Target) -> Heap:
@@ -206,12 +182,12 @@ def _heap(reading: Reading) -> Heap:
         peak=reading.peak,
         alive_at_end=reading.alive_at_end,
         allocations=reading.allocations,
-        calls=reading.count,
+        call_count=reading.count,
         killed=reading.killed,
         at_peak=by_line(reading, "peak"),
         at_end=by_line(reading, "leaks"),
         by_name=reading.names,
-        missing=reading.missing,
+        left_out=reading.left_out,
         reserved=reading.reserved,
         shared=reading.shared,
         grew=reading.grew,
@@ -223,5 +199,5 @@ def _heap(reading: Reading) -> Heap:
         notes=reading.notes,
         checked=reading.checked,
         in_children=reading.in_children,
-        children=reading.children,
+        children_count=reading.children,
     )

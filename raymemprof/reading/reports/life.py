@@ -33,21 +33,21 @@ def heap_of_life(captures: Sequence[Path]) -> Heap:
     last, before = captures[-1], captures[:-1][-_MOST_CAPTURES:]
     if not before:
         return heap(last)
-    left_out = len(captures) - 1 - len(before)
-    all_before = [EarlierCapture(path, tuple(captures[number:])) for number, path in enumerate(before, left_out + 1)]
-    missing = [f"{left_out} earlier captures of the process are not summed."] if left_out else []
+    not_summed = len(captures) - 1 - len(before)
+    all_before = [EarlierCapture(path, tuple(captures[number:])) for number, path in enumerate(before, not_summed + 1)]
+    left_out = [f"{not_summed} earlier captures of the process are not summed."] if not_summed else []
     try:
         earlier = heap(all_before)
     except (CaptureError, OSError) as error:
         found = heap(last)
-        return replace(found, missing=(*missing, str(error), *found.missing))
+        return replace(found, left_out=(*left_out, str(error), *found.left_out))
     try:
         found = heap(last)
     except (CaptureError, OSError) as error:
-        return replace(earlier, missing=(*missing, str(error), *earlier.missing))
+        return replace(earlier, left_out=(*left_out, str(error), *earlier.left_out))
     return replace(
         found,
-        title=f"{earlier.calls + 1} captures of one process",
+        title=f"{earlier.call_count + 1} captures of one process",
         peak=earlier.alive_at_end + found.peak,
         alive_at_end=earlier.alive_at_end + found.alive_at_end,
         allocations=earlier.allocations + found.allocations,
@@ -58,7 +58,7 @@ def heap_of_life(captures: Sequence[Path]) -> Heap:
         unseen=None,
         retained_before=None,
         retained_at_end=_both(earlier.retained_at_end, found.retained_at_end),
-        missing=(*missing, *earlier.missing, *found.missing),
+        left_out=(*left_out, *earlier.left_out, *found.left_out),
     )
 
 

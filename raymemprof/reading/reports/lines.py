@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import printable, show_bytes
 from ..captures.model import Frame
@@ -20,7 +21,7 @@ _BASES = {SAMPLED_FILE: "sampled", ESTIMATED_FILE: "estimated"}
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Line(Record):
     """A line of code and what it held.
 
     Attributes:
@@ -48,21 +49,21 @@ class Line:
     basis: str = "traced"
 
     @property
-    def place(self) -> str:
-        """Where it is, for people: file and number; the function's name where it is in no file of Python's."""
+    def location(self) -> str:
+        """Where it is: file and number; the function's name where it is in no file of Python's."""
         return f"{self.file}:{self.line}" if self.file else self.function
 
     def __str__(self) -> str:
-        return printable(f"{self.place} in {self.function}" if self.file else self.function)
+        return printable(f"{self.location} in {self.function}" if self.file else self.function)
 
 
 class Lines(Rows[Line]):
     """A sequence of `Line`, the largest first."""
 
-    title: ClassVar[tuple[str, str]] = ("line by memory held", "lines by memory held")
-    columns: ClassVar[tuple[tuple[str, Callable[[Any], str], bool], ...]] = (
+    _title: ClassVar[tuple[str, str]] = ("line by memory held", "lines by memory held")
+    _columns: ClassVar[tuple[tuple[str, Callable[[Any], str], bool], ...]] = (
         ("function", lambda line: line.function, False),
-        ("line", lambda line: line.place if line.file else "", False),
+        ("line", lambda line: line.location if line.file else "", False),
         ("bytes", lambda line: show_bytes(line.bytes), True),
         ("a call", lambda line: show_bytes(line.mean) if line.mean != line.bytes else "", True),
         ("reserved", lambda line: show_bytes(line.reserved) if line.reserved >= WORTH_SHOWING else "", True),
@@ -86,7 +87,7 @@ def by_line(reading: Reading, view: str) -> Lines:
         basis = _BASES.get(row.stack[0][1]) if row.stack else None
         if basis is not None and row.bytes:
             bases[frame] = basis
-    is_of_one = reading.count == 1 or [one.calls for one in reading.names] == [reading.count]
+    is_of_one = reading.count == 1 or [one.call_count for one in reading.names] == [reading.count]
     lines = [
         Line(
             *frame,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ... import cluster
 from ... import journal as contract
+from ...display.record import Record
 from ...display.text import printable
 from ...errors import CaptureError
 from ..captures.model import CallPlace, Figures, Row, Snapshot, Sum, TemporalRow
@@ -17,18 +18,25 @@ from ..catalog.records import Call
 from .requests import ask, must_have_end, requests_for, window_of
 from .targets import Item, Target, resolve
 
-__all__ = ["PerName", "Reading", "read_target"]
+__all__ = ["HeapByName", "Reading", "read_target"]
 
 _LONGEST_NAMES = 3
 _LONGEST_COMMAND = 100
 
 
 @dataclass(frozen=True, slots=True)
-class PerName:
-    """The calls of one name that a target has: how many, the sum of each one's own peak, in bytes, and its mean."""
+class HeapByName(Record):
+    """What the calls of one name held. Figures are bytes.
+
+    Attributes:
+        name: the calls' name.
+        call_count: how many calls.
+        peak: the sum of each one's own peak.
+        mean: the mean of these.
+    """
 
     name: str
-    calls: int
+    call_count: int
     peak: int
     mean: int
 
@@ -45,9 +53,9 @@ class Reading:
     """The same, fit for a file's name."""
     paths: tuple[Path, ...]
     """The captures, as far as they lie here."""
-    missing: tuple[str, ...]
+    left_out: tuple[str, ...]
     """Sentences on what is not in this: captures and nodes that could not be read, calls without a capture."""
-    names: tuple[PerName, ...]
+    names: tuple[HeapByName, ...]
     """The calls by name; none where whole captures were named."""
     count: int
     peak: int
@@ -102,7 +110,7 @@ def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) 
     """Read what a target names, where it lies.
 
     Raises:
-        CaptureError: a capture cannot be read, or does not hold the call. Of several it is named in `missing`, and
+        CaptureError: a capture cannot be read, or does not hold the call. Of several it is named in `left_out`, and
             raised only where none can be read.
         FileNotFoundError: there is no such file.
         TypeError: `target` is none of the things it may be.
@@ -160,7 +168,7 @@ def _lack(item: Item, figures: Figures | None) -> str | None:
     return None
 
 
-def _merged(items: list[Item], read: list[_Part], found: Sum, missing: tuple[str, ...], temporal: bool) -> Reading:
+def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[str, ...], temporal: bool) -> Reading:
     calls = [part.item.call for part in read if part.item.call is not None]
     whole = [part.item.path for part in read if part.item.call is None]
     all_figures = [part.figures for part in read]
@@ -171,7 +179,7 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, missing: tuple[str
         killed=bool(calls) and not whole and all(call.status == "killed" for call in calls),
         stem=stem,
         paths=tuple(dict.fromkeys(item.path for item in items if item.node_id is None)),
-        missing=tuple(map(printable, missing)),
+        left_out=tuple(map(printable, left_out)),
         names=_per_name(read),
         count=len(read),
         peak=sum(part.peak for part in read),
@@ -212,12 +220,12 @@ def _sum(figures: Iterable[int | None]) -> int | None:
     return total
 
 
-def _per_name(read: list[_Part]) -> tuple[PerName, ...]:
+def _per_name(read: list[_Part]) -> tuple[HeapByName, ...]:
     found: dict[str, list[int]] = {}
     for part in read:
         if part.item.call is not None:
             found.setdefault(part.item.call.name, []).append(part.peak)
-    names = [PerName(name, len(peaks), sum(peaks), round(sum(peaks) / len(peaks))) for name, peaks in found.items()]
+    names = [HeapByName(name, len(peaks), sum(peaks), round(sum(peaks) / len(peaks))) for name, peaks in found.items()]
     return tuple(sorted(names, key=lambda one: -one.peak))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...display.files import check_output, written_whole
+from ...display.record import Record
 from ...display.text import printable, show_bytes
 from ...ownership import refuse_foreign_link
 from ..captures.model import Stack
@@ -34,20 +35,20 @@ _MERGED_THREADS = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Record):
     """A report that was written to a file.
 
     Attributes:
         path: the file.
-        kind: "flamegraph", "table" or "speedscope".
+        kind: "flamegraph", "table", "speedscope" or "diagnosis".
         title: what it is of.
-        missing: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
+        left_out: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
     """
 
     path: Path
     kind: str
     title: str
-    missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def open(self) -> None:
         """Show the report in a web browser."""
@@ -59,13 +60,13 @@ class Report:
     def _repr_html_(self) -> str:
         """Return the report as a notebook shows it: all of it, inline, needing no file beside the notebook."""
         name = html.escape(printable(str(self.path)))
-        missing = "".join(f'<div style="font-size:small">{html.escape(text)}</div>' for text in self.missing)
+        left_out = "".join(f'<div style="font-size:small">{html.escape(text)}</div>' for text in self.left_out)
         if self.kind == "speedscope":
-            return f"<div>{html.escape(self.title)}: <code>{name}</code>, to be opened with speedscope.</div>{missing}"
+            return f"<div>{html.escape(self.title)}: <code>{name}</code>, to be opened with speedscope.</div>{left_out}"
         page = self.path.read_text(encoding="utf-8").replace("<head>", f"<head>{_ZOOM_INLINE}", 1)
         content = html.escape(page, quote=True)
         return (
-            f'<div style="font-size:small">{html.escape(self.title)} · <code>{name}</code></div>{missing}'
+            f'<div style="font-size:small">{html.escape(self.title)} · <code>{name}</code></div>{left_out}'
             f'<iframe srcdoc="{content}" width="100%" height="{_HEIGHT}" style="border:1px solid #ccc" '
             f'title="{html.escape(self.title, quote=True)}" sandbox="allow-scripts allow-same-origin allow-popups '
             'allow-downloads allow-modals"></iframe>'
@@ -79,7 +80,7 @@ def flamegraph(
     view: str = "peak",
     temporal: bool = False,
     offline: bool = True,
-    overwrite: bool = True,
+    overwrite: bool = False,
 ) -> Report:
     """Draw a flame graph of what calls held, as one HTML file.
 
@@ -92,7 +93,7 @@ def flamegraph(
             before two more allocations were made.
         temporal: draw the heap over time, with a range to select. Of one call or capture only.
         offline: put all scripts and styles into the file (4.5 MB), so that it needs no network.
-        overwrite: replace the file if it exists.
+        overwrite: replace the file if it exists; else it is refused.
 
     Returns:
         A `Report`, which a notebook shows inline and which has `.path` and `.open()`.
@@ -100,7 +101,7 @@ def flamegraph(
     Raises:
         CaptureError: the capture is missing, damaged, or the call was not traced; with the reason.
         FileNotFoundError: there is no such file, or no such folder to write to.
-        FileExistsError: the output exists and is not to be overwritten.
+        FileExistsError: the output exists, and `overwrite` is not set.
         ValueError: an option makes no sense.
 
     Example:
@@ -108,7 +109,7 @@ def flamegraph(
         >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
         ...     data = bytearray(1_000_000)
         >>> load = raymemprof.calls("/tmp/raymemprof-example", name="load")[-1]
-        >>> raymemprof.flamegraph(load, "/tmp/raymemprof-example/load.html").path.name
+        >>> raymemprof.flamegraph(load, "/tmp/raymemprof-example/load.html", overwrite=True).path.name
         'load.html'
     """
     _check_view(view)
@@ -130,7 +131,7 @@ def flamegraph(
         reporter = FlameGraphReporter.from_snapshot(
             _records(reading, view), memory_records=snapshots, native_traces=False
         )
-    return _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite)
+    return _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite, temporal)
 
 
 def table(
@@ -139,7 +140,7 @@ def table(
     *,
     view: str = "peak",
     offline: bool = True,
-    overwrite: bool = True,
+    overwrite: bool = False,
 ) -> Report:
     """Write a table of what each line held, sortable and searchable, as one HTML file.
 
@@ -150,7 +151,7 @@ def table(
         >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
         ...     data = bytearray(1_000_000)
         >>> load = raymemprof.calls("/tmp/raymemprof-example", name="load")[-1]
-        >>> raymemprof.table(load, "/tmp/raymemprof-example/load-table.html").kind
+        >>> raymemprof.table(load, "/tmp/raymemprof-example/load-table.html", overwrite=True).kind
         'table'
     """
     _check_view(view)
@@ -168,7 +169,7 @@ def speedscope(
     output: str | os.PathLike[str] | None = None,
     *,
     view: str = "peak",
-    overwrite: bool = True,
+    overwrite: bool = False,
 ) -> Report:
     """Write what calls held as a JSON file for speedscope.
 
@@ -179,7 +180,7 @@ def speedscope(
         >>> with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example"):
         ...     data = bytearray(1_000_000)
         >>> load = raymemprof.calls("/tmp/raymemprof-example", name="load")[-1]
-        >>> raymemprof.speedscope(load, "/tmp/raymemprof-example/load.json").path.suffix
+        >>> raymemprof.speedscope(load, "/tmp/raymemprof-example/load.json", overwrite=True).path.suffix
         '.json'
     """
     _check_view(view)
@@ -272,16 +273,18 @@ def _write(
     view: str,
     offline: bool,
     overwrite: bool,
+    temporal: bool = False,
 ) -> Report:
     """Render a report, and put it in place when it is whole."""
-    name = f"raymemprof-{kind}-{reading.stem}{'' if view == 'peak' else f'-{view}'}.{suffix}"
+    options = f"{'' if view == 'peak' else f'-{view}'}{'-temporal' if temporal else ''}"
+    name = f"raymemprof-{kind}-{reading.stem}{options}.{suffix}"
     path = Path(name if output is None else output).absolute()
     refuse_foreign_link(path if path.is_dir() else path.parent)
     if path.is_dir():
         path = path / name
-    check_output(path, overwrite)
     if any(path.exists() and path.samefile(capture) for capture in reading.paths):
         raise ValueError(f"{path} is the capture itself; give another output.")
+    check_output(path, overwrite)
     with written_whole(path) as file:
         page = io.StringIO()
         reporter.render(
@@ -293,14 +296,14 @@ def _write(
             no_web=offline,
         )
         file.write(_titled(page.getvalue(), _caption(reading)) if suffix == "html" else page.getvalue())
-    return Report(path, kind, _caption(reading), reading.missing)
+    return Report(path, kind, _caption(reading), reading.left_out)
 
 
 def _caption(reading: Reading) -> str:
     """Say what a report is of; of many, what one has on average, and whether some are not in it."""
     mean = f", {show_bytes(round(reading.peak / reading.count))} each on average" if reading.count > 1 else ""
-    missing = " (not complete)" if reading.missing else ""
-    return f"{reading.title}{mean}{missing}"
+    left_out = " (not complete)" if reading.left_out else ""
+    return f"{reading.title}{mean}{left_out}"
 
 
 def _titled(page: str, title: str) -> str:

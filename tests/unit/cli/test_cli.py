@@ -102,13 +102,13 @@ def test_json(folder: Path) -> None:
     calls = json.loads(answer("calls", "--json", folder))
     assert [call["name"] for call in calls] == ["load", "load", "sampled", "dies"]
     (capture,) = json.loads(answer("captures", folder, "--json"))
-    assert (capture["calls"], capture["path"]) == (3, calls[0]["capture"])
+    assert (capture["call_count"], capture["path"]) == (3, calls[0]["capture"])
     heap = json.loads(answer("heap", "--json", "--status", "killed", folder))
     assert 4 * MIB <= heap["peak"] < 4.1 * MIB
-    assert heap["lines"][0]["function"] == "dies"
-    assert [line["bytes"] // MIB for line in heap["lines"][:2]] == [3, 1]
+    assert heap["at_end"][0]["function"] == "dies"
+    assert [line["bytes"] // MIB for line in heap["at_end"][:2]] == [3, 1]
     both = json.loads(answer("heap", "--json", "--name", "load", folder))
-    assert both["calls"] == 2
+    assert both["call_count"] == 2
     assert both["peak"] >= 3 * MIB
 
 
@@ -164,7 +164,7 @@ def test_calls_are_sorted_by_what_they_added_and_not_by_what_was_there(tmp_path:
     assert [row["started_at"] for row in rows] == [listed[place].started_at.isoformat() for place in (3, 1, 2, 0)]
     assert [row["growth"] for row in rows] == pytest.approx([2 * MIB, 20 * MIB, 30 * MIB, 60 * MIB], abs=4 * MIB)
     assert listed[3].peak_memory > 60 * MIB, "what the first one left"
-    fullest = json.loads(answer("calls", tmp_path, "--json", "--sort", "peak"))[-1]
+    fullest = json.loads(answer("calls", tmp_path, "--json", "--sort", "peak_memory"))[-1]
     assert fullest["started_at"] == listed[2].started_at.isoformat()
     assert " growth " in answer("calls", tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -23,8 +24,8 @@ from raymemprof.diagnosis.doctor.findings import Finding
 from raymemprof.diagnosis.doctor.observed import Heaps, Observed
 from raymemprof.diagnosis.ooms import Kill, Kills, Retry
 from raymemprof.diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
-from raymemprof.diagnosis.usage.shared_memory import SharedMemory
-from raymemprof.host import Isolation
+from raymemprof.diagnosis.usage.shared_memory import SharedMemoryOwner, SharedMemoryOwners
+from raymemprof.host import ResourceIsolation
 from raymemprof.reading.catalog.records import Calls
 from raymemprof.reading.logs.endings import WITHOUT_A_TRACE
 from raymemprof.reading.logs.messages import parse
@@ -72,7 +73,7 @@ def node(
     }
     return NodeUsage(
         node_id=node_id,
-        address="10.0.0.1" if node_id == HEAD else "10.0.0.2",
+        node_ip="10.0.0.1" if node_id == HEAD else "10.0.0.2",
         is_head=node_id == HEAD,
         total=total,
         used=used,
@@ -133,7 +134,7 @@ def doctor(
     missing = silent + gone
     now = Usage(NOW, Nodes(nodes, missing=missing), missing)
     figures: dict[str, Any] = {
-        "advice": advise_of(calls, now),
+        "recommendations": advise_of(calls, now),
         "cpus": dict.fromkeys([one.node_id for one in (*nodes, *silent)], 8.0),
         "jobs": frozenset([JOB]),
     }
@@ -299,7 +300,7 @@ class TestMarks:
         assert {check(small, words)[0] for words in ("copy its data", "memory that was freed")} == {"well"}
 
     def test_how_many_fit_is_not_known_of_a_folder(self) -> None:
-        found = doctor([], calls=[call("load", GIB)], usage=None, source="logs", advice=advise_of((), None))
+        found = doctor([], calls=[call("load", GIB)], usage=None, source="logs", recommendations=advise_of((), None))
         verdict, answer = check(found, "run at once")
         assert (verdict, "how many fit a node is not known" in answer) == ("unknown", True)
 
@@ -405,9 +406,12 @@ def test_idle_workers_that_leave_little() -> None:
 
 def test_shared_memory_that_fills_a_node() -> None:
     """A DataLoader was killed, and what it had in /dev/shm is there still."""
-    left = SharedMemory("tmpfs", "/dev/shm/torch_1_2", 7, 9 * GIB, user="ray")
-    has = SharedMemory("memfd", "memfd:batches", 1, 5 * GIB, pid=77, role="actor", process="Loader", sharers=4)
-    shared = {"shared_memory": 15 * GIB, "shared_memory_owners": (left, has, SharedMemory("the rest", None, 3, GIB))}
+    left = SharedMemoryOwner("tmpfs", "/dev/shm/torch_1_2", 7, 9 * GIB, user="ray")
+    has = SharedMemoryOwner(
+        "memfd", "memfd:batches", 1, 5 * GIB, pid=77, role="actor", process_name="Loader", sharer_count=4
+    )
+    owners = SharedMemoryOwners([left, has, SharedMemoryOwner("the rest", None, 3, GIB)])
+    shared = {"shared_memory": 15 * GIB, "shared_memory_owners": owners}
     (found,) = doctor([node(used=30 * GIB, **shared)]).findings
     assert found.illness == "low_memory"
     text = text_of(found)
@@ -505,7 +509,7 @@ class TestTooMany:
         ]
         dead = call("load", 3 * GIB, node_id=OTHER, duration=None, status="killed", worker_id="dead")
         found = doctor(nodes, [kill("load", 3 * GIB, node_id=OTHER, call=dead)], [*calls, dead]).findings[0]
-        assert (found.illness, found.node_id, found.kills) == ("too_parallel", OTHER, 1)
+        assert (found.illness, found.node_id, found.kill_count) == ("too_parallel", OTHER, 1)
 
     def test_actors(self) -> None:
         """By default they hold no CPU, so that num_cpus=1 is a change."""
@@ -577,7 +581,7 @@ class TestSilentNodes:
         verdicts = {one.question: one.verdict for one in found.checks}
         assert verdicts.pop("Is it the head node?") == "well"
         assert set(verdicts.values()) == {"unknown"}
-        assert found.as_dict()["healthy"] is None
+        assert json.loads(found.to_json())["healthy"] is None
 
     def test_where_the_sick_one_answered(self) -> None:
         found = doctor([node()], [kill("hog", 9 * GIB)], silent=[self.SILENT])
@@ -684,14 +688,14 @@ class TestAdvice:
         assert self.advised(others) == 10**9
 
 
-ISOLATED = Isolation(user_used=20 * GIB, user_limit=28 * GIB, system_used=1 * GIB, system_reserved=4 * GIB)
+ISOLATED = ResourceIsolation(user_used=20 * GIB, user_limit=28 * GIB, system_used=1 * GIB, system_reserved=4 * GIB)
 """Of a node of 32 GiB."""
 
 
 def test_with_resource_isolation_workers_have_their_own_limit() -> None:
     """The node is at 23 of 32 GiB, and workers and objects at 27 of the 28 that they may use."""
     isolated = node(process("task", 20 * GIB, "grow"), used=29 * GIB, object_store_held=7 * GIB, isolation=ISOLATED)
-    assert (isolated.limit, isolated.counted, isolated.left, isolated.killer) == (28 * GIB, 27 * GIB, GIB, "Ray")
+    assert (isolated.kill_limit, isolated.counted, isolated.left, isolated.killer) == (28 * GIB, 27 * GIB, GIB, "Ray")
     found = doctor([isolated])
     assert ("low_memory", "warning", None) in named(found)
     (low,) = [one for one in found.findings if one.illness == "low_memory"]
@@ -716,12 +720,12 @@ def test_all_shared_memory_counts_against_what_workers_may_use() -> None:
 
 
 def test_before_ray_2_56_the_reserve_is_what_ray_s_own_parts_may_not_exceed() -> None:
-    early = Isolation(user_used=2 * GIB, user_limit=None, system_used=3 * GIB, system_reserved=2 * GIB)
+    early = ResourceIsolation(user_used=2 * GIB, user_limit=None, system_used=3 * GIB, system_reserved=2 * GIB)
     found = doctor([node(used=6 * GIB, isolation=early)])
     assert named(found) == [("small_reserve", "warning", None)]
     assert found.usage is not None
     (one,) = found.usage.nodes
-    assert (one.limit, one.counted) == (one.threshold, 6 * GIB)
+    assert (one.kill_limit, one.counted) == (one.threshold, 6 * GIB)
 
 
 def test_advice_fits_what_resource_isolation_leaves_to_workers() -> None:
@@ -735,7 +739,7 @@ def test_kills_that_only_ray_s_counter_knows_are_no_clean_bill() -> None:
         Observed(
             NOW,
             None,
-            Kills([], counted=2),
+            Kills([], kill_counter=2),
             Calls([]),
             Usage(NOW, Nodes([node()])),
             advise_of((), None),
@@ -746,7 +750,7 @@ def test_kills_that_only_ray_s_counter_knows_are_no_clean_bill() -> None:
     (check,) = [one for one in quiet.checks if "killed for memory" in one.question]
     assert check.verdict == "unknown"
     assert "Ray's own counter knows of 2 kills, and no log names one" in check.answer
-    assert "Ray's own counter knows of 0 kills" in repr(Kills([], counted=0))
+    assert "Ray's own counter knows of 0 kills" in repr(Kills([], kill_counter=0))
     assert "counter" not in repr(Kills([]))
 
 

@@ -54,14 +54,14 @@ def test_what_both_cgroups_use_and_may_use(machine: Machine, base: str) -> None:
     machine.process(7, f"/{path}/system/leaf")
     machine.group(f"{path}/user", 9 * GIB, cached=2 * GIB, shmem=1 * GIB, high=28 * GIB, max=29 * GIB)
     machine.group(f"{path}/system", 5 * GIB, cached=1 * GIB, shmem=2 * GIB, low=4 * GIB)
-    assert host.isolation(7) == host.Isolation(6 * GIB, 28 * GIB, 2 * GIB, 4 * GIB, shared=3 * GIB)
+    assert host.isolation(7) == host.ResourceIsolation(6 * GIB, 28 * GIB, 2 * GIB, 4 * GIB, shared=3 * GIB)
 
 
 def test_before_ray_2_56_workers_have_no_limit(machine: Machine) -> None:
     machine.process(7, f"/ray-node_{NODE}/system/leaf")
     machine.group(f"ray-node_{NODE}/user", 9 * GIB)
     machine.group(f"ray-node_{NODE}/system", 3 * GIB, min=25 * GIB)
-    assert host.isolation(7) == host.Isolation(9 * GIB, None, 3 * GIB, 25 * GIB)
+    assert host.isolation(7) == host.ResourceIsolation(9 * GIB, None, 3 * GIB, 25 * GIB)
 
 
 @pytest.mark.parametrize("path", ["/", "/ray/leaf", "/user.slice/session-2.scope", f"/ray-node_{NODE}/system/leaf"])
@@ -96,8 +96,8 @@ holder = Holder.remote()
 ray.get(holder.ready.remote())
 (node,) = raymemprof.usage().nodes
 assert node.isolation.user_used > 300 * 2**20, node.isolation
-assert node.limit < node.total, node
-assert node.left == node.limit - node.counted
+assert node.kill_limit < node.total, node
+assert node.left == node.kill_limit - node.counted
 print("seen")
 """
 

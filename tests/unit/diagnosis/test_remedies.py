@@ -82,7 +82,7 @@ def test_where_one_process_is_the_problem_fewer_do_not_help(tmp_path: Path) -> N
 
 
 def test_who_asks_for_less_than_it_has(tmp_path: Path) -> None:
-    summary = " ".join(explain(kill("load", [4.0, 6.0], memory=f", memory: {2 * GIB}"), tmp_path).summary)
+    summary = explain(kill("load", [4.0, 6.0], memory=f", memory: {2 * GIB}"), tmp_path).summary.splitlines()
     assert "load asks for 2.0 GiB and had 6.0 GiB: 4.0 GiB more." in summary
 
 
@@ -135,13 +135,13 @@ def test_a_log_of_ray_data_s_figures(before: str, tmp_path: Path) -> None:
     )
     found = explain(text, tmp_path)
     assert found.cause == "warning"
-    assert "a task of ReadRange->MapBatches(big) held 4294967296 bytes" in found.summary[0]
+    assert "a task of ReadRange->MapBatches(big) held 4294967296 bytes" in found.summary.splitlines()[0]
 
 
 def test_an_idle_worker_is_not_profiled_and_asks_for_nothing(tmp_path: Path) -> None:
     text = (DATA / "ray-2.60/idle-worker-oom.txt").read_text()
     found = explain(text, tmp_path)
-    assert "killed an idle worker (pid 21645) and hog (pid 21644)" in found.summary[0]
+    assert "killed an idle worker (pid 21645) and hog (pid 21644)" in found.summary.splitlines()[0]
     assert "put @profile_memory on it" in found.advice[0]
     alone = re.sub(r"Selected to kill: \(Task: .*\n", "", text)
     assert "Only idle workers" not in str(explain(alone, tmp_path))  # who was the second is not known

@@ -86,7 +86,7 @@ def test_what_bears_the_name_of_a_capture_and_is_no_file(
         assert ended.value.code == 2
         assert len(capsys.readouterr()[1].splitlines()) == 1
     assert [call.name for call in raymemprof.calls(folder)] == ["load"]
-    assert [one.path.name for one in raymemprof.captures(folder) if one.calls] == [
+    assert [one.path.name for one in raymemprof.captures(folder) if one.call_count] == [
         one.name for one in folder.glob("raymemprof-load*.bin")
     ]
     assert raymemprof.heap([*raymemprof.captures(folder)]).peak >= MIB
@@ -207,7 +207,7 @@ def test_one_damaged_line_spoils_one_line(folder: Path, capsys: pytest.CaptureFi
     said = f"{journal.name}: {len(DAMAGED)} damaged lines left out"
     calls, captures = raymemprof.calls(folder), raymemprof.captures(folder)
     assert list(calls) == before
-    assert [capture.calls for capture in captures] == [1]
+    assert [capture.call_count for capture in captures] == [1]
     advice, diagnosis = raymemprof.advise(calls), raymemprof.doctor(folder)
     for table in (raymemprof.ooms(folder), raymemprof.clean(folder, all=True, dry_run=True)):
         assert said in " ".join(repr(table).split())
@@ -299,7 +299,7 @@ def test_a_call_without_memory(folder: Path) -> None:
             "".join(json.dumps(line) + "\n" for line in others if line["event"] in ("process", "begin", "end"))
         )
     (advice,) = raymemprof.advise(raymemprof.calls(folder))
-    assert (advice.calls, advice.p50) == (4, 0)
+    assert (advice.call_count, advice.p50) == (4, 0)
     raymemprof.doctor(folder)
 
 
@@ -415,7 +415,7 @@ def test_names_that_a_terminal_would_obey(
     os.link(capture, good)
     with pytest.raises(CaptureError) as refused:
         raymemprof.heap(bad)
-    assert refused.value.path == str(bad)
+    assert refused.value.path == bad
     assert_tame(str(refused.value))
     assert_tame(str(CaptureError("x", f"an {EVIL} in the reason")))
     monkeypatch.chdir(tmp_path)
@@ -448,7 +448,7 @@ def test_contents_that_a_terminal_would_obey(folder: Path, capsys: pytest.Captur
     with pytest.raises(ValueError, match="none of the 2 calls") as none:
         raymemprof.heap([call for call in calls if call.capture is None])
     assert_tame(str(none.value))
-    assert_tame("\n".join(raymemprof.heap(calls).missing))
+    assert_tame("\n".join(raymemprof.heap(calls).left_out))
     for arguments in (["calls"], ["advise"], ["doctor"], ["heap", "--status", "failed"], ["heap", "--name", "nothing"]):
         with pytest.raises(SystemExit):
             app.main([arguments[0], str(folder), *arguments[1:]])

@@ -151,7 +151,7 @@ def test_sources(folder: Path) -> None:
     assert [call.name for call in traced] == [name for name in NAMES if name != "sampled"]
     assert raymemprof.calls(capture) == traced
     assert raymemprof.captures(capture.path) == [capture]
-    assert (capture.status, capture.calls, capture.pid) == ("killed", 7, traced[0].pid)
+    assert (capture.status, capture.call_count, capture.pid) == ("killed", 7, traced[0].pid)
     assert capture.size == capture.path.stat().st_size
     assert os.fspath(capture) == str(capture.path)
     for read in (raymemprof.calls, raymemprof.captures):
@@ -284,7 +284,7 @@ def test_pandas(folder: Path) -> None:
     assert isinstance(frame["capture"][0], str)
     assert frame["peak_memory"].max() == max(call.peak_memory for call in raymemprof.calls(folder))
     assert (frame["growth"] == frame["peak_memory"] - frame["memory_before"]).all()
-    assert raymemprof.captures(folder).to_pandas()["calls"][0] == 7
+    assert raymemprof.captures(folder).to_pandas()["call_count"][0] == 7
     assert len(raymemprof.calls(folder, name="none").to_pandas()) == 0
 
 
@@ -357,7 +357,7 @@ def test_heap_of_a_call(folder: Path, big: raymemprof.Call) -> None:
     found = raymemprof.heap(big)
     assert 2 * MIB <= found.peak < 2.1 * MIB
     assert 2 * MIB <= found.alive_at_end < 2.1 * MIB  # what it returned
-    assert found.calls == 1
+    assert found.call_count == 1
     (line,) = found.top(1)
     assert (line.function, line.line) == ("load", 15)
     assert line.bytes >= 2 * MIB
@@ -371,7 +371,7 @@ def test_heap_of_a_capture_a_path_and_several(folder: Path, big: raymemprof.Call
     assert whole.peak >= 8 * MIB  # the store, the block and the hanging call's, held together
     loads = raymemprof.calls(folder, name="load")
     both = raymemprof.heap(loads)
-    assert both.calls == 2
+    assert both.call_count == 2
     assert both.peak == sum(raymemprof.heap(call).peak for call in loads)
     assert both.top(1)[0].bytes >= 3 * MIB
     assert raymemprof.heap(iter([big])).peak == raymemprof.heap(big).peak
@@ -412,7 +412,7 @@ def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
     (tmp_path / "empty.bin").write_text("")
     several = raymemprof.heap([*loads, tmp_path / "text.bin", tmp_path / "empty.bin"])
     assert several.peak == raymemprof.heap(loads).peak
-    assert several.calls == len(loads) == several.by_name[0].calls
+    assert several.call_count == len(loads) == several.by_name[0].call_count
     assert several.by_name[0].mean == round(several.peak / len(loads))
     assert [line.mean for line in several.top()] == [round(line.bytes / len(loads)) for line in several.top()]
     of_two = raymemprof.heap(raymemprof.calls(folder, status="finished"))
@@ -424,12 +424,12 @@ def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
             of_two.top(lines)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="task_id=5 must be text"):
         raymemprof.calls(folder, task_id=5)  # type: ignore[arg-type]
-    assert sorted(Path(text.partition(":")[0]).name for text in several.missing) == ["empty.bin", "text.bin"]
-    assert all(text in several.summary() for text in several.missing)
+    assert sorted(Path(text.partition(":")[0]).name for text in several.left_out) == ["empty.bin", "text.bin"]
+    assert all(text in several.summary for text in several.left_out)
     report = raymemprof.flamegraph([*loads, tmp_path / "text.bin"])
-    assert len(report.missing) == 1
+    assert len(report.left_out) == 1
     assert report.title.endswith("(not complete)")
-    assert html.escape(report.missing[0]) in report._repr_html_()
+    assert html.escape(report.left_out[0]) in report._repr_html_()
     with pytest.raises(raymemprof.CaptureError, match=r"text\.bin|empty\.bin"):
         raymemprof.heap([tmp_path / "text.bin", tmp_path / "empty.bin"])
 
@@ -437,8 +437,8 @@ def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> N
 def test_of_many_what_was_not_traced_is_named(folder: Path) -> None:
     calls = raymemprof.calls(folder, kind="task", status="finished")
     several = raymemprof.heap(calls)
-    assert several.calls == 2
-    assert several.missing == ("1 call of sampled has no capture: heap tracing is off (heap=False).",)
+    assert several.call_count == 2
+    assert several.left_out == ("1 call of sampled has no capture: heap tracing is off (heap=False).",)
     with pytest.raises(ValueError, match="none of the 1 calls has a capture: heap tracing is off"):
         raymemprof.heap(raymemprof.calls(folder, name="sampled"))
 
@@ -447,7 +447,7 @@ def test_a_call_that_was_listed_twice_counts_once(big: raymemprof.Call) -> None:
     """As where it ran yet when it was listed first."""
     before = dataclasses.replace(big, status="running", duration=None, memory_after=None)
     once, twice = raymemprof.heap(big), raymemprof.heap([before, big, big])
-    assert (twice.calls, twice.peak, twice.top(1)) == (1, once.peak, once.top(1))
+    assert (twice.call_count, twice.peak, twice.top(1)) == (1, once.peak, once.top(1))
 
 
 def test_names_that_a_terminal_obeys_are_shown_and_not_obeyed(tmp_path: Path) -> None:
@@ -461,7 +461,7 @@ def test_names_that_a_terminal_obeys_are_shown_and_not_obeyed(tmp_path: Path) ->
     shown = [repr(heap), repr(calls), repr(raymemprof.calls(tmp_path, name="other")), str(raymemprof.advise(calls))]
     assert all("owned" in text for text in shown)
     assert not any(character in text for text in shown for character in "\x1b\x07")
-    assert len(heap.summary().splitlines()) == 1
+    assert len(heap.summary.splitlines()) == 1
 
 
 def test_a_capture_that_is_gone(folder: Path, tmp_path: Path) -> None:
@@ -635,7 +635,12 @@ def test_where_a_report_goes(report: Callable[..., Any], folder: Path, big: raym
     assert report(big, below).path == below / default.path.name
     assert report(big, str(below / "named.x")).path == below / "named.x"
     assert report(big, "relative.x").path == tmp_path / "relative.x"
-    assert report(big, "relative.x").path.stat().st_mode & 0o777 == 0o644
+    Path("relative.x").write_text("precious")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        report(big, "relative.x")
+    assert Path("relative.x").read_text() == "precious"
+    assert report(big, "relative.x", overwrite=True).path.stat().st_mode & 0o777 == 0o644
+    assert "load" in Path("relative.x").read_text()
     with pytest.raises(FileNotFoundError, match="missing"):
         report(big, tmp_path / "missing" / "out.html")
 
@@ -654,7 +659,7 @@ def test_reports_of_several_captures(folder: Path, views: raymemprof.Call, big: 
     assert "load" in page
     assert "hold" in page
     assert page.rstrip().endswith("</html>")
-    assert raymemprof.heap([big, views]).calls == 2
+    assert raymemprof.heap([big, views]).call_count == 2
 
 
 def test_a_report_in_a_notebook(big: raymemprof.Call) -> None:
@@ -668,7 +673,7 @@ RENDER = """
 import sys, raymemprof
 call = raymemprof.calls(sys.argv[1], name="load")[0]
 while True:
-    raymemprof.flamegraph(call, "out.html")
+    raymemprof.flamegraph(call, "out.html", overwrite=True)
     print("written", flush=True)
 """
 

@@ -121,7 +121,7 @@ def test_native_frames(tmp_path: Path) -> None:
         found = raymemprof.heap(call)
         assert 5 * MIB <= found.peak < 5.2 * MIB
         assert (found.top(1)[0].function, found.top(1)[0].bytes) == ("work", 5 * MIB + 1)
-        reports[native] = raymemprof.flamegraph(call).path.read_text()
+        reports[native] = raymemprof.flamegraph(call, f"{native}.html").path.read_text()
     assert "PyByteArray_Resize" in reports[True]
     assert "PyByteArray_Resize" not in reports[False]
 
@@ -229,7 +229,7 @@ def test_calls_within_linger_share_a_capture(tmp_path: Path, wait_for: Callable[
     first, second = raymemprof.calls(tmp_path)
     assert first.capture == second.capture
     assert raymemprof.captures(tmp_path)[0].status == "open"
-    assert raymemprof.captures(tmp_path)[0].calls == 2
+    assert raymemprof.captures(tmp_path)[0].call_count == 2
     wait_for(lambda: raymemprof.captures(tmp_path)[0].status == "closed")
     closed = raymemprof.captures(tmp_path)[0].closed_at
     assert closed.timestamp() - second.started_at.timestamp() >= 0.25

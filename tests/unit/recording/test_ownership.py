@@ -245,8 +245,8 @@ def test_reports_are_written_through_no_link(recorded: Path, shared: Path, home:
         output.symlink_to(to)
         give_away(output)
         with pytest.raises(FileExistsError):
-            raymemprof.table(call, output, overwrite=False)
-        raymemprof.table(call, output)
+            raymemprof.table(call, output)
+        raymemprof.table(call, output, overwrite=True)
         assert not output.is_symlink()
         output.unlink()
     (shared / "folder").symlink_to(home)

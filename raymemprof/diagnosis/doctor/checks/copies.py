@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ....display.text import show_bytes
 from ....reading.catalog.records import Calls
 from ....reading.reports.heap import Heap
-from ....reading.reports.lines import Line
+from ....reading.reports.lines import Lines
 from ...explain.families import copies_much
 from ...explain.families import steps as children_steps
 from ...explain.families import told as children_told
@@ -74,8 +74,8 @@ def find(observed: Observed) -> Iterator[Finding | Unclear]:
     yield from not_looked_at("copy", most_first)
 
 
-def _pair(found: Heap) -> tuple[Line, ...] | None:
-    pair = tuple(found.top(2, "peak"))
+def _pair(found: Heap) -> Lines | None:
+    pair = found.top(2, view="peak")
     if found.peak < _COPIED or len(pair) < 2:
         return None
     first, second = pair

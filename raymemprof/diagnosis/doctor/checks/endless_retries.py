@@ -21,7 +21,7 @@ def find(observed: Observed, groups: list[KillGroup], crowded: set[str | None]) 
         retries = [retry for retry in observed.kills.retries if retry.name == group.name and not group.is_actor]
         if not retries:
             continue
-        retry = max(retries, key=lambda retry: (not retry.is_over, retry.kills))
+        retry = max(retries, key=lambda retry: (not retry.is_over, retry.kill_count))
         lines = guilty_lines(observed, observed.holders(group)[:1], "leaks")
         waits = f", after a pause that doubles each time up to a minute (now {show_seconds(retry.pause)})"
         does = (
@@ -37,11 +37,11 @@ def find(observed: Observed, groups: list[KillGroup], crowded: set[str | None]) 
             name=group.name,
             node_id=group.last.node_id,
             evidence=(
-                f"One task of it was killed {retry.kills} times since {retry.since:%H:%M:%S} UTC, and Ray {does}.",
+                f"One task of it was killed {retry.kill_count} times since {retry.since:%H:%M:%S} UTC, and Ray {does}.",
                 *about_kills(observed, group),
                 *about_lines(observed, lines),
                 *about_fit(observed, group),
-                *warnings_of(observed.advice_for(group.name, group.is_actor)),
+                *warnings_of(observed.recommendation_for(group.name, group.is_actor)),
             ),
             next_steps=(
                 "Have it fail instead: `RAY_task_oom_retries=3` in the environment of the driver (and of "
@@ -49,7 +49,7 @@ def find(observed: Observed, groups: list[KillGroup], crowded: set[str | None]) 
                 *make_smaller(observed, group, lines),
                 *ask_for_memory(observed, group),
             ),
-            kills=len(group.kills),
+            kill_count=len(group.kills),
             lines=lines,
             calls=Calls(group.calls[:1]),
         )

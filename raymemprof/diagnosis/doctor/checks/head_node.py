@@ -26,7 +26,7 @@ def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding]:
     head = next((node for node in observed.nodes if node.is_head), None)
     if head is None:
         return
-    limit = head.limit
+    limit = head.kill_limit
     drivers = list(users(head, "driver"))
     own = head.system + sum(process.counted for process in drivers)
     working = sorted(users(head, "task", "actor", "worker"), key=lambda process: -process.memory)
@@ -66,10 +66,10 @@ def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding]:
     yield Finding(
         severity="critical" if killed and is_own else "warning",
         illness="head_node",
-        title=f"The head node {head.address} is crowded: tasks and actors run beside the driver and Ray's own parts.",
+        title=f"The head node {head.node_ip} is crowded: tasks and actors run beside the driver and Ray's own parts.",
         name=None,
         node_id=head.node_id,
         evidence=tuple(evidence),
         next_steps=tuple(steps),
-        kills=sum(kill.node_id == head.node_id for group in killed for kill in group.kills),
+        kill_count=sum(kill.node_id == head.node_id for group in killed for kill in group.kills),
     )

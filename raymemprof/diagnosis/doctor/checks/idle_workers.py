@@ -63,7 +63,7 @@ def find(observed: Observed) -> Iterator[Finding]:
             node_id=node.node_id,
             evidence=tuple(evidence),
             next_steps=(
-                *(f"Let go of it before the call ends: see {line.place}." for line in lines[:1]),
+                *(f"Let go of it before the call ends: see {line.location}." for line in lines[:1]),
                 *([f"{KEEP_LESS[0].upper()}{KEEP_LESS[1:]}"] if is_freed else []),
                 f"End the worker after each call: `@ray.remote(max_calls=1)` on {function}.",
                 "Or have Ray end idle workers after a second, where it keeps one for each CPU: "

@@ -8,7 +8,7 @@ from datetime import timedelta
 from ....display.text import show_bytes, show_seconds
 from ....reading.catalog.records import Calls
 from ....reading.reports.heap import Heap
-from ....reading.reports.lines import Line
+from ....reading.reports.lines import Lines
 from ...advise.growth import Growth, about_captures, captures_of, end_of, growths, kept_by, lives, too_few
 from ...advise.workloads import workload_of
 from ..findings import Finding, Unclear
@@ -79,7 +79,7 @@ def _leaking(
         whose = f"{actors} actors of its class grow" if actors > 1 else "It grows"
         evidence.append(f"{whose}{restarted}; these figures are of the one that grew most.")
     evidence += about_lines(observed, lines)
-    evidence += [*about_captures(life), *(whole.missing if whole is not None else ())]
+    evidence += [*about_captures(life), *(whole.left_out if whole is not None else ())]
     left = None
     if node is not None and is_alive and observed.when - end_of(last) < _STILL:
         free = node.left
@@ -87,13 +87,13 @@ def _leaking(
         left = seconds * free / growth.size
         evidence.append(
             f"After {round(free / per_call):,} more such calls, {show_seconds(left)} at the pace so far, the node is "
-            f"above the {show_bytes(node.limit)} at which {node.killer} kills."
+            f"above the {show_bytes(node.kill_limit)} at which {node.killer} kills."
         )
     if killed is not None:
         evidence += about_kills(observed, killed)
     steps = []
     if lines:
-        steps.append(f"Let go of what {lines[0].place} keeps, or bound it (deque(maxlen=…), an LRU).")
+        steps.append(f"Let go of what {lines[0].location} keeps, or bound it (deque(maxlen=…), an LRU).")
     elif sum(kept_by(call) for call in life if call.capture is None) >= MAINLY * growth.size:
         steps.append(
             f"Find the line: what {growth.name} grew by is in no capture that is there. Record it again with a larger "
@@ -127,20 +127,20 @@ def _leaking(
         node_id=last.node_id,
         evidence=tuple(evidence),
         next_steps=tuple(steps),
-        kills=len(killed.kills) if killed is not None else 0,
+        kill_count=len(killed.kills) if killed is not None else 0,
         lines=lines,
         calls=Calls([max(growth.calls, key=lambda call: (call.memory_after or 0) - call.memory_before)]),
     )
 
 
-def _what_stays(growth: Growth, whole: Heap | None) -> tuple[Line, ...]:
+def _what_stays(growth: Growth, whole: Heap | None) -> Lines:
     """Return the lines that hold what an actor grew by; none if their sizes do not add up with its growth.
 
     An actor that freed all when it ended is judged by its peak.
     """
     if whole is None:
-        return ()
+        return Lines(())
     view = "leaks" if whole.alive_at_end >= MAINLY * growth.size else "peak"
     most = max(call.peak_memory for call in growth.calls)
-    lines = [line for line in whole.top(MOST_NAMED, view) if line.bytes <= most]
-    return tuple(lines) if sum(line.bytes for line in lines) >= _EXPLAINED * growth.size else ()
+    lines = [line for line in whole.top(MOST_NAMED, view=view) if line.bytes <= most]
+    return Lines(lines if sum(line.bytes for line in lines) >= _EXPLAINED * growth.size else ())

@@ -9,7 +9,7 @@ from ....cluster import KILLED
 from ....display.text import show_bytes
 from ...advise.growth import actor_class
 from ...usage.records import NodeUsage
-from ...usage.shared_memory import SharedMemory
+from ...usage.shared_memory import SharedMemoryOwner
 from ..findings import Finding
 from ..observed import Observed, users
 from ..sentences import memory_used, names_of
@@ -28,7 +28,7 @@ def find(observed: Observed, crowded: set[str | None]) -> Iterator[Finding]:
             yield Finding(
                 severity="critical",
                 illness="low_memory",
-                title=f"Node {silent.address} ({silent.node_id[:8]}…) has no memory left, not even to be looked at.",
+                title=f"Node {silent.node_ip} ({silent.node_id[:8]}…) has no memory left, not even to be looked at.",
                 name=None,
                 node_id=silent.node_id,
                 evidence=(f"{silent.reason}: it was above its limit just then.",),
@@ -39,7 +39,7 @@ def find(observed: Observed, crowded: set[str | None]) -> Iterator[Finding]:
                 ),
             )
     for node in observed.nodes:
-        limit = node.limit
+        limit = node.kill_limit
         if node.counted < NEARLY_FULL * limit or node.node_id in crowded:
             continue
         largest = sorted(users(node), key=lambda process: -process.memory)
@@ -78,6 +78,6 @@ def find(observed: Observed, crowded: set[str | None]) -> Iterator[Finding]:
         )
 
 
-def _much_shared(node: NodeUsage) -> list[SharedMemory]:
+def _much_shared(node: NodeUsage) -> list[SharedMemoryOwner]:
     """Return the largest owners of shared memory that have a good part of the used memory."""
     return [one for one in node.shared_memory_owners if one.memory >= _MUCH_SHARED * node.used][:MOST_NAMED]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from ....cluster import References
+from ....cluster import ObjectReferences
 from ....display.text import show_bytes
 from ...usage.records import SPILLS, NodeUsage
 from ..findings import Finding, Unclear
@@ -36,7 +36,7 @@ def find(observed: Observed) -> Iterator[Finding | Unclear]:
         if spilled:
             evidence.append(f"{show_bytes(spilled)} were written to disk since the node started.")
         evidence += map(functools.partial(_referred_to, node), node.references[:MOST_NAMED])
-        is_untold = any(one.created_at is None for one in node.references[:MOST_NAMED])
+        is_untold = any(one.call_site is None for one in node.references[:MOST_NAMED])
         yield Finding(
             # A store may spill; but spilling more than its capacity, or being full now, costs time.
             severity="warning" if is_full or spilled >= capacity else "info",
@@ -56,9 +56,9 @@ def find(observed: Observed) -> Iterator[Finding | Unclear]:
         )
 
 
-def _referred_to(node: NodeUsage, found: References) -> str:
+def _referred_to(node: NodeUsage, found: ObjectReferences) -> str:
     who = next((one for one in node.processes if one.pid == found.pid), None)
     named = f"{(who.name or who.role) if who is not None else 'a process'} (pid {found.pid})"
-    objects = f"{found.count} objects" if found.count > 1 else "an object"
-    where = f", made at {found.created_at}" if found.created_at else ""
-    return f"{named} refers to {objects} of {show_bytes(found.size)}: {found.why}{where}."
+    objects = f"{found.object_count} objects" if found.object_count > 1 else "an object"
+    where = f", made at {found.call_site}" if found.call_site else ""
+    return f"{named} refers to {objects} of {show_bytes(found.size)}: {found.kind}{where}."

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from ....display.text import show_bytes
 from ....reading.catalog.records import Calls
+from ....reading.reports.lines import Lines
 from ...explain.families import is_mainly, largest_family
 from ..concurrency import is_bystander
 from ..findings import Finding
@@ -23,7 +24,7 @@ def find(observed: Observed, groups: Iterable[KillGroup]) -> Iterator[Finding]:
             yield _bystander(observed, group)
             continue
         family = largest_family(group.calls)
-        lines = () if is_mainly(family) else guilty_lines(observed, observed.holders(group)[:1], "leaks")
+        lines = Lines(()) if is_mainly(family) else guilty_lines(observed, observed.holders(group)[:1], "leaks")
         up_to = "up to " * (len(group.kills) > 1)  # the largest was not always the last
         size = f" with {up_to}{show_bytes(group.memory)}" if group.memory else ""
         size += f", its child processes with {show_bytes(family.children_peak)}," if family is not None else ""
@@ -38,10 +39,10 @@ def find(observed: Observed, groups: Iterable[KillGroup]) -> Iterator[Finding]:
                 *about_parallel(observed, group),
                 *about_lines(observed, lines),
                 *about_fit(observed, group),
-                *warnings_of(observed.advice_for(group.name, group.is_actor)),
+                *warnings_of(observed.recommendation_for(group.name, group.is_actor)),
             ),
             next_steps=(*make_smaller(observed, group, lines), *ask_for_memory(observed, group)),
-            kills=len(group.kills),
+            kill_count=len(group.kills),
             lines=lines,
             calls=Calls(group.calls[:1]),
         )
@@ -61,7 +62,7 @@ def find_past(observed: Observed) -> Iterator[Finding]:
             next_steps=tuple(
                 make_smaller(observed, group, guilty_lines(observed, observed.holders(group)[:1], "leaks"))
             ),
-            kills=len(group.kills),
+            kill_count=len(group.kills),
             calls=Calls(group.calls[:1]),
         )
 
@@ -80,7 +81,7 @@ def _bystander(observed: Observed, group: KillGroup) -> Finding:
             "while it runs.",
             *_have_it_killed_last(group),
         ),
-        kills=len(group.kills),
+        kill_count=len(group.kills),
         calls=Calls(group.calls[:1]),
     )
 

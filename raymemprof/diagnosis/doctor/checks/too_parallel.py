@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from ....display.text import show_bytes
 from ....reading.catalog.records import Calls
-from ...advise.advise import Advice, advise_seen
+from ...advise.advise import Recommendation, advise_seen
 from ...advise.growth import actor_class
 from ...advise.workloads import workload_of
 from ..concurrency import crowd_now, filling, most_at_once, running_now
@@ -30,26 +30,27 @@ def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Uncl
 
 def _profiled_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Unclear]:
     running = running_now(observed)
-    for advice in observed.advice:
-        is_actor = advice.kind == "actor"
-        if advice.kind == "block":
+    for advised in observed.recommendations:
+        is_actor = advised.kind == "actor"
+        if advised.kind == "block":
             continue
-        group = next((one for one in groups if (one.name, one.is_actor) == (advice.name, is_actor)), None)
+        group = next((one for one in groups if (one.name, one.is_actor) == (advised.name, is_actor)), None)
         node_ids = (group.nodes if group else set()) | {node.node_id for node in observed.nodes}
         there = Counter(kill.node_id for kill in group.kills) if group else Counter()
         for node_id in sorted(node_ids, key=lambda node_id: (-there[node_id], node_id)):
             killed = [kill for kill in group.kills if kill.node_id == node_id] if group else []
             if killed:
-                at_once = most_at_once(observed, advice.name, is_actor, node_id, killed[-1].when + timedelta(seconds=1))
+                until = killed[-1].when + timedelta(seconds=1)
+                at_once = most_at_once(observed, advised.name, is_actor, node_id, until)
             else:
-                at_once = running[advice.name, is_actor, node_id]
-            fits = advice.fits.get(node_id) if observed.usage is not None else None
+                at_once = running[advised.name, is_actor, node_id]
+            fits = advised.fits.get(node_id) if observed.usage is not None else None
             if at_once > 1 and fits == 0:
-                what = f"{at_once} of {advice.name} {'ran' if killed else 'run'} at once on {observed.where(node_id)}"
+                what = f"{at_once} of {advised.name} {'ran' if killed else 'run'} at once on {observed.where(node_id)}"
                 yield Unclear("too_parallel", f"{what}, where not a single one fits now")
             if at_once < 2 or (fits is None and not killed) or (fits is not None and not 1 <= fits < at_once):
                 continue
-            yield _too_parallel(observed, advice, node_id, len(killed), str(at_once), fits)
+            yield _too_parallel(observed, advised, node_id, len(killed), str(at_once), fits)
             break  # one node is enough: that with most kills
 
 
@@ -66,7 +67,7 @@ def _seen_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterator[
             if then and len(then) == len(kill.top_processes):
                 full.add((group.name, group.is_actor, node_id))
     for node in observed.nodes:
-        if node.counted < NEARLY_FULL * node.limit:
+        if node.counted < NEARLY_FULL * node.kill_limit:
             continue
         names = {(actor_class(one.name), True) for one in users(node, "actor") if one.name}
         names |= {(one.name, False) for one in users(node, "task") if one.name}
@@ -76,71 +77,72 @@ def _seen_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterator[
                 crowds.setdefault((name, is_actor), []).append((0, node.node_id, now))
     for (name, is_actor), found in crowds.items():
         kills, node_id, sizes = max(found, key=lambda crowd: (len(crowd[2]) > 1, crowd[0], len(crowd[2])))
-        if len(sizes) < 2 or observed.advice_for(name, is_actor) is not None:
+        if len(sizes) < 2 or observed.recommendation_for(name, is_actor) is not None:
             continue
-        advice = advise_seen(name, "actor" if is_actor else "task", sizes, observed.usage)
-        fits = advice.fits.get(node_id) if observed.usage is not None else None
+        advised = advise_seen(name, "actor" if is_actor else "task", sizes, observed.usage)
+        fits = advised.fits.get(node_id) if observed.usage is not None else None
         if (name, is_actor, node_id) in full and fits:
-            yield _too_parallel(observed, advice, node_id, kills, f"{len(sizes)} or more", fits)
+            yield _too_parallel(observed, advised, node_id, kills, f"{len(sizes)} or more", fits)
         elif fits is None or 1 <= fits < len(sizes):
-            yield _too_parallel(observed, advice, node_id, kills, str(len(sizes)), fits)
+            yield _too_parallel(observed, advised, node_id, kills, str(len(sizes)), fits)
 
 
 def _too_parallel(
-    observed: Observed, advice: Advice, node_id: str, killed: int, at_once: str, fits: int | None
+    observed: Observed, advised: Recommendation, node_id: str, killed: int, at_once: str, fits: int | None
 ) -> Finding:
-    what, one = ("actors", "actor") if advice.kind == "actor" else ("calls", "call")
+    what, one = ("actors", "actor") if advised.kind == "actor" else ("calls", "call")
     where, node = observed.where(node_id), observed.node(node_id)
-    theirs = [call for call in observed.calls if call.name == advice.name or actor_class(call.name) == advice.name]
+    theirs = [call for call in observed.calls if call.name == advised.name or actor_class(call.name) == advised.name]
     largest = max((call for call in theirs if call.capture), key=lambda call: call.growth, default=None)
-    admits = advice.admits.get(node_id) if fits is not None else None
+    admits = advised.admits.get(node_id) if fits is not None else None
     admitted = f"; its CPUs admit {admits}" if admits is not None else ""
     evidence = [f"{at_once} {what} of it {'ran' if killed else 'run'} at once on {where}{admitted}."]
     if killed:
         count = f"{killed} {what}" if killed > 1 else f"One {one}"
         evidence.append(f"{count} of it {'were' if killed > 1 else 'was'} killed for memory there.")
     fitting = f"{fits} fit" if fits != 1 else "one fits"
-    measured = "its largest peak" if advice.calls else f"the largest of {advice.peaks} that were seen"
+    measured = "its largest peak" if advised.call_count else f"the largest of {advised.peak_count} that were seen"
     if fits is not None and node is not None:
         evidence.append(
-            f"{fitting.capitalize()}: a {one} takes {show_bytes(advice.needs)} ({measured} is {show_bytes(advice.max)}"
-            f"{f', of {advice.peaks}' if advice.calls else ''}; a quarter is margin), and the node uses "
-            f"{memory_used(node)}."
+            f"{fitting.capitalize()}: a {one} takes {show_bytes(advised.needs)} ({measured} is "
+            f"{show_bytes(advised.max)}{f', of {advised.peak_count}' if advised.call_count else ''}; a quarter is "
+            f"margin), and the node uses {memory_used(node)}."
         )
     else:
-        evidence.append(f"A {one} takes {show_bytes(advice.needs)}: {measured}, and a quarter as margin.")
-    evidence += warnings_of(advice)
+        evidence.append(f"A {one} takes {show_bytes(advised.needs)}: {measured}, and a quarter as margin.")
+    evidence += warnings_of(advised)
     lines = guilty_lines(observed, (largest,), "peak")
     steps = []
-    if fits is not None and (advice.num_cpus > 1 or advice.kind == "actor"):
-        by_default = "; by default an actor holds no CPU once it lives" if advice.kind == "actor" else ""
-        steps.append(f"Run no more than fit: `@ray.remote(num_cpus={advice.num_cpus:g})` on {advice.name}{by_default}.")
-    runs = workload_of(advice.name, is_actor=advice.kind == "actor")
-    ask = runs.ask.format(memory=advice.memory)
+    if fits is not None and (advised.num_cpus > 1 or advised.kind == "actor"):
+        by_default = "; by default an actor holds no CPU once it lives" if advised.kind == "actor" else ""
+        limit = f"`@ray.remote(num_cpus={advised.num_cpus:g})` on {advised.name}"
+        steps.append(f"Run no more than fit: {limit}{by_default}.")
+    runs = workload_of(advised.name, is_actor=advised.kind == "actor")
+    ask = runs.ask.format(memory=advised.memory)
     if steps:
         steps.append(f"Or `{ask}`, which Ray holds against the memory of each node.")
     else:
         steps.append(
-            f"Say what a {one} needs, which Ray holds against the memory of each node: `{ask}` on {advice.name}."
+            f"Say what a {one} needs, which Ray holds against the memory of each node: `{ask}` on {advised.name}."
         )
-    if advice.kind == "actor":
+    if advised.kind == "actor":
         steps.append("Or start fewer of them, and have each do more.")
     else:
         steps.append("Or start fewer: wait for one with `ray.wait` before the next is started, once so many run.")
     if lines:
         steps.append(f"Or make a {one} smaller: at its peak it holds {observed.held(lines[0])}")
-    elif not advice.calls:
-        steps.append(f"Or make a {one} smaller: @profile_memory on {advice.name} tells the lines that hold most.")
+    elif not advised.call_count:
+        steps.append(f"Or make a {one} smaller: @profile_memory on {advised.name} tells the lines that hold most.")
     return Finding(
         severity="critical" if killed else "warning",
         illness="too_parallel",
-        title=f"Too many {what} of {advice.name} run at once: {at_once} on {where}"
+        title=f"Too many {what} of {advised.name} run at once: {at_once} on {where}"
         + (f", where {fitting}." if fits is not None else "."),
-        name=advice.name,
+        name=advised.name,
         node_id=node_id,
         evidence=tuple(evidence),
         next_steps=tuple(steps),
-        kills=killed,
+        kill_count=killed,
         lines=lines,
         calls=Calls([largest] if largest else []),
     )

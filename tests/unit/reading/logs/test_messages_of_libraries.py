@@ -21,7 +21,7 @@ INNER = (
 def said(text: str, tmp_path: Path) -> tuple[str | None, str]:
     found = explain(text, tmp_path)
     assert not found.victims  # nobody was killed
-    return found.node_ip, " ".join(found.summary)
+    return found.node_ip, found.summary.replace("\n", " ")
 
 
 @pytest.mark.parametrize("error", [CUDA, "MemoryError", "OSError: [Errno 12] Cannot allocate memory"])
@@ -29,9 +29,10 @@ def test_the_task_whose_allocation_failed(error: str, tmp_path: Path) -> None:
     """Of tasks that wait for each other, the innermost raised it."""
     error_of = OUTER.replace("(OutOfMemoryError)", f"({error.split(':')[0].split('.')[-1]})")
     text = f"{error_of}\n{INNER}\n{error}"
+    first = explain(error, tmp_path).summary.splitlines()[0]
     assert said(text, tmp_path) == (
         "10.20.30.40",
-        f"{explain(error, tmp_path).summary[0]} It happened in WorkerDict.update_actor (pid 4123) on node 10.20.30.40.",
+        f"{first} It happened in WorkerDict.update_actor (pid 4123) on node 10.20.30.40.",
     )
 
 
@@ -50,7 +51,7 @@ def test_an_exception(tmp_path: Path) -> None:
     error = exceptions.RayTaskError("f", trace, MemoryError("too much")).as_instanceof_cause()
     found = explain(error, tmp_path)
     assert (found.cause, found.node_ip) == ("memory_error", "10.20.30.40")
-    assert "It happened in Store.put (pid 4123) on node 10.20.30.40." in found.summary
+    assert "It happened in Store.put (pid 4123) on node 10.20.30.40." in found.summary.splitlines()
 
 
 def test_several_tasks(tmp_path: Path) -> None:
@@ -131,18 +132,18 @@ def test_hosts_of_torchrun(tmp_path: Path) -> None:
         )
 
     one = "A process (pid 4123) on gpu-box-3 was killed by SIGKILL"
-    assert explain(failed("gpu-box-3", 4123), tmp_path).summary[0].startswith(one)
+    assert explain(failed("gpu-box-3", 4123), tmp_path).summary.splitlines()[0].startswith(one)
     both = explain(f"{failed('gpu-box-3', 4123)}\n[1]:\n{failed('gpu-box-3', 4124)}", tmp_path)
-    assert "(pid 4123) and (pid 4124) on gpu-box-3" in both.summary[0]
+    assert "(pid 4123) and (pid 4124) on gpu-box-3" in both.summary.splitlines()[0]
     elsewhere = explain(f"{failed('gpu-box-3', 4123)}\n[1]:\n{failed('gpu-box-4', 4124)}", tmp_path)
-    assert "gpu-box-3" not in elsewhere.summary[0]
+    assert "gpu-box-3" not in elsewhere.summary.splitlines()[0]
     assert [victim.pid for victim in elsewhere.victims] == [4123, 4124]
 
 
 def test_the_limit_of_threads(tmp_path: Path) -> None:
     text = "OpenBLAS blas_thread_init: pthread_create failed for thread 30 of 64: Resource temporarily unavailable\n"
     of_user = explain(text + "OpenBLAS blas_thread_init: RLIMIT_NPROC 4096 current, 513046 max", tmp_path)
-    assert "may be 4096 (RLIMIT_NPROC)" in of_user.summary[0]
+    assert "may be 4096 (RLIMIT_NPROC)" in of_user.summary.splitlines()[0]
     assert "RLIMIT" not in str(explain(text + "OpenBLAS blas_thread_init: RLIMIT_NPROC -1 current, -1 max", tmp_path))
 
 
@@ -157,7 +158,7 @@ def test_the_limit_of_threads(tmp_path: Path) -> None:
     ],
 )
 def test_talk_of_limits(text: str, tmp_path: Path) -> None:
-    assert explain(text, tmp_path).summary == ("I do not recognise this as a message about memory.",)
+    assert explain(text, tmp_path).summary == "I do not recognise this as a message about memory."
 
 
 def test_joblib_says_how_its_processes_ended(tmp_path: Path) -> None:

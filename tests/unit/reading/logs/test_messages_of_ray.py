@@ -73,7 +73,7 @@ def test_a_crash_of_ray_s_own_parts_is_not_a_worker_s(
         text = "\n".join(text[start : start + width] for start in range(0, len(text), width))
     found = explain(text, tmp_path)
     assert (found.cause, found.node_ip) == ("crash", node_ip)
-    assert said in found.summary[0]
+    assert said in found.summary.splitlines()[0]
     assert "worker" not in str(found)
     assert advised in str(found)
 
@@ -86,7 +86,7 @@ def test_a_worker_s_crash_stays_a_worker_s(tmp_path: Path) -> None:
 
 def test_the_object_store_of_a_machine_without_a_container(tmp_path: Path) -> None:
     found = explain(f"{SHM}\nStarting the Plasma object store with 482.0 GB memory using /tmp.", tmp_path)
-    assert "the object store, of 482.0 GB, is in /tmp" in found.summary[0]
+    assert "the object store, of 482.0 GB, is in /tmp" in found.summary.splitlines()[0]
     assert found.advice[0].startswith("Give the object store no more than /dev/shm has")
     assert "In a container, make /dev/shm larger: `docker run --shm-size`" in found.advice[0]
 
@@ -108,7 +108,7 @@ def test_a_fetch_that_timed_out_in_a_full_store(tmp_path: Path) -> None:
         tmp_path,
     )
     assert found.cause == "object_lost"
-    assert f"could not fetch the object {OBJECT} in time" in found.summary[0]
+    assert f"could not fetch the object {OBJECT} in time" in found.summary.splitlines()[0]
     assert "The object store had no room for an object" in str(found)
 
 
@@ -155,7 +155,7 @@ def test_an_old_store_that_makes_room_is_not_called_full_for_good(tmp_path: Path
     text = "There is not enough space to create this object, so evicting 7 objects to free up 512 bytes."
     found = explain(text, tmp_path)
     assert found.cause == "warning"
-    assert "evicted 7 objects (512 bytes)" in found.summary[0]
+    assert "evicted 7 objects (512 bytes)" in found.summary.splitlines()[0]
 
 
 def test_a_task_that_cannot_be_scheduled(tmp_path: Path) -> None:
@@ -167,7 +167,8 @@ def test_a_task_that_cannot_be_scheduled(tmp_path: Path) -> None:
     found = explain(text, tmp_path)
     assert found.cause == "warning"
     assert (
-        "waits for a node that has free what it asks for: {CPU: 1.000000}, {memory: 4.000000 GiB}." in found.summary[0]
+        "waits for a node that has free what it asks for: {CPU: 1.000000}, {memory: 4.000000 GiB}."
+        in found.summary.splitlines()[0]
     )
 
 

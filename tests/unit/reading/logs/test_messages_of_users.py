@@ -49,31 +49,33 @@ def test_who_could_not_put_an_object(tmp_path: Path) -> None:
     text = "\n".join(f"(load pid=4123, ip=10.20.30.40) {line}" for line in STORE.format(9000000000).splitlines())
     found = explain(text, tmp_path)
     assert found.node_ip == "10.20.30.40"
-    assert "It happened in load (pid 4123) on node 10.20.30.40." in found.summary
+    assert "It happened in load (pid 4123) on node 10.20.30.40." in found.summary.splitlines()
 
 
 @pytest.mark.parametrize(("share", "said"), [("0.9", "90%"), ("0.955", "95.5%"), ("95", "95%"), ("1", "1%")])
 def test_a_disk_s_share(share: str, said: str, tmp_path: Path) -> None:
     text = f"(raylet, ip=10.20.30.40) [2026-01-02 03:04:05,678 E 95 95] (raylet) file_system_monitor.cc:105: /mnt/ray is over {share}% full, available space: 4000. Object creation will fail if spilling is required."
     found = explain(text, tmp_path)
-    assert f"is over {said} full; available: 4000 bytes" in found.summary[0]
+    assert f"is over {said} full; available: 4000 bytes" in found.summary.splitlines()[0]
     assert found.node_ip == "10.20.30.40"
 
 
 def test_disks_of_two_nodes(tmp_path: Path) -> None:
     text = "(raylet, ip={}) file_system_monitor.cc:105: /mnt/ray is over 95% full, available space: 4000\n"
     found = explain(text.format("10.20.30.40") + text.format("10.20.30.41") + "(raylet, ip=10.9.9.9) started", tmp_path)
-    assert "The raylets of 2 nodes say so: 10.20.30.40, 10.20.30.41." in found.summary
+    assert "The raylets of 2 nodes say so: 10.20.30.40, 10.20.30.41." in found.summary.splitlines()
     assert found.node_ip is None
 
 
 def test_what_a_store_logs_of_an_object_that_never_fits(tmp_path: Path) -> None:
     text = "Allowing the Plasma store to use up to 3.25GB of memory.\nNot enough memory to create the object {}, data_size={}"
     large = explain(text.format(OBJECT, 9000000000), tmp_path)
-    assert "9000000000 bytes is larger than the whole object store, which may have 3.25GB" in large.summary[0]
+    assert (
+        "9000000000 bytes is larger than the whole object store, which may have 3.25GB" in large.summary.splitlines()[0]
+    )
     assert "`--object-store-memory=9000000000` or more" in large.advice[0]
     small = explain(text.format(OBJECT, 1000), tmp_path)
-    assert "had no room for an object of 1000 bytes" in small.summary[0]
+    assert "had no room for an object of 1000 bytes" in small.summary.splitlines()[0]
     assert "`ray memory --stats-only`" in small.advice[0]
 
 
@@ -118,12 +120,15 @@ def test_the_same_message_of_others(tmp_path: Path) -> None:
 
 def test_of_several_kills_one_is_named(tmp_path: Path) -> None:
     found = explain(TEXTS["several killed, one named"].text, tmp_path)
-    assert "killed 3 workers on node 10.20.30.40" in found.summary[0]
-    assert "The text names only shuffle (pid 16781)." in found.summary[0]
-    assert "shuffle used 7.2 GiB." in found.summary
+    assert "killed 3 workers on node 10.20.30.40" in found.summary.splitlines()[0]
+    assert "The text names only shuffle (pid 16781)." in found.summary.splitlines()[0]
+    assert "shuffle used 7.2 GiB." in found.summary.splitlines()
     killed = TEXTS["the address only in ray's command"].text
-    assert "killed 4 workers" in explain(f"{killed}\n{PERIODIC.format(4, NODE)}", tmp_path).summary[0]
-    assert "killed shuffle (pid 16781)" in explain(f"{killed}\n{PERIODIC.format(1, NODE)}", tmp_path).summary[0]
+    assert "killed 4 workers" in explain(f"{killed}\n{PERIODIC.format(4, NODE)}", tmp_path).summary.splitlines()[0]
+    assert (
+        "killed shuffle (pid 16781)"
+        in explain(f"{killed}\n{PERIODIC.format(1, NODE)}", tmp_path).summary.splitlines()[0]
+    )
 
 
 def test_figures_that_are_cut_are_not_taken() -> None:
@@ -143,21 +148,21 @@ def test_figures_that_are_cut_are_not_taken() -> None:
 def test_a_name_in_which_a_text_breaks_off(tmp_path: Path) -> None:
     text = TEXTS["the address only in ray's command"].text
     found = explain(text[: text.index("name=shuf") + len("name=shuf")] + "\n", tmp_path)
-    assert "The text breaks off in the name of what was killed: shuf…" in found.summary
+    assert "The text breaks off in the name of what was killed: shuf…" in found.summary.splitlines()
 
 
 def test_two_nodes_that_raylets_ended_on(tmp_path: Path) -> None:
     ended = "Raylet is terminated: ip={}, id={}. Termination is unexpected. Possible reasons include: (1) SIGKILL"
     text = f"{ended.format('10.20.30.40', NODE)}\n{ended.format('10.20.30.41', OTHER_NODE)}"
     found = explain(text, tmp_path)
-    assert "2 nodes died or cannot be reached: 10.20.30.40, 10.20.30.41" in found.summary[0]
+    assert "2 nodes died or cannot be reached: 10.20.30.40, 10.20.30.41" in found.summary.splitlines()[0]
     assert (found.node_ip, found.node_id) == (None, None)
 
 
 def test_a_raylet_that_ended_need_not_be_of_the_node_that_died(tmp_path: Path) -> None:
     found = explain(TEXTS["a dead node beside a raylet that ended"].text, tmp_path)
-    assert found.summary[0] == "The node 10.20.30.40 died or cannot be reached."
-    assert "The raylet of a node ended unexpectedly" in found.summary[1]
+    assert found.summary.splitlines()[0] == "The node 10.20.30.40 died or cannot be reached."
+    assert "The raylet of a node ended unexpectedly" in found.summary.splitlines()[1]
 
 
 def test_another_node_that_was_given_up(tmp_path: Path) -> None:
@@ -187,17 +192,19 @@ def test_another_node_that_was_given_up(tmp_path: Path) -> None:
 def test_who_got_sigbus(text: str, said: str, node_ip: str | None, tmp_path: Path) -> None:
     found = explain(text, tmp_path)
     assert (found.cause, found.node_ip) == ("bus_error", node_ip)
-    assert said in found.summary[0]
+    assert said in found.summary.splitlines()[0]
 
 
 def test_where_an_error_was_raised_whose_message_is_cut(tmp_path: Path) -> None:
     found = explain(MULTIPLE, tmp_path)
-    assert "The last traceback of it is that of Trainer.step (pid 4123) on node 10.20.30.40." in found.summary
+    assert (
+        "The last traceback of it is that of Trainer.step (pid 4123) on node 10.20.30.40." in found.summary.splitlines()
+    )
     assert found.node_ip == "10.20.30.40"
     found = explain(MULTIPLE.replace("OutOfMemoryError", "MemoryError"), tmp_path)
-    assert "It happened in Trainer.step (pid 4123) on node 10.20.30.40." in found.summary
+    assert "It happened in Trainer.step (pid 4123) on node 10.20.30.40." in found.summary.splitlines()
     old = 'Remote function sample failed with:\nTraceback (most recent call last):\n  File "a.py", line 3, in f\nMemoryError'
-    assert "It happened in sample." in explain(old, tmp_path).summary
+    assert "It happened in sample." in explain(old, tmp_path).summary.splitlines()
 
 
 def test_of_whom_a_limit_of_threads_is_told(tmp_path: Path) -> None:
@@ -206,7 +213,7 @@ def test_of_whom_a_limit_of_threads_is_told(tmp_path: Path) -> None:
         "worker.py:1072 -- A worker died or was killed while executing task ffffffffffffffff7a8b7a8b0100."
     )
     found = explain(text, tmp_path)
-    assert "It happened in process 4123." in found.summary
+    assert "It happened in process 4123." in found.summary.splitlines()
     assert "a worker died that ran the task ffffffffffffffff7a8b7a8b0100." in str(found)
     assert "`ulimit -u`" in found.advice[0]
 
@@ -223,7 +230,7 @@ def test_of_whom_a_limit_of_threads_is_told(tmp_path: Path) -> None:
 )
 def test_what_is_no_signal_s_exit_code(text: str, tmp_path: Path) -> None:
     assert explain(text, tmp_path).cause == "unknown"
-    assert "do not recognise" in explain(text, tmp_path).summary[0]
+    assert "do not recognise" in explain(text, tmp_path).summary.splitlines()[0]
 
 
 def test_what_else_tells_of_an_end_goes_before_an_exit_code(tmp_path: Path) -> None:
@@ -257,13 +264,13 @@ def test_how_shells_and_launchers_tell_of_a_signal(
 ) -> None:
     found = explain(text, tmp_path)
     assert (found.cause, [victim.pid for victim in found.victims]) == (cause, [] if pid is None else [pid])
-    assert f"as after {signal}" in found.summary[0]
+    assert f"as after {signal}" in found.summary.splitlines()[0]
 
 
 def test_two_exit_codes(tmp_path: Path) -> None:
     found = explain("rank 0: exit code 139\nrank 1: exit code 134", tmp_path)
-    assert "exit code 139" in found.summary[0]
-    assert "exit code 134" in found.summary[1]
+    assert "exit code 139" in found.summary.splitlines()[0]
+    assert "exit code 134" in found.summary.splitlines()[1]
 
 
 def test_whose_health_check_a_kill_failed(tmp_path: Path) -> None:
@@ -276,7 +283,7 @@ def test_what_ray_before_1_measures(tmp_path: Path) -> None:
     text = f"ray.memory_monitor.RayOutOfMemoryError: More than 95% of the memory on node n1 is used (95.5 / 100.0 GB). The top 5 memory consumers are:\n\n{rows}"
     found = explain(text.format("7.5"), tmp_path)
     assert "something else fills the node" in found.advice[1]
-    assert "The object store had 4.24 GB of that in shared memory." in found.summary
+    assert "The object store had 4.24 GB of that in shared memory." in found.summary.splitlines()
     assert "See whether `python a.py` (pid 41)" in explain(text.format("70.5"), tmp_path).advice[1]
 
 
@@ -303,10 +310,10 @@ def test_whose_cgroup_it_was(tmp_path: Path) -> None:
     job = explain(
         f"{killed}Tasks in /slurm/uid_1000/job_8812/step_0 are going to be killed due to memory.oom.group set", tmp_path
     )
-    assert "(that of the Slurm job 8812)" in job.summary[0]
+    assert "(that of the Slurm job 8812)" in job.summary.splitlines()[0]
     box = explain(f"{killed}oom_memcg=/docker/{'9c' * 32}", tmp_path)
-    assert "(that of the Docker container 9c9c9c9c9c9c)" in box.summary[0]
-    assert "(a container, a batch job or a unit of systemd)" in explain(killed, tmp_path).summary[0]
+    assert "(that of the Docker container 9c9c9c9c9c9c)" in box.summary.splitlines()[0]
+    assert "(a container, a batch job or a unit of systemd)" in explain(killed, tmp_path).summary.splitlines()[0]
     both = explain(killed + TEXTS["a pod whose processes are killed together"].text.replace("4123", "4124"), tmp_path)
     assert "together (memory.oom.group)" in str(both)
 

@@ -151,12 +151,15 @@ def test_a_pod_that_mounts_a_config_map(tmp_path: Path) -> None:
         "1275700Ki, which exceeds its request of 0.\nIP:\nVolumes:\n  pool-config:\n    Type:      ConfigMap\n"
         "    Name:      pool-config\n"
     )
-    assert "evicted the pod pool-598947fd8f-vzvkq, because its node pool-a-17" in explain(text, tmp_path).summary[0]
+    assert (
+        "evicted the pod pool-598947fd8f-vzvkq, because its node pool-a-17"
+        in explain(text, tmp_path).summary.splitlines()[0]
+    )
     without = (
         "  message: 'The node was low on resource: memory. Container node was using 35505620Ki,\n    which exceeds its "
         "request of 12Gi. '\n  phase: Failed\n  podIP: 10.7.0.103\n  reason: Evicted\n"
     )
-    assert "the pod at 10.7.0.103" in explain(without, tmp_path).summary[0]
+    assert "the pod at 10.7.0.103" in explain(without, tmp_path).summary.splitlines()[0]
 
 
 @pytest.mark.parametrize(
