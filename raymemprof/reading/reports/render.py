@@ -29,6 +29,8 @@ _HEIGHT = 640
 """Pixels that a report is high in a notebook."""
 _ZOOM_INLINE = "<script>history.pushState = (state, title, url) => { location.hash = url; };</script>"
 """memray notes the box that is zoomed to with `pushState`, which a page without an address of its own may not use."""
+_START = 2048
+"""Bytes of a report that have its title."""
 _HEADING = '<span class="navbar-brand mb-0 mr-2 h1">memray</span>'
 _MERGED_THREADS = -1
 """memray's number for "whatever thread it was"."""
@@ -93,7 +95,8 @@ def flamegraph(
             before two more allocations were made.
         temporal: draw the heap over time, with a range to select. Of one call or capture only.
         offline: put all scripts and styles into the file (4.5 MB), so that it needs no network.
-        overwrite: replace the file if it exists; else it is refused.
+        overwrite: replace the file if it exists; else it is refused. Without `output`, an earlier report of that name
+            is replaced.
 
     Returns:
         A `Report`, which a notebook shows inline and which has `.path` and `.open()`.
@@ -284,7 +287,7 @@ def _write(
         path = path / name
     if any(path.exists() and path.samefile(capture) for capture in reading.paths):
         raise ValueError(f"{path} is the capture itself; give another output.")
-    check_output(path, overwrite)
+    check_output(path, overwrite or (output is None and _is_report(path)))
     with written_whole(path) as file:
         page = io.StringIO()
         reporter.render(
@@ -297,6 +300,16 @@ def _write(
         )
         file.write(_titled(page.getvalue(), _caption(reading)) if suffix == "html" else page.getvalue())
     return Report(path, kind, _caption(reading), reading.left_out)
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file is a report of memray's, such as an earlier one of the same call."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError:
+        return False
+    return b" report</title>" in start or start.startswith(b'{"$schema": "https://www.speedscope.app/')
 
 
 def _caption(reading: Reading) -> str:

@@ -226,12 +226,16 @@ def test_an_output_that_exists_is_kept_without_force(command: str, folder: Path,
 
 
 @pytest.mark.parametrize("command", REPORTS)
-def test_the_default_output_that_exists_is_kept_without_force(command: str, folder: Path, tmp_path: Path) -> None:
+def test_what_lies_under_the_default_name_is_kept_without_force_unless_it_is_a_report(
+    command: str, folder: Path, tmp_path: Path
+) -> None:
     written = Path(answer(command, "--name", "dies", folder).split()[-1])
     written.write_text("mine")
     assert "--force" in complaint(command, "--name", "dies", folder)
     assert written.read_text() == "mine"
-    answer(command, "--name", "dies", folder, "--force")
+    for again in (["--force"], []):  # at last an earlier report
+        answer(command, "--name", "dies", folder, *again)
+        assert "dies" in written.read_text()
 
 
 @pytest.mark.parametrize("command", ["table", "speedscope"])
