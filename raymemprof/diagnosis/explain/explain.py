@@ -15,9 +15,9 @@ from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
 from ...reading.logs.facts import Message, TopProcess, Victim
-from ...reading.logs.layouts import as_printed
-from ...reading.logs.libraries import CANNOT_ALLOCATE
 from ...reading.logs.messages import parse
+from ...reading.logs.programs.libraries import CANNOT_ALLOCATE
+from ...reading.logs.text.layouts import as_printed
 from ...reading.reports.lines import Lines
 from .considered import considered, was_idle
 from .evidence import look

@@ -23,11 +23,11 @@ import psutil
 
 from ... import journal as contract
 from .facts import TopProcess, Victim
-from .kernel import KERNEL_KILL
-from .kill_victims import killed
-from .memory_users import top_processes
 from .messages import parse
-from .raylet import node_of
+from .ray.kill_victims import killed
+from .ray.memory_users import top_processes
+from .ray.raylet import node_of
+from .systems.kernel import KERNEL_KILL
 
 __all__ = [
     "LATE",

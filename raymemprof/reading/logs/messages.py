@@ -6,38 +6,38 @@ import itertools
 import re
 from dataclasses import replace
 
-from .accelerators import TRIED, accelerator
-from .batch_systems import batch, slurm
-from .builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
-from .containers import OOM_KILLED, container
-from .desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
-from .driver_prefixes import with_prefixes
-from .escapes import without_marks
-from .evictions import PRESSURE, evicted
-from .exit_codes import EXIT_CODES
-from .exits import CRASHES
 from .facts import Message, Victim
-from .hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
-from .kernel import kernel
 from .kinds import first_of
-from .layouts import as_printed
-from .libraries import LIBRARIES, MEMORY_ERROR
-from .mentions import without_mentions
-from .notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
-from .objects import LOST, STORE
 from .patterns import ADDRESS, Form
-from .platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
-from .pools import CRASHED, DASK, KILLED, POOLS, WARNED
-from .raisers import Raiser, last_header, named, names_of, raisers, speakers
-from .raylet import is_kill, kills
-from .runtimes import RUNTIMES, SHM
-from .starting import NOT_STARTED
-from .states import states
-from .systems import CLOUDS, DRIVERS, SIGKILL, YARN
-from .unexplained import OF_WHICH, UNEXPLAINED
-from .warnings import warned
-from .whereabouts import with_machine, with_whereabouts
-from .workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
+from .programs.accelerators import TRIED, accelerator
+from .programs.builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
+from .programs.libraries import LIBRARIES, MEMORY_ERROR
+from .programs.notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
+from .programs.platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
+from .programs.pools import CRASHED, DASK, KILLED, POOLS, WARNED
+from .programs.runtimes import RUNTIMES, SHM
+from .ray.objects import LOST, STORE
+from .ray.raisers import Raiser, last_header, named, names_of, raisers, speakers
+from .ray.raylet import is_kill, kills
+from .ray.starting import NOT_STARTED
+from .ray.states import states
+from .ray.unexplained import OF_WHICH, UNEXPLAINED
+from .ray.warnings import warned
+from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
+from .systems.batch_systems import batch, slurm
+from .systems.containers import OOM_KILLED, container
+from .systems.crashes import CRASHES
+from .systems.desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
+from .systems.evictions import PRESSURE, evicted
+from .systems.exit_codes import EXIT_CODES
+from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
+from .systems.kernel import kernel
+from .systems.systems import CLOUDS, DRIVERS, SIGKILL, YARN
+from .systems.whereabouts import with_machine, with_whereabouts
+from .text.driver_prefixes import with_prefixes
+from .text.escapes import without_marks
+from .text.layouts import as_printed
+from .text.mentions import without_mentions
 
 __all__ = ["parse"]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import importlib
 import json
+import pkgutil
 import random
 import re
 from collections.abc import Callable
@@ -13,22 +15,7 @@ from pathlib import Path
 import pytest
 
 from raymemprof import explain
-from raymemprof.reading.logs import (
-    accelerators,
-    builds,
-    containers,
-    desktops,
-    exits,
-    hosted,
-    kernel,
-    libraries,
-    notebooks,
-    objects,
-    pools,
-    runtimes,
-    starting,
-    systems,
-)
+from raymemprof.reading import logs
 from raymemprof.reading.logs.facts import Message, Victim
 from raymemprof.reading.logs.kinds import Kind
 from raymemprof.reading.logs.messages import parse
@@ -464,11 +451,8 @@ def test_an_actor_within_the_lines_of_another(tmp_path: Path) -> None:
 
 KINDS = [
     kind
-    for module in (
-        *(accelerators, builds, containers, desktops, exits, hosted, kernel, libraries, notebooks, objects, pools),
-        *(runtimes, starting, systems),
-    )
-    for value in vars(module).values()
+    for _, name, _ in pkgutil.walk_packages(logs.__path__, f"{logs.__name__}.")
+    for value in vars(importlib.import_module(name)).values()
     for kind in (value if isinstance(value, tuple) else (value,))
     if isinstance(kind, Kind)
 ]

@@ -17,11 +17,11 @@ import pytest
 from ray import exceptions
 
 from raymemprof import Explanation, explain, ooms
-from raymemprof.reading.logs.accelerators import accelerator
 from raymemprof.reading.logs.facts import Message, Victim
 from raymemprof.reading.logs.kinds import first_of
-from raymemprof.reading.logs.libraries import LIBRARIES
 from raymemprof.reading.logs.messages import parse
+from raymemprof.reading.logs.programs.accelerators import accelerator
+from raymemprof.reading.logs.programs.libraries import LIBRARIES
 from tests.paths import DATA
 from tests.texts.message_texts import TEXTS as MESSAGE_TEXTS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from raymemprof import explain
-from raymemprof.reading.logs.layouts import as_printed
 from raymemprof.reading.logs.messages import parse
+from raymemprof.reading.logs.text.layouts import as_printed
 from tests.texts.texts_of_users import NODE, OBJECT, OTHER_NODE, STORE, TASK, TEXTS, WORKER
 
 GPU = (

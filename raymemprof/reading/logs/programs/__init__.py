@@ -1,0 +1,1 @@
+"""What the messages of libraries, builds, notebooks and other programs say."""

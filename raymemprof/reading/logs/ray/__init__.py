@@ -1,0 +1,1 @@
+"""What Ray's messages say."""

@@ -1,0 +1,81 @@
+"""Ends that nobody explains, and limits that are not of memory but look like it."""
+
+from __future__ import annotations
+
+import re
+
+from ..kinds import Kind
+from ..patterns import COUNT, Form, pattern
+
+__all__ = ["OF_WHICH", "UNEXPLAINED"]
+
+_WHY = "the text does not say why"
+
+OF_WHICH = (
+    Kind(
+        "unknown",
+        Form(r"\bRayTaskError\(OutOfMemoryError\)"),
+        "A task raised an OutOfMemoryError: PyTorch's, of a GPU's memory, or Ray's. The text does not have its "
+        "message, which says which.",
+    ),
+    Kind(
+        "unknown",
+        Form(
+            r"\bRayTaskError\(ResourceExhaustedError\)|"
+            r"^[ \t]{0,40}(?:tensorflow\.[\w.]{1,80}\.)ResourceExhaustedError:",
+            re.MULTILINE,
+        ),
+        "A ResourceExhaustedError was raised, as by TensorFlow where the memory of a GPU, or of the node, does not "
+        "suffice. The text does not have the part of its message that says which.",
+    ),
+)
+"""Errors that tell of memory, but not of whose."""
+UNEXPLAINED = (
+    Kind(
+        "unknown",
+        pattern(
+            r"\[Errno 24\] Too many open files|: Too many open files \(24\)|: Too many open files ?$|"
+            r"\bToo many open files (?:\[system:24\]|\((?:os error |errno ?[:=]? ?)24\))",
+            re.MULTILINE,
+        ),
+        "A process had as many files and sockets open as it may have (Too many open files): that is a limit of "
+        "descriptors, not of memory.",
+        lacks="descriptors",
+    ),
+    Kind(
+        "unknown",
+        pattern(r"\bRuntimeError: received \d{1,6} items of ancdata"),
+        "A process could not receive what another sent it with a file's descriptor, as where it has as many open as it "
+        "may have: that is a limit of descriptors, not of memory.",
+        lacks="descriptors",
+    ),
+    Kind(
+        "unknown",
+        pattern(rf"\bDataLoader worker \(pid\(s\) (?P<pids>{COUNT}(?:, {COUNT}){{0,99}})\) exited unexpectedly"),
+        f"Workers of PyTorch's DataLoader (pids {{pids}}) ended; {_WHY}.",
+        lacks="an end",
+    ),
+    Kind(
+        "unknown",
+        pattern(
+            r"\bBrokenProcessPool: A (?:child )?process (?:in the process pool was )?terminated abruptly|"
+            r"\bTerminatedWorkerError: A worker process managed by the executor was unexpectedly terminated"
+            r"(?![^\0]{0,600}?exit codes of the workers are)"
+        ),
+        f"A process of a pool ended abruptly; {_WHY}.",
+        lacks="an end",
+    ),
+    Kind(
+        "unknown",
+        pattern(rf"\bKilling subprocess (?P<ended>{COUNT})"),
+        f"DeepSpeed's launcher ended its subprocess {{ended}}, as it does where one of them failed; {_WHY}.",
+        lacks="an end",
+    ),
+    Kind(
+        "unknown",
+        pattern(r"\b[Ee]ngine core proc(?:ess)? (?P<process>\w{1,60}) died unexpectedly"),
+        f"vLLM's process {{process}} ended; {_WHY}.",
+        lacks="an end",
+    ),
+)
+"""What is told only where nothing else in the text says what happened."""

@@ -1,0 +1,1 @@
+"""What the messages of kernels, containers, clusters and batch systems say."""

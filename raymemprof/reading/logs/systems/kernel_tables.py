@@ -1,0 +1,52 @@
+"""The table of processes, and the figures of a memory cgroup, in a report of the kernel's out-of-memory killer."""
+
+from __future__ import annotations
+
+import itertools
+
+from ....display.text import show_bytes
+from ..facts import TopProcess
+from ..patterns import Form, pattern
+
+__all__ = ["kib", "processes", "stats"]
+
+_HEAD = pattern(r"\[ pid \]\s{1,9}uid\s{1,9}tgid\s{1,9}total_vm\s{1,9}rss\b[^\n]{1,200}?oom_score_adj name")
+_ROW = Form(
+    r"\[ {0,9}(\d{1,10})\] {0,9}\s{1,40}(?:\d{1,10}\s{1,40}){2}\d{1,15}\s{1,40}(\d{1,15})\s{1,40}"
+    r"(?:-?\d{1,15}\s{1,40}){2,7}?(?!-?\d{1,15}\s)([^\s\d`][^\n`]{0,63}?)(?=\s*$|\s*\n|;|`)"
+)
+"""Of a process: its pid, its resident pages, and its name."""
+_OTHER_PAGES = Form(r"aarch64|arm64|ppc64|-64k\b")
+"""Kernels whose pages may be larger than 4 KiB."""
+_PAGE = 4096
+_MOST_ROWS, _MOST = 5000, 10
+_STATS = Form(
+    r"Memory cgroup stats for \S{1,400}: ?(?:cache:\d{1,15}KB )?rss:(\d{1,15})KB(?:[^\n]{0,200}?\bswap:(\d{1,15})KB)?"
+)
+
+
+def kib(figure: str) -> int:
+    """Return the bytes of a figure in KiB, in which somebody may have put commas."""
+    return int(figure.replace(",", "")) * 1024
+
+
+def processes(text: str) -> tuple[TopProcess, ...]:
+    """Return the largest processes of the kernel's table, by what they had resident, the largest first."""
+    is_report = _HEAD.search(text) or "oom-kill:" in text or "Killed process" in text
+    if not is_report or _OTHER_PAGES.search(text):
+        return ()
+    found: dict[int, TopProcess] = {}
+    for row in itertools.islice(_ROW.finditer(text), _MOST_ROWS):
+        if int(row[2]):
+            found.setdefault(int(row[1]), TopProcess(int(row[1]), int(row[2]) * _PAGE, row[3]))
+    return tuple(sorted(found.values(), key=lambda one: one.memory, reverse=True)[:_MOST])
+
+
+def stats(text: str) -> tuple[str, ...]:
+    """Say what the kernel counts in a memory cgroup that reached its limit, where the text has one such count."""
+    counts = set(_STATS.findall(text))
+    if len(counts) != 1:
+        return ()
+    resident, swapped = counts.pop()
+    swap = f", and {show_bytes(kib(swapped))} in swap" if swapped and int(swapped) else ""
+    return (f"The processes of the cgroup had {show_bytes(kib(resident))} resident{swap}.",)

@@ -1,0 +1,1 @@
+"""How a text is brought back to what was printed."""

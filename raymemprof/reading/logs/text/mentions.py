@@ -1,0 +1,55 @@
+"""Takes out of a text what only mentions messages: source code, and sentences that ask or explain."""
+
+from __future__ import annotations
+
+import re
+
+from ..patterns import Form
+
+__all__ = ["without_mentions"]
+
+_TRACEBACK_CODE = Form(
+    r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)[ \t]{1,60}[^\n]*$", re.MULTILINE
+)
+"""A line of a traceback's code, which may have any words."""
+_TALK = Form(
+    r"^[ \t]{0,40}(?:[\w./-]{1,200}\.\w{1,4}:\d{1,7}:[ \t]{0,40})?(?:[+-][ \t]{1,40})?(?:"
+    # source code
+    r"(?://|/\*|#[ \t](?!(?:\[\w{1,20}\] )?exits with return code = -9$)(?![^\n]{1,400}\bavailable space: \d)"
+    r"(?!Native memory allocation \(|\S{0,200}/hs_err_pid))|"
+    r"(?:except|catch|elif|else if|if|while|for|with|def|async def|class)\b[^\n]{0,500}[:{][ \t]{0,9}$|"
+    r"(?:except|if|elif|return|raise|throw|assert|print|catch)[ \t]?[\"'(][^\n]*$|"
+    r"(?:if|elif|return|assert|raise|throw|in)[ \t][\"'][^\n]*$|"
+    r"(?:raise|throw)[ \t][\w. ]{1,100}\(|"
+    r"[\w.>:-]{1,80}\.(?:log|debug|info|warn|warning|error|critical|exception|append|write|match|search|compile)"
+    r"\([frb]{0,2}[\"']|"
+    r"RAY_(?:LOG|CHECK)\w{0,20}\(|"
+    r"[\w. \[\]*&:<>-]{1,100} ?[+]?= ?[^\n]{0,80}\"[^\n]{0,500};[ \t]{0,9}$|"
+    # a definition: Error: raised when ...
+    r"[-*` \t]{0,9}[\w.]{1,100}(?:Error|Exception)\b[`\"']{0,3}(?::|[ \t]-)?[ \t](?:is |are |gets )?"
+    r"(?:raised|thrown|[Ii]ndicates|means)\b|"
+    # a question or an explanation, without figures of its own
+    r"(?:How|What|Why|Does|Do|Is|Are|Can|Could|Should|When|Whenever|If|To (?:avoid|prevent|fix|debug|solve))\b(?!')"
+    r"(?![^\n]{0,500}(?:Error|Exception)\)?: )"
+    r"(?=[^\d\n?]{0,500}(?:137[^\d\n?]{0,500})?\??[ \t]{0,9}$)"
+    r")",
+    re.MULTILINE,
+)
+_TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}(?=[^\n]{1,500}\n[ \t]{0,40}\n)")
+"""What makes the first line of a text its title, in Markdown; other lines that begin so are comments."""
+_COMMENT = Form(r"^([ \t]{0,40}[\w. =]{1,100}\([^\n]{0,200}\))[ \t]{1,9}#[ \t][^\n]*$", re.MULTILINE)
+_SUPPOSED = Form(
+    r"(\b(?:[Nn]ormally|[Uu]sually|[Tt]ypically|(?<!as )[Ee]xpect(?:ed|s)?|supposed to|does not fail with|instead of|"
+    r"(?:would|should)(?: have)? (?:be|been|emit|print|say|report|give|show|raise|log)(?:ted|ed|n)?)\b"
+    r"(?:(?!\b(?:but|now|yet|however|I|we|got|gets?)\b)[^\n`.;]){0,250}?)`[^`\n]{1,400}`?"
+)
+"""A message that is quoted as what would be printed, or was expected."""
+
+
+def without_mentions(text: str) -> str:
+    """Return a text without what is no message: a name or a message that is quoted there is no evidence."""
+    text = _TITLE.sub("", text)
+    text = _TRACEBACK_CODE.sub(r"\1", text)
+    text = _COMMENT.sub(r"\1", text)
+    text = _SUPPOSED.sub(r"\1", text)
+    return "\n".join("" if _TALK.match(line) else line for line in text.split("\n"))
