@@ -303,7 +303,7 @@ for n in range({count}):
         subprocess.run(command, check=True, capture_output=True)
     theirs = (time.perf_counter() - start) / len(sample) * count
     start = time.perf_counter()
-    raymemprof.flamegraph(captures, folder / "ours.html")
+    raymemprof.flamegraph(captures, folder / "ours.html", overwrite=True)
     ours = time.perf_counter() - start
     report(
         f"a merged flamegraph of {count} captures",

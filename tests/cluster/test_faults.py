@@ -423,7 +423,7 @@ def test_damaged_captures(state: str, recorded: Path, tmp_path: Path) -> None:
         try:
             found = raymemprof.heap(damaged)
             repr(found)
-            raymemprof.speedscope(damaged, tmp_path / "out.json")
+            raymemprof.speedscope(damaged, tmp_path / "out.json", overwrite=True)
         except raymemprof.CaptureError as error:
             refusals.append(error)
     assert refusals  # the damage was real

@@ -95,8 +95,8 @@ def flamegraph(
             before two more allocations were made.
         temporal: draw the heap over time, with a range to select. Of one call or capture only.
         offline: put all scripts and styles into the file (4.5 MB), so that it needs no network.
-        overwrite: replace the file if it exists; else it is refused. Without `output`, an earlier report of that name
-            is replaced.
+        overwrite: replace the file if it exists; else it is refused. Under its default name, it replaces an earlier
+            report.
 
     Returns:
         A `Report`, which a notebook shows inline and which has `.path` and `.open()`.
@@ -283,11 +283,12 @@ def _write(
     name = f"raymemprof-{kind}-{reading.stem}{options}.{suffix}"
     path = Path(name if output is None else output).absolute()
     refuse_foreign_link(path if path.is_dir() else path.parent)
+    is_default = output is None or path.is_dir()
     if path.is_dir():
         path = path / name
     if any(path.exists() and path.samefile(capture) for capture in reading.paths):
         raise ValueError(f"{path} is the capture itself; give another output.")
-    check_output(path, overwrite or (output is None and _is_report(path)))
+    check_output(path, overwrite or (is_default and _is_report(path)))
     with written_whole(path) as file:
         page = io.StringIO()
         reporter.render(
