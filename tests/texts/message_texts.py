@@ -217,6 +217,12 @@ TEXTS = {
         "node_died",
         says=("dashboard_agent/424238335",),
     ),
+    "the raylet's agent ended, older": Text(
+        "The raylet exited immediately because the Ray agent failed. The raylet fate shares with the agent. This can happen "
+        "because the Ray agent was unexpectedly killed or failed. See `dashboard_agent.log` for the root cause.",
+        "node_died",
+        says=("Ray's agent", "dashboard_agent.log"),
+    ),
     "a node too slow": Text(
         "[Timeout] Exiting because this node manager has mistakenly been marked as dead by the GCS: GCS failed to check the "
         "health of this node for 5 times. This is likely because the machine or raylet has become overloaded.",

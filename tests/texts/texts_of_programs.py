@@ -167,8 +167,7 @@ TEXTS: dict[str, Text] = {
     "dask's worker": Text(
         "distributed.worker.memory - WARNING - Worker is at 81% memory usage. Pausing worker.  Process memory: 3.25 GiB -- Worker memory limit: 4.00 GiB",
         "warning",
-        figures={"used": round(3.25 * GIB), "limit": 4 * GIB},
-        says=("81%",),
+        says=("81%", "3.25 GiB of 4.00 GiB"),
     ),
     "dask, unmanaged": Text(
         "distributed.worker.memory - WARNING - Unmanaged memory use is high. This may indicate a memory leak or the memory may not be released to the OS; see https://x.example/y for more information. -- Unmanaged memory: 1.25 GiB -- Worker memory limit: 2.33 GiB",

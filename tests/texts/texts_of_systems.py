@@ -73,6 +73,11 @@ TEXTS: dict[str, Text] = {
         figures={"used": round(1.5 * GIB)},
         says=("Flux on node-17", "counts 3", "1.5G"),
     ),
+    "moab": Text(
+        "job 4123 exceeded MEM usage hard limit (2817 > 1024)",
+        "batch_limit",
+        says=("job 4123", "2817 MB", "1024 MB"),
+    ),
     "torque": Text(
         "PBS Job Id: 75730004.master\nJob Name:   sweep\nExec host:  node450/0-19\nAborted by PBS Server\n"
         "Job exceeded a memory resource limit (vmem, pvmem, etc.). Job was aborted\nSee Administrator for help\n"

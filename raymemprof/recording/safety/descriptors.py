@@ -153,7 +153,7 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
     with above_standard() as free:
         entries = os.scandir(folder)
         with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(free), os.stat(folder)):
+            if os.path.samestat(os.fstat(free), os.stat(folder)) and _is_opendirs(free):
                 kept = keep(free)
     try:
         yield from entries
@@ -165,6 +165,13 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
                 _abandoned.append(entries)  # the number is another file's: it must not be closed with this
             if kept is not None:
                 release(kept)
+
+
+def _is_opendirs(number: int) -> bool:
+    """Whether a folder was opened by `opendir`, which sets O_NONBLOCK: the user may have opened the same one just now."""
+    import fcntl
+
+    return bool(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_NONBLOCK)
 
 
 def release(kept: Kept) -> None:

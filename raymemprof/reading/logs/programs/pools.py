@@ -96,11 +96,10 @@ WARNED = (
     Kind(
         "warning",
         pattern(
-            rf"\bWorker is at (?P<share>\d{{1,3}})% memory usage\. Pausing worker\. Process memory: (?P<used>{SIZE}) "
-            rf"-- Worker "
-            rf"memory limit: (?P<limit>{SIZE})"
+            rf"\bWorker is at (?P<share>\d{{1,3}})% memory usage\. Pausing worker\. Process memory: (?P<is>{SIZE}) -- "
+            rf"Worker memory limit: (?P<most>{SIZE})"
         ),
-        "A warning of Dask: a worker uses {share}% of its memory limit, {used} of {limit}, and takes no more tasks "
+        "A warning of Dask: a worker uses {share}% of its memory limit, {is} of {most}, and takes no more tasks "
         "until it has less. The text does not say that anything was killed.",
         lacks="dask",
     ),

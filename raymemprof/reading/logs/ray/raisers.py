@@ -13,7 +13,7 @@ __all__ = ["PROCESS_NAME", "Raiser", "last_header", "named", "names_of", "raiser
 
 _HEADER = pattern(
     rf"(?:\bRayTaskError\((?P<error>[\w.]{{1,60}})\): )?"
-    rf"\bray::(?P<name>\S(?:[^\n]{{0,150}}?\S)?)\(\) \(pid=(?P<pid>{COUNT}), ip=(?P<ip>{ADDRESS})(?=[,)])"
+    rf"\bray::(?P<name>\S(?:[^\n]{{0,150}}?\S)?)(?:\(\))? \(pid=(?P<pid>{COUNT}), ip=(?P<ip>{ADDRESS})(?=[,)])"
     r"[^\n;]{0,1000}"
 )
 _FRAME = Form(

@@ -49,6 +49,8 @@ _ENDED = (
     "ended unexpectedly, which ends the node. Ray does not know why: a kill by the kernel for lack of memory is one of "
     "its guesses."
 )
+_RAISED_IN = Form(rf"\(pid=\d{{1,10}}, ip={ADDRESS}, actor_id={HEX}{{1,56}}")
+"""What stands of an actor above the traceback of an error that it raised."""
 _NODE_DIED = pattern(
     rf"^\s{{0,9}}(?:[\w.]{{0,60}}\.)?NodeDiedError:|has been marked dead because the detector has missed too many|"
     r"\b[Nn]ode it was running on is dead|\bits node has died|"
@@ -258,7 +260,8 @@ def _is_mixed(text: str) -> bool:
 
 
 def _named(text: str) -> Iterator[Victim]:
-    """Whom a text names in other forms: only where it names no two of a kind."""
+    """Whom a text names in other forms: only where it names no two of a kind. Who raised an error has not ended."""
+    text = _RAISED_IN.sub("", text)
     found = {name: one for name, form in _NAMED if (one := _only(form, text)) is not None}
     pid, node_id = found.get("pid"), found.pop("node_id", None)
     if found:

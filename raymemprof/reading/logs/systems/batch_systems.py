@@ -82,6 +82,15 @@ _BATCH = (
     Kind(
         "batch_limit",
         pattern(
+            r"\bjob (?P<job>[\w.\[\]-]{1,100}) exceeded (?P<what>P?V?MEM) usage (?P<how>hard|soft) limit "
+            r"\((?P<is>\d{1,12}) > (?P<most>\d{1,12})\)"
+        ),
+        "Moab says that the job {job} exceeded its {how} limit of {what}: {is} MB, above {most} MB.",
+        lacks="pbs",
+    ),
+    Kind(
+        "batch_limit",
+        pattern(
             r"PBS: job killed: (?P<what>p?v?mem)(?: job total)? (?P<used>\d{1,15} ?[kKmMgG]?[bB]) exceeded limit "
             r"(?P<limit>\d{1,15} ?[kKmMgG]?[bB])"
         ),

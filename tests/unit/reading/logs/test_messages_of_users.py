@@ -341,3 +341,23 @@ def test_no_text_makes_it_slow(piece: str) -> None:
     start = time.process_time()
     parse(text)
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("name", ["W.f()", "W"])
+@pytest.mark.parametrize("before", ["ray.exceptions.RayTaskError(ValueError): ", "(main pid=17) ", "Unhandled error: "])
+def test_who_raised_an_error_has_not_ended(name: str, before: str, tmp_path: Path) -> None:
+    header = f"{before}ray::{name} (pid=4100, ip=10.20.30.40, actor_id={'7a8b' * 8}, repr=<x.W object at 0x15>)"
+    text = f'{header}\n  File "/opt/a.py", line 3, in f\n    raise ValueError("bad shape")\nValueError: bad shape'
+    explanation = explain(text, tmp_path)
+    assert (explanation.cause, explanation.victims) == ("unknown", ())
+    assert explanation.summary == "I do not recognise this as a message about memory."
+
+
+def test_an_error_of_a_trainable_names_it(tmp_path: Path) -> None:
+    text = (
+        "ray.exceptions.RayTaskError(MemoryError): ray::PPO (pid=4100, ip=10.20.30.40)\n"
+        '  File "/opt/a.py", line 3, in f\n    x = bytearray(n)\nMemoryError'
+    )
+    said = explain(text, tmp_path).summary
+    assert "PPO (pid 4100)" in said
+    assert "10.20.30.40" in said
