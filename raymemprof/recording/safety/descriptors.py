@@ -168,7 +168,7 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_opendirs(number: int) -> bool:
-    """Whether a folder was opened by `opendir`, which sets O_NONBLOCK: the user may have opened the same one just now."""
+    """Whether `opendir` opened a folder, which sets O_NONBLOCK: the user may have opened the same one just now."""
     import fcntl
 
     return bool(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_NONBLOCK)

@@ -232,3 +232,23 @@ def test_the_user_may_close_his_own_descriptor_of_a_folder_that_is_gone_through(
     with pytest.raises(OSError, match="descriptor"):
         os.fstat(mine)
     assert sorted([*seen, *(entry.name for entry in entries)]) == ["first", "second"]
+
+
+def test_a_folder_that_the_user_opens_while_it_is_gone_through_is_his_to_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `shutil.rmtree` in another thread does: it may get the number that was free just before."""
+    (tmp_path / "file").touch()
+    scandir, his = os.scandir, []
+
+    def scandir_after_him(folder: Any) -> Any:
+        his.append(os.open(folder, os.O_RDONLY))
+        return scandir(folder)
+
+    descriptors.guard()
+    entries = descriptors.scan(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scandir_after_him)
+        assert next(entries).name == "file"
+    os.close(his[0])
+    assert list(entries) == []

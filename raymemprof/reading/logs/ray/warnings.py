@@ -96,8 +96,8 @@ _WARNINGS = (
             r"The raylet exited immediately because (?:one|the) Ray agent failed"
             r"(?:, agent_name = (?P<agent>[\w/-]{1,60})|(?=[^\0]{0,600}?`?(?P<log>dashboard_agent\.log)))?"
         ),
-        "The raylet of a node ended, which ends the node, because Ray's agent there ended[, {agent}]; the text does not "
-        "say whether that was killed for memory[: {log} on the node has the cause, by Ray's word].",
+        "The raylet of a node ended, which ends the node, because Ray's agent there ended[, {agent}]; the text does "
+        "not say whether that was killed for memory[: {log} on the node has the cause, by Ray's word].",
     ),
     Kind(
         "node_died",
