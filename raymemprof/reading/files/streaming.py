@@ -145,6 +145,7 @@ class _Caller(socketserver.BaseRequestHandler):
         self.is_waiting = False
         """Whether it waits for the other side, and not for a disk here."""
         self.has_ended = threading.Event()
+        self.is_unwanted = False
         self.trouble: Exception | None = None
         """What went wrong here, and is the asker's to know."""
 
@@ -189,7 +190,9 @@ class _Caller(socketserver.BaseRequestHandler):
         return bytes(found)
 
     def _read_into(self, buffer: memoryview) -> int:
-        """Wait for bytes, and return how many came; raises `EOFError` where no more come."""
+        """Wait for bytes, and return how many came; raises `EOFError` where no more come, or are wanted."""
+        if self.is_unwanted:  # Linux goes on to hand over what comes after a shutdown, as long as it does not run dry
+            raise EOFError
         self.is_waiting = True
         try:
             read = self.request.recv_into(buffer)
@@ -203,9 +206,9 @@ class _Caller(socketserver.BaseRequestHandler):
         return read
 
     def hang_up(self) -> None:
-        """Have the thread end, and wait for that."""
+        """Have the thread end."""
+        self.is_unwanted = True
         _shut_down(self.request)
-        self.has_ended.wait()
 
 
 def _settle(arrival: Arrival, word: bytes, checksum: int) -> None:
@@ -268,9 +271,12 @@ class _Reception(socketserver.ThreadingTCPServer):
         """Leave nothing running, also after Ctrl-C: who sends finds that nobody listens any more."""
         with self._lock:
             self._expected.clear()
-            connections = [*self._strangers, *(one.caller.request for one in self._transfers if one.caller is not None)]
-        for connection in connections:
+            strangers = list(self._strangers)
+            callers = [one.caller for one in self._transfers if one.caller is not None]
+        for connection in strangers:
             _shut_down(connection)
+        for caller in callers:
+            caller.hang_up()
         super().server_close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -358,6 +364,7 @@ class _Reception(socketserver.ThreadingTCPServer):
         self._transfers.remove(transfer)
         if transfer.caller is not None:
             transfer.caller.hang_up()
+            transfer.caller.has_ended.wait()
             if transfer.caller.trouble is not None:
                 raise transfer.caller.trouble
         if why_lost is not None:
