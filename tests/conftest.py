@@ -25,6 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # two workers for each cluster, which few tests need
 
 # Clusters want a token, as they do by default where there is one, and `ray.init()` sees to that. Who connects to one by
 # its address has to say so. It is said before Ray is imported, which reads it then; an older Ray has no such command.
@@ -54,16 +55,10 @@ ALONE = (
     "test_children",
     "test_libraries",
     "test_ooms",
-    "test_serving",
     "test_shared_memory",
     "test_truth",
 )
-"""Modules that want the machine for themselves: they measure what is soon over, have Ray kill at just some size, or use
-ports that Ray chooses."""
-
-
-TEXTS = ("test_layouts", "test_messages", "test_remedies")
-"""Modules that only read texts: they run beside those, with what those leave of the CPUs."""
+"""Modules that want the machine for themselves: they measure what is soon over, or have Ray kill at just some size."""
 
 
 CLUSTERS = {"cluster", "nodes"}
@@ -72,14 +67,31 @@ CLUSTERS = {"cluster", "nodes"}
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Ray, and have the modules above come last, in turns; before them, the largest first."""
+    """Mark what needs Ray, and order the modules: those that run side by side, the largest first; ALONE; the rest."""
     for item in items:
         if "cluster" in item.path.parts or CLUSTERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.needs_ray)
     sizes = Counter(item.path for item in items)
-    largest = sorted(sizes, key=lambda path: -sizes[path])
-    turns = {path: n for names in (ALONE, TEXTS) for n, path in enumerate(p for p in largest if p.stem in names)}
-    items.sort(key=lambda item: (item.path in turns, turns.get(item.path, 0), -sizes[item.path]))
+    is_light = {path: _is_light(path, items) for path in sizes}
+    items.sort(key=lambda item: (is_light[item.path], item.path.stem in ALONE, -sizes[item.path], item.path))
+
+
+def _is_light(path: Path, items: list[pytest.Item]) -> bool:
+    """Whether nothing of a module needs Ray: it runs beside those that are alone, on the CPU that they leave."""
+    return not any(item.path == path and item.get_closest_marker("needs_ray") for item in items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker whole modules, and one of them all of ALONE: another would only wait for its turn."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = super()._split_scope(nodeid)
+            return "alone" if Path(module).stem in ALONE else module
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -91,13 +103,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _in_turn(request: pytest.FixtureRequest) -> Iterator[None]:
     """While one that wants it alone runs no other does, of all tests on the machine; the others run side by side."""
-    if Path(str(request.path)).stem in TEXTS and os.geteuid() == 0:  # who is not root cannot have its priority back
-        before = os.getpriority(os.PRIO_PROCESS, 0)
-        os.setpriority(os.PRIO_PROCESS, 0, 19)
-        try:
-            yield
-        finally:
-            os.setpriority(os.PRIO_PROCESS, 0, before)
+    if _is_light(request.path, request.session.items):
+        yield
         return
     folder = Path(tempfile.gettempdir())
     how = fcntl.LOCK_EX if Path(str(request.path)).stem in ALONE else fcntl.LOCK_SH

@@ -65,17 +65,18 @@ def main(folder, variables):
             rows += len(batch["c0"])
     assert rows == FILES * ROWS
     consume = raymemprof.calls(name="consume")[-1]
-    used = {call.pid for call in raymemprof.calls(name="identity")}
-    last = max(raymemprof.calls(name="identity"), key=lambda call: call.memory_after or 0)
+    last_of = {call.pid: call for call in raymemprof.calls(name="identity")}
+    heaps = {pid: raymemprof.heap(call.capture) for pid, call in last_of.items()}
+    most = max(heaps, key=lambda pid: heaps[pid].retained_before or 0)
     print(
         json.dumps(
             {
                 "driver": told(raymemprof.heap(consume)),
                 "driver_grew": consume.peak_memory - before,
-                "worker": told(raymemprof.heap(last.capture)),
-                "worker_has": last.memory_after,
+                "worker": told(heaps[most]),
+                "worker_has": last_of[most].memory_after,
                 "a_worker_keeps": float(
-                    np.mean([private(psutil.Process(pid)) for pid in used if psutil.pid_exists(pid)])
+                    np.mean([private(psutil.Process(pid)) for pid in last_of if psutil.pid_exists(pid)])
                 ),
                 "doctor": [(one.illness, one.next_steps[0]) for one in raymemprof.doctor().findings],
             }
