@@ -23,6 +23,7 @@ from .reading.reports.heap import Heap, heap
 from .reading.reports.lines import Line, Lines
 from .reading.reports.merged import HeapByName
 from .reading.reports.render import Report, flamegraph, speedscope, table
+from .reading.reports.summary import FunctionSummary, Summary, summary
 from .reading.reports.targets import Target
 from .recording.decorator import ProfileMemory, profile_memory
 
@@ -39,6 +40,7 @@ __all__ = [
     "Explanation",
     "Fetched",
     "Finding",
+    "FunctionSummary",
     "Heap",
     "HeapByName",
     "Kill",
@@ -63,6 +65,7 @@ __all__ = [
     "SharedMemoryOwner",
     "SharedMemoryOwners",
     "Source",
+    "Summary",
     "Target",
     "TopProcess",
     "Usage",
@@ -80,6 +83,7 @@ __all__ = [
     "ooms",
     "profile_memory",
     "speedscope",
+    "summary",
     "table",
     "usage",
 ]

@@ -36,18 +36,13 @@ if not os.environ.get("RAY_AUTH_MODE") and subprocess.run(_generate, capture_out
 
 @pytest.fixture(scope="session", autouse=True)
 def _sessions_of_their_own() -> Iterator[None]:
-    """Every Ray session of the tests lies in a folder that goes with them. Its name is short: a socket's is."""
+    """Every Ray session of the tests, and what is cached, lies in a folder that goes with them, of a short name."""
     folder = tempfile.mkdtemp(prefix="rmp-", dir="/tmp")
-    before = os.environ.get("RAY_TMPDIR")
-    os.environ["RAY_TMPDIR"] = folder
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("XDG_CACHE_HOME", f"{folder}/cache")
         yield
-    finally:
-        if before is None:
-            del os.environ["RAY_TMPDIR"]
-        else:
-            os.environ["RAY_TMPDIR"] = before
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 ALONE = (

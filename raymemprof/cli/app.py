@@ -58,6 +58,7 @@ def main(context: click.Context) -> None:
 
 for _command in (
     recorded.calls,
+    recorded.summary,
     recorded.captures,
     recorded.heap,
     recorded.flamegraph,

@@ -11,15 +11,17 @@ import click
 
 from .. import cluster
 from ..reading.catalog import listing
+from ..reading.catalog.filters import KINDS
 from ..reading.catalog.records import Calls
 from ..reading.files import clean as cleaning
 from ..reading.files import fetch as fetching
 from ..reading.reports import heap as heaps
 from ..reading.reports import render
-from .options import Duration, filter_options, json_option, output_options, page_option, target_options
+from ..reading.reports import summary as summaries
+from .options import Duration, address_option, filter_options, json_option, output_options, page_option, target_options
 from .output import print_path, print_report, print_rows, say
 
-__all__ = ["calls", "captures", "clean", "fetch", "flamegraph", "heap", "speedscope", "table"]
+__all__ = ["calls", "captures", "clean", "fetch", "flamegraph", "heap", "speedscope", "summary", "table"]
 
 _ORDERS = ("started_at", "duration", "peak_memory", "growth")
 """What `calls --sort` takes."""
@@ -42,6 +44,24 @@ def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -
     on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
     """
     print_rows(listing.calls(source, **filters).sorted(sort), as_json)
+
+
+@click.command()
+@click.argument("source", required=False, type=click.Path())
+@address_option
+@click.option("--name", help="Only calls of this name: task, Actor.method, or with *.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only calls of this kind.")
+@click.option("--job-id", help="Only this job's; the beginning of the id is enough, as for all ids.")
+@click.option("--node-id", help="Only this node's.")
+@click.option("--lines/--no-lines", default=True, show_default=True, help="Look up the line of each largest call.")
+@json_option
+def summary(source: str | None, lines: bool, as_json: bool, **filters: str | None) -> None:
+    """Sum up the calls that were recorded, by function and actor class.
+
+    How many there are, how they ended, the peaks that half of them and 95 % of them do not exceed, the highest, and the
+    line that held most then. SOURCE is what `raymemprof calls` takes.
+    """
+    print_rows(summaries.summary(source, lines=lines, **filters), as_json)
 
 
 @click.command()

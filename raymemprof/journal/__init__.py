@@ -37,9 +37,27 @@ ends is marked by an allocation made from a frame whose file is one of the `*_FI
 
 from __future__ import annotations
 
-from .events import SAMPLE_KEYS, VERSION
+from .events import (
+    SAMPLE_KEYS,
+    VERSION,
+    Begin,
+    Children,
+    Close,
+    End,
+    Event,
+    Fetched,
+    Fork,
+    Open,
+    Peak,
+    Place,
+    Process,
+    Sample,
+    decode,
+    is_figure,
+    well_formed,
+)
 from .files import PREFIX, checksum, file_stem, is_capture, is_journal, is_ours, open_plain
-from .lines import Lines, append, read_lines, well_formed
+from .lines import Lines, append, read_lines
 from .marks import (
     BEGIN_BLOCK_FILE,
     BEGIN_FILE,
@@ -65,13 +83,27 @@ __all__ = [
     "SAMPLE_FILE",
     "SAMPLE_KEYS",
     "VERSION",
+    "Begin",
+    "Children",
+    "Close",
+    "End",
+    "Event",
+    "Fetched",
+    "Fork",
     "Lines",
+    "Open",
+    "Peak",
+    "Place",
+    "Process",
+    "Sample",
     "append",
     "checksum",
+    "decode",
     "file_stem",
     "frame_name",
     "is_alive",
     "is_capture",
+    "is_figure",
     "is_journal",
     "is_ours",
     "marked_turn",

@@ -1,20 +1,44 @@
-"""What the lines of a journal must hold, by their `event`: one that does not was damaged, and is left out by itself.
+"""The lines of a journal, by their `event`: what each must hold, which is checked when it is read.
 
-The package says what each key means. Who reads a line may take what is named here to be there, of its type and within
-its bounds: no figure is so large that sums, dates and shares of it cannot be had.
+A line that does not hold what it must was damaged, and is left out by itself. What is named here is there, of its type
+and within its bounds: no figure is so large that sums, dates and shares of it cannot be had.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
-__all__ = ["SAMPLE_KEYS", "STATUSES", "VERSION", "is_figure", "is_sound"]
+import msgspec
+from msgspec import Meta, Struct
+
+__all__ = [
+    "SAMPLE_KEYS",
+    "STATUSES",
+    "VERSION",
+    "Begin",
+    "Children",
+    "Close",
+    "End",
+    "Event",
+    "Fetched",
+    "Fork",
+    "Open",
+    "Peak",
+    "Place",
+    "Process",
+    "Sample",
+    "decode",
+    "decode_lines",
+    "is_figure",
+    "well_formed",
+]
 
 VERSION = 1
 
-STATUSES = ("running", "finished", "failed", "cancelled", "killed")
+Status = Literal["running", "finished", "failed", "cancelled", "killed"]
+STATUSES: tuple[str, ...] = get_args(Status)
 
 SAMPLE_KEYS = {
     "capture": "the file's name",
@@ -38,10 +62,205 @@ SAMPLE_KEYS = {
 }
 _MOST_BYTES = 1 << 62
 """No figure is above this."""
-_MOST_PID = 1 << 31
-_MOST_SECONDS = float(1 << 33)
-"""Of a time since the epoch, which is the year 2242, and of a duration: so their sum is a date."""
-Check = Callable[[Any], bool]
+Figure = Annotated[int, Meta(ge=0, le=_MOST_BYTES)]
+"""A number of bytes, or a count."""
+Signed = Annotated[int, Meta(ge=-_MOST_BYTES, le=_MOST_BYTES)]
+Pid = Annotated[int, Meta(ge=0, lt=1 << 31)]
+Seconds = Annotated[float, Meta(ge=0, lt=float(1 << 33))]
+"""Of a time since the epoch, which is the year 2242 at most, and of a duration: so their sum is a date."""
+Id = str | None
+"""What can stand in a file's name, and in a pattern for one."""
+Stack = list[tuple[str, str, Figure]]
+_LONGEST_NAME = 200
+_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST_NAME}}}")
+
+
+class _Event(Struct, tag_field="event", gc=False):  # they hold no references to each other
+    """A line."""
+
+
+class Process(_Event, tag="process"):
+    """Which process writes the journal."""
+
+    version: Any = None
+    pid: Pid | None = None
+    created: Seconds | None = None
+    host: str | None = None
+    node_id: Id = None
+    worker_id: Id = None
+    logs: str | None = None
+    python: Any = None
+    ray: Any = None
+
+    def __post_init__(self) -> None:
+        for value in (self.node_id, self.worker_id):
+            if value is not None:
+                _check_id(value)
+        if self.logs is not None and "\0" in self.logs:
+            raise ValueError("no path has a NUL")
+
+
+class Open(_Event, tag="open"):
+    """A capture begins."""
+
+    capture: str
+    time: Seconds
+    native: Any = None
+
+
+class Begin(_Event, tag="begin"):
+    """A call begins."""
+
+    call: Figure
+    time: Seconds
+    name: str
+    kind: str
+    task_id: Id
+    attempt: Figure | None
+    actor_id: Id
+    job_id: Id
+    memory: Figure
+    capture: str | None = None
+    slot: Figure | None = None
+    turn: Figure | None = None
+    note: str | None = None
+    children: Figure = 0
+    pools: Figure = 0
+    free: Figure | None = None
+    used: Figure | None = None
+
+    def __post_init__(self) -> None:
+        for value in (self.task_id, self.actor_id, self.job_id):
+            if value is not None:
+                _check_id(value)
+        if (self.slot is None) is not (self.turn is None):
+            raise ValueError("a place in a capture is a slot and a turn")
+
+
+class Peak(_Event, tag="peak"):
+    """The process's memory rose while these calls ran."""
+
+    calls: list[Figure]
+    memory: Figure
+
+
+class Children(_Event, tag="children"):
+    """The memory of its child processes rose while these calls ran."""
+
+    calls: list[Figure]
+    memory: Figure
+    total: Figure
+    count: Figure
+    largest: list[Any]
+    copied: Figure | None = None
+
+
+class Fork(_Event, tag="fork"):
+    """A child of a traced process begins a capture of its own."""
+
+    capture: str
+    time: Seconds
+    pid: Figure
+    parent: Figure
+    calls: list[Figure]
+    stack: Stack
+
+
+class Place(_Event, tag="place"):
+    """A call stack, which samples name by its number."""
+
+    capture: str
+    place: Figure
+    stack: Stack
+
+
+class Sample(_Event, tag="sample"):
+    """What the process had at a moment, and what moved since the one before; `SAMPLE_KEYS` says what each is."""
+
+    capture: str
+    mark: Figure
+    time: Seconds
+    memory: Figure
+    shared: Figure
+    pools: Figure = 0
+    moves: list[tuple[list[Figure], list[Figure], Signed, Signed]] = []
+    arena_ranges: list[tuple[Figure, Figure]] = []
+    arenas: Figure | None = 0
+    free: Figure | None = None
+    used: Figure | None = None
+    segments: list[tuple[Figure, Figure, Figure, Figure]] | None = None
+    page: Figure = 0
+    holes: Figure = 0
+    libraries: Figure = 0
+    opaque: list[str] = []
+
+    def __post_init__(self) -> None:
+        if (self.segments or self.arena_ranges) and not self.page:
+            raise ValueError("pages are counted, and a page has no size")
+
+
+class End(_Event, tag="end"):
+    """A call ends."""
+
+    call: Figure
+    duration: Seconds
+    status: Status
+    error: str | None
+    memory: Figure
+    peak: Figure
+    note: str | None = None
+    children: Figure = 0
+    total: Figure = 0
+    left: list[Any] = []
+    count: Figure = 0
+    highest: Figure | None = None
+
+
+class Close(_Event, tag="close"):
+    """A capture ends."""
+
+    capture: str
+    time: Seconds
+    bytes: Figure | None = None
+    crc32: Figure | None = None
+
+
+class Fetched(_Event, tag="fetched"):
+    """A copy was made on another machine; what had become of the process by then."""
+
+    time: Seconds
+    status: Status
+    error: str | None
+
+
+Event = Process | Open | Begin | Peak | Children | Fork | Place | Sample | End | Close | Fetched
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_SURROGATE = b"\\ud"
+
+
+def decode(text: bytes) -> Event | None:
+    """Return what a line says; None of an event that is not known here, a newer version's.
+
+    Raises `ValueError` for a line that was damaged.
+    """
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except msgspec.ValidationError:
+        if _is_newer(text):
+            return None
+        raise
+    except msgspec.DecodeError:
+        if _SURROGATE not in text:
+            raise
+    line = json.loads(well_formed(json.dumps(json.loads(text), ensure_ascii=False)))
+    return msgspec.convert(line, Event)  # type: ignore[no-any-return]  # of a union
+
+
+def decode_lines(text: bytes) -> list[Event]:
+    """Return what many lines say; raises `ValueError` where one of them is not known, or was damaged."""
+    return _decoder.decode_lines(text)
 
 
 def is_figure(value: object) -> bool:
@@ -49,152 +268,26 @@ def is_figure(value: object) -> bool:
     return type(value) is int and 0 <= value <= _MOST_BYTES
 
 
-def _is_maybe_figure(value: object) -> bool:
-    return value is None or is_figure(value)
+def well_formed(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which neither memray nor a file nor a terminal takes."""
+    return text.encode(errors="replace").decode()
 
 
-def _is_maybe_pid(value: object) -> bool:
-    return value is None or (type(value) is int and 0 <= value < _MOST_PID)
+class _Header(Struct):
+    event: str
 
 
-def _is_seconds(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value < _MOST_SECONDS  # type: ignore[operator]
-
-
-def _is_text(value: object) -> bool:
-    return type(value) is str
-
-
-def _is_maybe_text(value: object) -> bool:
-    return value is None or type(value) is str
-
-
-def _is_maybe_id(value: object) -> bool:
-    return value is None or (type(value) is str and _is_name(value))
-
-
-def _is_name(text: str) -> bool:
-    """Whether a text can stand in a file's name, and in a pattern for one."""
-    return re.fullmatch(r"[A-Za-z0-9_-]{1,200}", text) is not None
-
-
-def _is_maybe_path(value: object) -> bool:
-    return value is None or (type(value) is str and "\0" not in value)
-
-
-def _is_status(value: object) -> bool:
-    return type(value) is str and value in STATUSES
-
-
-def _is_list(value: object) -> bool:
-    return type(value) is list
-
-
-def _are_figures(value: object) -> bool:
-    return type(value) is list and all(map(is_figure, value))
-
-
-_REQUIRED: dict[str, dict[str, Check]] = {
-    "process": {},
-    "open": {"capture": _is_text, "time": _is_seconds},
-    "begin": {
-        "call": is_figure,
-        "time": _is_seconds,
-        "name": _is_text,
-        "kind": _is_text,
-        "task_id": _is_maybe_id,
-        "attempt": _is_maybe_figure,
-        "actor_id": _is_maybe_id,
-        "job_id": _is_maybe_id,
-        "memory": is_figure,
-    },
-    "peak": {"calls": _are_figures, "memory": is_figure},
-    "children": {
-        "calls": _are_figures,
-        "memory": is_figure,
-        "total": is_figure,
-        "count": is_figure,
-        "largest": _is_list,
-    },
-    "fork": {
-        "capture": _is_text,
-        "time": _is_seconds,
-        "pid": is_figure,
-        "parent": is_figure,
-        "calls": _are_figures,
-        "stack": _is_list,
-    },
-    "place": {"capture": _is_text, "place": is_figure, "stack": _is_list},
-    "sample": {
-        "capture": _is_text,
-        "mark": is_figure,
-        "time": _is_seconds,
-        "memory": is_figure,
-        "shared": is_figure,
-    },
-    "end": {
-        "call": is_figure,
-        "duration": _is_seconds,
-        "status": _is_status,
-        "error": _is_maybe_text,
-        "memory": is_figure,
-        "peak": is_figure,
-    },
-    "close": {"capture": _is_text, "time": _is_seconds},
-    "fetched": {"time": _is_seconds, "status": _is_status, "error": _is_maybe_text},
-}
-_OPTIONAL: dict[str, dict[str, Check]] = {
-    "process": {
-        "pid": _is_maybe_pid,
-        "created": _is_seconds,
-        "host": _is_maybe_text,
-        "node_id": _is_maybe_id,
-        "worker_id": _is_maybe_id,
-        "logs": _is_maybe_path,
-    },
-    "begin": {
-        "capture": _is_maybe_text,
-        "slot": _is_maybe_figure,
-        "turn": _is_maybe_figure,
-        "note": _is_maybe_text,
-        "children": is_figure,
-        "pools": is_figure,
-        "free": is_figure,
-        "used": is_figure,
-    },
-    "children": {"copied": is_figure},
-    "sample": {"pools": is_figure, "arenas": _is_maybe_figure, "free": is_figure, "used": is_figure},
-    "end": {
-        "note": _is_maybe_text,
-        "children": is_figure,
-        "total": is_figure,
-        "left": _is_list,
-        "count": is_figure,
-        "highest": is_figure,
-    },
-    "close": {"bytes": is_figure, "crc32": is_figure},
-}
-_CHECKS: dict[str, tuple[tuple[tuple[str, Check], ...], tuple[tuple[str, Check], ...]]] = {
-    event: (tuple(required.items()), tuple(_OPTIONAL.get(event, {}).items())) for event, required in _REQUIRED.items()
-}
-
-
-def is_sound(line: dict[str, Any]) -> bool:
-    """Whether a line holds what it must; one of an event that is not known here, a newer version's, is."""
-    event = line.get("event")
-    if type(event) is not str:
-        return False
-    checks = _CHECKS.get(event)
-    if checks is None:
-        return True
-    required, optional = checks
+def _is_newer(text: bytes) -> bool:
     try:
-        for key, check in required:
-            if not check(line[key]):
-                return False
-    except KeyError:
+        return msgspec.json.decode(text, type=_Header).event not in _EVENTS
+    except (ValueError, RecursionError):
         return False
-    for key, check in optional:
-        if key in line and not check(line[key]):
-            return False
-    return event != "begin" or (line.get("slot") is None) == (line.get("turn") is None)
+
+
+_EVENTS = {one.__struct_config__.tag for one in get_args(Event)}
+
+
+def _check_id(value: str) -> None:
+    is_usual = value.isalnum() and value.isascii() and len(value) <= _LONGEST_NAME
+    if not is_usual and _NAME.fullmatch(value) is None:
+        raise ValueError("no id has such characters")

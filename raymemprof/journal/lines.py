@@ -10,23 +10,17 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from .events import is_sound
+from .events import Event, decode, decode_lines
 from .files import open_plain
 
-__all__ = ["Lines", "append", "read_lines", "well_formed"]
+__all__ = ["Lines", "append", "read_lines"]
 
 _MOST_LINE = 4 * 2**20
 """Bytes of a line; a longer one is none of ours."""
-_SURROGATE = b"\\ud"
 _TOO_LONG = b"a longer one"
 _BLOCK = 2**20
-_OF_SAMPLES = (b'{"event":"sample"', b'{"event":"place"')
-_OF_FORKS = (b'{"event":"fork"',)
-
-
-def well_formed(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which neither memray nor a file nor a terminal takes."""
-    return text.encode(errors="replace").decode()
+_SAMPLES = ("sample", "place")
+_FORKS = ("fork",)
 
 
 def append(path: Path, line: dict[str, Any]) -> None:
@@ -39,48 +33,57 @@ def append(path: Path, line: dict[str, Any]) -> None:
 
 
 class Lines:
-    """The lines of a journal that are whole and hold what they must; each as a dictionary, once.
+    """The lines of a journal that are whole and hold what they must; each once, as its event.
 
     Those of samples, which are most of it, and of forks are of use with a capture only, and left out unless asked for.
     Raises `OSError` where the file is no plain one, or cannot be read.
     """
 
-    def __init__(self, path: Path, *, with_samples: bool = False, with_forks: bool = False) -> None:
+    def __init__(self, path: Path, *, with_samples: bool = False, with_forks: bool = False, start: int = 0) -> None:
         self.left_out = 0
         """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
+        self.end = start
+        """Where in the file the last whole line ends, when all is read."""
         self._file = open(open_plain(path), "rb", buffering=0)  # noqa: SIM115  # closed when all is read
-        self._unwanted = (*(() if with_samples else _OF_SAMPLES), *(() if with_forks else _OF_FORKS))
+        unwanted = (*(() if with_samples else _SAMPLES), *(() if with_forks else _FORKS))
+        self._unwanted = tuple(f'{{"event":"{event}"'.encode() for event in unwanted)
+        self._words = tuple(f'"{event}"'.encode() for event in unwanted)  # these are found faster
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Event]:
         with self._file as file:
-            for text, is_ended in _texts(file):
-                if not text or text.startswith(self._unwanted):
-                    continue
-                try:
-                    line = json.loads(text.decode())
-                    if _SURROGATE in text:
-                        line = json.loads(well_formed(json.dumps(line, ensure_ascii=False)))
-                except (ValueError, RecursionError):
-                    line = None
-                if isinstance(line, dict) and is_sound(line):
-                    yield line
-                else:
-                    self.left_out += is_ended
+            torn = 0
+            for text, is_ended in _texts(file, self.end):
+                torn = 0 if is_ended else len(text)
+                if b"\n" in text and not any(word in text for word in self._words):
+                    try:
+                        yield from decode_lines(text)
+                        continue
+                    except (ValueError, RecursionError):
+                        pass  # of one of them; each is looked at
+                for one in text.split(b"\n"):
+                    if one and not one.startswith(self._unwanted):
+                        try:
+                            event = decode(one)
+                        except (ValueError, RecursionError):
+                            self.left_out += is_ended
+                        else:
+                            if event is not None:
+                                yield event
+            self.end = file.tell() - torn
 
 
-def read_lines(path: Path, *, with_samples: bool = False, with_forks: bool = False) -> Lines:
-    """Return the lines of a journal, to go through once."""
-    return Lines(path, with_samples=with_samples, with_forks=with_forks)
+def read_lines(path: Path, *, with_samples: bool = False, with_forks: bool = False, start: int = 0) -> Lines:
+    """Return the lines of a journal from a byte on at which one begins, to go through once."""
+    return Lines(path, with_samples=with_samples, with_forks=with_forks, start=start)
 
 
-def _texts(file: FileIO) -> Iterator[tuple[bytes, bool]]:
-    """Yield each line, and whether it has its end, which a kill may have torn off; of one that is too long a stand-in.
+def _texts(file: FileIO, position: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield lines, one or many at once, and whether they have their end, which a kill may have torn off of the last.
 
-    Where the file has a hole there is one NUL.
+    Of one that is too long there is a stand-in, and where the file has a hole there is one NUL.
     """
     pending = bytearray()
     is_too_long = False
-    position = 0
     while True:
         start = _next_data(file, position)
         block = file.read(_BLOCK)
@@ -91,12 +94,15 @@ def _texts(file: FileIO) -> Iterator[tuple[bytes, bool]]:
                 yield bytes(pending), False
             return
         position = start + len(block)
-        *whole, rest = block.split(b"\n")
-        for text in whole:
-            if pending:
-                text, pending = bytes(pending) + text, bytearray()
-            yield (_TOO_LONG if is_too_long or len(text) > _MOST_LINE else text), True
-            is_too_long = False
+        first, newline, rest = block.partition(b"\n")
+        if newline and (pending or is_too_long):
+            yield (_TOO_LONG if is_too_long or len(pending) + len(first) > _MOST_LINE else bytes(pending) + first), True
+            pending, is_too_long = bytearray(), False
+        else:
+            rest = block
+        whole, newline, rest = rest.rpartition(b"\n")
+        if newline:
+            yield whole, True
         if not is_too_long:
             pending += rest
             if len(pending) > _MOST_LINE:

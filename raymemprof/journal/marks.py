@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import PurePath
 
-from .lines import well_formed
+from .events import well_formed
 
 __all__ = [
     "BEGIN_BLOCK_FILE",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from .events import Process
 
 __all__ = ["is_alive"]
 
@@ -24,15 +24,15 @@ def _is_dying(pid: int) -> bool:
         return False  # not Linux, or gone by now, which the caller finds out itself
 
 
-def is_alive(process: Mapping[str, Any]) -> bool:
+def is_alive(process: Process) -> bool:
     """Whether the process of a `process` line is still there, on this machine; its pid may be another's by now."""
     import psutil  # not needed by the processes that read captures, and slow to import
 
-    if process.get("host") != socket.gethostname():
+    if process.host != socket.gethostname() or process.pid is None or process.created is None:
         return False
     try:
-        found = psutil.Process(process["pid"])
-        is_same = abs(found.create_time() - process["created"]) < _START_TOLERANCE
+        found = psutil.Process(process.pid)
+        is_same = abs(found.create_time() - process.created) < _START_TOLERANCE
         return is_same and found.status() != psutil.STATUS_ZOMBIE and not _is_dying(found.pid)
-    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
+    except (psutil.Error, ValueError, OverflowError):
         return False

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import json
 import os
 import socket
 import stat
@@ -21,7 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import journal as contract
 from .safety import descriptors
@@ -214,39 +213,41 @@ def _look_through(
     journal: Path, wanted: set[str], keep: int, survey: _Survey, largest: dict[int, dict[str, float]]
 ) -> None:
     folder = journal.parent
-    process: dict[str, Any] = {}
+    process: contract.Process | None = None
     written: str | None = None
     """A process writes one capture at a time."""
-    running: dict[int, tuple[str, int]] = {}
+    running: dict[int, tuple[str | None, int]] = {}
     peaks: dict[int, dict[str, float]] = {}
     for line in _lines(journal):
-        with contextlib.suppress(KeyError, TypeError):  # a damaged line speaks for no capture
-            event = line["event"]
-            if event == "process":
-                process = line
-            elif event == "open":
-                written = str(line["capture"])
-                survey.known |= {written} & wanted
-            elif event == "close":
-                written = None if written == line["capture"] else written
-            elif event == "begin":
-                running[line["call"]] = str(line["capture"]), hash(line["name"])
-                if len(running) > _MOST_RUNNING:
-                    del running[next(iter(running))]
-            elif event == "end" and line["call"] in running:
-                capture, function = running.pop(line["call"])
-                survey.known |= {capture} & wanted
-                if line["status"] != "finished":
-                    survey.failed |= {capture} & wanted
-                is_told_apart = function in peaks or len(peaks) < _MOST_LARGEST
-                if is_told_apart and isinstance(line["peak"], (int, float)):
-                    _add(peaks.setdefault(function, {}), capture, line["peak"], keep, folder)
-    begun = {capture for capture, _ in running.values()} & wanted  # and not ended: running, or killed
+        if isinstance(line, contract.Process):
+            process = line
+        elif isinstance(line, contract.Open):
+            written = line.capture
+            survey.known |= {written} & wanted
+        elif isinstance(line, contract.Close):
+            written = None if written == line.capture else written
+        elif isinstance(line, contract.Begin):
+            running[line.call] = line.capture, hash(line.name)
+            if len(running) > _MOST_RUNNING:
+                del running[next(iter(running))]
+        elif isinstance(line, contract.End) and line.call in running:
+            capture, function = running.pop(line.call)
+            if capture is None:
+                continue
+            survey.known |= {capture} & wanted
+            if line.status != "finished":
+                survey.failed |= {capture} & wanted
+            if function in peaks or len(peaks) < _MOST_LARGEST:  # it is told apart
+                _add(peaks.setdefault(function, {}), capture, line.peak, keep, folder)
+    begun = {
+        capture for capture, _ in running.values() if capture is not None
+    } & wanted  # and not ended: running, or killed
     survey.known |= begun
     survey.failed |= begun
     # What another machine's process has not closed is that machine's to judge.
-    is_elsewhere = process.get("host") not in (None, socket.gethostname())
-    if written is not None and _size(folder / written) and (is_elsewhere or contract.is_alive(process)):
+    is_elsewhere = process is not None and process.host not in (None, socket.gethostname())
+    is_there = is_elsewhere or (process is not None and contract.is_alive(process))
+    if written is not None and _size(folder / written) and is_there:
         survey.written.add(written)
     count = sum(map(len, largest.values()))
     for function, captures in peaks.items():
@@ -270,7 +271,7 @@ def _add(largest: dict[str, float], capture: str, peak: float, keep: int, folder
     return 0 if is_full else 1
 
 
-def _lines(journal: Path) -> Iterator[dict[str, Any]]:
+def _lines(journal: Path) -> Iterator[contract.Event]:
     """Yield the lines of a journal that say something of captures and calls."""
     no_wait = os.O_NONBLOCK | os.O_NOFOLLOW
     with descriptors.reading(journal, no_wait) as file:
@@ -287,7 +288,7 @@ def _lines(journal: Path) -> Iterator[dict[str, Any]]:
             if number % _LINES_AT_ONCE == 0:
                 time.sleep(_PAUSE)
             if text.startswith(_TELLING):
-                with contextlib.suppress(ValueError, RecursionError):
-                    line = json.loads(text)
-                    if isinstance(line, dict):
+                with contextlib.suppress(ValueError, RecursionError):  # it was damaged, and speaks for no capture
+                    line = contract.decode(text)
+                    if line is not None:
                         yield line

@@ -353,6 +353,81 @@ for _ in range(1000):
     )
 
 
+MILLION = """
+import resource, sys, time
+import raymemprof
+which, folder, name = sys.argv[1:]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+if which == "calls":
+    found = len(raymemprof.calls(folder, name=name))
+else:
+    found = sum(row.call_count for row in raymemprof.summary(folder))
+took = time.perf_counter() - start
+print(found, took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def million(folder: Path) -> None:
+    """A million calls, which eight workers traced: listed with a filter, and summed up by function."""
+    recorded = folder / "million"
+    recorded.mkdir()
+    count, workers = 10**6, 8
+    for worker in range(workers):
+        write_journal(recorded, worker, count // workers)
+    size = sum(path.stat().st_size for path in recorded.iterdir())
+
+    def measured(which: str, name: str = "") -> tuple[int, float, float]:
+        """How many calls there are, seconds, and MiB, in a process of its own."""
+        command = [sys.executable, "-c", MILLION, which, str(recorded), name]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+        out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+        found, seconds, mib = out.split()
+        return int(found), float(seconds), float(mib)
+
+    def parse() -> None:
+        for path in recorded.iterdir():
+            with path.open("rb") as file:
+                for line in file:
+                    json.loads(line)
+
+    theirs = timed(parse, 1)[0]
+    for what, which, name, expected, most in (
+        ("listing those of one function that has none", "calls", "nosuch", 0, 3.0),
+        ("listing those of one function that has 1,000", "calls", "rare", 1000, 3.0),
+        ("summing them up by function", "summary", "", count, 5.0),
+        ("the same again", "summary", "", count, 0.5),
+    ):
+        found, seconds, mib = measured(which, name)
+        assert found == expected
+        report(
+            f"a million calls ({size / 1e6:.0f} MB of journals): {what}",
+            f"{seconds:.2f} s, {mib:.0f} MiB",
+            f"json.loads of each line, {theirs:.1f} s",
+            f"{seconds / theirs:.2f} times",
+            f"under {most:g} s and 200 MiB",
+            seconds < most and mib < 200,
+        )
+
+
+def write_journal(recorded: Path, worker: int, count: int) -> None:
+    """Write what a worker writes that traces so many calls of a few functions."""
+    started = 1.7e9 + worker
+    stem = f"raymemprof-step-local-0-{10**6 + worker}-{int(started * 1e9)}"
+    process = {"event": "process", "version": 1, "pid": 10**6 + worker, "created": started, "host": "elsewhere"}
+    line = json.JSONEncoder(separators=(",", ":")).encode
+    with (recorded / f"{stem}.jsonl").open("w") as file:
+        print(line({**process, "node_id": "a" * 56, "worker_id": f"{worker:056x}", "logs": None}), file=file)
+        for number in range(count):
+            name = "rare" if number % 1000 == 0 else ("load", "train.epoch", "Cache.add")[number % 3]
+            ids = {"task_id": f"{number:032x}{worker:016x}", "attempt": 0, "actor_id": None, "job_id": "01000000"}
+            begin = {"event": "begin", "call": number, "time": started + number / 100, "name": name, "kind": "task"}
+            place = {"memory": 60_000_000, "capture": f"{stem}.bin", "slot": 0, "turn": number}
+            figures = {"memory": 61_000_000 + number, "peak": 62_000_000 + 977 * number % 10**9}
+            end = {"event": "end", "call": number, "duration": 0.0123, "status": "finished", "error": None}
+            print(line({**begin, **ids, **place}), line({**end, **figures}), sep="\n", file=file)
+
+
 EVENTS = Path(__file__).parent.parent / "data" / "ray-2.60" / "event_RAYLET.log"
 
 
@@ -628,6 +703,7 @@ def main() -> None:
         "merged",
         "fetch",
         "calls",
+        "million",
         "ooms",
         "texts",
     )
@@ -648,6 +724,7 @@ def main() -> None:
             "merged": lambda: merged(folder, arguments.captures),
             "fetch": lambda: fetched(folder, arguments.bytes),
             "calls": lambda: catalogue(folder),
+            "million": lambda: million(folder),
             "ooms": lambda: [events(folder, kind, 200_000) for kind in ("mixed", "failures", "kills")],
             "texts": lambda: texts(folder),
         }

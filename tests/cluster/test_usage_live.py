@@ -336,8 +336,9 @@ def plain_lines(text: str) -> list[str]:
     assert "\x1b" not in text
     lines = text.splitlines()
     assert any(re.match("2 nodes", line) for line in lines)
-    assert any(re.match(r"\d+ processes", line) for line in lines)
-    assert sum("raylet" in line for line in lines) == 2
+    first = next(number for number, line in enumerate(lines) if re.match(r"\d+ processes", line))
+    ends = [number for number, line in enumerate(lines) if re.match(r"\d+ owners? of shared memory", line)]
+    assert sum("raylet" in line for line in lines[first : min(ends, default=None)]) == 2
     return lines
 
 

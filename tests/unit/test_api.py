@@ -37,6 +37,8 @@ ooms(source: Source = None) -> Kills
 profile_memory(target: Any = None, /, **options: Any) -> Any
 speedscope(target: Target, output: str | PathLike[str] | None = None, *, view: str = 'peak', overwrite: bool = False)
         -> Report
+summary(source: Source = None, *, name: str | None = None, kind: str | None = None, job_id: str | None = None, node_id:
+        str | None = None, lines: bool = True) -> Summary
 table(target: Target, output: str | PathLike[str] | None = None, *, view: str = 'peak', offline: bool = True,
         overwrite: bool = False) -> Report
 usage() -> Usage
@@ -154,6 +156,27 @@ class Finding
     kill_count: int
     lines: Lines
     calls: Calls
+class FunctionSummary
+    name: str
+    kind: str
+    call_count: int
+    finished_count: int
+    failed_count: int
+    cancelled_count: int
+    killed_count: int
+    running_count: int
+    p50: int
+    p95: int
+    peak_memory: int
+    growth: int
+    kept: int
+    traced_count: int
+    capture_bytes: int
+    first_started_at: datetime
+    last_started_at: datetime
+    node_ids: tuple[str, ...]
+    largest: Call
+    guilty_line: Line | None
 class Heap
     title: str
     peak: int
@@ -339,6 +362,7 @@ class SharedMemoryOwner
     node_id: str
     node_ip: str
 class SharedMemoryOwners(Rows[SharedMemoryOwner])
+class Summary(Rows[FunctionSummary])
 class TopProcess
     pid: int | None
     memory: int

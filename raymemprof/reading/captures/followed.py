@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ... import host
 from ... import journal as contract
@@ -135,7 +135,7 @@ def _alive_from(left: frozenset[int] | None, pid: int, of: Figures) -> float:
 
 def _origin(fork: _Fork, forks: dict[int, _Fork]) -> Stack:
     """The frames that a child's own stand on: it, the line that forked it, and so on up to the first of its parents."""
-    origin: list[Any] = []
+    origin: list[tuple[str, str, int]] = []
     seen: set[int] = set()
     child: _Fork | None = fork
     while child is not None and child.pid not in seen:
@@ -195,7 +195,7 @@ def _read_journal(path: Path) -> _Family:
     family = _Family()
     with contextlib.suppress(OSError, ValueError):
         for line in contract.read_lines(path, with_forks=True) if _has_forks(path) else ():
-            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):  # it is damaged
+            with contextlib.suppress(TypeError, ValueError, OverflowError):  # it is damaged
                 _take(line, family)
     return family
 
@@ -213,20 +213,15 @@ def _has_forks(path: Path) -> bool:
         os.close(descriptor)
 
 
-def _take(line: dict[str, Any], family: _Family) -> None:
-    event = line["event"]
-    if event == "begin" and isinstance(line.get("capture"), str):
-        place = (int(line["slot"]), int(line["turn"]))
-        family.numbers[os.path.basename(line["capture"]), place] = int(line["call"])
-    elif event == "end":
-        left = line.get("left", ())
-        family.left[int(line["call"])] = frozenset(int(one[0]) for one in left if isinstance(one, list) and one)
-    elif event == "fork" and isinstance(line["capture"], str):
-        pid = int(line["pid"])
-        if 0 < pid < _MOST_PID:
-            stack = tuple((str(function), str(file), int(at)) for function, file, at in line["stack"])
-            for function, file, _ in stack:
-                if file == contract.FRAME_FILE:
-                    contract.slot_of(function)  # raises ValueError where it is none of ours
-            fork = _Fork(pid, int(line["parent"]), frozenset(map(int, line["calls"])), stack)
-            family.forks.setdefault(line["capture"], {})[pid] = fork
+def _take(line: contract.Event, family: _Family) -> None:
+    if isinstance(line, contract.Begin):
+        if line.capture is not None and line.slot is not None and line.turn is not None:
+            family.numbers[os.path.basename(line.capture), (line.slot, line.turn)] = line.call
+    elif isinstance(line, contract.End):
+        family.left[line.call] = frozenset(int(one[0]) for one in line.left if isinstance(one, list) and one)
+    elif isinstance(line, contract.Fork) and 0 < line.pid < _MOST_PID:
+        for function, file, _ in line.stack:
+            if file == contract.FRAME_FILE:
+                contract.slot_of(function)  # raises ValueError where it is none of ours
+        fork = _Fork(line.pid, line.parent, frozenset(line.calls), tuple(line.stack))
+        family.forks.setdefault(line.capture, {})[line.pid] = fork

@@ -9,10 +9,8 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from ... import journal as contract
-from ...journal.events import is_figure
 
 __all__ = ["CallFacts", "Look", "Move", "Sample", "Samples", "read_samples"]
 
@@ -150,24 +148,24 @@ def read_samples(capture: Path) -> Samples:
 
 
 @lru_cache(maxsize=2)
-def _read_journal(path: Path, size: int, changed: int) -> tuple[dict[str, Any], dict[str, Samples]]:
+def _read_journal(path: Path, size: int, changed: int) -> tuple[contract.Process, dict[str, Samples]]:
     """What a journal says of its process and of each capture; of many that one process wrote it is read once."""
-    process: dict[str, Any] = {}
+    process: contract.Process | None = None
     found: dict[str, Samples] = {}
     numbers: dict[int, tuple[Samples, tuple[int, int]]] = {}
     lines = contract.read_lines(path, with_samples=True)
     left_out = 0
     for line in lines:
-        if line["event"] == "process":
+        if isinstance(line, contract.Process):
             process = process or line
         try:
             _take(line, found, numbers)
-        except (KeyError, TypeError, ValueError):  # what is within its lists is not what it must be
+        except ValueError:  # what a frame is called is not what it must be
             left_out += 1
     for samples in found.values():
         _fill_arenas(samples)
     left_out += lines.left_out
-    return process, {name: replace(samples, left_out=left_out) for name, samples in found.items()}
+    return process or contract.Process(), {name: replace(samples, left_out=left_out) for name, samples in found.items()}
 
 
 def _fill_arenas(found: Samples) -> None:
@@ -212,39 +210,35 @@ def _journals(capture: Path) -> list[Path]:
     return [capture.parent / name for name in names if contract.is_journal(name) and ending.search(name)]
 
 
-def _take(line: dict[str, Any], found: dict[str, Samples], numbers: dict[int, tuple[Samples, tuple[int, int]]]) -> None:
-    event = line["event"]
-    if event in ("place", "sample", "begin") and line.get("capture") is not None:
-        samples = found.setdefault(line["capture"].rpartition("/")[2], Samples())
-        if event == "place":
-            stack = tuple((_text(function), _text(file), _whole(at)) for function, file, at in line["stack"])
-            for function, file, _ in stack:
+def _take(line: contract.Event, found: dict[str, Samples], numbers: dict[int, tuple[Samples, tuple[int, int]]]) -> None:
+    if isinstance(line, (contract.Place, contract.Sample, contract.Begin)):
+        if line.capture is None:
+            return
+        samples = found.setdefault(line.capture.rpartition("/")[2], Samples())
+        if isinstance(line, contract.Place):
+            for function, file, _ in line.stack:
                 if file == contract.FRAME_FILE:
                     contract.slot_of(function)  # raises ValueError where it is none of ours
-            samples.places[line["place"]] = stack
-        elif event == "sample":
-            sample = _sample(line)
-            arenas = [_whole(first) * _whole(line["page"]) for first, _ in line.get("arena_ranges", ())]
-            samples.by_mark[sample.mark] = sample
-            samples.arenas.update(arenas)
-        else:
-            place = (_whole(line["slot"]), _whole(line["turn"]))
-            samples.calls[place] = CallFacts(
-                line["memory"], line.get("pools", 0), free=line.get("free"), used=line.get("used")
-            )
-            numbers[line["call"]] = (samples, place)
-    elif event == "peak":
-        for number in line["calls"]:
+            samples.places[line.place] = tuple(line.stack)
+        elif isinstance(line, contract.Sample):
+            samples.by_mark[line.mark] = _sample(line)
+            samples.arenas.update(first * line.page for first, _ in line.arena_ranges)
+        elif line.slot is not None and line.turn is not None:
+            place = (line.slot, line.turn)
+            samples.calls[place] = CallFacts(line.memory, line.pools, free=line.free, used=line.used)
+            numbers[line.call] = (samples, place)
+    elif isinstance(line, contract.Peak):
+        for number in line.calls:
             if number in numbers:
-                _known(*numbers[number], None, line["memory"], None)
-    elif event == "end" and line["call"] in numbers:
-        _known(*numbers[line["call"]], line["memory"], line["peak"], line.get("highest"))
-    elif event == "close":
-        samples = found.setdefault(line["capture"], Samples())
-        checksum = (line["bytes"], line["crc32"]) if "bytes" in line and "crc32" in line else None
-        found[line["capture"]] = replace(samples, is_unclosed=False, checksum=checksum)
-    elif event == "open":
-        found[line["capture"]] = replace(found.get(line["capture"], Samples()), is_unclosed=True)
+                _known(*numbers[number], None, line.memory, None)
+    elif isinstance(line, contract.End) and line.call in numbers:
+        _known(*numbers[line.call], line.memory, line.peak, line.highest)
+    elif isinstance(line, contract.Close):
+        samples = found.setdefault(line.capture, Samples())
+        checksum = (line.bytes, line.crc32) if line.bytes is not None and line.crc32 is not None else None
+        found[line.capture] = replace(samples, is_unclosed=False, checksum=checksum)
+    elif isinstance(line, contract.Open):
+        found[line.capture] = replace(found.get(line.capture, Samples()), is_unclosed=True)
 
 
 def _known(samples: Samples, place: tuple[int, int], after: int | None, peak: int, highest: int | None) -> None:
@@ -257,58 +251,34 @@ def _known(samples: Samples, place: tuple[int, int], after: int | None, peak: in
     )
 
 
-def _sample(line: dict[str, Any]) -> Sample:
-    mark, memory = line["mark"], line["memory"]
-    moves = tuple(
-        Move(tuple(map(_whole, before)), tuple(map(_whole, after)), _signed(moved), _signed(pooled))
-        for before, after, moved, pooled in line.get("moves", ())
-    )
+def _sample(line: contract.Sample) -> Sample:
     look = None
-    if "segments" in line:
-        page = _whole(line["page"])
+    if line.segments is not None:
         segments = []
-        for first, pages, own, shared in line["segments"]:
-            if _whole(pages):
-                begin = _whole(first) * page
-                parts = (min(_whole(part) / pages, 1.0) for part in (own, shared))
-                segments.append((begin, begin + pages * page, *parts))
+        for first, pages, own, shared in line.segments:
+            if pages:
+                begin = first * line.page
+                end = begin + pages * line.page
+                segments.append((begin, end, min(own / pages, 1.0), min(shared / pages, 1.0)))
         segments.sort()
         look = Look(
-            mark=mark,
-            memory=memory,
-            holes=_whole(line["holes"]),
-            opaque=tuple(map(_text, line.get("opaque", ()))),
-            libraries=_whole(line.get("libraries", 0)),
+            mark=line.mark,
+            memory=line.memory,
+            holes=line.holes,
+            opaque=tuple(line.opaque),
+            libraries=line.libraries,
             _starts=tuple(segment[0] for segment in segments),
             _segments=tuple(segments),
         )
     return Sample(
-        mark=mark,
-        time=float(line["time"]),
-        memory=memory,
-        shared=line["shared"],
-        pools=line.get("pools", 0),
-        arenas=line.get("arenas", 0),
-        free=line.get("free"),
-        used=line.get("used"),
-        moves=moves,
+        mark=line.mark,
+        time=line.time,
+        memory=line.memory,
+        shared=line.shared,
+        pools=line.pools,
+        arenas=line.arenas,
+        free=line.free,
+        used=line.used,
+        moves=tuple(Move(tuple(before), tuple(after), *sizes) for before, after, *sizes in line.moves),
         look=look,
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _signed(value: Any) -> int:
-    if type(value) is not int or not is_figure(abs(value)):
-        raise TypeError
-    return value
-
-
-def _whole(value: Any) -> int:
-    if not is_figure(value):
-        raise TypeError
-    return int(value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+from ...journal import Process
 from ..logs import endings
 from .records import Call
 
@@ -45,9 +44,9 @@ class Evidence:
         """Return the same for a worker that was seen alive at `since`."""
         return endings.how_it_ended(self._logs, worker_id, pid, since, self.raylet, self.kernel)
 
-    def of(self, process: Mapping[str, Any]) -> tuple[str, str | None, endings.Death | None]:
+    def of(self, process: Process) -> tuple[str, str | None, endings.Death | None]:
         """Return cause, sentence and the raylet's or kernel's word for a journal's `process` line."""
-        if process.get("created") is None or process.get("pid") is None:
+        if process.created is None or process.pid is None:
             return "unknown", None, None
-        since = datetime.fromtimestamp(process["created"], timezone.utc)
-        return self.of_worker(process.get("worker_id"), process["pid"], since)
+        since = datetime.fromtimestamp(process.created, timezone.utc)
+        return self.of_worker(process.worker_id, process.pid, since)

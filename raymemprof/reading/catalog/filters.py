@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from types import NoneType
 
 from ... import journal as contract
 from ...display.text import printable
+from ...journal import Begin
 from ...journal.events import STATUSES
 from .records import Call
 
-__all__ = ["KINDS", "Filters", "names", "some_names"]
+__all__ = ["EVERY_CALL", "KINDS", "Filters", "names", "some_names"]
 
 KINDS = ("task", "actor", "method", "block")
 _MOST_NAMES = 10
@@ -52,7 +54,26 @@ class Filters:
             and _begins(call.node_id, self.node_id)
         )
 
+    def fit_sum(self, name: str, kind: str, job_id: str | None) -> bool:
+        """Whether calls of a name and kind in a job are among those, by what sums tell apart; or an actor's class."""
+        return (
+            (self.name is None or names(self.name, name))
+            and (self.kind is None or kind == self.kind)
+            and _begins(job_id, self.job_id)
+        )
 
+    def may_fit(self, begin: Begin) -> bool:
+        """Whether a call may be one of those, by what is known when it begins."""
+        return (
+            (self.name is None or names(self.name, begin.name))
+            and (self.kind is None or begin.kind == self.kind)
+            and _begins(begin.task_id, self.task_id)
+            and _begins(begin.actor_id, self.actor_id)
+            and _begins(begin.job_id, self.job_id)
+        )
+
+
+@lru_cache(maxsize=1024)
 def names(pattern: str, name: str) -> bool:
     """Whether a call's name is one that was asked for: it, the last parts of it, or a pattern."""
     if name == pattern or name.endswith(f".{pattern}"):
@@ -73,3 +94,6 @@ def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:
 
 def _begins(value: str | None, wanted: str | None) -> bool:
     return wanted is None or (value is not None and value.startswith(wanted))
+
+
+EVERY_CALL = Filters()

@@ -14,11 +14,11 @@ from ... import journal as contract
 from ...ownership import Believed
 from . import offered, sources
 from .filters import Filters, some_names
-from .places import Place, only_capture, place_here, processes
+from .places import Place, only_capture, place_here, processes, read_digest
 from .records import Call, Calls, Capture, Captures
 from .sources import Source
 
-__all__ = ["Listing", "calls", "captures", "list_calls"]
+__all__ = ["Listing", "ask_nodes", "calls", "caption_of", "caption_of_folders", "captures", "list_calls"]
 
 
 def calls(
@@ -65,13 +65,13 @@ def calls(
     """
     filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
     if source is None and cluster.is_connected():
-        answers = _ask_nodes(_calls_there, filters)
+        answers = ask_nodes(_calls_there, filters)
         listings = list(answers.by_node.values())
-        chosen, caption, missing = "", _caption_of(answers), answers.missing
+        chosen, caption, missing = "", caption_of(answers), answers.missing
     else:
         folders, chosen = sources.find(source)
         listings = [list_calls(Place(source, tuple(folders)), filters)]
-        caption, missing = "" if chosen else _caption(folders), ()
+        caption, missing = "" if chosen else caption_of_folders(folders), ()
     found = [call for listing in listings for call in listing.calls]
     if len(listings) > 1:  # what a node recorded that is gone is told by each that shares its folder
         found = list(
@@ -113,14 +113,14 @@ def captures(
     """
     filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
     if source is None and cluster.is_connected():
-        answers = _ask_nodes(_captures_there, filters)
+        answers = ask_nodes(_captures_there, filters)
         found = {capture.path.name: capture for there, _ in answers.by_node.values() for capture in there}
         kept, skipped = list(found.values()), [text for _, texts in answers.by_node.values() for text in texts]
-        chosen, caption, missing = "", _caption_of(answers), answers.missing
+        chosen, caption, missing = "", caption_of(answers), answers.missing
     else:
         folders, chosen = sources.find(source)
         kept, skipped = _list_captures(Place(source, tuple(folders)), filters)
-        caption, missing = "" if chosen else _caption(folders), ()
+        caption, missing = "" if chosen else caption_of_folders(folders), ()
     kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
     return Captures(kept, caption, missing, skipped, chosen)
 
@@ -140,10 +140,9 @@ def list_calls(place: Place, filters: Filters) -> Listing:
     found: list[Call] = []
     names: set[str] = set()
     skipped: list[str] = []
-    for process in processes(place, skipped):
-        there = list(process.calls())
-        names.update(call.name for call in there)
-        found.extend(call for call in there if filters.fit(call))
+    for process in processes(place, skipped, lambda path: read_digest(path, filters)):
+        names |= process.digest.names
+        found.extend(call for call in process.calls() if filters.fit(call))
         skipped += process.damage()
     only = only_capture(place.source)
     if only is not None:
@@ -204,7 +203,7 @@ def _unknown(path: Path, known: dict[Path, Capture], lies_on: str | None) -> Cap
     )
 
 
-def _ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers:
+def ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers:
     """Have each node list what was recorded on it."""
     living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
     return cluster.on_each_node(function, filters, living, node_id=filters.node_id)
@@ -218,12 +217,14 @@ def _captures_there(filters: Filters, living: frozenset[str]) -> tuple[list[Capt
     return _list_captures(place_here(living), filters)
 
 
-def _caption_of(answers: cluster.Answers) -> str:
+def caption_of(answers: cluster.Answers) -> str:
+    """Say where what nodes answered lies."""
     if len(answers.by_node) == 1:
         own = cluster.here()
-        return _caption(offered.folders()) if own in answers.by_node else "on one node"
+        return caption_of_folders(offered.folders()) if own in answers.by_node else "on one node"
     return f"on {len(answers.by_node)} nodes"
 
 
-def _caption(folders: list[Path]) -> str:
+def caption_of_folders(folders: list[Path]) -> str:
+    """Say where what was read lies."""
     return "in " + ", ".join(map(str, folders))

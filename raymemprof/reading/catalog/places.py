@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,11 +13,13 @@ from ... import journal as contract
 from ...errors import CaptureError
 from ...ownership import Believed
 from . import offered
+from .digest import Digest
 from .evidence import Evidence
+from .filters import EVERY_CALL, Filters
 from .process import RecordedProcess
 from .sources import Source
 
-__all__ = ["Place", "only_capture", "place_here", "processes"]
+__all__ = ["Place", "only_capture", "place_here", "processes", "read_digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,16 @@ def place_here(living: frozenset[str]) -> Place:
     return Place(None, tuple(offered.folders()), cluster.here(), living)
 
 
-def processes(place: Place, skipped: list[str]) -> Iterator[RecordedProcess]:
+def read_digest(path: Path, filters: Filters = EVERY_CALL) -> Digest:
+    """Read a journal; of calls, those that may fit are kept."""
+    digest = Digest()
+    digest.read(contract.read_lines(path), filters)
+    return digest
+
+
+def processes(
+    place: Place, skipped: list[str], read: Callable[[Path], Digest] = read_digest
+) -> Iterator[RecordedProcess]:
     """Yield the processes by the journals of the folders, or by the one journal that the source names.
 
     A few words are added to `skipped` for each that cannot be read; of the one that the source names it is raised.
@@ -65,7 +76,7 @@ def processes(place: Place, skipped: list[str]) -> Iterator[RecordedProcess]:
             if doubt is not None:
                 skipped.append(f"{path.name} is not read: {doubt}")
                 continue
-            process = RecordedProcess(path, evidence, place.node_id, believed)
+            process = RecordedProcess(path, read(path), evidence, place.node_id, believed)
         except FileNotFoundError:
             continue  # removed since the folder was listed
         except OSError as error:

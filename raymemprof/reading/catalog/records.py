@@ -161,6 +161,10 @@ class Calls(Rows[Call]):
     _if_various: ClassVar[tuple[str, ...]] = ("node",)
     _expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
 
+    def _more(self) -> str:
+        more = super()._more()
+        return more and f"{more}; raymemprof.summary() sums all up by function"
+
 
 class Captures(Rows[Capture]):
     """A sequence of `Capture`."""

@@ -179,7 +179,7 @@ DAMAGED: list[dict[str, Any]] = [
     *({**END, "duration": value} for value in (HUGE, -1, float("inf"), float("nan"), "1", True)),
     *({**END, "status": value} for value in ("\x1b[31m", "done", None, ["x"])),
     *({**END, "peak": value} for value in (HUGE, -1, "1")),
-    *({**END, "highest": value} for value in (HUGE, -1, None)),
+    *({**END, "highest": value} for value in (HUGE, -1)),
     *({"event": "peak", "calls": value, "memory": 1} for value in ([[1]], [HUGE], ["1"], {}, None)),
     {"event": "peak", "calls": [100], "memory": HUGE},
     {"event": "children", "calls": [0], "memory": 1, "total": HUGE, "count": 1, "largest": []},

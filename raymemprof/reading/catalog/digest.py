@@ -1,0 +1,196 @@
+"""What a journal has said so far: its calls one by one, or of those that have ended the sums by function."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from msgspec import Struct, field
+
+from ... import journal as contract
+from ...journal import Begin, Children, Close, End, Event, Fetched, Lines, Open, Peak, Process
+from .filters import EVERY_CALL, Filters
+
+__all__ = ["BUCKET", "Digest", "Sum", "bucket_of", "peak_of", "was_told_to_end"]
+
+BUCKET = 1.02
+"""Peaks are counted in buckets whose bounds are so many times apart: a percentile is within 1 % of what it was."""
+_MOST_NAMES = 1000
+"""Captures that are told apart in a sum."""
+
+
+class Sum(Struct):
+    """What is known of the calls of one name and kind in one job, of one process."""
+
+    name: str
+    kind: str
+    job_id: str | None
+    statuses: dict[str, int] = field(default_factory=dict)
+    """How many ended so."""
+    peaks: dict[int, int] = field(default_factory=dict)
+    """How many peaks were in a bucket."""
+    peak: int = -1
+    growth: int = 0
+    kept: int = 0
+    seconds: float = 0.0
+    traced: int = 0
+    captures: set[str] = field(default_factory=set)
+    first: float = math.inf
+    last: float = 0.0
+    largest: tuple[Begin, End, Children | None] | None = None
+    """The call with the highest peak."""
+
+    def add(self, begin: Begin, end: End, family: Children | None) -> None:
+        """Count a call that has ended."""
+        _, peak, _ = peak_of(begin, end, family, 0)
+        self.statuses[end.status] = self.statuses.get(end.status, 0) + 1
+        bucket = bucket_of(peak)
+        self.peaks[bucket] = self.peaks.get(bucket, 0) + 1
+        if peak > self.peak:
+            self.peak, self.largest = peak, (begin, end, family)
+        self.growth = max(self.growth, peak - begin.memory - begin.children)
+        self.kept += end.memory - begin.memory
+        self.seconds += end.duration
+        self.first, self.last = min(self.first, begin.time), max(self.last, begin.time)
+        if begin.capture is not None:
+            self.traced += 1
+            if len(self.captures) < _MOST_NAMES:
+                self.captures.add(begin.capture)
+
+
+class Digest(Struct):
+    """What a journal has said so far, and where what it says next begins."""
+
+    process: Process = field(default_factory=Process)
+    is_known: bool = False
+    """Whether it says which process it was."""
+    begins: dict[int, Begin] = field(default_factory=dict)
+    ends: dict[int, End] = field(default_factory=dict)
+    peaks: dict[int, int] = field(default_factory=dict)
+    children: dict[int, Children] = field(default_factory=dict)
+    opens: dict[str, Open] = field(default_factory=dict)
+    closes: dict[str, float] = field(default_factory=dict)
+    call_counts: dict[str, int] = field(default_factory=dict)
+    fetched: Fetched | None = None
+    names: set[str] = field(default_factory=set)
+    """Those of all calls, also of those that were not asked for."""
+    left_out: int = 0
+    """How many lines were damaged."""
+    sums: dict[str, Sum] | None = None
+    """By name, kind and job, of calls that have ended, which then are nowhere else; None where each is kept."""
+    end: int = 0
+    unwanted: set[int] = field(default_factory=set)
+    """The numbers of calls that run and were not asked for."""
+
+    def read(self, lines: Lines, filters: Filters = EVERY_CALL) -> None:
+        """Take in what a journal says; of calls only those that may fit."""
+        wants_all = filters == EVERY_CALL
+        for line in lines:
+            if isinstance(line, Begin):
+                if self._counts(line):
+                    if wants_all or filters.may_fit(line):
+                        self.begins[line.call] = line
+                        if self.sums is not None and line.call in self.ends:  # out of order
+                            self._sum_up(self.ends.pop(line.call))
+                    else:
+                        self.unwanted.add(line.call)
+            elif isinstance(line, End):
+                if line.call in self.unwanted:
+                    self.unwanted.remove(line.call)
+                elif self.sums is not None:
+                    self._sum_up(line)
+                elif filters.status in (None, line.status) or was_told_to_end(line):
+                    self.ends[line.call] = line
+                else:
+                    self.begins.pop(line.call, None)
+            else:
+                self._take(line)
+        self.left_out += lines.left_out
+        self.end = lines.end
+
+    def _counts(self, line: Begin) -> bool:
+        """Count a call; returns False where its line names no capture that there can be."""
+        capture = line.capture
+        if capture is not None:
+            count = self.call_counts.get(capture, 0)
+            if not count and not self._may_name(capture, of_call=True):
+                return False
+            self.call_counts[capture] = count + 1
+        self.names.add(line.name)
+        return True
+
+    def _sum_up(self, end: End) -> None:
+        begin = self.begins.get(end.call)
+        if self.sums is None or begin is None or was_told_to_end(end):  # who told it to is in Ray's logs
+            self.ends[end.call] = end
+            return
+        del self.begins[end.call]
+        self.peaks.pop(end.call, None)
+        key = f"{begin.kind} {begin.job_id} {begin.name}"
+        found = self.sums.get(key)
+        if found is None:
+            found = self.sums[key] = Sum(begin.name, begin.kind, begin.job_id)
+        found.add(begin, end, self.children.pop(end.call, None))
+
+    def _take(self, line: Event) -> None:
+        if isinstance(line, Peak):
+            for number in line.calls:
+                if self._is_open(number):
+                    self.peaks[number] = max(self.peaks.get(number, 0), line.memory)
+        elif isinstance(line, Children):
+            for number in line.calls:
+                if self._is_open(number) and line.total >= self.children.get(number, line).total:
+                    self.children[number] = line
+        elif isinstance(line, Open):
+            if self._may_name(line.capture):
+                self.opens[line.capture] = line
+        elif isinstance(line, Close):
+            if self._may_name(line.capture):
+                self.closes[line.capture] = line.time
+        elif isinstance(line, Process) and not self.is_known:  # it has one, which is its first
+            self.process, self.is_known = line, True
+        elif isinstance(line, Fetched):
+            self.fetched = line
+
+    def _is_open(self, number: int) -> bool:
+        """Whether what is said of a call is of use."""
+        return number in self.begins if self.sums is not None else number not in self.unwanted
+
+    def _may_name(self, capture: str, of_call: bool = False) -> bool:
+        """Whether a line may name such a capture: one in its folder, or whole if a call joined one that lies elsewhere.
+
+        Otherwise it was damaged, and is counted.
+        """
+        folder, _, name = capture.rpartition("/")
+        is_name = contract.is_ours(name) and contract.is_capture(name)
+        may_be = is_name and (not folder or (of_call and os.path.isabs(folder)))
+        self.left_out += not may_be
+        return may_be
+
+
+def peak_of(begin: Begin, end: End | None, family: Children | None, seen: int) -> tuple[int, int, int]:
+    """Return a call's peak: of its process alone, with its children, and what they added when they had most. Bytes.
+
+    `seen` is the most that a call which has not ended was seen to have.
+    """
+    own = end.peak if end is not None else max(seen, begin.memory)
+    # Those that were there when it began may have gone before they were looked at again.
+    total, children = begin.memory + begin.children, begin.children
+    if family is not None:
+        total, children = max(total, family.total), max(children, family.memory)
+    if end is not None:
+        total, children = max(total, end.total), max(children, end.children)
+    return own, max(own, total), children
+
+
+def bucket_of(size: int) -> int:
+    """Return the bucket that a size is counted in."""
+    return round(math.log(size) / _LOG_BUCKET) if size > 0 else -1
+
+
+def was_told_to_end(end: End) -> bool:
+    """Whether a SIGTERM may have ended it."""
+    return end.status == "failed" and (end.error or "").startswith("SystemExit")
+
+
+_LOG_BUCKET = math.log(BUCKET)

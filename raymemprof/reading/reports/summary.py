@@ -1,0 +1,231 @@
+"""`summary()`: the calls that were recorded, summed up by function and actor class."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ... import cluster
+from ...display.progress import progress
+from ...display.record import Record
+from ...display.rows import Rows
+from ...display.text import counted, show_bytes
+from ...errors import CaptureError
+from ..catalog import sources
+from ..catalog.filters import Filters, some_names
+from ..catalog.listing import ask_nodes, caption_of, caption_of_folders
+from ..catalog.places import Place, place_here
+from ..catalog.records import Call
+from ..catalog.sources import Source
+from ..catalog.tallies import Tallied, Tally, added, tally
+from .heap import heap
+from .lines import Line
+
+__all__ = ["FunctionSummary", "Summary", "summary"]
+
+_MOST_LINES = 10
+"""Functions of which the line is looked up, the largest first."""
+_MOST_CAPTURE = 16 * 2**20
+"""Bytes of a capture that is read for that: one that is larger takes seconds."""
+_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSummary(Record):
+    """What the calls of a function, or of a class's actors, used. Sizes are bytes of RSS − SHR of their process.
+
+    Attributes:
+        name: the function's name, the actor's class, or a block's label.
+        kind: "task" for a function, "actor" for a class (its `__init__` and methods), "block".
+        call_count: how many calls there are.
+        finished_count: how many of them finished.
+        failed_count: how many raised an exception.
+        cancelled_count: how many were cancelled.
+        killed_count: how many had their process ended before they did.
+        running_count: how many run.
+        p50: the peak that half of them do not exceed, within 1 %, child processes included.
+        p95: the peak that 95 % of them do not exceed, within 1 %.
+        peak_memory: the highest peak.
+        growth: the most by which one of them rose above what its process had when it began.
+        kept: what those that ended left in their processes, after less before, all together; less than 0 where they
+            gave back more than they took.
+        traced_count: how many of them were traced.
+        capture_bytes: the size of the capture files that hold calls of it, and others' beside them.
+        first_started_at: when the first of them began, UTC.
+        last_started_at: when the last of them did.
+        node_ids: the Ray nodes they ran on.
+        largest: the one with the highest peak.
+        guilty_line: the line that held most of it at that one's peak, in it alone; None where it was not looked up.
+    """
+
+    name: str
+    kind: str
+    call_count: int
+    finished_count: int
+    failed_count: int
+    cancelled_count: int
+    killed_count: int
+    running_count: int
+    p50: int
+    p95: int
+    peak_memory: int
+    growth: int
+    kept: int
+    traced_count: int
+    capture_bytes: int
+    first_started_at: datetime
+    last_started_at: datetime
+    node_ids: tuple[str, ...]
+    largest: Call
+    guilty_line: Line | None = None
+
+
+class Summary(Rows[FunctionSummary]):
+    """A sequence of `FunctionSummary`, the highest peak first."""
+
+    _title: ClassVar[tuple[str, str]] = ("function or actor class", "functions and actor classes")
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("name", lambda one: one.name, False),
+        ("kind", lambda one: one.kind, False),
+        ("calls", lambda one: f"{one.call_count:,}", True),
+        ("running", lambda one: _count(one.running_count), True),
+        ("failed", lambda one: _count(one.failed_count), True),
+        ("cancelled", lambda one: _count(one.cancelled_count), True),
+        ("killed", lambda one: _count(one.killed_count), True),
+        ("p50", lambda one: show_bytes(one.p50), True),
+        ("p95", lambda one: show_bytes(one.p95), True),
+        ("peak", lambda one: show_bytes(one.peak_memory), True),
+        ("growth", lambda one: show_bytes(one.growth), True),
+        ("kept", lambda one: show_bytes(one.kept), True),
+        ("captures", lambda one: show_bytes(one.capture_bytes or None), True),
+        ("first", lambda one: f"{one.first_started_at:%m-%d %H:%M}", False),
+        ("last", lambda one: f"{one.last_started_at:%m-%d %H:%M}", False),
+        ("nodes", lambda one: _count(len(one.node_ids)), True),
+        ("line of the largest", lambda one: _place(one.guilty_line), False),
+    )
+    _if_various: ClassVar[tuple[str, ...]] = ("kind", "nodes")
+    _expendable: ClassVar[tuple[str, ...]] = ("first", "last", "captures", "p50", "kept", "kind", "nodes")
+
+
+def summary(
+    source: Source = None,
+    *,
+    name: str | None = None,
+    kind: str | None = None,
+    job_id: str | None = None,
+    node_id: str | None = None,
+    lines: bool = True,
+) -> Summary:
+    """Sum up the calls that were recorded by function and actor class: how many, how they ended, what they used.
+
+    It is made for a million calls. Each node sums up its own, and sends the sums. Those of a journal of more than 1 MB
+    are kept in this user's cache directory, so that asked again only what is new is read.
+
+    Args:
+        source: what to read, as in `calls`.
+        name: only calls of this name, as in `calls`, or of a class of this name.
+        kind: only "task", "actor", "method" or "block".
+        job_id: only this Ray job's.
+        node_id: only this Ray node's. Of each id the beginning is enough.
+        lines: look up the line that held most in the largest call of each of the ten largest functions, where that call
+            was traced and its capture is no larger than 16 MiB.
+
+    Returns:
+        A sequence of `FunctionSummary`, the highest peak first, which prints as a table and has `to_pandas()`.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        PermissionError: the way to it leads through a folder, or a link, that somebody else may have made.
+        ValueError: `kind` is none of those named; or no source is, and several clusters run here.
+
+    Example:
+        >>> import raymemprof
+        >>> for size in (1_000_000, 50_000_000):
+        ...     with raymemprof.profile_memory("load", directory="/tmp/raymemprof-example-2"):
+        ...         data = bytearray(size)
+        >>> load = raymemprof.summary("/tmp/raymemprof-example-2", name="load")[0]
+        >>> load.call_count >= 2, load.peak_memory >= load.p50
+        (True, True)
+    """
+    filters = Filters(name=name, kind=kind, job_id=job_id, node_id=node_id)
+    if source is None and cluster.is_connected():
+        answers = ask_nodes(_tally_there, filters)
+        found, missing = added(answers.by_node.values()), answers.missing
+        chosen, caption = "", caption_of(answers)
+    else:
+        folders, chosen = sources.find(source)
+        found, missing = tally(Place(source, tuple(folders)), filters), ()
+        caption = "" if chosen else caption_of_folders(folders)
+    if not found.tallies and found.names:
+        caption = ": ".join(filter(None, [caption, some_names(found.names)]))
+    rows = sorted(map(_row, found.tallies.values()), key=lambda row: (-row.peak_memory, row.name))
+    if lines:
+        rows, unseen = _with_lines(rows)
+        if unseen:
+            whose = counted(unseen, "function is", "functions are")
+            how = f"captures of {whose} too large to be read at once: heap(summary()[0].largest) reads one"
+            caption = "\n".join(filter(None, [caption, how]))
+    return Summary(rows, caption, missing, found.skipped, chosen)
+
+
+def _tally_there(filters: Filters, living: frozenset[str]) -> Tallied:
+    return tally(place_here(living), filters)
+
+
+def _row(one: Tally) -> FunctionSummary:
+    assert one.largest is not None  # there is a call
+    count = one.statuses
+    return FunctionSummary(
+        name=one.name,
+        kind=one.kind,
+        call_count=count.total(),
+        finished_count=count["finished"],
+        failed_count=count["failed"],
+        cancelled_count=count["cancelled"],
+        killed_count=count["killed"],
+        running_count=count["running"],
+        p50=one.percentile(0.5),
+        p95=one.percentile(0.95),
+        peak_memory=one.largest.peak_memory,
+        growth=one.growth,
+        kept=one.kept,
+        traced_count=one.traced,
+        capture_bytes=sum(one.captures.values()),
+        first_started_at=one.first,
+        last_started_at=one.last,
+        node_ids=tuple(sorted(one.node_ids)),
+        largest=one.largest,
+    )
+
+
+def _with_lines(rows: list[FunctionSummary]) -> tuple[list[FunctionSummary], int]:
+    """Look up the lines of the largest; returns too of how many the captures are too large."""
+    wanted: dict[int, Path] = {
+        number: row.largest.capture for number, row in enumerate(rows[:_MOST_LINES]) if row.largest.capture is not None
+    }
+    small = {number for number in wanted if rows[number].capture_bytes <= _MOST_CAPTURE}
+    with progress("Reading captures", len(small)) as done, ThreadPoolExecutor(_AT_ONCE) as threads:
+        for number, line in zip(small, threads.map(_line, [rows[number].largest for number in small]), strict=True):
+            rows[number] = replace(rows[number], guilty_line=line)
+            done(1)
+    return rows, len(wanted) - len(small)
+
+
+def _line(call: Call) -> Line | None:
+    with contextlib.suppress(CaptureError, OSError):  # it is damaged, or gone since
+        top: Iterable[Line] = heap(call).top(1)
+        return next(iter(top), None)
+    return None
+
+
+def _count(count: int) -> str:
+    return f"{count:,}" if count else ""
+
+
+def _place(line: Line | None) -> str:
+    return "" if line is None else f"{line.location.rpartition('/')[2]} {show_bytes(line.bytes)}"
