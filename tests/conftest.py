@@ -56,24 +56,40 @@ ALONE = (
 """Modules that want the machine for themselves: they measure what is soon over, or have Ray kill at just some size."""
 
 
+CALM = ("test_authentication", "test_clean", "test_kinds", "test_serving", "test_which_session")
+"""Modules that need Ray, and take little memory and time of the CPUs at once: they run beside those."""
+
 CLUSTERS = {"cluster", "nodes"}
 """Fixtures that start Ray."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Ray, and order the modules: those that run side by side, the largest first; ALONE; the rest."""
+    """Mark what needs Ray, and order the modules: those that run side by side, the largest first; ALONE; light ones.
+
+    Of these the calm come first, which take longest.
+    """
     for item in items:
         if "cluster" in item.path.parts or CLUSTERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.needs_ray)
     sizes = Counter(item.path for item in items)
     is_light = {path: _is_light(path, items) for path in sizes}
-    items.sort(key=lambda item: (is_light[item.path], item.path.stem in ALONE, -sizes[item.path], item.path))
+    items.sort(
+        key=lambda item: (
+            is_light[item.path],
+            item.path.stem in ALONE,
+            item.path.stem not in CALM,
+            -sizes[item.path],
+            item.path,
+        )
+    )
 
 
 def _is_light(path: Path, items: list[pytest.Item]) -> bool:
-    """Whether nothing of a module needs Ray: it runs beside those that are alone, on the CPU that they leave."""
-    return not any(item.path == path and item.get_closest_marker("needs_ray") for item in items)
+    """Whether a module runs beside those that are alone: it is calm, or nothing of it needs Ray."""
+    return path.stem in CALM or not any(
+        item.path == path and item.get_closest_marker("needs_ray") is not None for item in items
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -131,7 +131,7 @@ class Begin(_Event, tag="begin"):
 
     def __post_init__(self) -> None:
         for value in (self.task_id, self.actor_id, self.job_id):
-            if value is not None:
+            if value is not None and not (value.isalnum() and value.isascii() and len(value) <= _LONGEST_NAME):
                 _check_id(value)
         if (self.slot is None) is not (self.turn is None):
             raise ValueError("a place in a capture is a slot and a turn")
@@ -288,6 +288,5 @@ _EVENTS = {one.__struct_config__.tag for one in get_args(Event)}
 
 
 def _check_id(value: str) -> None:
-    is_usual = value.isalnum() and value.isascii() and len(value) <= _LONGEST_NAME
-    if not is_usual and _NAME.fullmatch(value) is None:
+    if _NAME.fullmatch(value) is None:
         raise ValueError("no id has such characters")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -47,14 +48,14 @@ class Lines:
         self._file = open(open_plain(path), "rb", buffering=0)  # noqa: SIM115  # closed when all is read
         unwanted = (*(() if with_samples else _SAMPLES), *(() if with_forks else _FORKS))
         self._unwanted = tuple(f'{{"event":"{event}"'.encode() for event in unwanted)
-        self._words = tuple(f'"{event}"'.encode() for event in unwanted)  # these are found faster
+        self._has_unwanted = re.compile(b"|".join(b"\n" + re.escape(one) for one in self._unwanted) or b"(?!)").search
 
     def __iter__(self) -> Iterator[Event]:
         with self._file as file:
             torn = 0
             for text, is_ended in _texts(file, self.end):
                 torn = 0 if is_ended else len(text)
-                if b"\n" in text and not any(word in text for word in self._words):
+                if b"\n" in text and not (text.startswith(self._unwanted) or self._has_unwanted(text)):
                     try:
                         yield from decode_lines(text)
                         continue

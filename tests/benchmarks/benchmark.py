@@ -357,14 +357,13 @@ MILLION = """
 import resource, sys, time
 import raymemprof
 which, folder, name = sys.argv[1:]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 if which == "calls":
     found = len(raymemprof.calls(folder, name=name))
 else:
     found = sum(row.call_count for row in raymemprof.summary(folder))
 took = time.perf_counter() - start
-print(found, took, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(found, took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
@@ -378,7 +377,7 @@ def million(folder: Path) -> None:
     size = sum(path.stat().st_size for path in recorded.iterdir())
 
     def measured(which: str, name: str = "") -> tuple[int, float, float]:
-        """How many calls there are, seconds, and MiB, in a process of its own."""
+        """How many calls there are, seconds, and MiB at the most, in a process of its own."""
         command = [sys.executable, "-c", MILLION, which, str(recorded), name]
         environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
         out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout

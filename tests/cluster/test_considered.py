@@ -35,14 +35,15 @@ def leave(size):
 @ray.remote(num_cpus=1, max_retries=0, memory={REQUESTED})
 def fill(most, folder):
     kept, own = [], psutil.Process()
-    open(f"{{folder}}/{{os.getpid()}}", "w").close()
+    with open(f"{{folder}}/{{os.getpid()}}", "w") as file:
+        file.write("0\\n")
     while not os.path.exists(f"{{folder}}/go"):
         time.sleep(0.01)
     while len(kept) * 20 < most:
         kept.append(bytearray(b"1") * 20_000_000)
         info = own.memory_info()
-        with open(f"{{folder}}/{{os.getpid()}}", "w") as file:
-            file.write(str(info.rss - info.shared))
+        with open(f"{{folder}}/{{os.getpid()}}", "a") as file:  # it may be killed just here
+            file.write(f"{{info.rss - info.shared}}\\n")
         time.sleep(0.01)
     time.sleep(60)
 
@@ -68,7 +69,7 @@ for task in tasks:
         }})
     except ray.exceptions.RayError:
         pass
-private = {{pid: int(open(f"seen/{{pid}}").read()) for pid in os.listdir(folder) if pid != "go"}}
+private = {{pid: int(open(f"seen/{{pid}}").read().split()[-1]) for pid in os.listdir(folder) if pid != "go"}}
 print(json.dumps({{"idle": idle, "uss": uss, "private": private, "kills": kills}}))
 """
 

@@ -25,10 +25,10 @@ UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    """Two nodes: the second is asked by a task."""
+    """Two nodes, with idle workers, so that there are more processes than fit: the second is asked by a task."""
     found = Nodes()
     try:
-        found.start("one", "two", store=80_000_000)
+        found.start("one", "two", store=80_000_000, RAY_prestart_worker_first_driver="1")
         yield found
     finally:
         found.stop()

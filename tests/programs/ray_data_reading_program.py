@@ -75,9 +75,7 @@ def main(folder, variables):
                 "driver_grew": consume.peak_memory - before,
                 "worker": told(heaps[most]),
                 "worker_has": last_of[most].memory_after,
-                "a_worker_keeps": float(
-                    np.mean([private(psutil.Process(pid)) for pid in last_of if psutil.pid_exists(pid)])
-                ),
+                "a_worker_keeps": max(private(psutil.Process(pid)) for pid in last_of if psutil.pid_exists(pid)),
                 "doctor": [(one.illness, one.next_steps[0]) for one in raymemprof.doctor().findings],
             }
         )

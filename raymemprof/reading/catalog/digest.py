@@ -32,7 +32,6 @@ class Sum(Struct):
     peak: int = -1
     growth: int = 0
     kept: int = 0
-    seconds: float = 0.0
     traced: int = 0
     captures: set[str] = field(default_factory=set)
     first: float = math.inf
@@ -42,19 +41,26 @@ class Sum(Struct):
 
     def add(self, begin: Begin, end: End, family: Children | None) -> None:
         """Count a call that has ended."""
-        _, peak, _ = peak_of(begin, end, family, 0)
-        self.statuses[end.status] = self.statuses.get(end.status, 0) + 1
-        bucket = bucket_of(peak)
-        self.peaks[bucket] = self.peaks.get(bucket, 0) + 1
+        before = begin.memory + begin.children
+        if family is not None or end.total:
+            _, peak, _ = peak_of(begin, end, family, 0)
+        else:
+            peak = end.peak if end.peak > before else before
+        statuses, peaks, status, bucket = self.statuses, self.peaks, end.status, bucket_of(peak)
+        statuses[status] = statuses.get(status, 0) + 1
+        peaks[bucket] = peaks.get(bucket, 0) + 1
         if peak > self.peak:
             self.peak, self.largest = peak, (begin, end, family)
-        self.growth = max(self.growth, peak - begin.memory - begin.children)
+        if peak - before > self.growth:
+            self.growth = peak - before
         self.kept += end.memory - begin.memory
-        self.seconds += end.duration
-        self.first, self.last = min(self.first, begin.time), max(self.last, begin.time)
+        if begin.time < self.first:
+            self.first = begin.time
+        if begin.time > self.last:
+            self.last = begin.time
         if begin.capture is not None:
             self.traced += 1
-            if len(self.captures) < _MOST_NAMES:
+            if begin.capture not in self.captures and len(self.captures) < _MOST_NAMES:
                 self.captures.add(begin.capture)
 
 
@@ -84,40 +90,44 @@ class Digest(Struct):
 
     def read(self, lines: Lines, filters: Filters = EVERY_CALL) -> None:
         """Take in what a journal says; of calls only those that may fit."""
-        wants_all = filters == EVERY_CALL
-        for line in lines:
-            if isinstance(line, Begin):
-                if self._counts(line):
-                    if wants_all or filters.may_fit(line):
-                        self.begins[line.call] = line
-                        if self.sums is not None and line.call in self.ends:  # out of order
-                            self._sum_up(self.ends.pop(line.call))
+        may_fit = None if filters == EVERY_CALL else filters.may_fit
+        counts, begins, unwanted = self.call_counts, self.begins, self.unwanted
+        sum_up, add_name = self._sum_up if self.sums is not None else None, self.names.add
+        for line in lines:  # this loop is what a million calls take: no call in it that can be spared
+            kind = type(line)
+            if kind is Begin:
+                capture = line.capture  # type: ignore[union-attr]
+                if capture is not None:
+                    if capture in counts:
+                        counts[capture] += 1
+                    elif self._may_name(capture, of_call=True):
+                        counts[capture] = 1
                     else:
-                        self.unwanted.add(line.call)
-            elif isinstance(line, End):
-                if line.call in self.unwanted:
-                    self.unwanted.remove(line.call)
-                elif self.sums is not None:
-                    self._sum_up(line)
-                elif filters.status in (None, line.status) or was_told_to_end(line):
-                    self.ends[line.call] = line
+                        continue
+                add_name(line.name)  # type: ignore[union-attr]
+                if may_fit is None or may_fit(line):  # type: ignore[arg-type]
+                    begins[line.call] = line  # type: ignore[assignment, union-attr]
+                    if sum_up is not None and line.call in self.ends:  # type: ignore[union-attr]  # out of order
+                        sum_up(self.ends.pop(line.call))  # type: ignore[union-attr]
                 else:
-                    self.begins.pop(line.call, None)
+                    unwanted.add(line.call)  # type: ignore[union-attr]
+            elif kind is End:
+                if line.call in unwanted:  # type: ignore[union-attr]
+                    unwanted.remove(line.call)  # type: ignore[union-attr]
+                elif sum_up is not None:
+                    sum_up(line)  # type: ignore[arg-type]
+                else:
+                    self._end(line, filters.status)  # type: ignore[arg-type]
             else:
                 self._take(line)
         self.left_out += lines.left_out
         self.end = lines.end
 
-    def _counts(self, line: Begin) -> bool:
-        """Count a call; returns False where its line names no capture that there can be."""
-        capture = line.capture
-        if capture is not None:
-            count = self.call_counts.get(capture, 0)
-            if not count and not self._may_name(capture, of_call=True):
-                return False
-            self.call_counts[capture] = count + 1
-        self.names.add(line.name)
-        return True
+    def _end(self, line: End, status: str | None) -> None:
+        if status in (None, line.status) or was_told_to_end(line):
+            self.ends[line.call] = line
+        else:
+            self.begins.pop(line.call, None)
 
     def _sum_up(self, end: End) -> None:
         begin = self.begins.get(end.call)

@@ -16,6 +16,7 @@ from . import offered, sources
 from .filters import Filters, some_names
 from .places import Place, only_capture, place_here, processes, read_digest
 from .records import Call, Calls, Capture, Captures
+from .remembered import read_sums
 from .sources import Source
 
 __all__ = ["Listing", "ask_nodes", "calls", "caption_of", "caption_of_folders", "captures", "list_calls"]
@@ -157,7 +158,7 @@ def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[
     skipped: list[str] = []
     known: dict[Path, Capture] = {}
     elsewhere: set[Path] = set()
-    for process in processes(replace(place, others=frozenset()), skipped):
+    for process in processes(replace(place, others=frozenset()), skipped, read_sums):
         there = {capture.path: capture for capture in process.captures()}
         if place.is_told_here(process.node_id):
             known.update(there)

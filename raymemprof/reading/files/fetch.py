@@ -20,6 +20,7 @@ from ..captures.followed import captures_of_forks, is_written
 from ..catalog import offered
 from ..catalog.places import Place, processes
 from ..catalog.process import RecordedProcess
+from ..catalog.remembered import read_sums
 from ..reports.targets import Target, locate
 from . import pieces, streaming
 from .arrivals import Arrival, File, Source, State, state_of, sweep
@@ -231,7 +232,7 @@ def _look(paths: list[Path]) -> list[list[File] | CaptureError]:
     owners: dict[Path, tuple[RecordedProcess, bool]] = {}
     for folder in {path.parent for path in paths}:
         with contextlib.suppress(OSError):  # then its captures are not there either, which is said of each
-            for process in processes(Place(None, (folder,)), []):
+            for process in processes(Place(None, (folder,)), [], read_sums):
                 for name, is_open in process.opened().items():
                     owners[folder / name] = (process, is_open)
     found: list[list[File] | CaptureError] = []
