@@ -190,6 +190,8 @@ def test_sorts_filters_follows_the_window_and_quits(
     wait_for(lambda: shown.headings() == ["PID", "NODE", "ROLE", "MEMORY", "NAME"])
     assert len(shown.lines()) <= 14  # tmux may have a line of its own
     assert len(shown.rows()) < len(rows)
+    shown.press("p")  # an order that stays
+    wait_for(lambda: "by pid" in shown.lines()[0] and shown.rows())
     first = shown.rows()[0]["pid"]
     shown.press("Down")
     wait_for(lambda: shown.rows()[0]["pid"] != first)
