@@ -82,15 +82,15 @@ class _Event(Struct, tag_field="event", gc=False):  # they hold no references to
 class Process(_Event, tag="process"):
     """Which process writes the journal."""
 
-    version: Any = None
+    version: Figure | None = None
     pid: Pid | None = None
     created: Seconds | None = None
     host: str | None = None
     node_id: Id = None
     worker_id: Id = None
     logs: str | None = None
-    python: Any = None
-    ray: Any = None
+    python: str | None = None
+    ray: str | None = None
 
     def __post_init__(self) -> None:
         for value in (self.node_id, self.worker_id):
@@ -105,7 +105,7 @@ class Open(_Event, tag="open"):
 
     capture: str
     time: Seconds
-    native: Any = None
+    native: bool | None = None
 
 
 class Begin(_Event, tag="begin"):
@@ -245,22 +245,32 @@ def decode(text: bytes) -> Event | None:
     """
     try:
         return _decoder.decode(text)
+    except msgspec.DecodeError as error:
+        if not isinstance(error, msgspec.ValidationError) and _SURROGATE not in text:
+            raise
+        wrong = error
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    except msgspec.ValidationError:
-        if _is_newer(text):
-            return None
-        raise
-    except msgspec.DecodeError:
-        if _SURROGATE not in text:
-            raise
-    line = json.loads(well_formed(json.dumps(json.loads(text), ensure_ascii=False)))
+    try:
+        line = json.loads(well_formed(json.dumps(json.loads(text.decode()), ensure_ascii=False)))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(line, dict) or not isinstance(line.get("event"), str):
+        raise wrong
+    if line["event"] not in _EVENTS:
+        return None
     return msgspec.convert(line, Event)  # type: ignore[no-any-return]  # of a union
 
 
 def decode_lines(text: bytes) -> list[Event]:
-    """Return what many lines say; raises `ValueError` where one of them is not known, or was damaged."""
-    return _decoder.decode_lines(text)
+    """Return what many lines say; raises `ValueError` where one of them is empty, not known, or was damaged."""
+    try:
+        found = _decoder.decode_lines(text)
+    except RecursionError:
+        raise ValueError("one is nested too deeply") from None
+    if len(found) != text.count(b"\n") + 1:
+        raise ValueError("these are not as many lines as it says")
+    return found
 
 
 def is_figure(value: object) -> bool:
@@ -271,17 +281,6 @@ def is_figure(value: object) -> bool:
 def well_formed(text: str) -> str:
     """Return a text without halves of surrogate pairs, which neither memray nor a file nor a terminal takes."""
     return text.encode(errors="replace").decode()
-
-
-class _Header(Struct):
-    event: str
-
-
-def _is_newer(text: bytes) -> bool:
-    try:
-        return msgspec.json.decode(text, type=_Header).event not in _EVENTS
-    except (ValueError, RecursionError):
-        return False
 
 
 _EVENTS = {one.__struct_config__.tag for one in get_args(Event)}

@@ -59,15 +59,16 @@ class Lines:
                     try:
                         yield from decode_lines(text)
                         continue
-                    except (ValueError, RecursionError):
+                    except ValueError:
                         pass  # of one of them; each is looked at
                 for one in text.split(b"\n"):
                     if one and not one.startswith(self._unwanted):
                         try:
                             event = decode(one)
-                        except (ValueError, RecursionError):
+                        except ValueError:
                             self.left_out += is_ended
                         else:
+                            torn = 0  # it is whole, if its end is still to come
                             if event is not None:
                                 yield event
             self.end = file.tell() - torn

@@ -216,7 +216,7 @@ def _look_through(
     process: contract.Process | None = None
     written: str | None = None
     """A process writes one capture at a time."""
-    running: dict[int, tuple[str | None, int]] = {}
+    running: dict[int, tuple[str, int]] = {}
     peaks: dict[int, dict[str, float]] = {}
     for line in _lines(journal):
         if isinstance(line, contract.Process):
@@ -227,13 +227,12 @@ def _look_through(
         elif isinstance(line, contract.Close):
             written = None if written == line.capture else written
         elif isinstance(line, contract.Begin):
-            running[line.call] = line.capture, hash(line.name)
-            if len(running) > _MOST_RUNNING:
-                del running[next(iter(running))]
+            if line.capture is not None:
+                running[line.call] = line.capture, hash(line.name)
+                if len(running) > _MOST_RUNNING:
+                    del running[next(iter(running))]
         elif isinstance(line, contract.End) and line.call in running:
             capture, function = running.pop(line.call)
-            if capture is None:
-                continue
             survey.known |= {capture} & wanted
             if line.status != "finished":
                 survey.failed |= {capture} & wanted

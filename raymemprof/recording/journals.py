@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from . import warn
 from .safety import descriptors, file_size_limit, interruptions, locks
 from .safety.threads import HiddenThread
@@ -46,7 +48,14 @@ _LOOK = 0.005
 _MOST_WAITING = 256 * 2**10
 """Bytes that wait at most."""
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = msgspec.json.Encoder().encode
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    try:
+        return _encode(line)
+    except (TypeError, ValueError, OverflowError):  # halves of surrogate pairs in a text, say
+        return json.dumps(line, separators=(",", ":")).encode()
 
 
 class Journal:
@@ -83,7 +92,7 @@ class Journal:
 
         One that is needed is written later then, and 0 is returned.
         """
-        data = _encode(line).encode() + b"\n"
+        data = _encoded(line) + b"\n"
         try:
             if self._waiting:
                 self.catch_up()

@@ -354,7 +354,7 @@ for _ in range(1000):
 
 
 MILLION = """
-import resource, sys, time
+import sys, time
 import raymemprof
 which, folder, name = sys.argv[1:]
 start = time.perf_counter()
@@ -363,7 +363,8 @@ if which == "calls":
 else:
     found = sum(row.call_count for row in raymemprof.summary(folder))
 took = time.perf_counter() - start
-print(found, took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+status = open("/proc/self/status").read()
+print(found, took, int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 """
 
 

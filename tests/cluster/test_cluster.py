@@ -128,6 +128,26 @@ def test_every_call_is_listed_once_with_its_node(nodes: Nodes, recorded: Recorde
         assert f"{node.node_id[:8]}…" in text
 
 
+def test_each_node_sums_up_its_own(nodes: Nodes, recorded: Recorded) -> None:
+    summary = raymemprof.summary(job_id=recorded.job_id)
+    rows = {row.name.rpartition(".")[2]: row for row in summary}
+    assert rows["load"].call_count == rows["load"].finished_count == len(recorded.loads)
+    assert rows["Store"].call_count == 2 * len(recorded.stores)
+    calls = raymemprof.calls(job_id=recorded.job_id, name="load")
+    assert rows["load"].peak_memory == max(call.peak_memory for call in calls)
+    assert rows["load"].growth == max(call.growth for call in calls)
+    captures = raymemprof.captures(job_id=recorded.job_id, name="load")
+    assert rows["load"].capture_bytes == sum(capture.size for capture in captures)
+    for row in (rows["load"], rows["Store"]):
+        assert row.node_ids == tuple(sorted(node.node_id for node in nodes.nodes))
+    assert rows["load"].guilty_line is not None
+    assert (rows["load"].guilty_line.function, Path(rows["load"].guilty_line.file).name) == ("load", "test_cluster.py")
+    assert summary.missing == ()
+    assert "on 3 nodes" in repr(summary)
+    two = nodes["two"].node_id
+    assert [row.node_ids for row in raymemprof.summary(job_id=recorded.job_id, node_id=two[:12])] == [(two,)] * 2
+
+
 @pytest.mark.versions
 def test_every_capture_is_listed_once_with_its_node(nodes: Nodes, recorded: Recorded) -> None:
     captures = raymemprof.captures(job_id=recorded.job_id)

@@ -11,12 +11,12 @@ from ... import journal as contract
 from ...journal import Begin, Children, Close, End, Event, Fetched, Lines, Open, Peak, Process
 from .filters import EVERY_CALL, Filters
 
-__all__ = ["BUCKET", "Digest", "Sum", "bucket_of", "peak_of", "was_told_to_end"]
+__all__ = ["BUCKET", "KEPT", "Digest", "Sum", "bucket_of", "peak_of", "was_told_to_end"]
 
 BUCKET = 1.02
 """Peaks are counted in buckets whose bounds are so many times apart: a percentile is within 1 % of what it was."""
-_MOST_NAMES = 1000
-"""Captures that are told apart in a sum."""
+_LATE = 16
+"""Calls that ended last, which are not summed up yet: the sampler may still say what their children had."""
 
 
 class Sum(Struct):
@@ -29,15 +29,15 @@ class Sum(Struct):
     """How many ended so."""
     peaks: dict[int, int] = field(default_factory=dict)
     """How many peaks were in a bucket."""
-    peak: int = -1
-    growth: int = 0
+    peak: int = 0
+    growth: int = -1
     kept: int = 0
     traced: int = 0
     captures: set[str] = field(default_factory=set)
     first: float = math.inf
     last: float = 0.0
     largest: tuple[Begin, End, Children | None] | None = None
-    """The call with the highest peak."""
+    """The call that grew most."""
 
     def add(self, begin: Begin, end: End, family: Children | None) -> None:
         """Count a call that has ended."""
@@ -50,18 +50,17 @@ class Sum(Struct):
         statuses[status] = statuses.get(status, 0) + 1
         peaks[bucket] = peaks.get(bucket, 0) + 1
         if peak > self.peak:
-            self.peak, self.largest = peak, (begin, end, family)
+            self.peak = peak
         if peak - before > self.growth:
-            self.growth = peak - before
+            self.growth, self.largest = peak - before, (begin, end, family)
         self.kept += end.memory - begin.memory
         if begin.time < self.first:
             self.first = begin.time
         if begin.time > self.last:
             self.last = begin.time
         if begin.capture is not None:
-            self.traced += 1
-            if begin.capture not in self.captures and len(self.captures) < _MOST_NAMES:
-                self.captures.add(begin.capture)
+            self.traced += begin.slot is not None
+            self.captures.add(begin.capture)
 
 
 class Digest(Struct):
@@ -84,6 +83,8 @@ class Digest(Struct):
     """How many lines were damaged."""
     sums: dict[str, Sum] | None = None
     """By name, kind and job, of calls that have ended, which then are nowhere else; None where each is kept."""
+    late: list[int] = field(default_factory=list)
+    """The numbers of those that ended last, and are not summed up yet."""
     end: int = 0
     unwanted: set[int] = field(default_factory=set)
     """The numbers of calls that run and were not asked for."""
@@ -108,7 +109,7 @@ class Digest(Struct):
                 if may_fit is None or may_fit(line):  # type: ignore[arg-type]
                     begins[line.call] = line  # type: ignore[assignment, union-attr]
                     if sum_up is not None and line.call in self.ends:  # type: ignore[union-attr]  # out of order
-                        sum_up(self.ends.pop(line.call))  # type: ignore[union-attr]
+                        sum_up(self.ends[line.call])  # type: ignore[union-attr]
                 else:
                     unwanted.add(line.call)  # type: ignore[union-attr]
             elif kind is End:
@@ -124,23 +125,29 @@ class Digest(Struct):
         self.end = lines.end
 
     def _end(self, line: End, status: str | None) -> None:
-        if status in (None, line.status) or was_told_to_end(line):
+        if line.call not in self.begins or status in (None, line.status) or was_told_to_end(line):
             self.ends[line.call] = line
         else:
-            self.begins.pop(line.call, None)
+            del self.begins[line.call]
 
     def _sum_up(self, end: End) -> None:
-        begin = self.begins.get(end.call)
-        if self.sums is None or begin is None or was_told_to_end(end):  # who told it to is in Ray's logs
-            self.ends[end.call] = end
+        """Count a call as ended, and sum up the one that did so a while ago."""
+        self.ends[end.call] = end
+        if end.call not in self.begins or was_told_to_end(end):  # who told it to is in Ray's logs
             return
-        del self.begins[end.call]
-        self.peaks.pop(end.call, None)
+        self.late.append(end.call)
+        if len(self.late) <= _LATE:
+            return
+        number = self.late.pop(0)
+        begin, ended = self.begins.pop(number, None), self.ends.pop(number, None)
+        if self.sums is None or begin is None or ended is None:
+            return
+        self.peaks.pop(number, None)
         key = f"{begin.kind} {begin.job_id} {begin.name}"
         found = self.sums.get(key)
         if found is None:
             found = self.sums[key] = Sum(begin.name, begin.kind, begin.job_id)
-        found.add(begin, end, self.children.pop(end.call, None))
+        found.add(begin, ended, self.children.pop(number, None))
 
     def _take(self, line: Event) -> None:
         if isinstance(line, Peak):
@@ -173,7 +180,7 @@ class Digest(Struct):
         """
         folder, _, name = capture.rpartition("/")
         is_name = contract.is_ours(name) and contract.is_capture(name)
-        may_be = is_name and (not folder or (of_call and os.path.isabs(folder)))
+        may_be = is_name and (not folder or (of_call and os.path.isabs(folder) and "\0" not in folder))
         self.left_out += not may_be
         return may_be
 
@@ -204,3 +211,5 @@ def was_told_to_end(end: End) -> bool:
 
 
 _LOG_BUCKET = math.log(BUCKET)
+KEPT = (Digest, Sum, Begin, Children, End, Fetched, Open, Process)
+"""What a digest is made of."""

@@ -55,10 +55,18 @@ class Filters:
         )
 
     def fit_sum(self, name: str, kind: str, job_id: str | None) -> bool:
-        """Whether calls of a name and kind in a job are among those, by what sums tell apart; or an actor's class."""
+        """Whether calls of a name and kind in a job are among those, by what sums tell apart.
+
+        Methods are their class's too: it may be named, and is of the kind "actor".
+        """
+        is_of_class = kind in ("actor", "method")
         return (
-            (self.name is None or names(self.name, name))
-            and (self.kind is None or kind == self.kind)
+            (
+                self.name is None
+                or names(self.name, name)
+                or (is_of_class and names(self.name, name.rpartition(".")[0] or name))
+            )
+            and (self.kind in (None, kind) or (is_of_class and self.kind == "actor"))
             and _begins(job_id, self.job_id)
         )
 

@@ -114,7 +114,7 @@ class RecordedProcess:
             status, error, note = self._unfinished()
             duration, after = None, None
         own_peak, peak, children_peak = peak_of(begin, end, family, self.digest.peaks.get(begin.call, 0))
-        capture = self._capture(begin.capture)
+        capture = self.capture(begin.capture)
         return Call(
             begin.name,
             begin.kind,
@@ -145,8 +145,8 @@ class RecordedProcess:
             family.copied if family is not None else None,
         )
 
-    def _capture(self, name: str | None) -> Path | None:
-        """Return the capture's path if the file is there."""
+    def capture(self, name: str | None) -> Path | None:
+        """Return a capture's path if the file is there, and is to be believed."""
         if name is None:
             return None
         if name not in self._exists:

@@ -163,7 +163,7 @@ class Calls(Rows[Call]):
 
     def _more(self) -> str:
         more = super()._more()
-        return more and f"{more}; raymemprof.summary() sums all up by function"
+        return more and f"{more}; summary() sums up all by function"
 
 
 class Captures(Rows[Capture]):

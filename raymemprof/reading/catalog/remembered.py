@@ -1,6 +1,7 @@
 """Sums of large journals, kept for the next time: what was added since is all that has to be read then.
 
-They lie in the user's cache directory. Where that cannot be written to nothing is kept, and all is read again.
+They lie in the user's cache directory. Where that is not this user's own, or cannot be written to, nothing is kept, and
+all is read again.
 """
 
 from __future__ import annotations
@@ -8,35 +9,50 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
+import stat
 import tempfile
 import time
+import zlib
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from ... import journal as contract
+from . import digest as digests
 from .digest import Digest
 
 __all__ = ["read_sums"]
 
-_VERSION = 1
-"""Of what is kept: that of another version is read anew."""
 _WORTH = 2**20
 """Bytes from which a journal takes longer to read than its sums."""
 _MOST = 8 * 2**20
 """Bytes of sums that are kept of one journal."""
-_TAIL = 64
-"""Bytes before the place that was read to, which must still be the same."""
+_STRETCHES = 16
+_STRETCH = 64
+"""Of so many places of what was read, so many bytes must still be the same."""
 _SECONDS_KEPT = 7 * 86400
+_ENTRY = re.compile(r"[0-9a-f]{32}\.sums")
+_CHECK = 4
+"""Bytes of a checksum, with which an entry begins."""
 
 
 class _Kept(Struct):
     version: int
     device: int
     inode: int
-    tail: bytes
+    size: int
+    changed: int
+    """When the journal was last written to, in nanoseconds."""
+    stretches: bytes
     digest: Digest
+
+
+_VERSION = zlib.crc32(
+    repr([digests.BUCKET, *((one.__name__, one.__struct_fields__) for one in (_Kept, *digests.KEPT))]).encode()
+)
+"""Of what is kept: what was kept by another version, which has other fields, is read anew."""
 
 
 def read_sums(path: Path) -> Digest:
@@ -44,10 +60,10 @@ def read_sums(path: Path) -> Digest:
     status = path.lstat()
     file = _file_of(path) if status.st_size >= _WORTH else None
     digest = (_remembered(file, path, status) if file is not None else None) or Digest(sums={})
-    start, left_out = digest.end, digest.left_out
+    start = digest.end
     digest.read(contract.read_lines(path, start=start))
-    if file is not None and digest.end - start >= _WORTH and digest.left_out == left_out:
-        with contextlib.suppress(OSError):
+    if file is not None and digest.end - start >= _WORTH:
+        with contextlib.suppress(OSError, ValueError, TypeError, OverflowError, RecursionError):
             _remember(file, path, status, digest)
     return digest
 
@@ -55,42 +71,72 @@ def read_sums(path: Path) -> Digest:
 def _file_of(path: Path) -> Path | None:
     """Where the sums of a journal are kept, if this user has a place for it."""
     try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        if not cache.is_absolute():  # which is to be ignored
+            cache = Path.home() / ".cache"
     except RuntimeError:  # a user without a home
         return None
-    return cache / "raymemprof" / "sums" / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.msgpack"
+    return cache / "raymemprof" / "sums" / f"{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]}.sums"
 
 
 def _remembered(file: Path, path: Path, status: os.stat_result) -> Digest | None:
     try:
-        kept = msgspec.msgpack.decode(file.read_bytes(), type=_Kept)
-        is_same = (kept.version, kept.device, kept.inode) == (_VERSION, status.st_dev, status.st_ino)
-        is_same = is_same and kept.digest.end <= status.st_size and kept.tail == _tail(path, kept.digest.end)
-    except (OSError, ValueError, RecursionError):
+        if not _are_own(file):
+            return None
+        with open(contract.open_plain(file), "rb") as opened:
+            data = opened.read(_MOST + 1)
+        if len(data) > _MOST or data[:_CHECK] != _checksum(data[_CHECK:]):
+            return None
+        kept = msgspec.msgpack.decode(data[_CHECK:], type=_Kept)
+        if (kept.version, kept.device, kept.inode) != (_VERSION, status.st_dev, status.st_ino):
+            return None
+        is_as_it_was = kept.size < status.st_size or (kept.size, kept.changed) == (status.st_size, status.st_mtime_ns)
+        is_same = is_as_it_was and kept.stretches == _stretches(path, kept.digest.end)
+    except (OSError, ValueError, OverflowError, RecursionError):
         return None
-    return kept.digest if is_same else None
+    return kept.digest if is_same and kept.digest.sums is not None else None
 
 
 def _remember(file: Path, path: Path, status: os.stat_result, digest: Digest) -> None:
-    data = msgspec.msgpack.encode(_Kept(_VERSION, status.st_dev, status.st_ino, _tail(path, digest.end), digest))
-    if len(data) > _MOST:
+    place = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    data = msgspec.msgpack.encode(_Kept(_VERSION, *place, _stretches(path, digest.end), digest))
+    if len(data) + _CHECK > _MOST:
         return
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _are_own(file):
+        return
     for old in file.parent.iterdir():
         with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > _SECONDS_KEPT:
+            if _ENTRY.fullmatch(old.name) and time.time() - old.lstat().st_mtime > _SECONDS_KEPT:
                 old.unlink()
     descriptor, name = tempfile.mkstemp(dir=file.parent)
     try:
         with open(descriptor, "wb") as new:
-            new.write(data)
+            new.write(_checksum(data) + data)
         os.replace(name, file)
     except BaseException:
         os.unlink(name)
         raise
 
 
-def _tail(path: Path, end: int) -> bytes:
+def _are_own(file: Path) -> bool:
+    """Whether both folders are this user's, and no links: others could make them lead anywhere."""
+    for folder in file.parents[:2]:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            return False
+    return True
+
+
+def _checksum(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(_CHECK, "little")
+
+
+def _stretches(path: Path, end: int) -> bytes:
+    """Parts of the first bytes of a journal, the last ones among them."""
     with open(contract.open_plain(path), "rb") as file:
-        file.seek(max(end - _TAIL, 0))
-        return file.read(min(end, _TAIL))
+        found = []
+        for number in range(1, _STRETCHES + 1):
+            file.seek(max(end * number // _STRETCHES - _STRETCH, 0))
+            found.append(file.read(min(_STRETCH, end)))
+    return b"".join(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections import Counter
@@ -9,11 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+from ..captures.followed import captures_of_forks
 from .digest import BUCKET, Sum, bucket_of
 from .filters import Filters
-from .places import Place, processes
+from .places import Place, only_capture, processes, read_digest
 from .process import RecordedProcess
 from .records import Call
 from .remembered import read_sums
@@ -33,7 +35,8 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     peaks: Counter[int] = field(default_factory=Counter)
     """How many calls have their peak in a bucket."""
-    growth: int = 0
+    peak: int = 0
+    growth: int = -1
     kept: int = 0
     traced: int = 0
     captures: dict[Path, int] = field(default_factory=dict)
@@ -42,107 +45,138 @@ class Tally:
     last: datetime = _EARLIEST
     node_ids: set[str] = field(default_factory=set)
     largest: Call | None = None
+    """The call that grew most."""
+    largest_bytes: int = 0
+    """The size of its capture, with those of forked children."""
 
     def add_sum(self, found: Sum, process: RecordedProcess) -> None:
         """Add the calls of one process that have ended."""
         self.statuses.update(found.statuses)
         self.peaks.update(found.peaks)
-        self.growth = max(self.growth, found.growth)
+        self.peak = max(self.peak, found.peak)
         self.kept += found.kept
         self.traced += found.traced
         for name in found.captures:
-            self._add_capture(process.path.parent / name)
+            self._add_capture(process.capture(name))
         if process.node_id is not None:
             self.node_ids.add(process.node_id)
         self.first = min(self.first, datetime.fromtimestamp(found.first, timezone.utc))
         self.last = max(self.last, datetime.fromtimestamp(found.last, timezone.utc))
-        if found.largest is not None and (self.largest is None or found.peak > self.largest.peak_memory):
-            self.largest = process.call(*found.largest)
+        if found.largest is not None and found.growth > self.growth:
+            self.growth, self.largest = found.growth, process.call(*found.largest)
 
     def add_call(self, call: Call) -> None:
         """Add one call."""
         self.statuses[call.status] += 1
         self.peaks[bucket_of(call.peak_memory)] += 1
-        self.growth = max(self.growth, call.growth)
+        self.peak = max(self.peak, call.peak_memory)
         self.kept += call.memory_after - call.memory_before if call.memory_after is not None else 0
         self.traced += call.place is not None
-        if call.capture is not None:
-            self._add_capture(call.capture)
+        self._add_capture(call.capture)
         if call.node_id is not None:
             self.node_ids.add(call.node_id)
         self.first, self.last = min(self.first, call.started_at), max(self.last, call.started_at)
-        if self.largest is None or call.peak_memory > self.largest.peak_memory:
-            self.largest = call
+        if call.growth > self.growth:
+            self.growth, self.largest = call.growth, call
 
     def add(self, other: Tally) -> None:
-        """Add what another node says of the same."""
+        """Add what another process or node says of the same."""
         self.statuses.update(other.statuses)
         self.peaks.update(other.peaks)
-        self.growth = max(self.growth, other.growth)
+        self.peak = max(self.peak, other.peak)
         self.kept += other.kept
         self.traced += other.traced
         self.captures.update(other.captures)
         self.first, self.last = min(self.first, other.first), max(self.last, other.last)
         self.node_ids |= other.node_ids
-        if self.largest is None or (other.largest is not None and other.largest.peak_memory > self.largest.peak_memory):
-            self.largest = other.largest
+        if other.growth > self.growth:
+            self.growth, self.largest, self.largest_bytes = other.growth, other.largest, other.largest_bytes
+
+    def measure_largest(self) -> None:
+        """Note how large the capture is that holds the largest call."""
+        path = self.largest.capture if self.largest is not None else None
+        self.largest_bytes = 0
+        for one in (path, *captures_of_forks(path)) if path is not None else ():
+            with contextlib.suppress(OSError):
+                self.largest_bytes += os.lstat(one).st_size
 
     def percentile(self, part: float) -> int:
         """Return the peak that this part of the calls does not exceed, within 1 %. Bytes."""
-        most = self.largest.peak_memory if self.largest is not None else 0
         rank = math.ceil(part * self.peaks.total())
         for bucket, count in sorted(self.peaks.items()):
             rank -= count
             if rank <= 0:
-                return min(round(BUCKET**bucket), most) if bucket >= 0 else 0
-        return most
+                return min(round(BUCKET**bucket), self.peak) if bucket >= 0 else 0
+        return self.peak
 
-    def _add_capture(self, path: Path) -> None:
-        if path not in self.captures:
-            try:
+    def _add_capture(self, path: Path | None) -> None:
+        if path is not None and path not in self.captures:
+            with contextlib.suppress(OSError):  # it is gone
                 self.captures[path] = os.lstat(path).st_size
-            except OSError:  # it is gone
-                return
 
 
-class Tallied(NamedTuple):
+Tallies = dict[tuple[str, str], Tally]
+"""By kind and name."""
+
+
+@dataclass(slots=True)
+class Tallied:
     """What was found in a place."""
 
-    tallies: dict[tuple[str, str], Tally]
-    """By kind and name."""
-    names: set[str]
+    tallies: Tallies = field(default_factory=dict)
+    of_others: dict[tuple[Any, ...], Tallies] = field(default_factory=dict)
+    """Of processes on nodes that are gone, by process: every node that has their folder tells of them."""
+    names: set[str] = field(default_factory=set)
     """Of all calls there are, also those that were not asked for."""
-    skipped: list[str]
+    skipped: list[str] = field(default_factory=list)
     """A few words on each journal that cannot be read, or not all of it."""
 
 
 def tally(place: Place, filters: Filters) -> Tallied:
     """Sum up the calls of a place; of filters, name, kind, job and node are heeded."""
-    found = Tallied({}, set(), [])
-    for process in processes(place, found.skipped, read_sums):
-        found.names.update(process.digest.names)
-        for one in (process.digest.sums or {}).values():
-            if process.is_of(filters.node_id) and filters.fit_sum(one.name, one.kind, one.job_id):
-                _of(found, one.name, one.kind).add_sum(one, process)
-        for call in process.calls():
-            if filters.fit(call):
-                _of(found, call.name, call.kind).add_call(call)
+    found = Tallied()
+    only = only_capture(place.source)
+    for process in processes(place, found.skipped, read_sums if only is None else read_digest):
+        digest = process.digest
+        found.names.update(digest.names)
         found.skipped.extend(process.damage())
+        if not process.is_of(filters.node_id):
+            continue
+        is_others = place.node_id is not None and process.node_id not in place.others
+        who = process.path.name, digest.process.worker_id, digest.process.pid
+        tallies = found.of_others.setdefault(who, {}) if is_others else found.tallies
+        for one in (digest.sums or {}).values():
+            if filters.fit_sum(one.name, one.kind, one.job_id):
+                _of(tallies, one.name, one.kind).add_sum(one, process)
+        for call in process.calls():
+            if only in (None, call.capture) and filters.fit_sum(call.name, call.kind, call.job_id):
+                _of(tallies, call.name, call.kind).add_call(call)
+    for tallies in (found.tallies, *found.of_others.values()):
+        for counted in tallies.values():
+            counted.measure_largest()
     return found
 
 
 def added(parts: Iterable[Tallied]) -> Tallied:
     """Add up what several nodes say."""
-    whole = Tallied({}, set(), [])
+    whole = Tallied()
     for part in parts:
-        whole.names.update(part.names)
+        whole.names |= part.names
         whole.skipped.extend(part.skipped)
-        for (kind, name), one in part.tallies.items():
-            whole.tallies.setdefault((kind, name), Tally(name, kind)).add(one)
+        _add(whole.tallies, part.tallies)
+        whole.of_others |= part.of_others
+    for tallies in whole.of_others.values():
+        _add(whole.tallies, tallies)
+    whole.skipped = list(dict.fromkeys(whole.skipped))
     return whole
 
 
-def _of(found: Tallied, name: str, kind: str) -> Tally:
+def _add(whole: Tallies, part: Tallies) -> None:
+    for (kind, name), one in part.items():
+        whole.setdefault((kind, name), Tally(name, kind)).add(one)
+
+
+def _of(tallies: Tallies, name: str, kind: str) -> Tally:
     if kind in ("actor", "method"):
         kind, name = "actor", name.rpartition(".")[0] or name
-    return found.tallies.setdefault((kind, name), Tally(name, kind))
+    return tallies.setdefault((kind, name), Tally(name, kind))

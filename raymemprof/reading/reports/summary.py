@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ... import cluster
 from ...display.progress import progress
 from ...display.record import Record
 from ...display.rows import Rows
-from ...display.text import counted, show_bytes
+from ...display.text import show_bytes
 from ...errors import CaptureError
 from ..catalog import sources
 from ..catalog.filters import Filters, some_names
@@ -59,8 +58,9 @@ class FunctionSummary(Record):
         first_started_at: when the first of them began, UTC.
         last_started_at: when the last of them did.
         node_ids: the Ray nodes they ran on.
-        largest: the one with the highest peak.
-        guilty_line: the line that held most of it at that one's peak, in it alone; None where it was not looked up.
+        largest: the one that rose by most, `growth`. The one with the highest peak may have used little itself.
+        guilty_line: the line that held most in `largest` at its peak, or when it was killed; None where it was not
+            looked up.
     """
 
     name: str
@@ -129,11 +129,11 @@ def summary(
     Args:
         source: what to read, as in `calls`.
         name: only calls of this name, as in `calls`, or of a class of this name.
-        kind: only "task", "actor", "method" or "block".
+        kind: only "task", "actor" (with the methods), "method" or "block".
         job_id: only this Ray job's.
         node_id: only this Ray node's. Of each id the beginning is enough.
-        lines: look up the line that held most in the largest call of each of the ten largest functions, where that call
-            was traced and its capture is no larger than 16 MiB.
+        lines: look up the line that held most in the largest call of each of the first ten functions, where that call
+            was traced, and its capture has no more than 16 MiB.
 
     Returns:
         A sequence of `FunctionSummary`, the highest peak first, which prints as a table and has `to_pandas()`.
@@ -159,17 +159,21 @@ def summary(
         chosen, caption = "", caption_of(answers)
     else:
         folders, chosen = sources.find(source)
-        found, missing = tally(Place(source, tuple(folders)), filters), ()
+        found, missing = added([tally(Place(source, tuple(folders)), filters)]), ()
         caption = "" if chosen else caption_of_folders(folders)
     if not found.tallies and found.names:
         caption = ": ".join(filter(None, [caption, some_names(found.names)]))
-    rows = sorted(map(_row, found.tallies.values()), key=lambda row: (-row.peak_memory, row.name))
+    ordered = sorted(found.tallies.values(), key=lambda one: (-one.peak, one.name))
+    rows = [_row(one) for one in ordered]
     if lines:
-        rows, unseen = _with_lines(rows)
-        if unseen:
-            whose = counted(unseen, "function is", "functions are")
-            how = f"captures of {whose} too large to be read at once: heap(summary()[0].largest) reads one"
-            caption = "\n".join(filter(None, [caption, how]))
+        wanted = [number for number, row in enumerate(rows[:_MOST_LINES]) if row.largest.capture is not None]
+        small = [number for number in wanted if ordered[number].largest_bytes <= _MOST_CAPTURE]
+        for number, line in zip(small, _lines([rows[number].largest for number in small]), strict=True):
+            rows[number] = replace(rows[number], guilty_line=line)
+        large = [rows[number].name for number in wanted if number not in small]
+        if large:
+            note = f"no line is shown of {', '.join(large)}: the capture takes long to read"
+            caption = "\n".join(filter(None, [caption, f"{note}. heap(row.largest) reads it"]))
     return Summary(rows, caption, missing, found.skipped, chosen)
 
 
@@ -191,8 +195,8 @@ def _row(one: Tally) -> FunctionSummary:
         running_count=count["running"],
         p50=one.percentile(0.5),
         p95=one.percentile(0.95),
-        peak_memory=one.largest.peak_memory,
-        growth=one.growth,
+        peak_memory=one.peak,
+        growth=max(one.growth, 0),
         kept=one.kept,
         traced_count=one.traced,
         capture_bytes=sum(one.captures.values()),
@@ -203,17 +207,14 @@ def _row(one: Tally) -> FunctionSummary:
     )
 
 
-def _with_lines(rows: list[FunctionSummary]) -> tuple[list[FunctionSummary], int]:
-    """Look up the lines of the largest; returns too of how many the captures are too large."""
-    wanted: dict[int, Path] = {
-        number: row.largest.capture for number, row in enumerate(rows[:_MOST_LINES]) if row.largest.capture is not None
-    }
-    small = {number for number in wanted if rows[number].capture_bytes <= _MOST_CAPTURE}
-    with progress("Reading captures", len(small)) as done, ThreadPoolExecutor(_AT_ONCE) as threads:
-        for number, line in zip(small, threads.map(_line, [rows[number].largest for number in small]), strict=True):
-            rows[number] = replace(rows[number], guilty_line=line)
+def _lines(calls: list[Call]) -> list[Line | None]:
+    """Look up the lines that held most."""
+    found = []
+    with progress("Reading captures", len(calls)) as done, ThreadPoolExecutor(_AT_ONCE) as threads:
+        for line in threads.map(_line, calls):
+            found.append(line)
             done(1)
-    return rows, len(wanted) - len(small)
+    return found
 
 
 def _line(call: Call) -> Line | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -15,8 +17,13 @@ import pytest
 import raymemprof
 from raymemprof.cli import app
 from raymemprof.reading.catalog import remembered
+from raymemprof.reading.catalog.filters import Filters
+from raymemprof.reading.catalog.places import Place
+from raymemprof.reading.catalog.tallies import Tallied, added, tally
 from tests.paths import DATA
 
+summaries = importlib.import_module("raymemprof.reading.reports.summary")
+"""The module: `reports.summary` is the function."""
 MANY = 3000
 """Calls in a journal that is large enough for its sums to be kept."""
 
@@ -67,8 +74,9 @@ def assert_is_that_of_the_calls(folder: Path) -> None:
         for status in ("running", "finished", "failed", "cancelled", "killed"):
             assert getattr(row, f"{status}_count") == statuses[status]
         peaks = sorted(call.peak_memory for call in of_it)
-        assert row.peak_memory == peaks[-1] == row.largest.peak_memory
+        assert row.peak_memory == peaks[-1]
         assert row.largest in of_it
+        assert row.largest.growth == row.growth
         for part, told in ((0.5, row.p50), (0.95, row.p95)):
             assert told == pytest.approx(peaks[math.ceil(part * len(peaks)) - 1], rel=0.01)
         assert row.growth == max(call.growth for call in of_it)
@@ -114,8 +122,11 @@ def test_only_what_is_new_is_read(journal: Path, monkeypatch: pytest.MonkeyPatch
     assert sorted(set(read)) == [0, size], "calls() reads all"
 
 
-@pytest.mark.parametrize("change", ["replaced", "cut", "rewritten", "damaged", "older version", "no entry"])
-def test_what_was_kept_is_never_out_of_date(journal: Path, change: str) -> None:
+CHANGES = ["replaced", "cut", "rewritten", "damaged", "older version", "folder", "pipe", "huge"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_was_kept_is_never_out_of_date(journal: Path, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
     raymemprof.summary(journal)
     (entry,) = kept(journal)
     text = journal.read_text().replace('"load"', '"read"')
@@ -125,15 +136,54 @@ def test_what_was_kept_is_never_out_of_date(journal: Path, change: str) -> None:
     elif change == "cut":
         journal.write_text(journal.read_text()[: 2**20 + 100])
     elif change == "rewritten":  # in place, and as long as it was
-        journal.write_text(text[:-10] + "         \n")
+        journal.write_text(text)
     elif change == "damaged":
         entry.write_bytes(entry.read_bytes()[:-5])
     elif change == "older version":
-        entry.write_bytes(remembered.msgspec.msgpack.encode({"version": 0}))
+        monkeypatch.setattr(remembered, "_VERSION", 1)
+    elif change == "huge":
+        os.truncate(entry, 2**33)
     else:
         entry.unlink()
-        entry.mkdir()
+        entry.mkdir() if change == "folder" else os.mkfifo(entry)
     assert_is_that_of_the_calls(journal.parent)
+
+
+def test_a_cache_that_leads_elsewhere(journal: Path, tmp_path: Path) -> None:
+    """Nothing is removed there, and nothing written."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    old = elsewhere / ("a" * 32 + ".sums")
+    old.write_text("")
+    os.utime(old, (1, 1))
+    (tmp_path / "cache" / "raymemprof").mkdir(parents=True)
+    (tmp_path / "cache" / "raymemprof" / "sums").symlink_to(elsewhere)
+    assert_is_that_of_the_calls(journal.parent)
+    assert list(elsewhere.iterdir()) == [old]
+
+
+def test_old_entries_go_and_nothing_else(journal: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "raymemprof" / "sums"
+    folder.mkdir(parents=True)
+    for name in ("a" * 32 + ".sums", "notes.txt"):
+        (folder / name).write_text("")
+        os.utime(folder / name, (1, 1))
+    raymemprof.summary(journal)
+    assert (folder / "notes.txt").exists()
+    assert not (folder / ("a" * 32 + ".sums")).exists()
+    assert len(kept(journal)) == 2
+
+
+@pytest.mark.parametrize("cache", ["", "relative"])
+def test_a_home_is_where_sums_go_by_default(
+    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    raymemprof.summary(journal)
+    assert len(list((tmp_path / "home" / ".cache" / "raymemprof" / "sums").iterdir())) == 1
+    assert not (tmp_path / "relative").exists()
 
 
 def test_a_cache_that_is_a_file(journal: Path) -> None:
@@ -147,6 +197,46 @@ def test_damaged_lines_are_told_of_each_time(journal: Path) -> None:
     write(journal, list(lines(MANY, 3)), "a")
     for _ in range(2):
         assert raymemprof.summary(journal).left_out == (f"{journal.name}: 2 damaged lines left out",)
+    assert len(kept(journal)) == 1
+    assert_is_that_of_the_calls(journal.parent)
+
+
+def test_what_cannot_be_kept_or_believed(journal: Path) -> None:
+    """Figures that no file takes, and names that no path has."""
+    (journal.parent / "raymemprof-link-local-0-1-1.bin").symlink_to("/dev/null")
+    (journal.parent / "raymemprof-folder-local-0-1-1.bin").mkdir()
+    more = list(lines(MANY, 4))
+    for line, name in zip(more[::2], ("link", "folder", "/tmp/\0x/", "../"), strict=True):
+        name = f"raymemprof-{name}-local-0-1-1.bin" if name.isalpha() else f"{name}raymemprof-a-local-0-1-1.bin"
+        line |= {"capture": name, "slot": 0, "turn": 1}
+    more.append({"event": "children", "calls": [0], "memory": 1, "total": 1, "count": 1, "largest": [[10**30, "x", 1]]})
+    more.append({"event": "process", "version": 10**30})
+    write(journal, more, "a")
+    assert_is_that_of_the_calls(journal.parent)
+
+
+def test_lines_in_another_order(journal: Path) -> None:
+    """An end before its beginning, and what the sampler says of children after the end."""
+    more = list(lines(MANY, 6))
+    for number in range(0, 12, 2):
+        more[number : number + 2] = reversed(more[number : number + 2])
+    children = {"memory": 5 * 10**8, "total": 6 * 10**8, "count": 1, "largest": [[7, "child", 5 * 10**8]]}
+    more.append({"event": "children", "calls": [MANY + 2], **children})
+    write(journal, more, "a")
+    assert max(row.peak_memory for row in raymemprof.summary(journal)) == 6 * 10**8
+    assert_is_that_of_the_calls(journal.parent)
+    whole = list(raymemprof.calls(journal))
+    for status in ("running", "finished", "failed", "killed"):
+        assert list(raymemprof.calls(journal, status=status)) == [call for call in whole if call.status == status]
+
+
+def test_a_last_line_without_its_newline(journal: Path) -> None:
+    text = journal.read_bytes()
+    journal.write_bytes(text[:-1])
+    for _ in range(2):
+        assert_is_that_of_the_calls(journal.parent)
+    with journal.open("ab") as file:
+        file.write(b"\n")
     assert_is_that_of_the_calls(journal.parent)
 
 
@@ -157,6 +247,7 @@ def test_what_is_asked_for(journal: Path) -> None:
     assert named(name="load") == [("load", MANY / 3)]
     assert named(name="Cache.*") == [("Cache", 2 * MANY / 3)]
     assert named(name="Cache.add") == [("Cache", MANY / 3)]
+    assert named(name="Cache") == named(kind="actor") == [("Cache", 2 * MANY / 3)]
     assert named(kind="method") == [("Cache", 2 * MANY / 3)]
     assert named(job_id="01") == named(node_id="aa") == named()
     assert named(job_id="02") == named(node_id="b") == []
@@ -184,6 +275,41 @@ def test_the_line_of_the_largest_call(tmp_path: Path) -> None:
     assert row.guilty_line is None
 
 
+def test_of_one_capture_and_of_many(tmp_path: Path, wait_for: Any) -> None:
+    """The size that counts is that of the largest call's capture."""
+    folder = str(tmp_path)
+    for name, size in (("load", 1), ("other", 1), ("load", 20)):
+        with raymemprof.profile_memory(name, directory=folder, linger=0):
+            data = bytearray(size * 2**20)
+        del data
+        wait_for(lambda: {capture.status for capture in raymemprof.captures(tmp_path)} == {"closed"})
+    calls = raymemprof.calls(tmp_path)
+    first, *_, last = [call.capture for call in calls]
+    assert first is not None
+    assert first != last
+    assert [(row.name, row.call_count) for row in raymemprof.summary(first)] == [
+        (name, 1) for name in {call.name for call in calls if call.capture == first}
+    ]
+    os.truncate(first, summaries._MOST_CAPTURE + 1)
+    (row,) = raymemprof.summary(tmp_path, name="load")
+    assert row.guilty_line is not None
+    assert row.guilty_line.bytes >= 20 * 2**20
+    os.truncate(str(last), summaries._MOST_CAPTURE + 1)
+    (row,) = (summary := raymemprof.summary(tmp_path, name="load"))
+    assert row.guilty_line is None
+    assert "no line is shown of load: the capture takes long to read" in " ".join(repr(summary).split())
+
+
+def test_what_a_node_recorded_that_is_gone_counts_once(journal: Path) -> None:
+    """All that share its folder tell of it."""
+
+    def told_by(node: str) -> Tallied:
+        return tally(Place(journal.parent, (journal.parent,), node, frozenset({"b" * 56, "c" * 56})), Filters())
+
+    whole = added([told_by("b" * 56), told_by("c" * 56)])
+    assert sum(one.statuses.total() for one in whole.tallies.values()) == MANY
+
+
 def test_as_a_table(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = raymemprof.summary(journal.parent)
     assert repr(summary).startswith("2 functions and actor classes")
@@ -194,7 +320,7 @@ def test_as_a_table(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["name"], row["call_count"], row["largest"]["name"]) == ("load", MANY / 3, "load")
-    assert "raymemprof.summary() sums all up by function" in repr(raymemprof.calls(journal.parent))
+    assert "summary() sums up all by function" in repr(raymemprof.calls(journal.parent))
 
 
 def test_a_folder_of_small_journals_keeps_nothing(journal: Path) -> None:
