@@ -305,7 +305,6 @@ def recorded(tmp_path: Path, wait_for: Callable[..., Any]) -> Path:
     return folder
 
 
-@pytest.mark.versions
 def test_a_journal_cut_at_every_byte(recorded: Path) -> None:
     (journal,) = recorded.glob("*.jsonl")
     whole = journal.read_bytes()

@@ -121,7 +121,6 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.versions
 def test_files_arrive_as_they_are_with_their_journals(
     nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, run_script: Any
 ) -> None:
@@ -147,7 +146,6 @@ print(json.dumps([[[call.node_id, call.task_id] for call in calls], raymemprof.h
     assert MIB * len(calls) <= peak < MIB * len(calls) * 1.2
 
 
-@pytest.mark.versions
 def test_what_is_there_is_not_brought_again(
     nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, asked: list[str]
 ) -> None:

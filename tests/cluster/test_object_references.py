@@ -38,7 +38,6 @@ print(json.dumps([os.getpid(), pid, found, full.evidence, full.next_steps]))
 """
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize("has_sites", [False, True])
 def test_who_refers_to_what(has_sites: bool, run_script: Callable[..., str]) -> None:
     variables = {"RAY_record_ref_creation_sites": "1"} if has_sites else {}

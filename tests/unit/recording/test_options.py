@@ -82,7 +82,6 @@ def test_a_variable_sets_an_option_and_code_stands_before_it(
     assert not holds(tmp_path / "by_code")
 
 
-@pytest.mark.versions
 def test_variables_of_a_runtime_env(cluster: Path, tmp_path: Path) -> None:
     import ray
 
@@ -258,7 +257,6 @@ print(raymemprof.captures("records")[-1].status)
     assert run_script(code.format(code="linger=600", seconds=0.4), RAYMEMPROF_LINGER="0") == "open\n"
 
 
-@pytest.mark.versions
 def test_every_third_call_is_traced_and_all_are_sampled(tmp_path: Path) -> None:
     @profile_memory(directory=tmp_path, every=3)
     def work(n: int) -> int:
