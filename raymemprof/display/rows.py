@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from ..journal import well_formed
 from .record import plain, values
-from .text import counted, first_few, printable
+from .text import counted, first_few, in_html, printable
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..cluster import MissingNode
 
-__all__ = ["Rows", "cells"]
+__all__ = ["Rows", "cells", "looked_through"]
 
 T = TypeVar("T")
 
@@ -218,8 +218,8 @@ class Rows(Sequence[T], Generic[T]):
             + "</tr>"
             for texts in zip(*(cells for _, cells, _ in columns), strict=True)
         )
-        notes = "".join(f"<div>{html.escape(printable(text))}</div>" for text in self._notes())
-        chosen = f"<div>{html.escape(printable(self.chosen))}</div>" if self.chosen else ""
+        notes = "".join(f"<div>{in_html(text)}</div>" for text in self._notes())
+        chosen = f"<div>{in_html(self.chosen)}</div>" if self.chosen else ""
         return (
             f"{chosen}<div>{html.escape(self._heading())}</div>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
@@ -245,6 +245,11 @@ class Rows(Sequence[T], Generic[T]):
 def cells(rows: Rows[T]) -> list[tuple[str, list[str], bool]]:
     """Return all columns of a table: heading, cells, whether it is of numbers."""
     return [(heading, [write(row) for row in rows], is_number) for heading, write, is_number in rows._columns]
+
+
+def looked_through(rows: Rows[T]) -> str:
+    """Say where the records of a table come from, and what there is where none fits; empty where it is not known."""
+    return " ".join(filter(None, [rows.chosen, *rows._caption.split("\n")]))
 
 
 def _fields(row: Any) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 
-__all__ = ["counted", "first_few", "printable", "show_bytes", "show_seconds"]
+__all__ = ["counted", "first_few", "in_html", "printable", "show_bytes", "show_seconds"]
 
 _MOST_MISSING = 3
 """How many of the nodes or files that are missing are named."""
+_CODE = re.compile(r"`([^`]+)`")
 
 
 def show_bytes(size: int | None) -> str:
@@ -49,3 +52,8 @@ def first_few(missing: Sequence[object]) -> list[str]:
 def printable(text: str) -> str:
     """Return a text that names come into without their line breaks and control characters, which a terminal obeys."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def in_html(text: str) -> str:
+    """Return a text as HTML that shows it; what stands between backticks is code."""
+    return _CODE.sub(r"<code>\1</code>", html.escape(printable(text)))

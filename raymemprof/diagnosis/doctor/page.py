@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ...display.files import check_output, written_whole
 from ...display.rows import Rows, cells
-from ...display.text import printable
+from ...display.text import in_html
 from ...errors import CaptureError
 from ...ownership import refuse_foreign_folder, refuse_foreign_link
 from ...reading.catalog.records import Call
@@ -36,7 +36,6 @@ _SIGNS = {"ill": "✗", "maybe": "!", "well": "✓", "unknown": "?", "info": "·
 _COLOURS = {"critical": "#c5221f", "warning": "#b06000", "info": "#1967d2"}
 _LEAKS = ("leaking_actor", "idle_workers", "out_of_memory", "endless_retries")
 """Illnesses that a flame graph of what was left shows better than one of the peak."""
-_CODE = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +106,9 @@ def _templates() -> Environment:
 
 def _coded(text: str) -> Markup:
     """Escape a text; what stands between backticks is code."""
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(printable(text)))))
+    return Markup(in_html(text))
 
 
 def _planned(diagnosis: Examination, folder: Path) -> dict[int, _Planned]:

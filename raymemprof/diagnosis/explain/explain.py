@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any
 
 from ...cluster import MissingNode, task_of
 from ...display.record import Record
-from ...display.text import first_few, printable, show_bytes
+from ...display.text import first_few, in_html, printable, show_bytes
 from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
@@ -87,8 +86,8 @@ class Explanation(Record):
 
     def _repr_html_(self) -> str:
         """Return the explanation as a notebook shows it."""
-        first, *rest = map(html.escape, self.summary.splitlines())
-        steps = "".join(f"<li>{html.escape(printable(text))}</li>" for text in self.advice)
+        first, *rest = map(in_html, self.summary.splitlines())
+        steps = "".join(f"<li>{in_html(text)}</li>" for text in self.advice)
         more = "".join(f"<div>{text}</div>" for text in rest)
         return f"<div><b>{first}</b></div>{more}<div>What to do:</div><ol>{steps}</ol>"
 

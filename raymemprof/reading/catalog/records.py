@@ -172,13 +172,13 @@ class Captures(Rows[Capture]):
     _title: ClassVar[tuple[str, str]] = ("capture", "captures")
     _newest_last: ClassVar[bool] = True
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("file", lambda capture: capture.path.name, False),
         ("status", lambda capture: capture.status, False),
         ("opened (UTC)", lambda capture: f"{capture.opened_at:%H:%M:%S}" if capture.opened_at else "", False),
         ("size", lambda capture: show_bytes(capture.size), True),
         ("calls", lambda capture: str(capture.call_count), True),
         ("pid", lambda capture: str(capture.pid or ""), True),
         ("node", lambda capture: _short_id(capture.node_id), False),
+        ("file", lambda capture: capture.path.name, False),  # the longest: it leaves the others in view
     )
     _if_various: ClassVar[tuple[str, ...]] = ("node",)
 

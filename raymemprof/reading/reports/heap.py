@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 
 from ...display.record import Record
-from ...display.text import first_few, printable, show_bytes
+from ...display.text import first_few, in_html, printable, show_bytes
 from .lines import WORTH_SHOWING, Lines, by_line
 from .merged import HeapByName, Reading, read_target
 from .targets import Target
@@ -146,8 +145,8 @@ class Heap(Record):
 
     def _repr_html_(self) -> str:
         """Return the figures and the lines as a notebook shows them."""
-        lines = "".join(f"<div>{html.escape(line)}</div>" for line in self.summary.splitlines())
-        balance = "".join(f"<div>{html.escape(line)}</div>" for line in self.balance.splitlines())
+        lines = "".join(f"<div>{in_html(line)}</div>" for line in self.summary.splitlines())
+        balance = "".join(f"<div>{in_html(line)}</div>" for line in self.balance.splitlines())
         return f"{lines}{self.top()._repr_html_()}{balance}"
 
 

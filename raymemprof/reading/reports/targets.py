@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias, Union
 
 from ... import cluster
 from ... import journal as contract
+from ...display.rows import Rows, looked_through
 from ...display.text import first_few, printable
 from ...errors import CaptureError
 from ...ownership import UntrustedError, refuse_foreign_link
@@ -76,7 +77,7 @@ def resolve(target: object) -> Named:
     untraced: Counter[tuple[str, str]] = Counter()
     items: dict[tuple[str | None, Path, tuple[int, int] | None], Item] = {}
     lacking: list[CaptureError | FileNotFoundError] = []
-    target = list(target)
+    asked, target = target, list(target)
     elsewhere = _names_elsewhere(target)
     for one in target:
         if not isinstance(one, (str, os.PathLike, Call, Capture)):
@@ -97,7 +98,8 @@ def resolve(target: object) -> Named:
         (_, why), _ = untraced.most_common(1)[0]
         raise ValueError(f"none of the {untraced.total()} calls has a capture: {printable(why)}.")
     if not items:
-        raise ValueError("there is nothing to read: no call, no capture.")
+        where = looked_through(asked) if isinstance(asked, Rows) else ""
+        raise ValueError(f"there is nothing to read: no call, no capture{where and f' ({where})'}.")
     sentences = [
         f"{count} call{'s' * (count != 1)} of {name} {'have' if count != 1 else 'has'} no capture: {why}."
         for (name, why), count in untraced.items()
@@ -139,7 +141,12 @@ def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.An
             nodes = "; ".join(first_few(elsewhere.missing))
             raise FileNotFoundError(f"{path} does not exist here or on the nodes that answered; {nodes}.")
         if node_id is None:
-            raise FileNotFoundError(f"{path} does not exist; raymemprof.captures() lists the captures there are.")
+            name = os.fspath(target)
+            if os.sep not in name and not contract.is_ours(name):
+                hint = f"for the calls of a function of this name, give calls(name={name!r})"
+            else:
+                hint = "raymemprof.captures() lists the captures there are"
+            raise FileNotFoundError(f"{path} does not exist; {hint}.")
         return Item(path, node_id, None)
     if path.suffix == ".jsonl":
         raise CaptureError(path, "it is a journal; the captures lie beside it and end in .bin.")

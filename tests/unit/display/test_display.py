@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import raymemprof
 from raymemprof.display.files import check_output, written_whole
-from raymemprof.display.text import counted, first_few, printable, show_bytes, show_seconds
+from raymemprof.display.text import counted, first_few, in_html, printable, show_bytes, show_seconds
 
 
 def test_text() -> None:
@@ -70,3 +71,13 @@ def test_where_a_file_may_be_written(tmp_path: Path) -> None:
     check_output(path, overwrite=True)
     with pytest.raises(FileNotFoundError, match="folder"):
         check_output(tmp_path / "missing" / "page.html", overwrite=False)
+
+
+def test_what_stands_between_backticks_is_code_in_a_notebook() -> None:
+    text = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    explanation = raymemprof.explain(text)
+    assert "`" in str(explanation)
+    page = explanation._repr_html_()
+    assert "`" not in page
+    assert "<code>" in page
+    assert in_html("`a<b` and \x1b`c`") == "<code>a&lt;b</code> and \ufffd<code>c</code>"

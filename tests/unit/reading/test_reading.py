@@ -392,9 +392,13 @@ def test_what_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
             read(tmp_path / "text.bin")
         with pytest.raises(raymemprof.CaptureError, match="empty"):
             read(tmp_path / "empty.bin")
-        for nothing in ([], raymemprof.calls(folder, name="none"), [sampled]):
+        for nothing in ([], [sampled]):
             with pytest.raises(ValueError, match=r"nothing to read|has a capture"):
                 read(nothing)
+        with pytest.raises(ValueError, match=rf"nothing to read: no call, no capture \(in {folder}: calls of .*\)"):
+            read(raymemprof.calls(folder, name="none"))
+        with pytest.raises(FileNotFoundError, match=r"give calls\(name='Cache.add'\)"):
+            read("Cache.add")
         with pytest.raises(ValueError, match="folder"):
             read(folder)
         with pytest.raises(FileNotFoundError):
