@@ -22,9 +22,10 @@ from ...ownership import Believed
 from ..captures.followed import captures_of_forks, is_written
 from ..catalog import sources
 from ..catalog.filters import Filters, some_names
-from ..catalog.places import Place, place_here, processes
+from ..catalog.places import Place, place_here, processes, read_digest
 from ..catalog.process import RecordedProcess
 from ..catalog.records import Capture
+from ..catalog.remembered import read_sums
 from ..catalog.sources import Source
 
 __all__ = ["RemovedFile", "RemovedFiles", "clean"]
@@ -223,7 +224,8 @@ def _clean(place: Place, wanted: _Wanted) -> _Removal:
     """Remove what is to go."""
     removal = _Removal(wanted.dry_run)
     told: set[str] = set()
-    for process in processes(Place(place.source, place.folders), removal.refused):
+    read = read_digest if wanted.is_by_call else read_sums  # without a filter, no call matters by itself
+    for process in processes(Place(place.source, place.folders), removal.refused, read):
         captures = list(process.captures())
         told.update(capture.path.name for capture in captures)
         if place.is_told_here(process.node_id):
@@ -236,9 +238,9 @@ def _clean(place: Place, wanted: _Wanted) -> _Removal:
 
 def _of_process(process: RecordedProcess, captures: list[Capture], wanted: _Wanted, removal: _Removal) -> None:
     by_capture: dict[Path | None, list[bool]] = {}
-    for call in process.calls():
+    removal.names |= process.digest.names
+    for call in process.calls() if wanted.is_by_call else ():
         fits = wanted.filters.fit(call)
-        removal.names.add(call.name)
         removal.fitting += fits
         by_capture.setdefault(call.capture, []).append(fits)
     may_be_running = process.may_be_running

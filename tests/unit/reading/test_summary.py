@@ -323,6 +323,14 @@ def test_as_a_table(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "summary() sums up all by function" in repr(raymemprof.calls(journal.parent))
 
 
+def test_a_journal_that_was_summed_up_can_go(journal: Path) -> None:
+    os.utime(journal, (1e9, 1e9))  # nobody writes to it
+    raymemprof.summary(journal)
+    assert [file.path for file in raymemprof.clean(journal.parent, name="nosuch")] == []
+    assert [file.path for file in raymemprof.clean(journal.parent, all=True)] == [journal]
+    assert list(raymemprof.summary(journal.parent)) == []
+
+
 def test_a_folder_of_small_journals_keeps_nothing(journal: Path) -> None:
     shutil.copytree(DATA / "recorded-0.1.0", journal.parent / "small")
     raymemprof.summary(journal.parent / "small")
