@@ -164,9 +164,21 @@ def test_what_is_closed_while_another_looks_is_seen_to(tmp_path: Path, monkeypat
     assert 1 <= len(list(tmp_path.iterdir())) <= 8
 
 
+IDS = {"task_id": None, "attempt": None, "actor_id": None, "job_id": None}
+MORE = {
+    "open": {"time": 1.0},
+    "close": {"time": 2.0},
+    "begin": {"time": 1.0, "kind": "task", "memory": 1, **IDS},
+    "end": {"duration": 1.0, "error": None, "memory": 1},
+}
+"""What lines hold besides what a test is about."""
+
+
 def journal_of(folder: Path, number: int, *lines: dict[str, Any]) -> None:
     """The journal of a process like this one."""
     import psutil
+
+    lines = tuple({**line, **MORE.get(str(line["event"]), {}), **line} for line in lines)
 
     process = {
         "event": "process",
@@ -219,7 +231,7 @@ def test_a_capture_that_grows_without_end_is_ended(tmp_path: Path) -> None:
 def told(folder: Path) -> set[str]:
     """The captures that were closed, as journals tell."""
     lines = [line for path in folder.glob("*.jsonl") for line in journal.read_lines(path)]
-    return {line["capture"] for line in lines if line["event"] == "close"}
+    return {line.capture for line in lines if isinstance(line, journal.Close)}
 
 
 def test_what_killed_processes_left_is_counted_when_the_next_begins(

@@ -125,7 +125,8 @@ def test_a_notebook_shows_tables_and_reports(page_file: Path, chromium: Browser)
 
     rows = page.until("[...document.querySelectorAll('#the_table tbody tr')].map(row => row.innerText)", listing)
     sizes = {row.split("\t")[0] for row in rows if "keep at" in row}
-    assert sizes == {"8.0 MB"}, rows
+    assert sizes <= {"7.9 MB", "8.0 MB"}, rows  # a page at the end need not be resident
+    assert sizes
 
     assert page.requests == []
     assert page.errors == []
