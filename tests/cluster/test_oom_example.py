@@ -87,8 +87,8 @@ def test_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in CELLS])
         nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
         shutil.rmtree(notebook.cells[3].outputs[0].text.strip(), ignore_errors=True)
-        if notebook.cells[2].outputs:
-            break
+        if notebook.cells[2].outputs and "seen.append" in notebook.cells[2].outputs[0].data["text/plain"]:
+            break  # or others had the memory, and Ray killed before it had much
     (output,) = notebook.cells[2].outputs
     assert output.data["text/plain"].startswith("Ray's memory monitor killed count_bytes (pid ")
     page_file = tmp_path / "notebook.html"

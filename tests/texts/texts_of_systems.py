@@ -117,6 +117,19 @@ TEXTS: dict[str, Text] = {
         "systemd_oomd",
         says=("killed a process of ray.service",),
     ),
+    "systemd-oomd, before version 251": Text(
+        "systemd-oomd[411]: Memory pressure for /user.slice/user-1000.slice/work.slice is 81.50% > 60.00% for > 30s with "
+        "reclaim activity\n"
+        "systemd-oomd[411]: oomd attempting to kill 22317 with KILL",
+        "systemd_oomd",
+        says=("22317", "/user.slice/user-1000.slice/work.slice", "81.50%", "60.00%"),
+    ),
+    "a container of ecs-cli ps": Text(
+        "7c1e/counter-service  STOPPED ExitCode: 137 Reason: OutOfMemoryError: Container killed due to memory usage  "
+        "10.0.3.7:80->80/tcp",
+        "container_limit",
+        says=("AWS", "counter-service of task 7c1e"),
+    ),
     "earlyoom, older": Text(
         "mem avail:  1860 of 13855 MiB (13 %), swap free:    0 of    0 MiB ( 0 %)\n"
         "mem avail:  1520 of 13855 MiB (10 %), swap free:    0 of    0 MiB ( 0 %)\n"

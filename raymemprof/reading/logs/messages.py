@@ -57,7 +57,7 @@ _OTHER_LIMIT = Form(r"\bTERM_[A-Z]{3,20}: job killed")
 """What LSF says of the limit that ended a job; that of memory is read before."""
 _OLD_HEADER = Form(r"^[ \t]{0,40}Remote function (\S{1,200}) failed with: ?$", re.MULTILINE)
 """What Ray before 0.6 prints above a traceback."""
-_FAILED = ("gpu_memory", "memory_error", "disk_full", "object_store_full")
+_FAILED = ("gpu_memory", "memory_error", "disk_full", "object_store_full", "owner_died", "object_lost")
 """Causes that an exception tells of, which goes on from the process that raised it."""
 
 _OF_WHICH = {kind.sentence for kind in OF_WHICH}

@@ -202,8 +202,8 @@ _KINDS = (
     Kind(
         "gpu_memory",
         pattern(
-            rf"Free memory on device (?:\w{{1,10}}:\d{{1,3}} )?\((?P<free>{_GIB})/(?P<all>{_GIB}) GiB\) on startup is "
-            rf"less than desired GPU memory utilization \((?P<share>[\d.]{{1,6}}), (?P<wants>{_GIB}) GiB\)"
+            rf"[Ff]ree memory on device (?:\w{{1,10}}:\d{{1,3}} )?\((?P<free>{_GIB})/(?P<all>{_GIB}) GiB\) on startup "
+            rf"is less than desired GPU memory utilization \((?P<share>[\d.]{{1,6}}), (?P<wants>{_GIB}) GiB\)"
         ),
         "vLLM did not start: of the GPU's memory, not the node's, {free} of {all} GiB were free, and it was to take "
         "{wants} GiB (gpu_memory_utilization={share}).",
@@ -211,7 +211,7 @@ _KINDS = (
     ),
     Kind(
         "gpu_memory",
-        pattern(r"Free memory on device [^\n]{0,100}? is less than desired GPU memory"),
+        pattern(r"[Ff]ree memory on device [^\n]{0,100}? is less than desired GPU memory"),
         "vLLM did not start: less of the GPU's memory, not of the node's, was free than it was to take.",
         lacks="free gpu",
     ),

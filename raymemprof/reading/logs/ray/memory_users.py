@@ -18,7 +18,9 @@ _CELLS = Form(
 )
 _HEADING_CELLS = Form(r"\bPID[ \t]*\|[^|\n]{0,40}\bGi?B\b[^|\n]{0,20}\|")
 """The same list as a table of Markdown's."""
-_HEADING = pattern(r"MEM\(GB\)|Top \d{1,2} memory users|top \d{1,2} memory consumers are")
+_HEADING = pattern(
+    r"MEM\(GB\)|Top \d{1,2} memory users|top \d{1,2} memory consumers are|how to address the out of memory issue"
+)
 _DECIMAL_ROW = rf"\s{NUMBER}GB\s"
 _DECIMAL = pattern(
     rf"memory consumers are(?=[^\0]{{0,2000}}?{_DECIMAL_ROW})|^\s{{0,40}}{COUNT}{_DECIMAL_ROW}"

@@ -53,7 +53,7 @@ def raisers(text: str) -> Iterator[tuple[Raiser, str]]:
         lines = re.split(r"[\n;]", text[found.end() : found.end() + _LONGEST])[1:]
         frames = list(itertools.takewhile(_FRAME.match, lines))
         if not any(
-            'File "' in line for line in (found[0], *frames)
+            'File "' in line or "^^^" in line for line in (found[0], *frames)
         ):  # the lines stand in another order, or are another's
             continue
         is_cut = len(frames) == len(lines)

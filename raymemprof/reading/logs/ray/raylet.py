@@ -90,6 +90,10 @@ _LOOSE_SHARE = 0.005
 """By how much the share may be off that stands behind two figures, so that they are a node's use and its memory."""
 
 
+_ADVISED = pattern(r"Refer to the documentation on how to address the out of memory issue: https?://docs\.ray\.io")
+"""The end of the monitor's message, where its beginning is cut off."""
+
+
 def is_kill(text: str) -> bool:
     """Whether a text says that Ray's monitor killed for memory, or would not run a task."""
     return bool(
@@ -102,6 +106,7 @@ def is_kill(text: str) -> bool:
         or CHOSEN_IDLE.search(text)
         or _WAITS.search(text)
         or OLD_KILL.search(text)
+        or (_ADVISED.search(text) and not _PERIODIC.search(text))
     )
 
 

@@ -51,14 +51,14 @@ _TOGETHER = "The kernel kills all processes of this cgroup together (memory.oom.
 _INVOKED = Kind(
     "kernel_oom",
     pattern(r"(?:^|[\s\]])(?P<who>[^\s:\]](?:(?!:\s)[^\n\]]){0,40}?) invoked oom-killer: "),
-    "{who} asked for memory when none was left, and the kernel's out-of-memory killer ran; the text does not say which "
-    "process it killed.",
+    "{who} asked for memory when none was left, and the kernel's out-of-memory killer ran; its lines here do not say "
+    "which process it killed.",
 )
 _IN_ITS_CGROUP = Kind(
     "kernel_oom",
     _INVOKED.form,
-    "{who} asked for memory when its memory cgroup had none left, and the kernel's out-of-memory killer ran; the text "
-    "does not say which process it killed.",
+    "{who} asked for memory when its memory cgroup had none left, and the kernel's out-of-memory killer ran; its lines "
+    "here do not say which process it killed.",
     lacks="cgroup",
 )
 _NONE_TO_KILL = Kind(
@@ -151,6 +151,28 @@ _DAEMONS = (
         "systemd_oomd",
         pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed (?:(?P<count>\d{1,9}|some) )?process"),
         "systemd-oomd killed[ {count}] processes[ of {unit}] for memory; the text does not name them.",
+    ),
+    Kind(
+        "systemd_oomd",
+        pattern(
+            r"\A(?=[^\0]{0,20000}?\bMemory pressure for (?P<of>/[^\s\n]{1,300}) is (?P<is>\d{1,3}\.\d{1,4}%) > "
+            r"(?P<most>\d{1,3}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?)"
+            r"[^\0]{0,20000}?\boomd attempting to kill (?P<one>\d{1,10}) with KILL"
+        ),
+        "systemd-oomd set out to kill processes, among them the one with pid {one}, because the memory pressure of "
+        "{of} was {is}, above {most}[ for more than {time}].",
+    ),
+    Kind(
+        "systemd_oomd",
+        pattern(r"\boomd attempting to kill (?P<one>\d{1,10}) with KILL"),
+        "systemd-oomd set out to kill processes, among them the one with pid {one}.",
+    ),
+    Kind(
+        "systemd_oomd",
+        pattern(
+            r"\bsystemd-oomd\[\d{1,10}\]: Killed (?P<unit>/[^\s\n]{1,300})[ \t]{0,9}(?:\n|\Z)"
+        ),  # the rest is cut off
+        "systemd-oomd killed all processes of {unit}.",
     ),
     Kind(
         "systemd_oomd",

@@ -67,8 +67,12 @@ CLOUDS = (
     ),
     Kind(
         "container_limit",
-        pattern(r"OutOfMemoryError: [Cc]ontainer killed due to memory usage"),
-        "AWS (ECS or Batch) says that a container was killed, because it reached its memory limit.",
+        pattern(
+            r"(?:(?P<task>[\w-]{1,100})/(?P<container>[\w.-]{1,100})\s{1,9}STOPPED\s{1,9}ExitCode: \d{1,3}\s{1,9}"
+            r"Reason: )?OutOfMemoryError: [Cc]ontainer killed due to memory usage"
+        ),
+        "AWS (ECS or Batch) says that a container[, {container}][ of task {task},] was killed, because it reached its "
+        "memory limit.",
         lacks="aws",
     ),
     Kind(

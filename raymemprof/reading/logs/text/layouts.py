@@ -60,6 +60,10 @@ _PREFIX = re.compile(
     r")[ \t]?){1,8}"
 )
 _BROKEN_ID = re.compile(r"(?<![0-9a-zA-Z])([0-9a-f]{1,55})[ \t]{0,9}\n[ \t]{0,9}([0-9a-f]{1,55})(?![0-9a-zA-Z])")
+_BROKEN_ADDRESS = re.compile(
+    r"(?<![\d.])(\d{1,3}(?:\.\d{1,3}){1,2})[ \t]{0,9}\n[ \t]{0,9}(?=\.\d{1,3}(?:\.\d{1,3})?(?![\d.]))"
+)
+"""The beginning of an IP address at a line's end, and the rest, with its dot, at the next line's beginning."""
 _ID_DIGITS = (32, 48, 56)
 """Digits of the ids of actors, of tasks, of workers and nodes."""
 _ADDRESSES = (16, 16)
@@ -146,7 +150,7 @@ def as_printed(text: str) -> str:
         is_wrapped = False
         if text == before:
             break
-    return _BROKEN_ID.sub(_joined_id, text)
+    return _BROKEN_ADDRESS.sub(r"\1", _BROKEN_ID.sub(_joined_id, text))
 
 
 def _undone(text: str, is_wrapped: bool) -> str:

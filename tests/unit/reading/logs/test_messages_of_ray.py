@@ -190,3 +190,36 @@ def test_no_text_makes_it_slow(piece: str) -> None:
     start = time.process_time()
     parse(text)
     assert time.process_time() - start < 3
+
+
+def test_the_end_of_the_monitor_s_message() -> None:
+    """Its beginning, and the heading of its table, scrolled away."""
+    found = parse(
+        "71 40.25 python train.py\n8805 8.80 ray::Actor\n"
+        "Refer to the documentation on how to address the out of memory issue: "
+        "https://docs.ray.io/en/latest/ray-core/scheduling/ray-oom-prevention.html. Consider provisioning more memory"
+    )
+    assert found.cause == "ray_memory_monitor"
+    assert [(one.pid, one.command) for one in found.top_processes] == [(71, "python train.py"), (8805, "ray::Actor")]
+    assert found.victims == ()
+
+
+def test_an_address_that_a_terminal_broke() -> None:
+    text = (
+        "(raylet) A worker died or was killed while executing a task by an unexpected system error. To troubleshoot the "
+        f"problem, check the logs for the dead worker. RayTask ID: {TASK} Worker ID: {WORKER} Node ID: {NODE} Worker IP "
+        "address: 172.31.137\n"
+        ".112 Worker port: 10023 Worker PID: 59378 Worker exit type: SYSTEM_ERROR Worker exit detail: Worker "
+        "unexpectedly exits with a connection error code 2. End of file."
+    )
+    assert parse(text).node_ip == "172.31.137.112"
+
+
+def test_where_duckdb_or_a_lost_object_was_met() -> None:
+    """Also where the lines of the traceback were left out."""
+    header = "ray::Sink.run() (pid=4642, ip=192.0.2.7)\n             ^^^^^^^^^^^^\n"
+    for raised in (
+        "duckdb.OutOfMemoryException: Out of Memory Error: could not allocate block of size 2.0 GiB (10.2 GiB/10.8 GiB used)",
+        "ray.exceptions.ObjectLostError: Failed to retrieve object 00ff. All copies of 00ff have been lost due to node failure.",
+    ):
+        assert "It happened in Sink.run (pid 4642) on node 192.0.2.7." in parse(header + raised).also

@@ -164,3 +164,9 @@ def test_no_text_makes_matching_slow(part: str) -> None:
     start = time.monotonic()
     parse(text)
     assert time.monotonic() - start < 10, part
+
+
+def test_a_line_of_systemd_oomd_that_is_cut_off() -> None:
+    found = parse("avril 16 21:08:50 systemd-oomd[93234]: Killed /user.slice/user-1000.slice/app-x.slice/tmux")
+    assert found.cause == "systemd_oomd"
+    assert "/user.slice/user-1000.slice/app-x.slice/tmux" in (found.statement or "")
