@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Sequence
 
@@ -56,4 +55,6 @@ def printable(text: str) -> str:
 
 def in_html(text: str) -> str:
     """Return a text as HTML that shows it; what stands between backticks is code."""
-    return _CODE.sub(r"<code>\1</code>", html.escape(printable(text)))
+    from markupsafe import escape  # as templates do it
+
+    return _CODE.sub(r"<code>\1</code>", str(escape(printable(text))))
