@@ -31,9 +31,9 @@ def run(folder: Path) -> str:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stderr == ""
-        if "Counted" not in done.stdout:
+        if "Counted" not in done.stdout and "It held" in done.stdout:
             return done.stdout
-    pytest.fail(f"in {TRIES} tries Ray killed nobody")
+    pytest.fail(f"in {TRIES} tries Ray killed nobody, or before it had much: others had the memory")
 
 
 @pytest.mark.timeout(200)

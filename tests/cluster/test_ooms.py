@@ -209,7 +209,7 @@ class TestMemoryMonitor:
             assert "One hog alone had " in record["shown"]
         else:
             assert had < int(asked[1].replace("_", "")) < 1.5 * had
-        assert record["html"].startswith("<div><b>Ray&#x27;s memory monitor killed hog")
+        assert record["html"].startswith("<div><b>Ray&#39;s memory monitor killed hog")
         assert record["html"].count("<li>") == len(record["explained"]["advice"])
 
 
