@@ -7,6 +7,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,46 +258,58 @@ def test_what_is_asked_for(journal: Path) -> None:
         raymemprof.summary(journal.parent, kind="nosuch")
 
 
+LOADS = """
+import sys, time
+import raymemprof
+
+for name, size in zip(sys.argv[2::2], map(int, sys.argv[3::2])):
+    with raymemprof.profile_memory(name, directory=sys.argv[1], linger=0):
+        data = bytearray(b"1") * (size * 2**20)  # planted
+        time.sleep(0.05)
+    del data
+    while {capture.status for capture in raymemprof.captures(sys.argv[1])} != {"closed"}:
+        time.sleep(0.02)
+"""
+
+
+def load(folder: Path, *names_and_sizes: str | int) -> None:
+    """Record blocks of these names and MiB, each in a capture of its own, in a process that has used little."""
+    script = folder.with_name("loads.py")
+    script.write_text(LOADS)
+    subprocess.run([sys.executable, script, folder, *map(str, names_and_sizes)], check=True, timeout=120)
+
+
 def test_the_line_of_the_largest_call(tmp_path: Path) -> None:
-    for size in (1, 2, 30):
-        with raymemprof.profile_memory("load", directory=str(tmp_path), linger=0):
-            data = bytearray(size * 2**20)  # planted
-    assert data
-    source = Path(__file__).read_text().splitlines()
-    planted = next(number for number, line in enumerate(source, 1) if "# planted" in line)
-    (row,) = raymemprof.summary(tmp_path)
+    folder = tmp_path / "here"
+    load(folder, "load", 1, "load", 30, "load", 2)
+    planted = next(number for number, line in enumerate(LOADS.splitlines(), 1) if "# planted" in line)
+    (row,) = raymemprof.summary(folder)
     assert row.guilty_line is not None
-    assert (row.guilty_line.file, row.guilty_line.line) == (__file__, planted)
-    assert row.guilty_line.bytes >= 30 * 2**20
+    assert (row.guilty_line.file, row.guilty_line.line) == (str(tmp_path / "loads.py"), planted)
+    assert row.guilty_line.bytes == pytest.approx(30 * 2**20, rel=0.01)
     assert row.largest.growth >= 29 * 2**20
-    assert f"test_summary.py:{planted} 30" in repr(raymemprof.summary(tmp_path))
-    for path in tmp_path.glob("*.bin"):
+    assert f"loads.py:{planted} 30" in repr(raymemprof.summary(folder))
+    for path in folder.glob("*.bin"):
         path.write_bytes(b"no capture")
-    (row,) = raymemprof.summary(tmp_path)
+    (row,) = raymemprof.summary(folder)
     assert row.guilty_line is None
 
 
-def test_of_one_capture_and_of_many(tmp_path: Path, wait_for: Any) -> None:
+def test_of_one_capture_and_of_many(tmp_path: Path) -> None:
     """The size that counts is that of the largest call's capture."""
-    folder = str(tmp_path)
-    for name, size in (("load", 1), ("other", 1), ("load", 20)):
-        with raymemprof.profile_memory(name, directory=folder, linger=0):
-            data = bytearray(size * 2**20)
-        del data
-        wait_for(lambda: {capture.status for capture in raymemprof.captures(tmp_path)} == {"closed"})
-    calls = raymemprof.calls(tmp_path)
-    first, *_, last = [call.capture for call in calls]
+    folder = tmp_path / "here"
+    load(folder, "load", 1, "other", 1, "load", 20)
+    calls = raymemprof.calls(folder)
+    first, _, last = [call.capture for call in calls]
     assert first is not None
     assert first != last
-    assert [(row.name, row.call_count) for row in raymemprof.summary(first)] == [
-        (name, 1) for name in {call.name for call in calls if call.capture == first}
-    ]
+    assert [(row.name, row.call_count) for row in raymemprof.summary(first)] == [("load", 1)]
     os.truncate(first, summaries._MOST_CAPTURE + 1)
-    (row,) = raymemprof.summary(tmp_path, name="load")
+    (row,) = raymemprof.summary(folder, name="load")
     assert row.guilty_line is not None
     assert row.guilty_line.bytes >= 20 * 2**20
     os.truncate(str(last), summaries._MOST_CAPTURE + 1)
-    (row,) = (summary := raymemprof.summary(tmp_path, name="load"))
+    (row,) = (summary := raymemprof.summary(folder, name="load"))
     assert row.guilty_line is None
     assert "no line is shown of load: the capture takes long to read" in " ".join(repr(summary).split())
 
