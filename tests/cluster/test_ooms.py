@@ -49,10 +49,13 @@ def play(tmp_path_factory: pytest.TempPathFactory, memory_to_itself: Any) -> Ite
 
     def run(*scenes: str) -> Record:
         if scenes not in played:
-            folder = tmp_path_factory.mktemp("kills")
             command = [sys.executable, str(PROGRAM), *scenes]
-            with memory_to_itself() if "others" not in scenes else contextlib.nullcontext():
-                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+            for _ in range(2):  # others may have had the memory
+                folder = tmp_path_factory.mktemp("kills")
+                with memory_to_itself() if "others" not in scenes else contextlib.nullcontext():
+                    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+                if "others had the memory" not in done.stderr:
+                    break
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr
             played[scenes] = json.loads((folder / "records.json").read_text())
         return played[scenes]
