@@ -14,7 +14,7 @@ from .filters import EVERY_CALL, Filters
 __all__ = ["BUCKET", "KEPT", "Digest", "Sum", "bucket_of", "peak_of", "was_told_to_end"]
 
 BUCKET = 1.02
-"""Peaks are counted in buckets whose bounds are so many times apart: a percentile is within 1 % of what it was."""
+"""Peaks are counted in buckets. Each is so many times as large as the one before, so a percentile is within 1 %."""
 _LATE = 16
 """Calls that ended last, which are not summed up yet: the sampler may still say what their children had."""
 
@@ -42,7 +42,7 @@ class Sum(Struct):
     def add(self, begin: Begin, end: End, family: Children | None) -> None:
         """Count a call that has ended."""
         before = begin.memory + begin.children
-        if family is not None or end.total:
+        if family is not None or end.total:  # else the same in less time
             _, peak, _ = peak_of(begin, end, family, 0)
         else:
             peak = end.peak if end.peak > before else before
@@ -82,7 +82,7 @@ class Digest(Struct):
     left_out: int = 0
     """How many lines were damaged."""
     sums: dict[str, Sum] | None = None
-    """By name, kind and job, of calls that have ended, which then are nowhere else; None where each is kept."""
+    """Sums of the calls that have ended, by name, kind and job; None if each call is kept by itself."""
     late: list[int] = field(default_factory=list)
     """The numbers of those that ended last, and are not summed up yet."""
     end: int = 0
@@ -94,10 +94,9 @@ class Digest(Struct):
         may_fit = None if filters == EVERY_CALL else filters.may_fit
         counts, begins, unwanted = self.call_counts, self.begins, self.unwanted
         sum_up, add_name = self._sum_up if self.sums is not None else None, self.names.add
-        for line in lines:  # this loop is what a million calls take: no call in it that can be spared
-            kind = type(line)
-            if kind is Begin:
-                capture = line.capture  # type: ignore[union-attr]
+        for line in lines:  # a million calls go through here, so it makes as few function calls as it can
+            if isinstance(line, Begin):
+                capture = line.capture
                 if capture is not None:
                     if capture in counts:
                         counts[capture] += 1
@@ -105,20 +104,20 @@ class Digest(Struct):
                         counts[capture] = 1
                     else:
                         continue
-                add_name(line.name)  # type: ignore[union-attr]
-                if may_fit is None or may_fit(line):  # type: ignore[arg-type]
-                    begins[line.call] = line  # type: ignore[assignment, union-attr]
-                    if sum_up is not None and line.call in self.ends:  # type: ignore[union-attr]  # out of order
-                        sum_up(self.ends[line.call])  # type: ignore[union-attr]
+                add_name(line.name)
+                if may_fit is None or may_fit(line):
+                    begins[line.call] = line
+                    if sum_up is not None and line.call in self.ends:  # out of order
+                        sum_up(self.ends[line.call])
                 else:
-                    unwanted.add(line.call)  # type: ignore[union-attr]
-            elif kind is End:
-                if line.call in unwanted:  # type: ignore[union-attr]
-                    unwanted.remove(line.call)  # type: ignore[union-attr]
+                    unwanted.add(line.call)
+            elif isinstance(line, End):
+                if line.call in unwanted:
+                    unwanted.remove(line.call)
                 elif sum_up is not None:
-                    sum_up(line)  # type: ignore[arg-type]
+                    sum_up(line)
                 else:
-                    self._end(line, filters.status)  # type: ignore[arg-type]
+                    self._end(line, filters.status)
             else:
                 self._take(line)
         self.left_out += lines.left_out

@@ -33,7 +33,8 @@ _STRETCHES = 16
 _STRETCH = 64
 """Of so many places of what was read, so many bytes must still be the same."""
 _SECONDS_KEPT = 7 * 86400
-_ENTRY = re.compile(r"[0-9a-f]{32}\.sums")
+_ENTRY = re.compile(r"[0-9a-f]{32}\.sums(-\w{1,20})?")
+"""An entry, or one that a killed process has not finished."""
 _CHECK = 4
 """Bytes of a checksum, with which an entry begins."""
 
@@ -109,13 +110,13 @@ def _remember(file: Path, path: Path, status: os.stat_result, digest: Digest) ->
         with contextlib.suppress(OSError):
             if _ENTRY.fullmatch(old.name) and time.time() - old.lstat().st_mtime > _SECONDS_KEPT:
                 old.unlink()
-    descriptor, name = tempfile.mkstemp(dir=file.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f"{file.name}-", dir=file.parent)
     try:
         with open(descriptor, "wb") as new:
             new.write(_checksum(data) + data)
         os.replace(name, file)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink(missing_ok=True)
         raise
 
 

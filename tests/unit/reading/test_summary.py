@@ -167,7 +167,7 @@ def test_a_cache_that_leads_elsewhere(journal: Path, tmp_path: Path) -> None:
 def test_old_entries_go_and_nothing_else(journal: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "raymemprof" / "sums"
     folder.mkdir(parents=True)
-    for name in ("a" * 32 + ".sums", "notes.txt"):
+    for name in ("a" * 32 + ".sums", "a" * 32 + ".sums-x7_b", "notes.txt"):
         (folder / name).write_text("")
         os.utime(folder / name, (1, 1))
     raymemprof.summary(journal)
