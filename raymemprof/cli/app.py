@@ -13,6 +13,7 @@ from ..errors import CaptureError
 from ..ownership import UntrustedError
 from . import diagnosis, recorded
 from .output import say
+from .run import run, runtime_env
 
 __all__ = ["main"]
 
@@ -57,6 +58,8 @@ def main(context: click.Context) -> None:
 
 
 for _command in (
+    run,
+    runtime_env,
     recorded.calls,
     recorded.summary,
     recorded.captures,

@@ -23,6 +23,7 @@ __all__ = [
     "output_options",
     "page_option",
     "target_options",
+    "together",
 ]
 
 _SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -57,7 +58,7 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(function)
 
 
-def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Return one decorator that adds all of these, in the order in which the help lists them."""
 
     def decorate(function: F) -> F:
@@ -79,17 +80,17 @@ _FILTERS = (
 )
 """The filters of `calls()`."""
 
-filter_options: Callable[[F], F] = _together(
+filter_options: Callable[[F], F] = together(
     click.argument("source", required=False, type=click.Path()), address_option, *_FILTERS
 )
 """The arguments of `calls()`."""
 
-target_options: Callable[[F], F] = _together(
+target_options: Callable[[F], F] = together(
     click.argument("captures", nargs=-1, type=click.Path()), address_option, *_FILTERS
 )
 """The arguments that choose what a report is about: captures, or the calls that match, in them or in all there are."""
 
-output_options: Callable[[F], F] = _together(
+output_options: Callable[[F], F] = together(
     click.option("-o", "--output", type=click.Path(), help="File to write; by default one in the current folder."),
     click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists."),
     click.option(

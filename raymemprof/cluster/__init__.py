@@ -5,6 +5,7 @@ It tells what runs here and which nodes there are, runs functions on them, and r
 
 from .ask import LIMIT, LOOK, Answers, NoAnswerError, answer, ask, ended, on_each_node, on_nodes
 from .connect import Connection, connect, disconnect, locate
+from .environments import around_init, before_shutdown, given_to_job, job_environment, try_in_job
 from .exceptions import KILLED, is_intended_exit, task_of
 from .identity import (
     ProcessIdentity,
@@ -14,11 +15,15 @@ from .identity import (
     here,
     ip_address,
     is_connected,
+    job_id,
     logs_directory,
     process_identity,
     ray_version,
     task_identity,
+    task_name,
 )
+from .loading import MODULE as LOADING
+from .loading import pass_through, unknown_names
 from .metrics import counter, histogram, metrics_address
 from .nodes import MissingNode, Node, missing, nodes
 from .remote_objects import (
@@ -46,6 +51,7 @@ from .state import (
 __all__ = [
     "KILLED",
     "LIMIT",
+    "LOADING",
     "LOOK",
     "Answers",
     "Connection",
@@ -61,19 +67,24 @@ __all__ = [
     "actor_class",
     "address",
     "answer",
+    "around_init",
     "ask",
     "attempts",
+    "before_shutdown",
     "connect",
     "counter",
     "disconnect",
     "ended",
     "gcs_address",
+    "given_to_job",
     "here",
     "histogram",
     "ip_address",
     "is_connected",
     "is_exported",
     "is_intended_exit",
+    "job_environment",
+    "job_id",
     "kill_threshold",
     "living_jobs",
     "locate",
@@ -86,6 +97,7 @@ __all__ = [
     "on_nodes",
     "original_actor_class",
     "original_function",
+    "pass_through",
     "process_identity",
     "ray_version",
     "references",
@@ -93,6 +105,9 @@ __all__ = [
     "remote_like",
     "running_tasks",
     "task_identity",
+    "task_name",
     "task_of",
     "tasks_killed_for_memory",
+    "try_in_job",
+    "unknown_names",
 ]

@@ -18,11 +18,13 @@ __all__ = [
     "here",
     "ip_address",
     "is_connected",
+    "job_id",
     "logs_directory",
     "process_identity",
     "ray_version",
     "ray_worker",
     "task_identity",
+    "task_name",
 ]
 
 
@@ -95,6 +97,19 @@ def task_identity() -> TaskIdentity:
     except AttributeError:  # the public way round, which is slower and does not tell attempts apart
         context = sys.modules["ray"].get_runtime_context()
         return TaskIdentity(context.get_task_id(), None, context.get_actor_id(), context.get_job_id())
+
+
+def task_name() -> str | None:
+    """Return the name of the task that this thread runs, which `.options(name=...)` may have given it."""
+    if ray_worker() is None:
+        return None
+    context = sys.modules["ray"].get_runtime_context()
+    return context.get_task_name() or None
+
+
+def job_id() -> str:
+    """Return the id of the job that this process is connected for, also through Ray Client."""
+    return str(sys.modules["ray"].get_runtime_context().get_job_id())
 
 
 def here() -> str | None:

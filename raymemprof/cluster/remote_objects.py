@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "actor_class",
+    "class_before_ray",
     "is_exported",
     "original_actor_class",
     "original_function",
@@ -37,8 +38,13 @@ def original_function(remote: Any) -> Any:
 
 def original_actor_class(remote: Any) -> type:
     """Return the class that `@ray.remote` was put on."""
-    modified = remote.__ray_metadata__.modified_class
-    return getattr(modified, "__ray_actor_class__", modified)  # type: ignore[no-any-return]
+    modified = actor_class(remote)
+    return class_before_ray(modified) or modified
+
+
+def class_before_ray(modified: object) -> type | None:
+    """Return the user's class of which Ray derived this one; None where it is none of Ray's."""
+    return getattr(modified, "__ray_actor_class__", None)
 
 
 def actor_class(remote: Any) -> type:

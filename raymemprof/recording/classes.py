@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .options import Options
@@ -66,14 +66,16 @@ def is_in_use(thing: object, cls: type) -> bool:
     return found is thing
 
 
-def record_methods(cls: type, defined: type, options: Options) -> None:
+def record_methods(
+    cls: type, defined: type, options: Options, wanted: Callable[[str], bool] = lambda attribute: True
+) -> None:
     """Have `cls` record the methods of `defined`, which is the class itself or its base, and those that it inherits.
 
-    Its bases stay as they are.
+    Its bases stay as they are. `wanted` is asked about each by its name.
     """
     for attribute, value in _attributes(defined):
         is_special = attribute.startswith("__") and attribute.endswith("__")
-        if not _is_method(value) or (is_special and attribute not in _DUNDERS):
+        if not _is_method(value) or (is_special and attribute not in _DUNDERS) or not wanted(attribute):
             continue
         kind = "actor" if attribute == "__init__" else "method"
         profile = Profile(f"{defined.__qualname__}.{attribute}", kind, options)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["Options", "Settings", "resolve"]
+__all__ = ["PREFIX", "Options", "Settings", "resolve"]
 
-_PREFIX = "RAYMEMPROF_"
+PREFIX = "RAYMEMPROF_"
+"""What the name of each variable begins with."""
 _UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -131,17 +132,17 @@ class Options:
     directory: str | None = None
 
     @classmethod
-    def checked(cls, given: Mapping[str, Any]) -> Options:
-        """Build from keyword arguments; a bad one raises `TypeError` or `ValueError` with one sentence."""
+    def checked(cls, given: Mapping[str, Any], function: str = "profile_memory") -> Options:
+        """Build from a function's keyword arguments; a bad one raises `TypeError` or `ValueError` with one sentence."""
         values = {}
         for name, value in given.items():
             if name not in _PARSERS:
-                raise TypeError(f"profile_memory has no option {name!r}; it has {', '.join(_PARSERS)}.")
+                raise TypeError(f"{function} has no option {name!r}; it has {', '.join(_PARSERS)}.")
             if value is not None:
                 try:
                     values[name] = _PARSERS[name](value)
                 except ValueError as error:
-                    raise ValueError(f"profile_memory({name}={value!r}): {name} {error}.") from None
+                    raise ValueError(f"{function}({name}={value!r}): {name} {error}.") from None
         return cls(**values)
 
 
@@ -155,7 +156,7 @@ def resolve(options: Options) -> tuple[Settings, list[str]]:
     for field in fields(Options):
         given = getattr(options, field.name)
         if given is None:
-            variable = _PREFIX + field.name.upper()
+            variable = PREFIX + field.name.upper()
             text = os.environ.get(variable)
             if text:
                 try:

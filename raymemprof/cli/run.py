@@ -1,0 +1,111 @@
+"""The commands that record a Ray job without a changed line: `run`, and `runtime-env` for a job that is submitted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import cluster
+from ..errors import CaptureError
+from ..reading.reports.summary import Summary, summary
+from ..recording.undecorated.runtime_env import record_job
+from ..recording.undecorated.runtime_env import runtime_env as environment
+from .options import together
+from .output import say
+from .program import run_module, run_script
+
+__all__ = ["run", "runtime_env"]
+
+_NEXT = (
+    "next: `raymemprof flamegraph --name NAME` draws what a function of this table allocated, `raymemprof calls --name "
+    "NAME` lists its calls, `raymemprof doctor` looks for what is wrong."
+)
+
+
+_OPTIONS = (
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PATTERN",
+        help="Record only functions whose full name (package.module.Class.method) or name fits; may be given again.",
+    ),
+    click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out those that fit; may be given again."),
+    click.option("--heap/--no-heap", default=None, help="Trace allocations, or sample memory only. Default: trace."),
+    click.option("--native", is_flag=True, default=None, help="Record C and C++ frames too."),
+    click.option("--every", type=click.IntRange(1), help="Trace one call in this many of each function."),
+    click.option("--directory", type=click.Path(), help="Folder on each node to record to, not that of Ray's logs."),
+)
+"""What to record, and how: those options of `profile_memory` that are asked for most."""
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as of python -m.")
+@together(*_OPTIONS)
+@click.argument("script")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(script: str, arguments: tuple[str, ...], is_module: bool, **options: Any) -> int:
+    """Run a Ray job, and record each of its task and actor calls.
+
+    The job runs as `python SCRIPT ARGUMENTS` would, with the same output and exit status. When it ends, a table of its
+    functions follows on standard error, the highest peak first. Options of this command stand before SCRIPT.
+    """
+    record_job(**options)
+    tables = _Tables()
+    cluster.before_shutdown(tables.add)
+    status = run_module(script, arguments) if is_module else run_script(script, arguments)
+    tables.add()
+    tables.show()
+    return status
+
+
+@click.command("runtime-env")
+@click.argument("base", default="{}")
+@together(*_OPTIONS)
+def runtime_env(base: str, **options: Any) -> None:
+    """Print a runtime environment, as JSON, in which every task and actor call is recorded.
+
+    It is for `ray job submit --runtime-env-json`. BASE is the job's own runtime environment: JSON, or a file of it.
+    """
+    text = Path(base).read_text() if not base.lstrip().startswith("{") else base
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"BASE is not a runtime environment in JSON: {error}.") from None
+    made = environment(given, **options)
+    if any(callable(value) for value in made.values()):
+        raise ValueError(
+            "raymemprof is not installed with pip here, or comes with py_modules: that takes a hook, which a submitted "
+            "job cannot have. Install it with pip here and on the cluster's nodes, or use runtime_env() in ray.init()."
+        )
+    click.echo(json.dumps(made))
+
+
+class _Tables:
+    """What each cluster that the job connected to says of its calls, asked before the job leaves it."""
+
+    def __init__(self) -> None:
+        self._found: list[Summary | str] = []
+
+    def add(self) -> None:
+        """Sum up the calls of the job that this process is connected for, if it is. Never raises."""
+        try:
+            if cluster.is_connected():
+                self._found.append(summary(job_id=cluster.job_id()))
+        except (CaptureError, OSError, ValueError, RuntimeError) as error:
+            self._found.append(f"the calls of this job could not be summed up: {error}")
+
+    def show(self) -> None:
+        """Print the tables to standard error, which is not the job's output."""
+        sys.stdout.flush()
+        for found in self._found:
+            if isinstance(found, str):
+                say(found)
+            else:
+                click.echo(str(found), err=True)
+                say(_NEXT if found else "")
+        if not self._found:
+            say("the job did not connect to Ray, so nothing was recorded.")

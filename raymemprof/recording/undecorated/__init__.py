@@ -1,0 +1,1 @@
+"""Records tasks and actors that nobody decorated: a whole job, at the switch of an environment variable."""

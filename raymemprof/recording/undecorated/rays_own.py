@@ -1,0 +1,64 @@
+"""Which of Ray's own functions and actors run the user's code, and what their calls are named after.
+
+All else that is Ray's is a part of Ray: controllers, proxies, counters, job supervisors. It is not recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+from ... import cluster
+
+__all__ = ["Naming", "is_rays", "naming", "own_name"]
+
+Naming: TypeAlias = Callable[[tuple[Any, ...]], "str | None"]
+"""Returns what to name a call after, from its arguments; None for the function's own name."""
+
+
+def own_name(arguments: tuple[Any, ...]) -> str | None:
+    """Most are shown by their own name."""
+    return None
+
+
+def _task_name(arguments: tuple[Any, ...]) -> str | None:
+    """Ray Data names its tasks after the operator: `ReadParquet->MapBatches(widen)`."""
+    return cluster.task_name()
+
+
+def _map_worker(arguments: tuple[Any, ...]) -> str | None:
+    """An actor of Ray Data's knows the operator that it works for."""
+    name = getattr(arguments[0], "src_fn_name", None) if arguments else None
+    return name if isinstance(name, str) else None
+
+
+_RUN_USER_CODE: tuple[tuple[str, Naming], ...] = (
+    ("ray.data.*.actor_pool_map_operator.*.submit", _map_worker),
+    ("ray.data.*.actor_pool_map_operator.*", own_name),
+    ("ray.data.*Aggregator*", own_name),
+    ("ray.data.*Shuffle*Actor.*", own_name),
+    ("ray.data.*.FooterReader.*", own_name),
+    ("ray.serve._private.replica.*", own_name),
+    ("ray.train._internal.worker_group.RayTrainWorker.*", own_name),
+    ("ray.train.v2._internal.execution.worker_group.worker.RayTrainWorker.*", own_name),
+    ("ray.tune.trainable.*", own_name),
+    ("ray.rllib.*", own_name),
+    ("ray.util.multiprocessing.pool.PoolActor.*", own_name),
+    ("ray.util.actor_group.*", own_name),
+    ("ray.util.dask.*", _task_name),
+)
+_TASKS_RUN_USER_CODE: tuple[tuple[str, Naming], ...] = (("ray.data.*", _task_name),)
+_RAYS = ("ray", "raymemprof")
+"""Packages."""
+
+
+def is_rays(module: str) -> bool:
+    """Whether a module is Ray's, or ours."""
+    return module.partition(".")[0] in _RAYS
+
+
+def naming(full_name: str, kind: str) -> Naming | None:
+    """Return how to name the calls of something of Ray's that runs the user's code; None where it does not."""
+    known = _TASKS_RUN_USER_CODE + _RUN_USER_CODE if kind == "task" else _RUN_USER_CODE
+    return next((name_of for pattern, name_of in known if fnmatchcase(full_name, pattern)), None)

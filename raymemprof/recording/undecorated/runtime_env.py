@@ -1,0 +1,160 @@
+"""`runtime_env`: the switch, as a runtime environment of Ray's."""
+
+from __future__ import annotations
+
+import functools
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ... import cluster
+from ..options import PREFIX, Options
+from . import probe
+from .selection import EXCLUDE, INCLUDE, patterns
+
+__all__ = ["record_job", "record_job_as_environment_says", "runtime_env"]
+
+SWITCH = "RAYMEMPROF_RECORD_ALL"
+"""The variable that `raymemprof.pth` looks for when Python starts."""
+_HOOK = "worker_process_setup_hook"
+
+
+def runtime_env(
+    base: Mapping[str, Any] | None = None,
+    *,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    **options: Any,
+) -> dict[str, Any]:
+    """Return a runtime environment in which every task and actor call is recorded as if it were decorated.
+
+    It is for `ray.init(runtime_env=...)`, `ray job submit --runtime-env-json`, Serve, and single tasks and actors. It
+    works through environment variables, which raymemprof sees in each worker that it is installed in. Where it comes
+    with `py_modules`, or is not installed with pip here, a `worker_process_setup_hook` is added, which Ray takes in
+    `ray.init` only. If workers do not record, the job runs as it would without, and the driver logs the reason once.
+
+    Decorated functions are recorded once, with their own options. Ray's own actors (controllers, proxies, counters) are
+    left out; tasks of Ray Data are named after their operator.
+
+    Args:
+        base: the job's own runtime environment. It is kept: its `env_vars`, `pip`, `py_modules`, its hook.
+        include: record only functions whose full name (`package.module.Class.method`) or name fits this pattern, or
+            one of these; `*` stands for anything.
+        exclude: leave out those that fit.
+        **options: those of `profile_memory`, as `heap=False` or `every=10`. They hold for decorated functions too,
+            where the code does not say otherwise.
+
+    Returns:
+        A new dictionary. It holds strings only, and so can be written as JSON, except for a hook.
+
+    Raises:
+        TypeError: an unknown option, or a `base` that is not a runtime environment.
+        ValueError: a value that makes no sense.
+
+    Example:
+        >>> import raymemprof
+        >>> env = raymemprof.runtime_env({"env_vars": {"MODE": "fast"}}, exclude="pkg.small_*", heap=False)
+        >>> sorted(env["env_vars"])
+        ['MODE', 'RAYMEMPROF_EXCLUDE', 'RAYMEMPROF_HEAP', 'RAYMEMPROF_RECORD_ALL']
+    """
+    if base is not None and not isinstance(base, Mapping):
+        raise TypeError(f"runtime_env({base!r}): the runtime environment must be a dictionary, as Ray takes it.")
+    variables = _variables(include, exclude, options)
+    if SWITCH not in variables:
+        return dict(base or {})
+    made = _with(variables, base)
+    if cluster.is_connected():
+        probe.look(made)
+    else:
+        _watch_init()
+    return made
+
+
+def record_job(include: str | Sequence[str] = (), exclude: str | Sequence[str] = (), **options: Any) -> None:
+    """Have the jobs that this process will drive recorded, whatever runtime environment they ask for.
+
+    Raises what `runtime_env` does.
+    """
+    _of_job.update(_variables(include, exclude, options))
+    _watch_init()
+
+
+def record_job_as_environment_says() -> None:
+    """Have the jobs that this process will drive recorded, with the options that its own variables name."""
+    _of_job.update({name: value for name, value in os.environ.items() if name.startswith(PREFIX)})
+    _watch_init()
+
+
+_of_job: dict[str, str] = {}
+"""The variables that the jobs of this process get, whatever they ask for."""
+
+
+@functools.cache
+def _watch_init() -> None:
+    """Turn the switch on when this process connects, and look whether it reached the workers."""
+    cluster.around_init(lambda given: _with(_of_job, given) if _of_job else given, _look_at_job)
+
+
+def _variables(
+    include: str | Sequence[str], exclude: str | Sequence[str], options: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the variables that say all this to workers; none where nothing is to be recorded."""
+    checked = Options.checked(options, "runtime_env")
+    chosen = {INCLUDE: ",".join(patterns("include", include)), EXCLUDE: ",".join(patterns("exclude", exclude))}
+    given = {PREFIX + name.upper(): str(value) for name, value in asdict(checked).items() if value is not None}
+    if checked.enabled is False:
+        return {}
+    return {SWITCH: "1", **given, **{name: text for name, text in chosen.items() if text}}
+
+
+def _with(variables: Mapping[str, str], base: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a runtime environment with these variables, without those that the submitted job has already."""
+    made = dict(base or {})
+    submitted = cluster.given_to_job()
+    added = {name: value for name, value in variables.items() if name not in submitted}
+    if added:
+        made["env_vars"] = {**(made.get("env_vars") or {}), **added}
+    if (_is_shipped(made) or not _is_installed()) and not cluster.is_connected():
+        made[_HOOK] = _hook(made.get(_HOOK))
+    return made
+
+
+def _look_at_job() -> None:
+    """Look at the job that this process was connected for, if the switch is on for it."""
+    if SWITCH in (cluster.job_environment().get("env_vars") or {}):
+        probe.look()
+
+
+def _is_installed() -> bool:
+    """Whether Python reads `raymemprof.pth` here when it starts, and so, most likely, on the workers."""
+    folders = {sysconfig.get_path("purelib"), site.getusersitepackages(), *site.getsitepackages(), *sys.path}
+    return any(Path(folder, "raymemprof.pth").is_file() for folder in folders)
+
+
+def _is_shipped(runtime_env: Mapping[str, Any]) -> bool:
+    """Whether raymemprof comes to the workers as a module, which Python does not find when it starts."""
+    modules = [str(getattr(one, "__name__", one)) for one in runtime_env.get("py_modules") or ()]
+    return any(os.path.basename(one).startswith("raymemprof") for one in modules)
+
+
+def _hook(theirs: Callable[[], None] | str | None) -> Callable[[], None]:
+    """Return a hook that turns the switch on, and then does what the user's hook does."""
+
+    def raymemprof_hook(theirs: Any = theirs) -> None:
+        import contextlib
+        import importlib
+
+        with contextlib.suppress(Exception):  # the driver asks whether it worked, and says so
+            importlib.import_module("raymemprof.recording.undecorated.startup")
+        if isinstance(theirs, str):
+            module, _, name = theirs.rpartition(".")
+            theirs = getattr(importlib.import_module(module), name)
+        if theirs is not None:
+            theirs()
+
+    return probe.by_value(raymemprof_hook)

@@ -1,0 +1,117 @@
+"""The switch, in a worker: what Ray loads to run is recorded, as if it were decorated."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+from ... import cluster
+from .. import warn
+from ..classes import record_methods
+from ..options import Options
+from ..outcome import describe
+from ..profile import Profile
+from ..safety import interruptions
+from ..wrappers import is_recorded, recorded
+from .rays_own import Naming, is_rays, naming, own_name
+from .selection import Selection
+
+__all__ = ["arm", "problem"]
+
+_problem: str | None = "the environment's raymemprof.pth did not run there: install raymemprof with pip"
+_NO_OPTIONS = Options()
+"""The environment has them, as for a decorator without any."""
+
+
+def arm() -> None:
+    """Have everything recorded that Ray loads in this process from now on. Where that cannot be, log it, once."""
+    global _problem
+    if _problem is None:
+        return
+    unknown = cluster.unknown_names()
+    if unknown:
+        _problem = f"Ray {cluster.ray_version()} has no {', '.join(unknown)}, which raymemprof needs for that"
+        warn.once("switch", f"what is not decorated is not recorded: {_problem}")
+        return
+    loaded = _Loaded(Selection.here())
+    cluster.pass_through(loaded.function, loaded.actor_class)
+    _problem = None
+
+
+def problem() -> str | None:
+    """Return why this process does not record what is not decorated; None where it does."""
+    return _problem
+
+
+class _Loaded:
+    """Has what Ray loads recorded. Never raises of its own accord."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+
+    def function(self, function: types.FunctionType) -> types.FunctionType:
+        """Return what is to run in place of a task's function."""
+        try:
+            return self._function(function)
+        except Exception as error:
+            self._note(error)
+            return function
+
+    def actor_class(self, modified: type, original: type) -> None:
+        """Have the methods of an actor class recorded, in the class that Ray derived."""
+        try:
+            self._actor_class(modified, original)
+        except Exception as error:
+            self._note(error)
+
+    def _function(self, function: types.FunctionType) -> types.FunctionType:
+        name, module = function.__qualname__, function.__module__ or ""
+        if is_recorded(function):
+            return function
+        full_name = f"{module}.{name}"
+        if is_rays(module) or is_rays(name):
+            name_of = naming(full_name, "task")
+            return function if name_of is None else self._named(function, full_name, name_of)
+        return recorded(function, Profile(name, "task", _NO_OPTIONS)) if self._wants(full_name, name) else function
+
+    def _actor_class(self, modified: type, original: type) -> None:
+        name, full_name = original.__qualname__, f"{original.__module__}.{original.__qualname__}"
+        names: dict[str, Naming] = dict.fromkeys(dir(original), own_name)
+        if is_rays(full_name):
+            found = {attribute: naming(f"{full_name}.{attribute}", "method") for attribute in names}
+            names = {attribute: name_of for attribute, name_of in found.items() if name_of is not None}
+        for attribute, name_of in names.items():
+            value = vars(original).get(attribute)
+            if name_of is not own_name and isinstance(value, types.FunctionType):
+                type.__setattr__(modified, attribute, self._named(value, f"{full_name}.{attribute}", name_of))
+
+        def wanted(attribute: str) -> bool:
+            its_own = names.get(attribute) is own_name
+            return its_own and self._wants(f"{full_name}.{attribute}", f"{name}.{attribute}")
+
+        record_methods(modified, original, _NO_OPTIONS, wanted)
+
+    def _wants(self, *names: str) -> bool:
+        return self._selection.wants(*names)
+
+    def _named(self, function: types.FunctionType, full_name: str, name_of: Naming) -> types.FunctionType:
+        """Return a function each call of which is recorded under a name of its own."""
+        by_name: dict[str, Callable[..., Any]] = {}
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            name = name_of(args) or function.__qualname__
+            run = by_name.get(name)
+            if run is None:
+                is_wanted = self._wants(full_name, name)
+                run = recorded(function, Profile(name, "task", _NO_OPTIONS)) if is_wanted else function
+                by_name[name] = run
+            return run(*args, **kwargs)
+
+        return functools.update_wrapper(wrapper, function)  # type: ignore[return-value]
+
+    def _note(self, error: Exception) -> None:
+        if interruptions.is_users(error):
+            raise error
+        warn.once("switch", f"something that is not decorated is not recorded: {describe(error)}")
