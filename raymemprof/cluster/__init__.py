@@ -5,7 +5,7 @@ It tells what runs here and which nodes there are, runs functions on them, and r
 
 from .ask import LIMIT, LOOK, Answers, NoAnswerError, answer, ask, ended, on_each_node, on_nodes
 from .connect import Connection, connect, disconnect, locate
-from .environments import around_init, before_shutdown, given_to_job, job_environment, try_in_job
+from .environments import DRIVING, around_init, before_shutdown, given_to_job, job_environment, try_in_job
 from .exceptions import KILLED, is_intended_exit, task_of
 from .identity import (
     ProcessIdentity,
@@ -49,6 +49,7 @@ from .state import (
 )
 
 __all__ = [
+    "DRIVING",
     "KILLED",
     "LIMIT",
     "LOADING",

@@ -10,8 +10,10 @@ from typing import Any
 
 import wrapt
 
-__all__ = ["around_init", "before_shutdown", "given_to_job", "job_environment", "try_in_job"]
+__all__ = ["DRIVING", "around_init", "before_shutdown", "given_to_job", "job_environment", "try_in_job"]
 
+DRIVING = "ray._private.worker"
+"""The module whose functions connect a driver."""
 _SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The variable in which `ray job submit` gives the driver its job's runtime environment."""
 
@@ -56,7 +58,7 @@ def around_init(
         after()
         return connected
 
-    wrapt.register_post_import_hook(lambda ray: wrapt.wrap_function_wrapper(ray, "init", init), "ray")
+    _wrap("init", init)
 
 
 def before_shutdown(callback: Callable[[], None]) -> None:
@@ -66,7 +68,19 @@ def before_shutdown(callback: Callable[[], None]) -> None:
         callback()
         return wrapped(*args, **kwargs)
 
-    wrapt.register_post_import_hook(lambda ray: wrapt.wrap_function_wrapper(ray, "shutdown", shutdown), "ray")
+    _wrap("shutdown", shutdown)
+
+
+def _wrap(name: str, wrapper: Callable[..., Any]) -> None:
+    """Wrap a function of Ray's where it is defined, as soon as it is, and where `import ray` has taken it from."""
+
+    def wrap(module: Any) -> None:
+        ray, plain = sys.modules["ray"], getattr(module, name)
+        wrapt.wrap_function_wrapper(module, name, wrapper)
+        if getattr(ray, name, None) is plain:
+            setattr(ray, name, getattr(module, name))
+
+    wrapt.register_post_import_hook(wrap, DRIVING)
 
 
 def try_in_job(function: Callable[[], Any], runtime_env: Mapping[str, Any] | None, seconds: float) -> Any:
