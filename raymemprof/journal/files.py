@@ -10,9 +10,20 @@ import stat
 import time
 import zlib
 
-__all__ = ["PREFIX", "checksum", "file_stem", "is_capture", "is_journal", "is_ours", "open_plain"]
+__all__ = [
+    "PREFIX",
+    "beside",
+    "checksum",
+    "file_stem",
+    "is_beside",
+    "is_capture",
+    "is_journal",
+    "is_ours",
+    "open_plain",
+]
 
 PREFIX = "raymemprof-"
+_BESIDE = ".new"
 _NOT_PLAIN = "It is no plain file"
 _CHECKED_AT_ONCE = 2**18
 
@@ -37,6 +48,16 @@ def _of_child(name: str) -> bool:
 def is_journal(name: str) -> bool:
     """Whether a file's name is a journal's."""
     return name.startswith(PREFIX) and name.endswith(".jsonl")
+
+
+def beside(journal: str) -> str:
+    """Return the name under which a journal is written that is to take the place of this one."""
+    return f".{journal}{_BESIDE}"
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file's name is one of those."""
+    return name.startswith(f".{PREFIX}") and name.endswith(f".jsonl{_BESIDE}")
 
 
 def is_ours(name: str) -> bool:

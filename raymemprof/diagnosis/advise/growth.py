@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ...display.text import show_bytes
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, CompactedCalls
 
 __all__ = [
     "LEAST_CALLS",
@@ -53,6 +53,8 @@ class Growth:
     """Those of its methods that ended, by their end."""
     first: int
     last: int
+    call_count: int
+    """How many ended, with those that are only counted."""
 
     @property
     def size(self) -> int:
@@ -82,14 +84,21 @@ def lives(calls: Iterable[Call]) -> dict[object, list[Call]]:
     return found
 
 
-def growths(calls: Iterable[Call]) -> Iterator[Growth]:
-    """Yield the processes of actors whose memory grows from call to call, and does not fall again."""
+def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> Iterator[Growth]:
+    """Yield the processes of actors whose memory grows from call to call, and does not fall again.
+
+    Calls that are only counted need not be known for that: some of all times are left.
+    """
+    others: Counter[object] = Counter()
+    for one in compacted:
+        others[one.process] += one.count() if one.kind == "method" else 0
     for life in lives(calls).values():
         ended = _ended(life)
         if len(ended) >= LEAST_CALLS:
             floors = _floors([call.memory_after or 0 for call in ended])
             if _rises(floors):
-                yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1])
+                count = len(ended) + others[process_of(ended[-1])]
+                yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1], count)
 
 
 def too_few(calls: Iterable[Call]) -> dict[str, int]:
