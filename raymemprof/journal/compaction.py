@@ -10,6 +10,7 @@ The lines that stay are copied as they are, in their order. So what is compacted
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections import deque
@@ -45,6 +46,8 @@ _SPANS = (3600.0, 86400.0, 30 * 86400.0, float("inf"))
 _MOST_STRANGE = 2**16
 """Bytes of a line that is kept although nothing is known of it."""
 _MOST_STRAYS = 1_000
+_MOST_RUNNING = 10_000
+"""Calls that have begun and not ended, as far as this goes on."""
 _LATE = 16
 """Calls that ended last, of which the sampler may still say what their children had."""
 _LINES_AT_ONCE = 256
@@ -106,6 +109,8 @@ class _Selection:
     def take(self, line: Event) -> None:
         if isinstance(line, Begin):
             self._begins[line.call] = line
+            if len(self._begins) > _MOST_RUNNING:
+                raise OSError(errno.E2BIG, "More calls have not ended than can be told apart")
         elif isinstance(line, End):
             begin = self._begins.pop(line.call, None)
             if begin is None:

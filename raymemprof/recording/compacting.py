@@ -21,7 +21,7 @@ from .safety import descriptors
 
 __all__ = ["LARGE", "Replacement", "compact", "compact_ended"]
 
-LARGE = 4 * 2**20
+LARGE = 3 * 2**20
 """Bytes by which a journal grows before it is made small again."""
 _WORTH = 0.75
 """What is left must be less than this part of it."""

@@ -38,6 +38,8 @@ _OF_JOURNALS = 8
 """The part of the budget that journals may take before those of processes that have ended are made small."""
 _MOST_OF_JOURNALS = 2
 """The part of the budget that they count for at most."""
+_BLOCK = 512
+"""Bytes that `st_blocks` counts."""
 _MOST_AT_ONCE = 8_000
 """Captures."""
 _MOST_LARGEST = 10_000
@@ -173,7 +175,8 @@ def _of_journals(folder: Path, max_bytes: int) -> int:
     for entry in descriptors.scan(folder):
         if contract.is_journal(entry.name):
             with contextlib.suppress(FileNotFoundError):
-                taken += entry.stat(follow_symlinks=False).st_size
+                status = entry.stat(follow_symlinks=False)
+                taken += min(status.st_size, status.st_blocks * _BLOCK)  # one may have holes
     return min(taken, max_bytes // _MOST_OF_JOURNALS)
 
 

@@ -160,6 +160,10 @@ class Journal:
         self._seen_at = now
         return status is not None and status.st_nlink == 0  # if it is None, it is opened again when it is written
 
+    def is_made_small(self) -> bool:
+        """Whether that is under way."""
+        return self._compacting is not None and self._compacting.is_alive()
+
     def close(self) -> None:
         """Close the file."""
         descriptors.close(self._kept)
@@ -173,7 +177,7 @@ class Journal:
         self.catch_up()
         self._large_at, self._is_finished = math.inf, True
         deadline = time.monotonic() + _LONGEST_LOCK
-        while self._compacting is not None and self._compacting.is_alive() and time.monotonic() < deadline:
+        while self.is_made_small() and time.monotonic() < deadline:
             time.sleep(_LOOK)  # or what it wrote would be left there
         status = self._kept.status()
         if self._room > 0 and status is not None:

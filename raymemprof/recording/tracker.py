@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import warn
 from .capture import Capture, RefusedError, note_fork
+from .dull import DullCaptures
 from .safety import locks
 from .safety.threads import HiddenThread, current
 from .sampler import sampler
@@ -234,13 +235,18 @@ class ProcessTracker:
             return
         capture.watch = Watch(capture.name, capture.journal, capture.allocators)
         capture.watch.start()
+        capture.large = _dull.large(capture.settings.max_bytes)
+        capture.content.open()
         sampler.watch = capture.watch
         capture.opened.set()
         capture.keep_budget()  # also of what processes left that were killed
         self._wait_until_idle(capture)
         sampler.watch = None
         try:
+            capture.content.look()
             capture.close()
+            if not capture.settings.follow_fork:
+                _dull.closed(capture.path, capture.content)
         except Exception as error:
             warn.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
         finally:
@@ -258,6 +264,9 @@ class ProcessTracker:
                     self._capture = None
                     return
                 if not self._is_active(capture):
+                    if capture.is_to_be_renewed():
+                        self._capture = None
+                        return
                     pause = capture.idle_since + capture.linger - time.monotonic()
                     if pause <= 0 or capture.stop.is_set():
                         self._capture = None
@@ -275,6 +284,7 @@ def _refuse_beside_a_profiler() -> None:
 
 
 tracker = ProcessTracker()
+_dull = DullCaptures()
 
 
 def _close_for_its_number() -> None:
@@ -287,7 +297,9 @@ def _close_for_another() -> None:
 
 def _after_fork() -> None:
     """Leave memray and its thread to the parent; its lock may have been held by a thread that is not here."""
+    global _dull
     note_fork(tracker._latest)
+    _dull = DullCaptures()
     tracker.__init__()  # type: ignore[misc]
     other_trackers = sys.modules.get(f"{__package__}.other_trackers")  # it imports memray, which few processes do
     if other_trackers is not None:
