@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from .events import Begin, Children, End, Event, Open, Peak, Sum, decode
+from .events import Begin, Children, Close, End, Event, Fork, Open, Peak, Place, Sample, Sum, decode
 from .lines import read_lines, texts
 from .sums import add_call, add_sum, peak_of, was_told_to_end
 
@@ -58,7 +58,6 @@ _GOLDEN = 2654435769
 """2³² divided by the golden ratio: its multiples are spread evenly, however few of them are taken."""
 _OF_CALL = re.compile(rb'\{"event":"(?:begin|end)","call":(\d{1,19})[,}]')
 _OF_CAPTURE = re.compile(rb'\{"event":"(?:open|close|place|sample|fork)","capture":"([^"\\]{1,512})"[,}]')
-_OTHERS = (b'{"event":"peak",', b'{"event":"children",', b'{"event":"sum",')
 
 
 class _Ended:
@@ -260,7 +259,8 @@ def compact(
     """
     captures = _Captures(folder)
     selection = _Selection(captures, recent)
-    lines = read_lines(FileIO(descriptor, closefd=False), at_once=_AT_ONCE)
+    size = os.fstat(descriptor).st_size  # who writes may be faster than this reads
+    lines = read_lines(FileIO(descriptor, closefd=False), at_once=_AT_ONCE, until=size)
     for number, line in enumerate(lines):
         if number % _LINES_AT_ONCE == 0:
             pause()
@@ -303,15 +303,17 @@ def _stays(text: bytes, start: int, end: int, kept: set[int], captures: _Capture
     of_capture = _OF_CAPTURE.match(text, start, end)
     if of_capture is not None:
         return captures(of_capture[1].decode(errors="replace"))
-    if text.startswith(_OTHERS, start, end):
-        try:
-            line = decode(text[start:end])
-        except ValueError:
-            return end - start <= _MOST_STRANGE  # it was damaged, and is counted as such
-        if isinstance(line, (Peak, Children)):
-            return not kept.isdisjoint(line.calls)
-        return not isinstance(line, Sum)
-    return start < end <= start + _MOST_STRANGE
+    try:
+        line = decode(text[start:end])
+    except ValueError:
+        return start < end <= start + _MOST_STRANGE  # it was damaged, and is counted as such
+    if isinstance(line, (Begin, End)):
+        return line.call in kept
+    if isinstance(line, (Peak, Children)):
+        return not kept.isdisjoint(line.calls)
+    if isinstance(line, (Open, Close, Place, Sample, Fork)):
+        return captures(line.capture)
+    return not isinstance(line, Sum)
 
 
 class _Captures:

@@ -60,12 +60,13 @@ class Lines:
         with_forks: bool = False,
         start: int = 0,
         at_once: int = _BLOCK,
+        until: float = math.inf,
     ) -> None:
         self.left_out = 0
         """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
         self.end = start
         """Where in the file the last whole line ends, when all is read."""
-        self._at_once = at_once
+        self._at_once, self._until = at_once, until
         self._file = path if isinstance(path, FileIO) else FileIO(open_plain(path))
         unwanted = (*(() if with_samples else _SAMPLES), *(() if with_forks else _FORKS))
         self._unwanted = tuple(f'{{"event":"{event}"'.encode() for event in unwanted)
@@ -74,7 +75,7 @@ class Lines:
     def __iter__(self) -> Iterator[Event]:
         with self._file as file:
             torn = 0
-            for text, is_ended in texts(file, self.end, self._at_once):
+            for text, is_ended in texts(file, self.end, self._at_once, self._until):
                 torn = 0 if is_ended else len(text)
                 if b"\n" in text and not (text.startswith(self._unwanted) or self._has_unwanted(text)):
                     try:
@@ -102,12 +103,13 @@ def read_lines(
     with_forks: bool = False,
     start: int = 0,
     at_once: int = _BLOCK,
+    until: float = math.inf,
 ) -> Lines:
     """Return the lines of a journal from a byte on at which one begins, to go through once; an open one is closed then.
 
-    `at_once` is how many bytes are read at a time.
+    `at_once` is how many bytes are read at a time, `until` where it ends if lines are added meanwhile.
     """
-    return Lines(path, with_samples=with_samples, with_forks=with_forks, start=start, at_once=at_once)
+    return Lines(path, with_samples=with_samples, with_forks=with_forks, start=start, at_once=at_once, until=until)
 
 
 def texts(file: FileIO, position: int, at_once: int = _BLOCK, end: float = math.inf) -> Iterator[tuple[bytes, bool]]:

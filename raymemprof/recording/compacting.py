@@ -33,6 +33,7 @@ _PAUSE = 0.002
 _BUFFER = 2**16
 _LITTLE = 2**16
 """Bytes that may be copied while the user's calls wait."""
+_ROUNDS = 10
 _LEFT_OVER = 600.0
 """Seconds after which nobody goes on to write what was to take a journal's place."""
 
@@ -71,8 +72,9 @@ class Replacement:
 
         done = contract.compact(self._old.number, self._journal.parent, self._write, recent=recent, pause=pause)
         self._read = done.read
-        while self.catch_up() > _LITTLE:
-            pass
+        for _ in range(_ROUNDS):
+            if self.catch_up() <= _LITTLE:
+                break
         if self.kept is not None:
             os.fsync(self.kept.number)
         return done
@@ -80,7 +82,8 @@ class Replacement:
     def catch_up(self) -> int:
         """Write what was added to the journal since, and return how many bytes that was."""
         began = self._read
-        while data := os.pread(self._old.number, _BUFFER, self._read):
+        end = os.fstat(self._old.number).st_size
+        while data := os.pread(self._old.number, min(_BUFFER, end - self._read), self._read):
             self._write(data)
             self._read += len(data)
         self._flush()

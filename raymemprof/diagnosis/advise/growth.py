@@ -36,6 +36,8 @@ _FLOORS = 10
 """Parts that an actor's calls are cut into; what counts is the least that it had in each."""
 _GROWTH = 50 * _MIB
 """Growth below which caches, allocators and late imports explain it."""
+_PARTS = 100
+"""Calls of a life that count where not all of them are known one by one, about."""
 _RISING = 0.75
 """Of the steps from part to part so many must be up."""
 _JUMP = 0.6
@@ -95,9 +97,10 @@ def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> 
     for life in lives(calls).values():
         ended = _ended(life)
         if len(ended) >= LEAST_CALLS:
-            floors = _floors([call.memory_after or 0 for call in ended])
+            count = len(ended) + others[process_of(ended[-1])]
+            even = ended if count == len(ended) else _evenly(ended)
+            floors = _floors([call.memory_after or 0 for call in even])
             if _rises(floors):
-                count = len(ended) + others[process_of(ended[-1])]
                 yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1], count)
 
 
@@ -137,6 +140,17 @@ def kept_by(call: Call) -> int:
 
 def _ended(life: list[Call]) -> list[Call]:
     return sorted((call for call in life if call.kind == "method" and call.memory_after is not None), key=end_of)
+
+
+def _evenly(ended: list[Call]) -> list[Call]:
+    """Return some of the calls, at about even intervals: where not all are known, the latest are, and few before."""
+    first, last = end_of(ended[0]), end_of(ended[-1])
+    interval = (last - first) / _PARTS
+    found: list[Call] = []
+    for call in ended:
+        if not found or end_of(call) - end_of(found[-1]) >= interval:
+            found.append(call)
+    return found if len(found) >= _FLOORS else ended
 
 
 def _floors(values: list[int]) -> list[int]:

@@ -19,7 +19,18 @@ from .records import Call, Calls, Capture, Captures, CompactedCalls
 from .remembered import read_sums
 from .sources import Source
 
-__all__ = ["Listing", "ask_nodes", "calls", "caption_of", "caption_of_folders", "captures", "list_calls"]
+__all__ = [
+    "Listing",
+    "ask_nodes",
+    "calls",
+    "caption_of",
+    "caption_of_folders",
+    "captures",
+    "is_about_sums",
+    "list_calls",
+]
+
+_ONLY_SUMS = "the journal has only sums of them, which summary() counts"
 
 
 def calls(
@@ -93,6 +104,11 @@ def calls(
     return calls
 
 
+def is_about_sums(text: str) -> bool:
+    """Whether a sentence says that calls are not listed because only sums are kept of them."""
+    return text.endswith(_ONLY_SUMS)
+
+
 def _about(compacted: Iterable[list[CompactedCalls]], filters: Filters) -> list[str]:
     """Say how many calls are not listed because only sums are kept of them."""
     count = sum(one.count(filters.status) for there in compacted for one in there)
@@ -102,7 +118,7 @@ def _about(compacted: Iterable[list[CompactedCalls]], filters: Filters) -> list[
     if filters.task_id is not None:
         return [f"calls of that task may be among {count:,} {what}s that are counted in sums, and not kept one by one"]
     are = "s are" if count != 1 else " is"
-    return [f"{count:,} {what}{are} not listed: the journal has only sums of them, which summary() counts"]
+    return [f"{count:,} {what}{are} not listed: {_ONLY_SUMS}"]
 
 
 def captures(
