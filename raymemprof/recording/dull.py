@@ -19,8 +19,10 @@ LARGE = 4 * 2**20
 """Bytes of an open capture from which another may be begun, and bytes of those that tell nothing that stay."""
 _GREW = 2**20
 """By how much a call's process must have grown for the call to tell something."""
-_LEFT_BLOCKS = 0.25
+_LEFT_BLOCKS = 0.05
 """Objects of Python's that a call must have left, of all calls in the mean; a leak leaves one with each call or few."""
+_BLOCKS_OF_OTHERS = 100
+"""Objects that Ray's own code may have left meanwhile."""
 _LEFT_IN_ALL = 16 * 2**20
 """By how much the process must have grown over captures that each told nothing: slowly, or by what is not Python's."""
 _LARGE_PART = 8
@@ -64,7 +66,7 @@ class Content:
 
     def look(self) -> None:
         """See what the calls have left so far. What malloc has in use does not tell: Ray's queues are in it."""
-        if sys.getallocatedblocks() - self._blocks >= _LEFT_BLOCKS * self.count:
+        if sys.getallocatedblocks() - self._blocks >= _LEFT_BLOCKS * self.count + _BLOCKS_OF_OTHERS:
             self.is_telling = True
 
 

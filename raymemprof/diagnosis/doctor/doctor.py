@@ -106,7 +106,8 @@ def _findings(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding |
 
 def _unchecked(observed: Observed) -> Iterator[str]:
     yield from map(str, observed.missing)
-    sums, unread = [], []
+    sums: list[str] = []
+    unread: list[str] = []
     for text in observed.calls.left_out:
         (sums if is_about_sums(text) else unread).append(text)
     yield from (f"Each call by itself: {text}." for text in sums)
