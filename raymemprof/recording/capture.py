@@ -97,6 +97,8 @@ class Capture:
     watch: Watch | None = None
     large: float = math.inf
     """Bytes from which another is begun in its place."""
+    is_due: bool = False
+    """Whether that is to be done when no call runs."""
     content: Content = field(default_factory=Content)
     turns: dict[int, int] = field(default_factory=dict)
     """How often each slot was taken, less one."""

@@ -129,7 +129,8 @@ class ProcessTracker:
             capture = self._start(settings, journal, Path(journal.folder, f"{stem()}.bin"))
         is_open = capture.opened.is_set()
         if not is_open or (
-            capture.is_well(_LOOKED) and (capture.suits(settings, journal.folder) or self._is_active(capture))
+            capture.is_well(_LOOKED)
+            and ((capture.suits(settings, journal.folder) and not capture.is_due) or self._is_active(capture))
         ):
             capture.linger = max(capture.linger, linger)
             lease = self._holders[holder] = self._next_place(capture)
@@ -258,13 +259,14 @@ class ProcessTracker:
         pause = 0.01
         while True:
             capture.stop.wait(min(max(pause, 0.001), _LOOK))
+            capture.is_due = capture.is_due or capture.is_to_be_renewed()
             has_to_end = not capture.is_well() or capture.is_too_large()
             with self._lock:
                 if has_to_end or capture.ended_by is not None:
                     self._capture = None
                     return
                 if not self._is_active(capture):
-                    if capture.is_to_be_renewed():
+                    if capture.is_due:
                         self._capture = None
                         return
                     pause = capture.idle_since + capture.linger - time.monotonic()
