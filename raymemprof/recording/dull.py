@@ -17,7 +17,7 @@ __all__ = ["LARGE", "Content", "DullCaptures"]
 
 LARGE = 4 * 2**20
 """Bytes of an open capture from which another may be begun, and bytes of those that tell nothing that stay."""
-_GREW = 2**20
+_GREW = 2 * 2**20
 """By how much a call's process must have grown for the call to tell something."""
 _LEFT_BLOCKS = 0.05
 """Objects of Python's that a call must have left, of all calls in the mean; a leak leaves one with each call or few."""
