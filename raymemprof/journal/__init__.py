@@ -56,7 +56,7 @@ from .events import (
     is_figure,
     well_formed,
 )
-from .files import PREFIX, checksum, file_stem, is_capture, is_journal, is_ours, open_plain
+from .files import PREFIX, checksum, file_stem, is_capture, is_journal, is_ours, named_for, open_plain
 from .lines import Lines, append, read_lines
 from .marks import (
     BEGIN_BLOCK_FILE,
@@ -108,6 +108,7 @@ __all__ = [
     "is_ours",
     "marked_turn",
     "marker_size",
+    "named_for",
     "open_plain",
     "read_lines",
     "recorder_of",

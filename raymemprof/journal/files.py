@@ -10,7 +10,7 @@ import stat
 import time
 import zlib
 
-__all__ = ["PREFIX", "checksum", "file_stem", "is_capture", "is_journal", "is_ours", "open_plain"]
+__all__ = ["PREFIX", "checksum", "file_stem", "is_capture", "is_journal", "is_ours", "named_for", "open_plain"]
 
 PREFIX = "raymemprof-"
 _NOT_PLAIN = "It is no plain file"
@@ -21,6 +21,12 @@ def file_stem(name: str, task_id: str | None, attempt: int | None) -> str:
     """Return a file name without its ending that no other process, attempt or moment has."""
     clean = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "call"
     return f"{PREFIX}{clean}-{task_id or 'local'}-{attempt or 0}-{os.getpid()}-{time.time_ns()}"
+
+
+def named_for(file_name: str) -> str | None:
+    """Return the name of the call that a file was named for, as far as it is fit for one; None for another's file."""
+    found = re.match(rf"{PREFIX}(.+)-(?:[0-9a-f]+|local)-\d+-\d+-\d+\.", file_name)
+    return found[1] if found else None
 
 
 def is_capture(name: str) -> bool:
