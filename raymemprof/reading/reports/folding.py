@@ -28,22 +28,25 @@ class _Box(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Stacks of which the smallest are folded."""
+    """Stacks of which the smallest are folded; as text, what was folded, or nothing."""
 
     stacks: tuple[Stack, ...]
     """Each as it is to be drawn, in the order in which they were given."""
     count: int
-    """How many were folded; at least, where some were before."""
+    """How many were folded."""
     size: int
-    """What these held: bytes."""
+    """What these held, and those that were too many to be told one by one before: bytes."""
     total: int
+    is_all: bool
+    """Whether `count` is that of all."""
 
     def __str__(self) -> str:
-        if not self.count and not self.size:
+        if not self.count and self.is_all:
             return ""
-        some = f"{self.count:,} smallest" if self.count else "smallest"
+        least = f" (more than {self.count:,})" if self.count else ""
+        which = f"{self.count:,} smallest call stacks" if self.is_all else f"smallest call stacks{least}"
         share = f", {self.size / self.total:.1%} of all" if self.total else ""
-        return f"The {some} call stacks are drawn together; they held {show_bytes(self.size)}{share}."
+        return f"The {which} are drawn together; they held {show_bytes(self.size)}{share}."
 
 
 def fold(stacks: Sequence[Stack], sizes: Sequence[int], most: int) -> Folded:
@@ -63,8 +66,9 @@ def fold(stacks: Sequence[Stack], sizes: Sequence[int], most: int) -> Folded:
             frame = (f"({several:,} smaller call stack{'s' * (several != 1)})", "", 0)
             for row in rows:
                 drawn[row] = (frame, *kept[len(kept) - depth :])
-    folded = [row for row, stack in enumerate(drawn) if stack is not stacks[row] or stack == SMALLER]
-    return Folded(tuple(drawn), count, sum(sizes[row] for row in folded), sum(sizes))
+    told_before = {row for row, stack in enumerate(stacks) if stack == SMALLER}
+    folded = told_before | {row for row, stack in enumerate(drawn) if stack is not stacks[row]}
+    return Folded(tuple(drawn), count, sum(sizes[row] for row in folded), sum(sizes), is_all=not told_before)
 
 
 def _smallest(stacks: Sequence[Stack], sizes: Sequence[int], most: int) -> Iterator[tuple[list[int], int]]:

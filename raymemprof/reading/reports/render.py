@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["VIEWS", "flamegraph", "speedscope", "table"]
 
 VIEWS = ("peak", "leaks", "temporary")
-_MOST_BOXES = 15_000
-"""Boxes that the page of a flame graph keeps; a browser takes some two seconds for them."""
+_MOST_BOXES = 10_000
+"""Boxes that the page of a flame graph keeps: a browser takes little longer for them than for the page without."""
 _START = 2048
 """Bytes of a report that have its title."""
 _HEADING = '<span class="navbar-brand mb-0 mr-2 h1">memray</span>'
@@ -298,7 +298,7 @@ def _is_report(path: Path) -> bool:
 
 
 def _caption(reading: Reading, view: str) -> str:
-    """Say what a report is of, as a person would: the calls, how many, what each held; and whether some are not in it."""
+    """Say what a report is of, as a person would: the calls, how many, what each held; and whether some are missing."""
     size = {"peak": reading.peak, "leaks": reading.alive_at_end}.get(view)
     each = " each" if reading.count > 1 else ""
     left = " left at the end" if view == "leaks" else ""

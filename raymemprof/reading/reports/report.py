@@ -49,11 +49,11 @@ class Report(Record):
         notebook = templates(TEMPLATES)
         known = {"title": self.title, "file": printable(str(self.path)), "left_out": self.left_out}
         if isinstance(self.shown, Graph):
-            packed = self.shown.packed()
+            packed, folded = self.shown.packed(), str(self.shown.folded)
             svg = picture(self.shown).encode(errors="replace")
             return notebook.get_template("flamegraph.html").render(
                 **known,
-                folded=str(self.shown.folded),
+                folded="" if folded in self.left_out else folded,
                 packed=packed,
                 id=hashlib.sha256(packed.encode()).hexdigest()[:16],
                 picture=base64.b64encode(svg).decode(),

@@ -15,8 +15,8 @@ from ..folding import Folded, fold
 
 __all__ = ["Box", "Graph", "graph"]
 
-_MOST_BOXES = (6_000, 2_000, 1_000, 500, 250, 100)
-"""How many boxes to keep: the most that do not take too much."""
+_MOST_BOXES = 6_000
+"""How many boxes to keep, if they do not take too much."""
 _MOST_BYTES = 150_000
 """What packed boxes may take in a notebook."""
 _LONGEST = 160
@@ -59,8 +59,8 @@ class Graph:
             *([texts.setdefault(text, len(texts)) for text in column] for column in self._texts()),
             [int(box.is_users) for box in self.boxes],
         ]
-        plain = json.dumps([list(texts), *columns], separators=(",", ":"))
-        return base64.b64encode(gzip.compress(plain.encode(), 9, mtime=0)).decode()
+        plain = json.dumps([list(texts), *columns], separators=(",", ":"), ensure_ascii=False)
+        return base64.b64encode(gzip.compress(plain.encode(errors="replace"), 6, mtime=0)).decode()
 
     def _texts(self) -> list[list[str]]:
         return [
@@ -76,12 +76,14 @@ def graph(rows: Sequence[Row]) -> Graph:
 
     stacks = [tuple(frame for frame in row.stack if is_frame_interesting(frame)) for row in rows]
     sizes = [row.bytes for row in rows]
-    for most in _MOST_BOXES:
+    most = _MOST_BOXES
+    while True:
         folded = fold(stacks, sizes, most)
         found = Graph(_boxes(rows, folded), folded)
-        if len(found.packed()) <= _MOST_BYTES:
-            break
-    return found
+        bytes_packed = len(found.packed())
+        if bytes_packed <= _MOST_BYTES or most == 1:
+            return found
+        most = max(most * _MOST_BYTES // bytes_packed * 3 // 4, 1)
 
 
 @dataclass(slots=True)
@@ -139,5 +141,4 @@ def _box(node: _Node, depth: int, start: int) -> Box:
 
 
 def _bounded(text: str) -> str:
-    text = printable(text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return printable(text) if len(text) <= _LONGEST else f"{printable(text[:_LONGEST])}…"

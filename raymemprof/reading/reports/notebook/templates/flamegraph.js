@@ -18,9 +18,9 @@
     .rmp-bar button { white-space: nowrap; cursor: pointer; }
     .rmp-bar button:disabled { opacity: .45; cursor: default; }
     .rmp-bar output { flex: 1; min-width: 0; }
-    .rmp-bar output, .rmp-told { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-    .rmp-told { height: 1.6em; line-height: 1.6em; }
-    .rmp-told code { background: transparent; color: inherit; }
+    .rmp-bar output, .rmp-told div { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    .rmp-told div { height: 1.5em; line-height: 1.5em; }
+    .rmp-told div + div { font: 12px/1.5 ui-monospace, Menlo, Consolas, monospace; height: 1.5em; }
     .rmp-frame { overflow-x: hidden; overflow-y: auto; max-height: ${TALLEST}px; }
     .rmp-boxes { position: relative; }
     .rmp-boxes div { position: absolute; height: ${ROW - 1}px; line-height: ${ROW - 1}px; box-sizing: border-box; padding: 0 3px;
@@ -59,10 +59,11 @@
   const share = (bytes) => size[0] ? `${(100 * bytes / size[0]).toFixed(1)} %` : "";
   const figures = (box) => `${sizeText(size[box])}, ${share(size[box])}, ${allocations[box].toLocaleString("en")} allocation${allocations[box] === 1 ? "" : "s"}`;
   const label = (box) => texts[labels[box]];
-  const described = (box) => {
-    const [text, name, file] = [label(box), texts[functions[box]], texts[files[box]]];
-    return [text, name === text ? "" : name, file, figures(box)].filter(Boolean).join(" · ");
-  };
+  const where = (box) => [texts[functions[box]], texts[files[box]]].filter(Boolean).join(" · ");
+  const described = (box) => [...new Set([label(box), where(box), figures(box)])].join(" · ");
+  // A notebook takes keys for commands ("d" "d" deletes a cell): JupyterLab unless this is said of what has the focus,
+  // others if the key reaches them.
+  const OWN_KEYS = { "data-lm-suppress-shortcuts": "true" };
   const make = (tag, attributes = {}, ...children) => {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -71,9 +72,9 @@
   };
 
   const show = (place) => {
-    const search = make("input", { type: "search", placeholder: "Search", "aria-label": "Search functions, files and lines of code" });
+    const search = make("input", { ...OWN_KEYS, type: "search", placeholder: "Search", "aria-label": "Search functions, files, lines" });
     const found = make("output", { "aria-live": "polite" });
-    const reset = make("button", { type: "button" }, "Reset zoom");
+    const reset = make("button", { ...OWN_KEYS, type: "button" }, "Reset zoom");
     const told = make("div", { class: "rmp-told" });
     const boxes = make("div", { class: "rmp-boxes", role: "tree", "aria-label": `Flame graph: ${title}. Arrow keys move, Enter zooms, Escape resets the zoom.` });
     const frame = make("div", { class: "rmp-frame" }, boxes);
@@ -81,7 +82,9 @@
 
     const isAbove = (box) => box < zoomed && zoomed <= last[box];
     const isHit = (box) => [labels[box], functions[box], files[box]].some((text) => texts[text].toLowerCase().includes(wanted));
-    const tell = (box) => { told.textContent = described(box); };
+    const tell = (box) => {
+      told.replaceChildren(make("div", {}, `${figures(box)} · ${where(box)}`), make("div", {}, label(box)));
+    };
 
     const draw = () => {
       const from = start[zoomed], span = size[zoomed] || 1;
@@ -97,6 +100,7 @@
         const is_narrow = size[box] < 12 * narrowest && !above;
         const classes = [kind, above ? "rmp-above" : "", is_narrow ? "rmp-narrow" : "", wanted && isHit(box) ? "rmp-hit" : ""];
         const element = make("div", {
+          ...OWN_KEYS,
           class: classes.filter(Boolean).join(" "),
           role: "treeitem",
           tabindex: box === current ? 0 : -1,
@@ -145,6 +149,7 @@
       const row = [...elements.keys()].filter((other) => depth[other] === depth[box]);
       return row[row.indexOf(box) + step] ?? box;
     };
+    const hasModifier = (event) => event.ctrlKey || event.metaKey || event.altKey;
     const boxAt = (event) => {
       const element = event.target.closest("[data-box]");
       return element ? Number(element.dataset.box) : null;
@@ -163,10 +168,10 @@
     boxes.addEventListener("focusin", (event) => { const box = boxAt(event); if (box !== null) tell(box); });
     boxes.addEventListener("keydown", (event) => {
       const box = boxAt(event);
-      if (box === null || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (box === null || hasModifier(event)) return;
       const to = {
         ArrowUp: () => focus(under[box]),
-        ArrowDown: () => focus(box + 1 <= last[box] ? box + 1 : box),
+        ArrowDown: () => focus([...elements.keys()].find((other) => under[other] === box)),
         ArrowLeft: () => focus(beside(box, -1)),
         ArrowRight: () => focus(beside(box, 1)),
         Home: () => focus(0),
@@ -177,8 +182,8 @@
       if (!to) return;
       to();
       event.preventDefault();
-      event.stopPropagation();
     });
+    place.addEventListener("keydown", (event) => { if (!hasModifier(event)) event.stopPropagation(); });
 
     const bar = make("div", { class: "rmp-bar", role: "toolbar", "aria-label": "Flame graph" }, search, found, reset);
     place.replaceChildren(make("style", {}, STYLE), bar, told, frame);
