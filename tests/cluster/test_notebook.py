@@ -130,9 +130,9 @@ def test_a_result_is_shown_once_and_also_as_text(notebook: Any) -> None:
 
 
 def test_reports_are_small(notebook: Any) -> None:
-    sizes = [len(html.encode()) for html in reports_of(notebook)]
-    assert len(sizes) == 4
-    assert max(sizes) < 30_000 < MOST_BYTES
+    flames, listing, together, process = [len(html.encode()) for html in reports_of(notebook)]
+    assert max(flames, together) < 30_000
+    assert max(listing, process) < 150_000 < MOST_BYTES  # all that a worker has
     assert not any(word in html for html in reports_of(notebook) for word in ("<iframe", "src=http", 'src="http'))
 
 
@@ -195,7 +195,8 @@ def test_a_flame_graph_fits_into_a_notebook(page_file: Path, chromium: Browser) 
         "[...document.querySelectorAll('[data-raymemprof]')].map(place => [place.getBoundingClientRect().height,"
         " 1 + Math.max(...[...place.querySelectorAll('[data-box]')].map(box => Number(box.ariaLevel)))])"
     )
-    assert all(20 * rows < height < 20 * rows + 90 for height, rows in heights), heights
+    # What the actor's process still had, beside its calls, is deeper than a screen is high: it scrolls.
+    assert all(min(20 * rows, 480) <= height < min(20 * rows, 480) + 90 for height, rows in heights), heights
     middles = page.evaluate(
         "[...document.querySelector('.rmp-bar').children].filter(e => e.textContent || e.placeholder)"
         ".map(e => { const box = e.getBoundingClientRect(); return box.y + box.height / 2; })"
@@ -301,7 +302,7 @@ def test_where_scripts_do_not_run_a_picture_is_shown(
         ".map(image => [image.alt, image.naturalWidth, image.naturalHeight, image.checkVisibility()])"
     )
     assert [alt.split(",")[0] for alt, *_ in pictures] == ["Flame graph: load"] * 2 + ["Flame graph: actor Keeper"]
-    assert all(width == 960 and 60 <= height <= 400 and visible for _, width, height, visible in pictures)
+    assert all(width == 960 and 60 <= height <= 660 and visible for _, width, height, visible in pictures)
     assert "keep at" in page.evaluate("document.body.innerText")
     assert page.errors == page.requests == []
 

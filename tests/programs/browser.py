@@ -216,7 +216,7 @@ class Page:
     def press(self, key: str) -> None:
         """Press a key, such as "Enter", or a character."""
         codes = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
-        code = codes.get(key, ord(key.upper()) if key.isalnum() else 0)
+        code = codes.get(key, ord(key.upper()) if len(key) == 1 and key.isalnum() else 0)
         text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
             more = text if kind == "keyDown" else {}

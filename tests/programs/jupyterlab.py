@@ -13,16 +13,13 @@ from pathlib import Path
 
 from .browser import SECONDS, until
 
-_THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
-
 
 @contextlib.contextmanager
-def jupyterlab(folder: Path, theme: str = "light") -> Iterator[str]:
+def jupyterlab(folder: Path) -> Iterator[str]:
     """Run JupyterLab on the notebooks of a folder, with settings of its own, and yield its address."""
     own = folder / ".jupyter-of-the-test"
     settings = own / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True, exist_ok=True)
-    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": _THEMES[theme]}))
     (settings / "notification.jupyterlab-settings").write_text(
         json.dumps({"fetchNews": "false", "checkForUpdates": False})
     )

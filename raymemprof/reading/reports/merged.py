@@ -278,9 +278,8 @@ def _subject(call: Call) -> str:
 
 def _process(first_call: str | None, pid: int) -> str:
     """Name the process of a capture, by the call that the capture was begun for."""
-    actor = (first_call or "").removesuffix(".__init__")
-    if actor != (first_call or ""):
-        return f"actor {actor}, process {pid}"
+    if first_call is not None and first_call.endswith(".__init"):  # a file's name does not end in `_`
+        return f"actor {first_call.removesuffix('.__init')}, process {pid}"
     return f"process {pid}, which ran {first_call}" if first_call else f"process {pid}"
 
 
