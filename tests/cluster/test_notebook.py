@@ -326,6 +326,50 @@ def test_a_flame_graph_is_a_page_by_itself(tmp_path: Path, chromium: Browser) ->
 
 
 @needs_browser
+def test_very_many_call_stacks_are_folded_and_a_browser_shows_them(tmp_path: Path, chromium: Browser) -> None:
+    held: list[bytearray] = []
+
+    def grow(depth: int) -> None:
+        """Hold 3 ** depth pieces, each by another path."""
+        if depth == 0:
+            held.append(bytearray(600 + len(held) % 7 * 100))
+        else:
+            grow(depth - 1)
+            grow(depth - 1)
+            grow(depth - 1)
+
+    with raymemprof.profile_memory("grow", directory=tmp_path):
+        grow(9)
+    assert len(held) == 19_683
+    held.clear()
+    report = raymemprof.flamegraph(raymemprof.calls(tmp_path)[0])
+    (said,) = report.left_out
+    assert re.fullmatch(
+        r"The .*smallest call stacks.* are drawn together; they held [\d.]+ MiB, \d+\.\d% of all\.", said
+    )
+    assert report.path.stat().st_size < 7_000_000  # of which 4.5 MB are memray's scripts
+    inline = report._repr_html_()
+    assert said in inline
+    assert len(inline) < MOST_BYTES
+
+    click_zooms_at_all(chromium.open(report.path))
+    (tmp_path / "inline.html").write_text(f"<!DOCTYPE html><meta charset=utf-8>{inline}")
+    page = chromium.open(tmp_path / "inline.html")
+    assert 100 < page.until(f"{DRAWN}.length") < 6_000
+    page.click(f"{DRAWN}[4]")
+    page.until("!document.querySelector('.rmp-bar button').disabled")
+    assert page.errors == page.requests == []
+
+
+def click_zooms_at_all(page: Page) -> None:
+    """Assert that memray's page draws, and that a click there zooms."""
+    assert page.until(f"{BOXES}.length") > 50
+    page.click(f"{BOXES}[3]")
+    page.until("document.querySelectorAll('#chart .fade').length > 0")
+    assert page.errors == page.requests == []
+
+
+@needs_browser
 def test_hostile_names_are_shown_as_text_and_run_nothing(tmp_path: Path, chromium: Browser) -> None:
     def hold() -> list[bytearray]:
         return [bytearray(3_000_000)]

@@ -16,7 +16,7 @@ from .browser import SECONDS, until
 
 @contextlib.contextmanager
 def jupyterlab(folder: Path) -> Iterator[str]:
-    """Run JupyterLab on the notebooks of a folder, with settings of its own, and yield its address."""
+    """Run JupyterLab on the notebooks of a folder, with settings of its own; yields an address with `{}` for a path."""
     own = folder / ".jupyter-of-the-test"
     settings = own / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,6 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         "--allow-root",
         "--ip=127.0.0.1",
         "--port=0",
-        "--IdentityProvider.token=",
         "--expose-app-in-browser",
     )
     with (folder / "jupyterlab.log").open("wb") as log:
@@ -51,8 +50,9 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         )
     try:
         told = until(lambda: next((own / "runtime").glob("jpserver-*.json"), None), "JupyterLab starts")
-        address = until(lambda: told.read_text() and json.loads(told.read_text())["url"], "JupyterLab has an address")
-        until(lambda: _answers(f"{address}api"), "JupyterLab answers")
+        known = until(lambda: told.read_text() and json.loads(told.read_text()), "JupyterLab has an address")
+        address = f"{known['url']}{{}}?token={known['token']}"
+        until(lambda: _answers(address.format("api")), "JupyterLab answers")
         yield address
     finally:
         server.terminate()  # its kernels end with it

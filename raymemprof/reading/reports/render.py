@@ -103,7 +103,8 @@ def flamegraph(
         )
     report = _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite, temporal)
     left_out = (*report.left_out, *filter(None, [str(folded)]))
-    return replace(report, left_out=left_out, shown=graph(rows))
+    note = "The heap over time, with a range to select, is in the file." if temporal else ""
+    return replace(report, left_out=left_out, shown=replace(graph(rows), note=note))
 
 
 def table(

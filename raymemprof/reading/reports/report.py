@@ -54,6 +54,7 @@ class Report(Record):
             return notebook.get_template("flamegraph.html").render(
                 **known,
                 folded="" if folded in self.left_out else folded,
+                note=self.shown.note,
                 packed=packed,
                 id=hashlib.sha256(packed.encode()).hexdigest()[:16],
                 picture=base64.b64encode(svg).decode(),

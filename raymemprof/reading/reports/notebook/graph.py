@@ -48,6 +48,8 @@ class Graph:
 
     boxes: tuple[Box, ...]
     folded: Folded
+    note: str = ""
+    """What else is to be said of it."""
 
     def packed(self) -> str:
         """Return what the script draws: JSON, compressed, as text."""
