@@ -83,7 +83,7 @@
     const isAbove = (box) => box < zoomed && zoomed <= last[box];
     const isHit = (box) => [labels[box], functions[box], files[box]].some((text) => texts[text].toLowerCase().includes(wanted));
     const tell = (box) => {
-      told.replaceChildren(make("div", {}, `${figures(box)} · ${where(box)}`), make("div", {}, label(box)));
+      told.replaceChildren(make("div", {}, `${figures(box)} · ${where(box)}`), make("div", {}, box ? label(box) : ""));
     };
 
     const draw = () => {
