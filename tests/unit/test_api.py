@@ -236,6 +236,7 @@ class Line
     reserved: int
     shared: int
     basis: str
+    text: str
     location: str
 class Lines(Rows[Line])
 class MissingNode

@@ -25,7 +25,7 @@ FLOORS = (
     {"errors"},
     {"display"},
     {"journal"},
-    {"host", "ownership"},
+    {"cells", "host", "ownership"},
 )
 """Rooms from top to bottom. A room imports what is below it, never what is beside or above it."""
 UPWARDS = {

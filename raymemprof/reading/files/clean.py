@@ -1,4 +1,4 @@
-"""`clean()`: removes captures, and the journals that nothing is left of, on every node."""
+"""`clean()`: removes captures, the journals that nothing is left of, and source texts without one, on every node."""
 
 from __future__ import annotations
 
@@ -91,6 +91,8 @@ def clean(
     dry_run: bool = False,
 ) -> RemovedFiles:
     """Remove captures on every node, and the journals of processes of which nothing else is left to tell.
+
+    Source texts go with the last journal that names them.
 
     What a running process still writes is left; so is a capture that also holds calls which were not asked for: a
     worker records all that it runs to the same one, and an actor all its methods, so `name="Cache.*"` is an actor's.
@@ -233,6 +235,8 @@ def _clean(place: Place, wanted: _Wanted) -> _Removal:
             _of_process(process, captures, wanted, removal)
     if not wanted.is_by_call:
         _orphans(place, told, wanted, removal)
+    for folder in place.folders:
+        _source_texts(folder, place.node_id, wanted, removal)
     return removal
 
 
@@ -284,3 +288,22 @@ def _orphans(place: Place, told: set[str], wanted: _Wanted, removal: _Removal) -
                         removal.refused.append(f"{name} ({foreign})")
                     elif wanted.is_old(path) and not _is_just_begun(name) and not is_written(name):
                         removal.remove(path, place.node_id)
+
+
+def _source_texts(folder: Path, node_id: str | None, wanted: _Wanted, removal: _Removal) -> None:
+    """Remove the source texts that no journal names any more."""
+    names = os.listdir(folder)
+    texts = {name for name in names if contract.is_source(name)}
+    for name in names if texts else ():
+        if contract.is_journal(name) and folder / name not in removal.gone:
+            try:
+                texts -= contract.named_sources(folder / name)
+            except OSError:  # it may name any
+                return
+    believed = Believed(folder)
+    for name in sorted(texts):
+        with contextlib.suppress(FileNotFoundError):
+            status = (folder / name).lstat()
+            is_new = time.time() - status.st_mtime < _JUST_BEGUN  # its process may not have told the journal yet
+            if believed.foreign(status) is None and wanted.is_old(folder / name) and not is_new:
+                removal.remove(folder / name, node_id)
