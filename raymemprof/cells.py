@@ -10,7 +10,7 @@ import re
 import sys
 from typing import Any, NamedTuple
 
-__all__ = ["Cell", "cell_of", "cells", "is_cell", "place_of", "shell"]
+__all__ = ["Cell", "cell_of", "is_cell", "place_of", "shell"]
 
 _NAME = re.compile(r"In \[\d+\]")
 
@@ -18,10 +18,14 @@ _NAME = re.compile(r"In \[\d+\]")
 class Cell(NamedTuple):
     """A cell that has run."""
 
-    name: str
-    """As the notebook shows it: `In [7]`."""
+    number: int
     text: str
     """The code that ran; magics stand there as the calls that they are."""
+
+    @property
+    def name(self) -> str:
+        """As the notebook shows it: `In [7]`."""
+        return f"In [{self.number}]"
 
 
 def shell() -> Any:
@@ -37,15 +41,7 @@ def cell_of(file: str) -> Cell | None:
     number = re.search(r"\d+", known[1]) if known is not None else None
     if number is None:
         return None
-    return Cell(f"In [{number[0]}]", "".join(linecache.getlines(file)))
-
-
-def cells() -> dict[str, Cell]:
-    """Return the cells that have run in this process, by file name."""
-    if shell() is None:
-        return {}
-    found = {file: cell_of(file) for file in list(linecache.cache)}
-    return {file: cell for file, cell in found.items() if cell is not None}
+    return Cell(int(number[0]), "".join(linecache.getlines(file)))
 
 
 def is_cell(name: str) -> bool:

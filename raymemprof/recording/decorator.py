@@ -19,6 +19,7 @@ from .classes import is_in_use, record_methods, recorded_class
 from .options import Options
 from .origin import Origin
 from .profile import Profile
+from .reached import note_block
 from .wrappers import recorded
 
 __all__ = ["profile_memory"]
@@ -124,9 +125,9 @@ class ProfileMemory:
         """Begin the block."""
         if self._options.enabled is False:
             return self
-        label = self._label
+        label, frame = self._label, sys._getframe(1)
+        note_block(frame)
         if label is None:
-            frame = sys._getframe(1)
             cell = cell_of(frame.f_code.co_filename)
             label = f"{frame.f_code.co_name}:{frame.f_lineno}" if cell is None else place_of(cell.name, frame.f_lineno)
         call = begin(Profile(label, "block", self._options), self)

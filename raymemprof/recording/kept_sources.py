@@ -1,9 +1,9 @@
 """Keeps the source texts of the user's code beside the journal, so that reports show lines whose files are gone.
 
 Those are the cells and scripts that came with decorated code (`origin.py`), the cells of this process if it is a
-kernel, and the modules that it has imported from outside of the standard library and of installed packages. It is done
-by the thread that holds the capture open: when that has been opened, when there is something new, and before it is
-closed. Calls do nothing for it. Each text is one file in the folder, however many processes have it.
+kernel, and the user's modules, as far as recorded code refers to them (`reached.py`). The thread that holds the capture
+open does it: when that has been opened, when there is something new, and before it is closed. Calls do nothing for it.
+Each text is one file in the folder, however many processes have it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 import sys
+import time
 import weakref
 import zlib
 from collections.abc import Iterator
@@ -20,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import journal as contract
-from ..cells import cells, shell
+from ..cells import cell_of, shell
 from . import warn
 from .origin import arrived
-from .places import is_library
+from .reached import count_recorded, files_of_recorded, is_users_file
 from .safety import descriptors, file_size_limit
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ _MOST_BYTES = 8 * 2**20
 """Files and bytes of them that are kept for one process."""
 _SHARE = 32
 """All texts in a folder take at most this part of the disk budget; the ones that were needed longest ago go first."""
-_OURS = str(Path(contract.__file__).parents[1]) + os.sep
-"""Where raymemprof itself lies."""
 
 
 class _Kept:
@@ -47,22 +46,26 @@ class _Kept:
         self.noted: dict[str, tuple[str, str | None]] = {}
         """The checksum of the text, and the name of the cell, by file."""
         self.size = 0
-        self.modules = 0
-        """How many of the process's modules have been looked at."""
         self.seen: tuple[int, ...] = ()
+        """How much there was the last time: modules, texts that came, what is recorded, cells."""
+        self.due = 0.0
 
+
+_PAUSE = 1.0
+"""Seconds between two looks: they take milliseconds, and a library that is imported brings modules all the time."""
 
 _kept: weakref.WeakKeyDictionary[Journal, _Kept] = weakref.WeakKeyDictionary()
 
 
-def keep_sources(journal: Journal, max_bytes: int) -> None:
-    """Keep what is new since the last time. Never raises; microseconds where nothing is."""
+def keep_sources(journal: Journal, max_bytes: int, *, at_once: bool = False) -> None:
+    """Keep what is new since the last time. Never raises; microseconds where nothing is, or it was just looked at."""
     try:
         kept = _kept.setdefault(journal, _Kept())
-        now = (len(sys.modules), len(arrived), getattr(shell(), "execution_count", 0))
-        if now == kept.seen:
+        there = (len(sys.modules), len(arrived), count_recorded(), getattr(shell(), "execution_count", 0))
+        now = time.monotonic()
+        if there == kept.seen or (now < kept.due and not at_once) or journal.is_lost():
             return
-        kept.seen = now
+        kept.seen, kept.due = there, now + _PAUSE
         for file, name, data in _texts(kept):
             digest = contract.digest_of(data)
             if kept.noted.get(file) == (digest, name):
@@ -78,31 +81,18 @@ def keep_sources(journal: Journal, max_bytes: int) -> None:
 
 
 def _texts(kept: _Kept) -> Iterator[tuple[str, str | None, bytes]]:
-    """Yield file, name and content of what may be kept."""
-    for text in list(arrived.values()):
-        yield text.file, text.name, zlib.decompress(text.data)
-    for name, cell in cells().items():
-        yield name, cell.name, cell.text.encode(errors="replace")
-    modules = list(sys.modules.values())
-    first = kept.modules if kept.modules <= len(modules) else 0
-    kept.modules = len(modules)
-    for module in modules[first:]:
-        file = _file_of(module)
-        if file is not None and not contract.is_confidential(file):
+    """Yield file, cell's name and content of what may be kept."""
+    for file in dict.fromkeys([*list(arrived), *files_of_recorded()]):
+        text, cell = arrived.get(file), cell_of(file)
+        if text is not None:
+            yield file, text.name, zlib.decompress(text.data)
+        elif cell is not None:
+            yield file, cell.name, cell.text.encode(errors="replace")
+        elif file not in kept.noted and is_users_file(file) and not contract.is_confidential(file):
             with contextlib.suppress(OSError):  # it is in an archive, or gone
                 data = _read(file)
                 if data is not None:
                     yield file, None, data
-
-
-def _file_of(module: object) -> str | None:
-    """The file of a module of the user's."""
-    try:
-        file = object.__getattribute__(module, "__dict__").get("__file__")  # a lazy module stays as it is
-    except AttributeError:
-        return None
-    is_users = isinstance(file, str) and not is_library(file) and not file.startswith(_OURS)
-    return file if is_users else None
 
 
 def _read(file: str) -> bytes | None:

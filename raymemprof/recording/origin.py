@@ -10,23 +10,18 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import types
 import weakref
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import journal as contract
 from ..cells import cell_of
 from . import warn
+from .reached import MAIN, reached
 
 __all__ = ["Origin", "Text", "arrived"]
 
-_MAIN = "__main__"
-"""The module whose functions are shipped whole: that of a notebook's cells, and of a script."""
-_MOST_SEEN = 5_000
-"""Functions, classes and values that are looked at, to find what decorated code calls."""
 _MOST_TEXTS = 64
 _MOST_BYTES = 2**18
 """Bytes that travel with one function or class, compressed."""
@@ -80,7 +75,7 @@ def _arrive(texts: tuple[Text, ...]) -> Origin:
 
 def _gathered(target: object) -> tuple[Text, ...]:
     found: list[Text] = []
-    for file in dict.fromkeys(_files(target)):
+    for file in dict.fromkeys(reached([target], lambda module: module == MAIN, through_modules=False)):
         text = arrived.get(file) or _text_of(file)
         if text is not None:
             found.append(text)
@@ -94,7 +89,7 @@ def _text_of(file: str) -> Text | None:
     cell = cell_of(file)
     if cell is not None:
         return _compressed(file, cell.name, cell.text)
-    script = getattr(sys.modules.get(_MAIN), "__file__", None)
+    script = getattr(sys.modules.get(MAIN), "__file__", None)
     if script is None or os.path.abspath(file) != os.path.abspath(script) or contract.is_confidential(file):
         return None
     data = contract.read_text_at(Path(script))
@@ -105,46 +100,3 @@ def _text_of(file: str) -> Text | None:
 def _compressed(file: str, name: str | None, text: str) -> Text:
     """The same object for the same text, which is pickled once with the methods of a class therefore."""
     return Text(file, name, zlib.compress(text.encode(errors="replace")))
-
-
-def _files(target: object) -> Iterator[str]:
-    """Yield the files of what was decorated, and of what it may call of the same module, nearest first."""
-    seen: dict[int, object] = {}
-    todo = [target]
-    while todo and len(seen) < _MOST_SEEN:
-        one = todo.pop(0)
-        if one is None or id(one) in seen:
-            continue
-        seen[id(one)] = one
-        if isinstance(one, types.FunctionType):
-            if one is target or one.__module__ == _MAIN:
-                yield one.__code__.co_filename
-                todo += _used(one)
-        elif isinstance(one, type):
-            if one is target or one.__module__ == _MAIN:
-                todo += [*vars(one).values(), *one.__bases__]
-        elif isinstance(one, (staticmethod, classmethod, types.MethodType)):
-            todo.append(one.__func__)
-        elif isinstance(one, property):
-            todo += [one.fget, one.fset, one.fdel]
-        elif isinstance(one, functools.partial):
-            todo += [one.func, *one.args]
-        elif type(one).__module__ == _MAIN:
-            todo.append(type(one))
-
-
-def _used(function: types.FunctionType) -> Iterator[object]:
-    """Yield what a function refers to."""
-    yield getattr(function, "__wrapped__", None)
-    yield from function.__defaults__ or ()
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # it is empty still
-            continue
-    codes = [function.__code__]
-    while codes:
-        code = codes.pop()
-        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-        for name in code.co_names:
-            yield function.__globals__.get(name)

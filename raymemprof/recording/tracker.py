@@ -233,15 +233,15 @@ class ProcessTracker:
             capture.closed.set()
             capture.opened.set()
             return
+        keep_sources(capture.journal, capture.settings.max_bytes, at_once=True)
         capture.watch = Watch(capture.name, capture.journal, capture.allocators)
         capture.watch.start()
         sampler.watch = capture.watch
         capture.opened.set()
-        keep_sources(capture.journal, capture.settings.max_bytes)
         capture.keep_budget()  # also of what processes left that were killed
         self._wait_until_idle(capture)
         sampler.watch = None
-        keep_sources(capture.journal, capture.settings.max_bytes)
+        keep_sources(capture.journal, capture.settings.max_bytes, at_once=True)
         try:
             capture.close()
         except Exception as error:

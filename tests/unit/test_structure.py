@@ -18,7 +18,7 @@ FACE = "raymemprof"
 """The public face, `__init__.py`: all rooms are below it."""
 FLOORS = (
     {FACE},
-    {"cli"},
+    {"cli", "notebook"},
     {"diagnosis"},
     {"reading", "recording"},
     {"cluster"},
