@@ -51,8 +51,8 @@ class _Kept:
         self.due = 0.0
 
 
-_PAUSE = 1.0
-"""Seconds between two looks: they take milliseconds, and a library that is imported brings modules all the time."""
+_PAUSE = 20
+"""Times as long as a look takes, which is milliseconds, no other one is made: imports bring modules all the time."""
 
 _kept: weakref.WeakKeyDictionary[Journal, _Kept] = weakref.WeakKeyDictionary()
 
@@ -62,22 +62,28 @@ def keep_sources(journal: Journal, max_bytes: int, *, at_once: bool = False) -> 
     try:
         kept = _kept.setdefault(journal, _Kept())
         there = (len(sys.modules), len(arrived), count_recorded(), getattr(shell(), "execution_count", 0))
-        now = time.monotonic()
-        if there == kept.seen or (now < kept.due and not at_once) or journal.is_lost():
+        began = time.monotonic()
+        if there == kept.seen or (began < kept.due and not at_once) or journal.is_lost():
             return
-        kept.seen, kept.due = there, now + _PAUSE
-        for file, name, data in _texts(kept):
-            digest = contract.digest_of(data)
-            if kept.noted.get(file) == (digest, name):
-                continue
-            kept.size += len(data)
-            if len(kept.noted) >= _MOST_FILES or kept.size > _MOST_BYTES:
-                return
-            _write(journal, contract.source_name(digest), data, max_bytes // _SHARE)
-            journal.write({"event": "source", "file": file, "text": digest, **({"name": name} if name else {})})
-            kept.noted[file] = digest, name
+        kept.seen = there
+        _keep(journal, kept, max_bytes)
+        now = time.monotonic()
+        kept.due = now + _PAUSE * (now - began)
     except Exception as error:
         warn.once("sources", f"source texts were not kept in {journal.folder}: {error!r}")
+
+
+def _keep(journal: Journal, kept: _Kept, max_bytes: int) -> None:
+    for file, name, data in _texts(kept):
+        digest = contract.digest_of(data)
+        if kept.noted.get(file) == (digest, name):
+            continue
+        kept.size += len(data)
+        if len(kept.noted) >= _MOST_FILES or kept.size > _MOST_BYTES:
+            return
+        _write(journal, contract.source_name(digest), data, max_bytes // _SHARE)
+        journal.write({"event": "source", "file": file, "text": digest, **({"name": name} if name else {})})
+        kept.noted[file] = digest, name
 
 
 def _texts(kept: _Kept) -> Iterator[tuple[str, str | None, bytes]]:
