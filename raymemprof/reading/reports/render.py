@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cells import place_of
 from ...display.files import check_output, written_whole
 from ...display.record import Record
 from ...display.text import printable, show_bytes
 from ...ownership import refuse_foreign_link
 from ..captures.model import Stack
 from .merged import Reading, read_target
+from .shown_lines import add_to_flame_graph, add_to_table
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def flamegraph(
         reporter = FlameGraphReporter.from_snapshot(
             _records(reading, view), memory_records=snapshots, native_traces=False
         )
-    _add_texts(reporter, reading)
+    add_to_flame_graph(reporter.data, reading.texts)
     return _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite, temporal)
 
 
@@ -166,8 +166,7 @@ def table(
     reporter = TableReporter.from_snapshot(
         _records(reading, view), memory_records=_snapshots(reading), native_traces=False
     )
-    for row in reporter.data:
-        row["stack_trace"] = _with_text(row["stack_trace"], reading)
+    add_to_table(reporter.data, reading.texts)
     return _write(reading, reporter, "table", "html", output, view, offline, overwrite)
 
 
@@ -218,30 +217,6 @@ class _Record:
         return list(self.stack[:max_stacks])
 
     hybrid_stack_trace = stack_trace
-
-
-def _add_texts(reporter: Any, reading: Reading) -> None:
-    """Have boxes show the lines as they were; memray looks for them in the files that are here now."""
-    nodes, strings = reporter.data["nodes"], reporter.data["strings"]
-    known = {(html.escape(file), line): text for (file, line), text in reading.texts.items()}
-    numbers: dict[str, int] = {}
-    for node, (file, line) in enumerate(zip(nodes["filename"], nodes["lineno"], strict=True)):
-        text = known.get((strings[file], line))
-        if text is not None:
-            number = nodes["name"][node] = numbers.setdefault(text, len(strings))
-            if number == len(strings):
-                strings.append(text)
-
-
-def _with_text(place: str, reading: Reading) -> str:
-    """Add a line's text to its place as memray's table has it: `function at file:line`, escaped."""
-    function, _, where = place.rpartition(" at ")
-    file, _, line = where.rpartition(":")
-    if not line.isdecimal():
-        return place
-    text = reading.texts.get((html.unescape(file), int(line)), "")
-    shown = f"{function} at {place_of(file, int(line))}"
-    return f"{shown}: {html.escape(text)}" if text else shown
 
 
 def _records(reading: Reading, view: str) -> Iterable[Any]:
