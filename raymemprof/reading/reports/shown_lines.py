@@ -1,4 +1,4 @@
-"""Puts the text of lines into memray's reports as it was recorded; memray looks for it in the files that are here now."""
+"""Puts the text of lines into memray's reports as it was recorded; memray takes it from the files that are here now."""
 
 from __future__ import annotations
 
