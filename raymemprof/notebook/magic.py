@@ -23,6 +23,7 @@ from ..reading.reports.render import flamegraph
 from ..reading.reports.summary import Summary, summary_of
 from ..recording.decorator import profile_memory
 from ..recording.options import Options, resolve
+from ..recording.reached import note_block
 
 __all__ = ["register"]
 
@@ -118,6 +119,8 @@ def _record(ipython: Any, codes: list[CodeType], options: dict[str, Any]) -> Non
     settings, _ = resolve(Options.checked(options))
     folder = settings.directory or (None if cluster.is_connected() else own_folder())
     since = time.time()
+    for code in codes:  # the block's own frame is here, and not in the cell
+        note_block(code, ipython.user_global_ns)
     try:
         with profile_memory(name, **options):
             for code in codes:

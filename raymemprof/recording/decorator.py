@@ -126,7 +126,7 @@ class ProfileMemory:
         if self._options.enabled is False:
             return self
         label, frame = self._label, sys._getframe(1)
-        note_block(frame)
+        note_block(frame.f_code, frame.f_globals)
         if label is None:
             cell = cell_of(frame.f_code.co_filename)
             label = f"{frame.f_code.co_name}:{frame.f_lineno}" if cell is None else place_of(cell.name, frame.f_lineno)

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from .. import journal as contract
 from ..cells import cell_of, shell
 from . import warn
-from .origin import arrived
-from .reached import count_recorded, files_of_recorded, is_users_file
+from .origin import arrived, definitions
+from .reached import count_recorded, files_of_recorded, has_block, is_users_file
 from .safety import descriptors, file_size_limit
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def _texts(kept: _Kept) -> Iterator[tuple[str, str | None, bytes]]:
         if text is not None:
             yield file, text.name, zlib.decompress(text.data)
         elif cell is not None:
-            yield file, cell.name, cell.text.encode(errors="replace")
+            ran_here = cell.text if has_block(file) else definitions(cell.text)
+            yield file, cell.name, ran_here.encode(errors="replace")
         elif file not in kept.noted and is_users_file(file) and not contract.is_confidential(file):
             with contextlib.suppress(OSError):  # it is in an archive, or gone
                 data = _read(file)

@@ -2,11 +2,13 @@
 
 A worker that unpickles a function of a cell has no file of it, and only the kernel knows which cell that was. So what
 is decorated takes along the cells that it is of, and those of what it calls. They are gathered when it is pickled: once
-for each function, when Ray ships it, and never when it is called.
+for each function, when Ray ships it, and never when it is called. Of a cell and of a script only what defines functions
+and classes is taken: a worker runs nothing else of it, and there may be a password.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
 import sys
@@ -20,8 +22,9 @@ from ..cells import cell_of
 from . import warn
 from .reached import MAIN, reached
 
-__all__ = ["Origin", "Text", "arrived"]
+__all__ = ["Origin", "Text", "arrived", "definitions"]
 
+_DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _MOST_TEXTS = 64
 _MOST_BYTES = 2**18
 """Bytes that travel with one function or class, compressed."""
@@ -99,4 +102,15 @@ def _text_of(file: str) -> Text | None:
 @functools.lru_cache(maxsize=256)
 def _compressed(file: str, name: str | None, text: str) -> Text:
     """The same object for the same text, which is pickled once with the methods of a class therefore."""
-    return Text(file, name, zlib.compress(text.encode(errors="replace")))
+    return Text(file, name, zlib.compress(definitions(text).encode(errors="replace")))
+
+
+def definitions(text: str) -> str:
+    """Return a module's text with those statements only that define functions or classes; other lines are empty."""
+    lines = text.splitlines()
+    kept = [""] * len(lines)
+    for statement in ast.parse(text).body:
+        if any(isinstance(node, _DEFINES) for node in ast.walk(statement)):
+            first = min(one.lineno for one in (statement, *getattr(statement, "decorator_list", ())))
+            kept[first - 1 : statement.end_lineno] = lines[first - 1 : statement.end_lineno]
+    return "\n".join(kept).rstrip() + "\n"

@@ -18,7 +18,16 @@ from .. import journal as contract
 from ..cells import cell_of
 from .places import is_library
 
-__all__ = ["MAIN", "count_recorded", "files_of_recorded", "is_users_file", "note_block", "note_function", "reached"]
+__all__ = [
+    "MAIN",
+    "count_recorded",
+    "files_of_recorded",
+    "has_block",
+    "is_users_file",
+    "note_block",
+    "note_function",
+    "reached",
+]
 
 MAIN = "__main__"
 """The module whose functions Ray ships whole: that of a notebook's cells, and of a script."""
@@ -40,10 +49,15 @@ def note_function(function: types.FunctionType) -> None:
     _functions[number] = weakref.ref(function, lambda _: _functions.pop(number, None))
 
 
-def note_block(frame: types.FrameType) -> None:
-    """Take note that a block in this frame is recorded."""
-    if frame.f_code not in _blocks and len(_blocks) < _MOST_BLOCKS:
-        _blocks[frame.f_code] = str(frame.f_globals.get("__name__"))
+def note_block(code: types.CodeType, names: dict[str, Any]) -> None:
+    """Take note that a block in this code is recorded; `names` are the globals of its module."""
+    if code not in _blocks and len(_blocks) < _MOST_BLOCKS:
+        _blocks[code] = str(names.get("__name__"))
+
+
+def has_block(file: str) -> bool:
+    """Whether a block stands in a file."""
+    return any(code.co_filename == file for code in list(_blocks))
 
 
 def count_recorded() -> int:

@@ -30,6 +30,9 @@ def fill(megabytes):
     return [bytearray(1_000_000) for _ in range(megabytes)]  # in a cell of its own
 """,
     """
+PASSWORD = "swordfish"  # which no worker runs
+
+
 @ray.remote(max_retries=0)
 @profile_memory
 def load(megabytes, dies=False):
@@ -175,11 +178,11 @@ def test_the_summary_and_the_doctor_name_cells(recorded: Path) -> None:
     rows = {row.name: row for row in raymemprof.summary(recorded)}
     line = rows["Keeper"].guilty_line
     assert line is not None
-    assert line.location == f"In [{DEFINES}], line 24"
+    assert line.location == f"In [{DEFINES}], line 27"
     (finding,) = [one for one in raymemprof.doctor(recorded).findings if one.illness == "leaking_actor"]
     said = " ".join(finding.evidence)
-    assert f"In [{DEFINES}], line 24 in keep: `self.kept.append(bytearray(megabytes * 1_000_000))`" in said
-    assert f"what In [{DEFINES}], line 24 keeps" in " ".join(finding.next_steps)
+    assert f"In [{DEFINES}], line 27 in keep: `self.kept.append(bytearray(megabytes * 1_000_000))`" in said
+    assert f"what In [{DEFINES}], line 27 keeps" in " ".join(finding.next_steps)
 
 
 def test_a_function_that_is_an_argument_is_named_while_its_kernel_lives(notebook: Any) -> None:
@@ -198,6 +201,12 @@ def test_the_magic_shows_the_cell_and_what_it_started(notebook: Any) -> None:
     assert "Keeper" not in said
     assert "<iframe" in flames.data["text/html"]
     assert FILL in flames.data["text/html"]  # of `load`, which grew most
+
+
+def test_the_cell_that_the_magic_recorded_has_its_lines(recorded: Path) -> None:
+    (call,) = raymemprof.calls(recorded, name="largest")
+    held = places(raymemprof.heap(call).top())
+    assert held[f"In [{RECORDS}], line 3"] == "mine = bytearray(3_000_000)"
 
 
 def test_an_exception_in_a_recorded_cell_is_shown_and_so_is_the_table(notebook: Any) -> None:
@@ -228,7 +237,7 @@ def test_texts_are_small_each_there_once_and_as_private_as_captures(recorded: Pa
     assert 0 < sum(path.stat().st_size for path in texts) < 10_000
     contents = [path.read_text() for path in texts]
     assert len(set(contents)) == len(contents)
-    assert not any("Keeper.remote()" in text and "24" in text for text in contents)  # it runs on no worker
+    assert not any("Keeper.remote()" in text or "swordfish" in text for text in contents)  # it runs on no worker
     captures = {path.stat().st_mode for path in recorded.glob("*.bin")}
     assert {path.stat().st_mode for path in texts} == captures
 

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ... import journal as contract
@@ -36,16 +37,17 @@ def read_lines_of(
     found = {}
     for file, numbers in wanted.items():
         source = named.get(file)
-        text = contract.read_text(folder, source.text) if source is not None else None
-        if text is None:
-            text = _unchanged(file, began)
-        if source is None and text is None:
+        lines = _kept(folder, source.text) if source is not None else None
+        if lines is None:
+            lines = _unchanged(file, began)
+        if source is None and lines is None:
             continue
-        lines = text.splitlines() if text is not None else []
         found[file] = SourceFile(
             name=source.name if source is not None else None,
             digest=source.text if source is not None else "",
-            lines={number: lines[number - 1].strip()[:_LONGEST] for number in numbers if number <= len(lines)},
+            lines={
+                number: lines[number - 1].strip()[:_LONGEST] for number in numbers if lines and number <= len(lines)
+            },
         )
     return found
 
@@ -65,11 +67,26 @@ def merged(before: dict[str, SourceFile], new: dict[str, SourceFile]) -> dict[st
     return found
 
 
-def _unchanged(file: str, began: float) -> str | None:
+def _kept(folder: Path, digest: str) -> tuple[str, ...] | None:
+    try:
+        return _read_kept(folder, digest)
+    except LookupError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _read_kept(folder: Path, digest: str) -> tuple[str, ...]:
+    text = contract.read_text(folder, digest)
+    if text is None:  # an exception is not remembered
+        raise LookupError(digest)
+    return tuple(text.splitlines())
+
+
+def _unchanged(file: str, began: float) -> tuple[str, ...] | None:
     try:
         if os.stat(file).st_mtime > began or contract.is_confidential(file):
             return None
         data = contract.read_text_at(Path(file))
     except (OSError, ValueError):
         return None
-    return None if data is None else data.decode(errors="replace")
+    return None if data is None else tuple(data.decode(errors="replace").splitlines())
