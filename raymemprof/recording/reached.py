@@ -68,10 +68,11 @@ def count_recorded() -> int:
 def files_of_recorded() -> Iterator[str]:
     """Yield the user's files that what is recorded in this process may run, nearest first; some more than once."""
     blocks = dict(_blocks)
-    yield from (code.co_filename for code in blocks)
-    modules = [sys.modules.get(name) for name in dict.fromkeys(blocks.values()) if _is_users(name)]
-    functions = [function() for function in list(_functions.values())]
-    yield from reached([*functions, *modules], _is_users, through_modules=True)
+    functions = [function for function in [known() for known in list(_functions.values())] if function is not None]
+    yield from (code.co_filename for code in (*blocks, *(function.__code__ for function in functions)))
+    users = functools.cache(_is_users)
+    modules = [sys.modules.get(name) for name in dict.fromkeys(blocks.values()) if users(name)]
+    yield from reached([*functions, *modules], users, through_modules=True)
 
 
 def reached(roots: Collection[object], follows: Callable[[str], bool], *, through_modules: bool) -> Iterator[str]:

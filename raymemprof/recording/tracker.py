@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from . import warn
 from .capture import Capture, RefusedError, note_fork
-from .kept_sources import keep_sources
+from .kept_sources import AT_FIRST, AT_LAST, keep_sources
 from .safety import locks
 from .safety.threads import HiddenThread, current
 from .sampler import sampler
@@ -233,7 +233,7 @@ class ProcessTracker:
             capture.closed.set()
             capture.opened.set()
             return
-        keep_sources(capture.journal, capture.settings.max_bytes, at_once=True)
+        keep_sources(capture.journal, capture.settings.max_bytes, AT_FIRST)
         capture.watch = Watch(capture.name, capture.journal, capture.allocators)
         capture.watch.start()
         sampler.watch = capture.watch
@@ -241,7 +241,7 @@ class ProcessTracker:
         capture.keep_budget()  # also of what processes left that were killed
         self._wait_until_idle(capture)
         sampler.watch = None
-        keep_sources(capture.journal, capture.settings.max_bytes, at_once=True)
+        keep_sources(capture.journal, capture.settings.max_bytes, AT_LAST)
         try:
             capture.close()
         except Exception as error:

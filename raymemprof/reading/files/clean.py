@@ -33,6 +33,8 @@ __all__ = ["RemovedFile", "RemovedFiles", "clean"]
 
 _JUST_BEGUN = 60.0
 """Seconds."""
+_TOLD = 1.0
+"""Seconds in which a process that wrote a source text, or found it there, has named it in its journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,8 @@ class _Removal:
     names: set[str] = field(default_factory=set)
     """Of all calls there are."""
     gone: set[Path] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+    """Names of the source texts that journals named which are gone."""
     fitting: int = 0
     """How many of them are of those asked for, whether or not their captures can go."""
 
@@ -266,6 +270,8 @@ def _of_process(process: RecordedProcess, captures: list[Capture], wanted: _Want
     with contextlib.suppress(FileNotFoundError):
         is_left = any(capture.path not in removal.gone for capture in process.captures())
         if is_all and not may_be_running and wanted.is_old(process.path) and not is_left:
+            with contextlib.suppress(OSError):
+                removal.texts |= contract.named_sources(process.path)
             removal.remove(process.path, process.node_id)
 
 
@@ -291,9 +297,9 @@ def _orphans(place: Place, told: set[str], wanted: _Wanted, removal: _Removal) -
 
 
 def _source_texts(folder: Path, node_id: str | None, wanted: _Wanted, removal: _Removal) -> None:
-    """Remove the source texts that no journal names any more."""
+    """Remove the source texts that no journal names any more; with a filter only those that one named until now."""
     names = os.listdir(folder)
-    texts = {name for name in names if contract.is_source(name)}
+    texts = {name for name in names if contract.is_source(name) and (name in removal.texts or not wanted.is_by_call)}
     for name in names if texts else ():
         if contract.is_journal(name) and folder / name not in removal.gone:
             try:
@@ -304,6 +310,6 @@ def _source_texts(folder: Path, node_id: str | None, wanted: _Wanted, removal: _
     for name in sorted(texts):
         with contextlib.suppress(FileNotFoundError):
             status = (folder / name).lstat()
-            is_new = time.time() - status.st_mtime < _JUST_BEGUN  # its process may not have told the journal yet
+            is_new = time.time() - status.st_mtime < _TOLD
             if believed.foreign(status) is None and wanted.is_old(folder / name) and not is_new:
                 removal.remove(folder / name, node_id)

@@ -108,9 +108,10 @@ def test_a_file_that_was_changed_since_is_shown_as_it_was(tmp_path: Path) -> Non
     call = run(code, tmp_path / "records")
     write_code(code, "after")
     assert list(held(call).values()) == ["return bytearray(size)  # before"]
-    for path in texts(tmp_path / "records").values():
+    elsewhere = (tmp_path / "records").rename(tmp_path / "elsewhere")
+    for path in texts(elsewhere).values():
         path.unlink()
-    raymemprof.calls(tmp_path / "records")
+    (call,) = raymemprof.calls(elsewhere)
     assert list(held(call).values()) == [""]  # the file has another line there by now
     assert "# after" not in raymemprof.table(call).path.read_text()
 
