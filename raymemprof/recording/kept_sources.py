@@ -17,8 +17,7 @@ import sys
 import time
 import weakref
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +49,11 @@ class _Kept:
         self.size = 0
         self.seen: tuple[int, ...] = ()
         """How much there was the last time: modules, texts that came, what is recorded, cells."""
-        self.work: Iterator[None] | None = None
+        self.files: Iterator[str] | None = None
         """What is to be gone on with."""
+        self.done: set[str] = set()
+        self.taken: int | None = None
+        """Bytes of texts in the folder, as far as it was looked at."""
 
 
 AT_FIRST, AT_LAST = 0.02, 0.2
@@ -68,47 +70,42 @@ def keep_sources(journal: Journal, max_bytes: int, seconds: float = _SLICE) -> N
     try:
         kept = _kept.setdefault(journal, _Kept())
         there = (len(sys.modules), len(arrived), count_recorded(), getattr(shell(), "execution_count", 0))
-        if kept.work is None:
+        if kept.files is None:
             if there == kept.seen or journal.is_lost():
                 return
             kept.seen = there
-            files = itertools.chain(list(arrived), files_of_recorded())
-            kept.work = _keep(journal, kept, max_bytes // _SHARE, files)
+            kept.files, kept.done = itertools.chain(list(arrived), files_of_recorded()), set()
         end = time.thread_time() + seconds
-        for _ in kept.work:
+        for file in kept.files:
+            if file not in kept.done:
+                kept.done.add(file)
+                _keep(journal, kept, max_bytes // _SHARE, file)
             if time.thread_time() >= end:
                 return
-        kept.work = None
+        kept.files = None
     except Exception as error:
         warn.once("sources", f"source texts were not kept in {journal.folder}: {error!r}")
 
 
-def _keep(journal: Journal, kept: _Kept, most: int, files: Iterable[str]) -> Iterator[None]:
-    """Keep what is new of some files; yields after each, so that it can be gone on with later."""
-    done = set()
-    room: _Room | None = None
-    for file in files:
-        yield
-        if file in done:
-            continue
-        done.add(file)
-        found = _text_of(file, kept)
-        if found is None:
-            continue
-        name, data = found
-        digest = contract.digest_of(data)
-        if kept.noted.get(file) == (digest, name):
-            continue
-        kept.size += len(data)
-        if len(kept.noted) >= _MOST_FILES or kept.size > _MOST_BYTES:
-            return
-        path = Path(journal.folder, contract.source_name(digest))
-        if not _is_there(path):
-            room = room or _Room(path.parent)
-            room.take(len(data), most)
-            _write(path, data, journal.mode)
-        journal.write({"event": "source", "file": file, "text": digest, **({"name": name} if name else {})})
-        kept.noted[file] = digest, name
+def _keep(journal: Journal, kept: _Kept, most: int, file: str) -> None:
+    """Keep what is new of a file."""
+    found = _text_of(file, kept)
+    if found is None:
+        return
+    name, data = found
+    digest = contract.digest_of(data)
+    is_room = len(kept.noted) < _MOST_FILES and kept.size + len(data) <= _MOST_BYTES
+    if kept.noted.get(file) == (digest, name) or not is_room:
+        return
+    kept.size += len(data)
+    path = Path(journal.folder, contract.source_name(digest))
+    if not _is_there(path):
+        if kept.taken is None or kept.taken + len(data) > most:
+            kept.taken = _make_room(path.parent, most - len(data))
+        kept.taken += len(data)
+        _write(path, data, journal.mode)
+    journal.write({"event": "source", "file": file, "text": digest, **({"name": name} if name else {})})
+    kept.noted[file] = digest, name
 
 
 def _text_of(file: str, kept: _Kept) -> tuple[str | None, bytes] | None:
@@ -162,27 +159,19 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         descriptors.close(kept)
 
 
-class _Room:
-    """The room that source texts may take in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        """Look at what is there."""
-        self._folder = folder
-        self._oldest: deque[tuple[float, int, str]] = deque()
-        found = []
-        for entry in descriptors.scan(folder):
-            if contract.is_source(entry.name):
-                with contextlib.suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    found.append((status.st_mtime, status.st_size, entry.name))
-        self._oldest.extend(sorted(found))
-        self._taken = sum(size for _, size, _ in found)
-
-    def take(self, size: int, most: int) -> None:
-        """Have the texts go that were needed longest ago, until all take no more than `most` bytes with this one."""
-        self._taken += size
-        while self._taken > most and self._oldest:
-            _, gone, name = self._oldest.popleft()
-            with contextlib.suppress(OSError):  # another process removed it, or it is somebody else's
-                (self._folder / name).unlink()
-            self._taken -= gone
+def _make_room(folder: Path, most: int) -> int:
+    """Have the texts go that were needed longest ago, until the others take no more than `most` bytes; return theirs."""
+    found: list[tuple[float, int, str]] = []
+    for entry in descriptors.scan(folder):
+        if contract.is_source(entry.name):
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                found.append((status.st_mtime, status.st_size, entry.name))
+    total = sum(size for _, size, _ in found)
+    for _, size, name in sorted(found):
+        if total <= most:
+            break
+        with contextlib.suppress(OSError):  # another process removed it, or it is somebody else's
+            (folder / name).unlink()
+        total -= size
+    return total

@@ -91,33 +91,40 @@ def reached(roots: Collection[object], follows: Callable[[str], bool], *, throug
         if one is None or id(one) in seen:
             continue
         seen[id(one)] = one
-        kind = type(one)  # to ask a proxy what it is would have it fetch that
-        if issubclass(kind, _LEADING):
-            if id(one) not in first and not follows(_module_of(one)):
-                continue
-            if issubclass(kind, types.ModuleType):
-                members = object.__getattribute__(one, "__dict__")  # a lazy module stays as it is
-                if through_modules:
-                    yield from [file for file in [members.get("__file__")] if isinstance(file, str)]
-                    todo += [value for value in list(members.values()) if issubclass(type(value), _LEADING)]
-                continue
-            if issubclass(kind, types.FunctionType):
-                yield one.__code__.co_filename
-                todo += _used(one)
-            else:
-                todo += [*list(vars(one).values()), *one.__bases__]
-            todo.append(sys.modules.get(_module_of(one)))
-        elif issubclass(kind, (staticmethod, classmethod, types.MethodType)):
-            todo.append(one.__func__)
-        elif issubclass(kind, property):
-            todo += [one.fget, one.fset, one.fdel]
-        elif issubclass(kind, functools.partial):
-            todo += [one.func, *one.args]
-        elif follows(_module_of(kind)):
-            todo.append(kind)
+        if id(one) not in first and not follows(_module_of(one)):
+            continue
+        kind = type(one)
+        if issubclass(kind, types.ModuleType):
+            members = object.__getattribute__(one, "__dict__")  # a lazy module stays as it is
+            if through_modules:
+                yield from [file for file in [members.get("__file__")] if isinstance(file, str)]
+                todo += [value for value in list(members.values()) if issubclass(type(value), _LEADING)]
+            continue
+        if issubclass(kind, types.FunctionType):
+            yield one.__code__.co_filename
+        used = _used(one) if issubclass(kind, types.FunctionType) else [*list(vars(one).values()), *one.__bases__]
+        todo += [code for value in used for code in _code_of(value)]
+        todo.append(sys.modules.get(_module_of(one)))
 
 
 _LEADING = (types.ModuleType, types.FunctionType, type)
+
+
+def _code_of(value: Any) -> Iterator[object]:
+    """Yield the functions, classes and modules that a value stands for; nothing else is held while this goes on."""
+    kind = type(value)  # to ask a proxy what it is would have it fetch that
+    if issubclass(kind, _LEADING):
+        yield value
+    elif issubclass(kind, (staticmethod, classmethod, types.MethodType)):
+        yield from _code_of(value.__func__)
+    elif issubclass(kind, property):
+        for one in (value.fget, value.fset, value.fdel):
+            yield from _code_of(one)
+    elif issubclass(kind, functools.partial):
+        for one in (value.func, *value.args):
+            yield from _code_of(one)
+    else:
+        yield kind
 
 
 def _module_of(one: object) -> str:
