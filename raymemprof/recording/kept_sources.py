@@ -160,7 +160,7 @@ def _write(path: Path, data: bytes, mode: int) -> None:
 
 
 def _make_room(folder: Path, most: int) -> int:
-    """Have the texts go that were needed longest ago, until the others take no more than `most` bytes; return theirs."""
+    """Have the texts go that were needed longest ago, until the others take `most` bytes at most; return theirs."""
     found: list[tuple[float, int, str]] = []
     for entry in descriptors.scan(folder):
         if contract.is_source(entry.name):
