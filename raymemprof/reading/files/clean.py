@@ -310,6 +310,6 @@ def _source_texts(folder: Path, node_id: str | None, wanted: _Wanted, removal: _
     for name in sorted(texts):
         with contextlib.suppress(FileNotFoundError):
             status = (folder / name).lstat()
-            is_new = time.time() - status.st_mtime < _TOLD
+            is_new = name not in removal.texts and time.time() - status.st_mtime < _TOLD
             if believed.foreign(status) is None and wanted.is_old(folder / name) and not is_new:
                 removal.remove(folder / name, node_id)
