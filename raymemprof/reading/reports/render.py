@@ -17,6 +17,7 @@ from ...display.text import printable, show_bytes
 from ...ownership import refuse_foreign_link
 from ..captures.model import Stack
 from .merged import Reading, read_target
+from .shown_lines import add_to_flame_graph, add_to_table
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def flamegraph(
         reporter = FlameGraphReporter.from_snapshot(
             _records(reading, view), memory_records=snapshots, native_traces=False
         )
+    add_to_flame_graph(reporter.data, reading.texts)
     return _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite, temporal)
 
 
@@ -164,6 +166,7 @@ def table(
     reporter = TableReporter.from_snapshot(
         _records(reading, view), memory_records=_snapshots(reading), native_traces=False
     )
+    add_to_table(reporter.data, reading.texts)
     return _write(reading, reporter, "table", "html", output, view, offline, overwrite)
 
 
