@@ -10,7 +10,17 @@ import stat
 import time
 import zlib
 
-__all__ = ["PREFIX", "checksum", "file_stem", "is_capture", "is_journal", "is_ours", "named_for", "open_plain"]
+__all__ = [
+    "PREFIX",
+    "checksum",
+    "file_stem",
+    "is_capture",
+    "is_journal",
+    "is_ours",
+    "is_source",
+    "named_for",
+    "open_plain",
+]
 
 PREFIX = "raymemprof-"
 _NOT_PLAIN = "It is no plain file"
@@ -45,10 +55,15 @@ def is_journal(name: str) -> bool:
     return name.startswith(PREFIX) and name.endswith(".jsonl")
 
 
+def is_source(name: str) -> bool:
+    """Whether a file's name is a source text's, which `sources.py` reads."""
+    return name.startswith(f"{PREFIX}source-") and name.endswith(".txt")
+
+
 def is_ours(name: str) -> bool:
-    """Whether this is the name of a capture or journal, and nothing but a name."""
+    """Whether this is the name of a capture, journal or source text, and nothing but a name."""
     is_plain = re.fullmatch(r"[A-Za-z0-9_.\-]{1,255}", name) is not None
-    return is_plain and (is_capture(name) or is_journal(name))
+    return is_plain and (is_capture(name) or is_journal(name) or is_source(name))
 
 
 def checksum(descriptor: int, seconds: float = math.inf) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from .capture_file import opened
 from .ledger import Ledger
 from .model import Answer, Child, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
 from .samples import read_samples
+from .source_lines import read_lines_of
 from .stacks import inspect, stack_of
 from .totals import Total
 
@@ -90,6 +91,8 @@ def analyse(request: Request) -> Sum:
         if request.temporal:
             first, last = _window(snapshots, request.window)
             temporal_rows, marks = _temporal(reader, request, native, None if foreign else ledger, first, last)
+        stacks = [row.stack for of_view in rows.values() for row in of_view] + [row.stack for row in temporal_rows]
+        folder, began = Path(request.path).parent, meta.start_time.timestamp()
         return Sum(
             figures=figures,
             rows=rows,
@@ -101,6 +104,7 @@ def analyse(request: Request) -> Sum:
             ended_at=meta.end_time,
             command=meta.command_line,
             foreign=foreign,
+            sources=read_lines_of(stacks, folder, samples.sources, began),
             snapshots=snapshots,
             temporal_rows=temporal_rows,
             high_water_marks=marks,

@@ -210,7 +210,7 @@ def guilty(stack: Stack) -> Frame:
 
 @lru_cache(maxsize=10_000)
 def is_users(file: str) -> bool:
-    """Whether a file is of the user's own code: of no library, and not of Python."""
+    """Whether a file is the user's own: not the standard library's, an installed package's, or one of C."""
     if not file or file.startswith(("<frozen", "<unknown")) or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
         return False
     parts = Path(file).parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from ...errors import CaptureError
 from ..captures.model import CallPlace, Figures, Row, Snapshot, Sum, TemporalRow
 from ..catalog.records import Call
 from .requests import ask, must_have_end, requests_for, window_of
+from .source_names import SourceNames
 from .targets import Item, Target, resolve
 
 __all__ = ["HeapByName", "Reading", "read_target"]
@@ -88,6 +89,8 @@ class Reading:
     ended_at: datetime
     temporal_rows: tuple[TemporalRow, ...]
     high_water_marks: tuple[int, ...] | None
+    texts: dict[tuple[str, int], str]
+    """The text of the user's lines, by the name of the file, as frames have it, and the line's number."""
 
 
 class _Part(NamedTuple):
@@ -176,6 +179,8 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
     all_figures = [part.figures for part in read]
     children = [child for part in read for child in part.children]
     title, subject, stem = _name(calls, whole, found)
+    stacks = [row.stack for rows in found.rows.values() for row in rows] + [row.stack for row in found.temporal_rows]
+    names = SourceNames(found.sources, stacks)
     return Reading(
         title=printable(title),
         subject=printable(subject),
@@ -200,7 +205,7 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
         retained_at_end=_sum(figures.retained_at_end for figures in all_figures),
         notes=tuple(dict.fromkeys(note for figures in all_figures for note in figures.notes)),
         checked=all(figures.checked for figures in all_figures),
-        rows=found.rows,
+        rows={view: names.rows(rows) for view, rows in found.rows.items()},
         snapshots=_snapshots(found, calls, temporal),
         pid=found.pid,
         native=found.native,
@@ -208,8 +213,9 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
         allocator=found.allocator,
         started_at=min([call.started_at for call in calls] or [found.started_at]),
         ended_at=max([_ended(call, found) for call in calls] or [found.ended_at]),
-        temporal_rows=found.temporal_rows,
+        temporal_rows=tuple(replace(row, stack=names.stack(row.stack)) for row in found.temporal_rows),
         high_water_marks=found.high_water_marks,
+        texts=names.texts,
     )
 
 

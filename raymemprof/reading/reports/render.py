@@ -20,6 +20,7 @@ from .merged import Reading, read_target
 from .notebook.graph import graph
 from .notebook.listing import listing
 from .report import Report
+from .shown_lines import add_to_flame_graph, add_to_table
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -101,10 +102,11 @@ def flamegraph(
         reporter = FlameGraphReporter.from_snapshot(
             _records(rows, folded.stacks), memory_records=snapshots, native_traces=False
         )
+    add_to_flame_graph(reporter.data, reading.texts)
     report = _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite, temporal)
     left_out = (*report.left_out, *filter(None, [str(folded)]))
     note = "The heap over time, with a range to select, is in the file." if temporal else ""
-    return replace(report, left_out=left_out, shown=replace(graph(rows), note=note))
+    return replace(report, left_out=left_out, shown=replace(graph(rows, reading.texts), note=note))
 
 
 def table(
@@ -134,6 +136,7 @@ def table(
     reporter = TableReporter.from_snapshot(
         _records(reading.rows[view]), memory_records=_snapshots(reading), native_traces=False
     )
+    add_to_table(reporter.data, reading.texts)
     report = _write(reading, reporter, "table", "html", output, view, offline, overwrite)
     return replace(report, shown=listing(reporter.data))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections.abc import Callable
 from typing import Any
@@ -83,7 +84,7 @@ class _Loaded:
             found = {attribute: naming(f"{full_name}.{attribute}", "method") for attribute in names}
             names = {attribute: name_of for attribute, name_of in found.items() if name_of is not None}
         for attribute, name_of in names.items():
-            value = vars(original).get(attribute)
+            value = inspect.getattr_static(original, attribute, None)
             if name_of is not own_name and isinstance(value, types.FunctionType):
                 type.__setattr__(modified, attribute, self._named(value, f"{full_name}.{attribute}", name_of))
 

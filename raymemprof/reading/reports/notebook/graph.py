@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ....cells import place_of
 from ....display.text import printable
 from ...captures.model import Frame, Row
 from ...captures.stacks import is_users
@@ -22,6 +23,8 @@ _MOST_BYTES = 150_000
 _LONGEST = 160
 """Characters of a line of code, or of a file's name, that are kept."""
 _ALL: Frame = ("all", "", 0)
+Texts = Mapping[tuple[str, int], str]
+"""What was recorded of lines of code, by file and number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Graph:
         ]
 
 
-def graph(rows: Sequence[Row]) -> Graph:
+def graph(rows: Sequence[Row], texts: Texts | None = None) -> Graph:
     """Return the graph of what call stacks hold, without the frames of Python's own that say nothing."""
     from memray.reporters.frame_tools import is_frame_interesting
 
@@ -81,7 +84,7 @@ def graph(rows: Sequence[Row]) -> Graph:
     most = _MOST_BOXES
     while True:
         folded = fold(stacks, sizes, most)
-        found = Graph(_boxes(rows, folded), folded)
+        found = Graph(_boxes(rows, folded, texts or {}), folded)
         bytes_packed = len(found.packed())
         if bytes_packed <= _MOST_BYTES or most == 1:
             return found
@@ -102,7 +105,7 @@ class _Node:
         self.allocations += row.allocations
 
 
-def _boxes(rows: Sequence[Row], folded: Folded) -> tuple[Box, ...]:
+def _boxes(rows: Sequence[Row], folded: Folded, texts: Texts) -> tuple[Box, ...]:
     root = _Node(_ALL)
     for row, stack in zip(rows, folded.stacks, strict=True):
         node = root
@@ -114,7 +117,7 @@ def _boxes(rows: Sequence[Row], folded: Folded) -> tuple[Box, ...]:
     coming = [(root, 0, 0)]
     while coming:
         node, depth, start = coming.pop()
-        boxes.append(_box(node, depth, start))
+        boxes.append(_box(node, depth, start, texts))
         children = []
         for child in sorted(node.below.values(), key=lambda child: -child.size):
             children.append((child, depth + 1, start))
@@ -123,13 +126,13 @@ def _boxes(rows: Sequence[Row], folded: Folded) -> tuple[Box, ...]:
     return tuple(boxes)
 
 
-def _box(node: _Node, depth: int, start: int) -> Box:
+def _box(node: _Node, depth: int, start: int, texts: Texts) -> Box:
     from memray.reporters.frame_tools import source_line_from_frame
 
     function, file, line = node.frame
-    source = source_line_from_frame(node.frame).strip() if line else ""
-    place = f"{file}:{line}" if line else file
-    label = function if not source or source == f"{function} at {place}" else source
+    source = texts.get((file, line)) or (source_line_from_frame(node.frame).strip() if line else "")
+    place = place_of(file, line) if line else file
+    label = function if not source or source == f"{function} at {file}:{line}" else source
     return Box(
         depth=depth,
         start=start,
