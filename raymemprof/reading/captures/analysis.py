@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["analyse", "answer"]
 
 _MOST_ERRORS = 2**16
-_RECORDS_AT_ONCE = 1000
+_RECORDS_AT_ONCE = 200
 """So many records are read before it is told how many were."""
 
 Told = Callable[[float], object]

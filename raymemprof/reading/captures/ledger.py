@@ -103,8 +103,9 @@ class Ledger:
                     place.bytes -= size
                     place.ended += 1
                     account.current = current - size
-                for other in more:
-                    other.account.remove(other, size)
+                if more:
+                    for other in more:
+                        other.account.remove(other, size)
                 if temporary:
                     note_temporary(recent.get(record.tid), address)
                 continue
@@ -158,8 +159,9 @@ class Ledger:
                 place.bytes += size
                 place.made += 1
                 account.current += size
-                for other in more:
-                    other.account.add(other, size)
+                if more:
+                    for other in more:
+                        other.account.add(other, size)
                 entry = table[address] = (size, place, more)
                 if size >= LARGE:
                     for one in (place, *more):
