@@ -40,7 +40,7 @@ _STAMP = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|UTC|
 _PREFIX = re.compile(
     r"^(?:[ \t]*(?:"
     r"\((?:raylet|autoscaler|gcs_server|dashboard)\b[^()\n]{0,200}\)"  # what a driver puts before others' lines
-    r"|\([^\n]{1,200}?\bpid=\d{1,10}(?:, ip=[^()\n]{1,60})?\)"
+    r"|\([^\n]{0,200}?\bpid=\d{1,10}(?:, ip=[^()\n]{1,60})?\)"
     r"|E(?=[ \t])(?: {2})?"  # pytest
     r"|(?:[>|│┃║]+(?=[ \t]|$))"  # quotes, boxes
     rf"|(?:{_STAMP}),?:?(?=[\s\[]|$)"
@@ -73,7 +73,7 @@ _SIDES = ("│", "┃", "║", "|")
 _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
 _FEWEST_NUMBERED = 3
 _SAYING = re.compile(
-    r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending )|"
+    r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending |exhaust|heap|\brss\b)|"
     r"SIG|Segmentation|Aborted|core dumped|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
 )
 """Words of messages: what all lines begin with is no prefix where it has them, but the same message again and again."""
