@@ -41,13 +41,6 @@ TEXTS: dict[str, Text] = {
         "memory_error",
         says=("could not map the object store's shared memory",),
     ),
-    "spilling failed on a disk that filled": Text(
-        "[2026-01-02 03:04:05,678 E 95 101] (raylet) file_system_monitor.cc:105: /tmp/ray/session_a is over 95% full, available space: 13307080704; capacity: 270475862016. Object creation will fail if spilling is required.\n"
-        "[2026-01-02 03:04:15,678 E 95 101] (raylet) file_system_monitor.cc:105: /tmp/ray/session_a is over 95% full, available space: 5092540416; capacity: 270475862016. Object creation will fail if spilling is required.\n"
-        'Traceback (most recent call last):\n  File "python/ray/_raylet.pyx", line 908, in ray._raylet.spill_objects_handler',
-        "warning",
-        says=("raised an error while it wrote", "5092540416 of 270475862016 bytes"),
-    ),
     "the kernel of centos 6": Text(
         "Killed process 16781, UID 500, (ray::train) total-vm:12907828kB, anon-rss:8388608kB, file-rss:768kB",
         "kernel_oom",
@@ -67,9 +60,9 @@ TEXTS: dict[str, Text] = {
         says=("HTCondor killed a job, because it used too much memory: 2250 MB",),
     ),
     "a job's own monitor": Text(
-        "ERROR:PerformanceMonitor:Error in step run1\nJob has exceeded maxRSS: 6041600\nJob has RSS: 8633852",
+        "Job has exceeded maxRSS: 6041600",
         "batch_limit",
-        says=("the limit of its RSS, 6041600: it had 8633852",),
+        says=("the limit of its RSS, 6041600",),
     ),
     "pytorch, a container that hides its processes": Text(
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.88 GiB. GPU 3 has a total capacity of 21.96 GiB of which 1.29 GiB is free. Including non-PyTorch memory, this process has 0 bytes memory in use. Of the allocated memory 19.02 GiB is allocated by PyTorch, and 1.32 GiB is reserved by PyTorch but unallocated.",
@@ -95,5 +88,28 @@ TEXTS: dict[str, Text] = {
         "ERROR cluster.YarnClusterScheduler: Lost executor 4 on ip-10-0-0-1.ec2.internal: remote Rpc client disassociated",
         "unknown",
         says=("Spark lost its executor 4 on ip-10-0-0-1.ec2.internal (remote Rpc client disassociated)",),
+    ),
+    "the kernel's table without its head": Text(
+        "[70429.840733] [ 1074]     0  1074   140928     1084      58       3        0             0 lwsmd\n"
+        "[70429.840734] [ 1099]     0  1099   231193      375      73       4        0             0 nginx\n"
+        "[70429.840736] [ 1136]     0  1136     3985      414      13       3        0             0 agetty",
+        "kernel_oom",
+        top=((1074, 1084 * 4096, "lwsmd"), (1136, 414 * 4096, "agetty"), (1099, 375 * 4096, "nginx")),
+        says=("does not say which process it killed",),
+    ),
+    "ray 0.6, a node": Text(
+        f"The node with client ID {'0a1b' * 10} has been marked dead because the monitor has missed too many heartbeats from it.",
+        "node_died",
+        figures={"node_id": "0a1b" * 10},
+    ),
+    "postgres, a fork": Text(
+        "LOG:  could not fork autovacuum worker process: Cannot allocate memory",
+        "memory_error",
+        says=("no memory for one more process",),
+    ),
+    "lmdeploy": Text(
+        "[TM][ERROR] CUDA runtime error: out of memory",
+        "gpu_memory",
+        says=("CUDA out of memory",),
     ),
 }

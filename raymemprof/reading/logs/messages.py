@@ -97,7 +97,7 @@ def _quotes(message: Message, printed: str) -> tuple[Quote, ...]:
     """The lines that tell of memory; of a log, only where it is not known what it tells of."""
     if len(printed) >= _LONG and _is_known(message):
         return ()
-    return quotes(without_mentions(printed[-_LONG:]))
+    return quotes(printed[-_LONG:])
 
 
 def _with_names(message: Message, text: str) -> Message:

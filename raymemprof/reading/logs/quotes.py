@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .patterns import Form, gibibytes, size
+from .text.mentions import without_mentions
 
 __all__ = ["Quote", "quotes"]
 
@@ -27,8 +28,10 @@ _MEMORY = Form(
     re.IGNORECASE,
 )
 _TROUBLE = Form(
-    r"\bout[ -]of[ -](?:\w{1,20}[ -])?memory|(?<![a-z])oom(?![a-z])|\boom[ -]?kill|\boutofmemory|"
-    r"\b(?:insufficient|not enough|no (?:more|free|available)|lacks?|lack of|too little) (?:\w{1,20} )?memory\b|"
+    r"\bout[ -]of[ -](?:\w{1,20}[ -])?memory|(?<![a-z])oom(?:s|ed|ing)?(?![a-z])|\boom[ -]?kill|\boutofmemory|"
+    r"\b(?:insufficient|not enough|no (?:more|free|available)|lacks?|lack of|too little) (?:\w{1,20} )?"
+    r"(?:memory|ram)\b|"
+    r"\b(?:memory|ram)\b[^\n]{0,30}?\b(?:is|was|are|were) (?:not|never) enough|"
     r"\b(?:fail|failed|failure|unable|cannot|can't|couldn't|could not) ?(?:to |in )?(?:\w{1,20} )?"
     r"(?:allocat|mmap|malloc|map\b|reserve|commit|alloc\b)|"
     r"\b(?:m?alloc|mmap|allocation|cudaMalloc)\w{0,20}\(?\)? failed|"
@@ -40,6 +43,12 @@ _TROUBLE = Form(
     re.IGNORECASE,
 )
 """Words of memory that did not suffice."""
+_END = Form(
+    r"\b(?:PID|pid|[Pp]rocess|[Cc]hild|[Ww]orker)\b[ \t:=(#]{1,3}\d{1,10}\b[^\n]{0,80}?\b(?:killed|died|terminated|"
+    r"exited|crashed|aborted|signal)\b|\b(?:killed|died|terminated|crashed)\b[^\n]{0,60}?\bpid\b[ :=]{1,3}\d{1,10}\b"
+)
+"""Words of a process's end, with its pid."""
+_TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}([^\n]{1,500})\n[ \t]{0,40}\n")
 _NO_TROUBLE = Form(
     r"\b(?:no|not an?|never|without|0|any|isn't|wasn't)[ \t](?:sign of[ \t])?(?:oom|out[ -]of[ -]memory|"
     r"memory[ -](?:leak|pressure|issue|error|problem)s?)\b|\boom\b\W{1,9}(?:none|no|0|false)\b|"
@@ -72,6 +81,8 @@ _BAR = re.compile(r"[\u2580-\u259f]{2,}\s{0,200}\|?")
 _DECORATION = " \t|│*#>-•`~"
 _FEWEST = 1024
 """Bytes from which on a number with a B is a size."""
+_FEWEST_WORDS = 2
+"""Blanks that a quote without figures has at least."""
 _LOOKED_AT = 50_000
 """Characters at the end of a text that are looked at."""
 _MOST, _LONGEST = 100, 200
@@ -92,32 +103,37 @@ class Quote(NamedTuple):
     """Whether it has the form, or a figure, of a program's report."""
     is_told: bool
     """Whether somebody tells in the text what happened to them."""
+    is_title: bool
+    is_end: bool
+    """Whether it says that a process ended, and has its pid."""
 
 
 def quotes(text: str) -> tuple[Quote, ...]:
     """Return the lines that tell of memory, each once, in the order of a text as printed."""
-    if not _MEMORY.search(text):
+    if not _MEMORY.search(text) and not _END.search(text):
         return ()
-    text = text[-_LOOKED_AT:]
-    found = {quote.words: quote for quote in itertools.islice(_quotes(text, bool(_TOLD.search(text))), _MOST)}
-    return tuple(found.values())
+    title, text = _TITLE.match(text), text[-_LOOKED_AT:]
+    told = _quotes(without_mentions(text), bool(_TOLD.search(text)), title[1] if title else "")
+    return tuple({quote.words: quote for quote in itertools.islice(told, _MOST)}.values())
 
 
-def _quotes(text: str, is_told: bool) -> Iterator[Quote]:
+def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
     for line in text.split("\n")[-_MOST_LINES:]:
-        if not _MEMORY.search(line) and not _TROUBLE.search(line):
+        if not any(form.search(line) for form in (_MEMORY, _TROUBLE, _END)):
             continue
         for part in _PARTS.split(_BAR.sub("", line)):
+            end = _END.search(part)
             trouble = _TROUBLE.search(part) if not _NO_TROUBLE.search(part) else None
-            if (trouble is None and not _MEMORY.search(part)) or _states_nothing(part):
+            if not (trouble or end or _MEMORY.search(part)) or _states_nothing(part):
                 continue
             figures = [found for found in _FIGURE.finditer(part) if _is_size(found)]
-            if not figures and trouble is None:
+            if not (figures or trouble or end) or (part.count(" ") < _FEWEST_WORDS and not figures):
                 continue
-            at = min(found.start() for found in (trouble, *figures) if found is not None)
+            at = min(found.start() for found in (trouble, end, *figures) if found is not None)
             sizes = tuple((_figure(found), _bytes(found)) for found in figures)
             is_report = bool(figures or _REPORT.search(line) or _SHARE.search(part))
-            yield Quote(_shortened(part, at), sizes, trouble is not None, is_report, is_told)
+            is_title = bool(title) and part.strip() in title
+            yield Quote(_shortened(part, at), sizes, trouble is not None, is_report, is_told, is_title, end is not None)
 
 
 def _states_nothing(part: str) -> bool:

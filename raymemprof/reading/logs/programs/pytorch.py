@@ -12,7 +12,7 @@ from .devices import TALK, with_device
 __all__ = ["torch"]
 
 _PLATFORMS = ("CUDA", "HIP", "XPU", "GPU", "NPU", "MLU", "MUSA", "GCU", "SDAA", "PPU")
-_TORCH = pattern(rf"\b({'|'.join(_PLATFORMS)})(?: error: | driver error: | |: )out of memory{TALK}", re.IGNORECASE)
+_TORCH = pattern(rf"\b({'|'.join(_PLATFORMS)})(?: (?:runtime |driver )?error: | |: )out of memory{TALK}", re.IGNORECASE)
 _LONGEST = 1500
 """Characters that PyTorch's message has at most, with all processes that it lists."""
 _ASKED = pattern(rf"\bTried to allocate ({SIZE})")

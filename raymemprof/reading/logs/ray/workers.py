@@ -39,7 +39,7 @@ _ACTOR_FIELDS = ("class_name", "actor_id", "pid", "ip")
 _ACTOR_FIELD = Form(rf"(?:^|\s)({'|'.join(_ACTOR_FIELDS)}):\s")
 """What is told of an actor, in this order."""
 _DEAD_NODE = pattern(
-    rf"[Nn]ode(?: IP: (\S{{2,45}}?),)?[^\n]{{0,60}}?(?:node )?(?:ID|Id|id): ?({ID})"
+    rf"[Nn]ode(?: IP: (\S{{2,45}}?),)?[^\n]{{0,60}}?(?:(?:node )?(?:ID|Id|id): ?({ID})|client ID ({HEX}{{40}})\b)"
     rf"(?:,? and (?:address|ip|IP): ?({ADDRESS}))?"
 )
 _MOST_NODES = 10
@@ -54,7 +54,8 @@ _ENDED = (
 _RAISED_IN = Form(rf"\(pid=\d{{1,10}}, ip={ADDRESS}, actor_id={HEX}{{1,56}}")
 """What stands of an actor above the traceback of an error that it raised."""
 _NODE_DIED = pattern(
-    rf"^\s{{0,9}}(?:[\w.]{{0,60}}\.)?NodeDiedError:|has been marked dead because the detector has missed too many|"
+    rf"^\s{{0,9}}(?:[\w.]{{0,60}}\.)?NodeDiedError:|"
+    r"has been marked dead because the (?:detector|monitor) has missed too many|"
     r"\b[Nn]ode it was running on is dead|\bits node has died|"
     rf"\b[Nn]ode\b[^\n]{{0,80}}?{HEX}{{56}}[^\n]{{0,120}}?\b(?:has died|is dead|marked dead)",
     re.MULTILINE,
@@ -175,7 +176,8 @@ def _dead_nodes(text: str) -> list[tuple[str | None, str]]:
     for line in re.split(r"[\n;]", text):
         dead = _DEAD_NODE.search(line) if _NODE_DIED.search(line) else None
         if dead:
-            found[dead[2]] = dead[1] or dead[3] or found.get(dead[2])
+            node_id = dead[2] or dead[3]
+            found[node_id] = dead[1] or dead[4] or found.get(node_id)
     for ended in _RAYLET_ENDED.finditer(text):
         if ended[2]:
             found[ended[2]] = ended[1] or found.get(ended[2])
@@ -309,5 +311,5 @@ def _place(text: str, cause: str) -> tuple[str | None, str | None]:
     if cause == "node_died" and node_id is None:
         dead = _DEAD_NODE.search(text)
         if dead:
-            node_ip, node_id = dead[1] or dead[3] or node_ip, dead[2]
+            node_ip, node_id = dead[1] or dead[4] or node_ip, dead[2] or dead[3]
     return node_ip, node_id

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..facts import Message, Victim
 from ..kinds import Kind, first_of
 from ..patterns import COUNT, SIZE, Form, pattern, size
-from .kernel_tables import kib, processes, stats
+from .kernel_tables import has_rows, kib, processes, stats
 
 __all__ = ["KERNEL_KILL", "kernel"]
 
@@ -318,6 +318,8 @@ def kernel(text: str) -> Message | None:
     if not victims:
         told = (_LIMIT, _NONE_TO_KILL, _IN_ITS_CGROUP if is_in_cgroup else _INVOKED, _REPORT, _EVENT_OF_NODE)
         said = first_of(told, text)
+        if said is None and has_rows(text) and not _daemons_say(text):
+            said = Message(_REPORT.cause, _REPORT.sentence)
         if said is None:
             return _of_units(text)
         if said.statement and is_in_cgroup and _NONE_TO_KILL.form.search(text):

@@ -29,6 +29,7 @@ _POD = (
     Form(rf"\b{_OF_KUBERNETES}(?:pod[._-]?[Nn]ame|POD_NAME)\b{_IS}({_NAME}(?:/{_NAME})?)(?![\w*.-])"),
     Form(rf"(?:\bpod=|[\"']pod[\"']:\s?)\\?[\"']?({_NAME}(?:/{_NAME})?)(?![\w*.-])"),
     Form(rf"\b(?:failed|ended|killed|terminated|running|OOMKilled) in pod ({_NAME}/{_NAME})(?![\w*-])"),
+    Form(rf"[`'\"]({_NAME})[`'\"] pods? (?:ha(?:s|ve) been|was|were|is|got|gets) OOM"),
     Form(rf"\b[Pp]od ({_NAME}/{_NAME})(?![\w*.-])|\bPod ({_NAME}) (?:returned a failure|failed)\b"),
     Form(rf"\bobject=\\?\"({_NAME}/{_NAME})\\?\" (?:\w{{1,20}}=\S{{0,60}} ){{0,3}}kind=\\?\"Pod\b"),
     Form(rf"\s({_NAME}-\d{{5,12}})[ \t]{{1,20}}\d{{1,4}}[smhd]\w{{0,6}}[ \t]{{1,20}}OOMKilled\b"),

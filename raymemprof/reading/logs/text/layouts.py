@@ -100,6 +100,8 @@ _BEGINNINGS = re.compile(
     r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s|[\w@.-]{1,100}\.(?:service|scope|slice):\s)"
 )
 """How lines begin that do not go on with the one before."""
+_TITLE = re.compile(r"\A\s{0,40}#[ \t][^\n]{1,500}\n[ \t]{0,40}\n")
+"""The title of an issue, which often has the last line of what follows."""
 _FIRST_THEN = (
     ("Memory on the node", "Refer to the documentation"),
     ("Memory on the node", "COMMAND"),
@@ -283,7 +285,7 @@ def _begins(line: str, before: str, glue: str, is_sure: bool) -> bool:
 
 def _is_newest_first(lines: list[str]) -> bool:
     """Whether lines stand in the wrong order: each part of a message only below those that follow it."""
-    text = "\n".join(lines)
+    text = _TITLE.sub("", "\n".join(lines))
     votes = 0
     for first, then in _FIRST_THEN:
         starts, ends = (text.find(first), text.rfind(first)), (text.find(then), text.rfind(then))

@@ -33,7 +33,7 @@ UNKNOWN = {
         ("8633852", "6041600"),
     ),
     "somebody's words": (
-        "I ran it on two machines and the driver got OOM killed at 29.10GB / 30.59GB while its RSS was about 9.31 GB.",
+        "We ran it on two machines, and then the driver got OOM killed at 29.10GB / 30.59GB while its RSS was about 9.31 GB.",
         ("29.10GB", "30.59GB", "9.31 GB"),
     ),
 }
@@ -91,7 +91,7 @@ def test_what_is_beside_a_known_message_is_quoted(tmp_path: Path) -> None:
 
 def test_lines_that_differ_in_figures_only_are_one(tmp_path: Path) -> None:
     """Which of them a reader wants is not known; where one is understood, so are the others."""
-    lines = [f"tool: ERROR heap exhausted in shard {n}: {n}.5 GiB" for n in range(2, 9)]
+    lines = [f"tool: ERROR heap exhausted in shard {n}: {n}.5 GiB" + "!" * n for n in range(2, 9)]
     found = explain("\n".join(lines), tmp_path)
     assert found.summary.count("heap exhausted") == 1
     assert "8.5 GiB" in found.summary
@@ -115,6 +115,18 @@ def test_lines_that_differ_in_figures_only_are_one(tmp_path: Path) -> None:
 )
 def test_what_reports_nothing_is_not_quoted(text: str, tmp_path: Path) -> None:
     assert explain(text, tmp_path).summary == "I do not recognise this as a message about memory."
+
+
+def test_a_title_is_what_happened(tmp_path: Path) -> None:
+    found = explain("# Training ends with out of memory\n\nSee the screenshot.", tmp_path)
+    assert "The text says: “Training ends with out of memory”" in found.summary
+    assert found.cause == "unknown"
+
+
+def test_who_ended_by_words_that_are_not_known(tmp_path: Path) -> None:
+    found = explain("LOG:  server process (PID 315) was terminated by signal 9: Killed", tmp_path)
+    assert found.cause == "sigkill"
+    assert "server process (PID 315) was terminated by signal 9" in found.summary
 
 
 def test_a_person_s_reason_beside_a_signal(tmp_path: Path) -> None:
