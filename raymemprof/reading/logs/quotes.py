@@ -110,7 +110,7 @@ class Quote(NamedTuple):
 
 def quotes(text: str) -> tuple[Quote, ...]:
     """Return the lines that tell of memory, each once, in the order of a text as printed."""
-    if not _MEMORY.search(text) and not _END.search(text):
+    if not any(form.search(text) for form in (_MEMORY, _TROUBLE, _END)):
         return ()
     title, text = _TITLE.match(text), text[-_LOOKED_AT:]
     told = _quotes(without_mentions(text), bool(_TOLD.search(text)), title[1] if title else "")

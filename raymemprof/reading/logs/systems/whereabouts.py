@@ -14,7 +14,7 @@ __all__ = ["with_machine", "with_whereabouts"]
 _OF = ("container_limit", "sigkill", "evicted", "kernel_oom")
 _OF_MACHINE = ("kernel_oom", "systemd_oomd", "earlyoom")
 _ENDS = Form(
-    r"OOM ?Killed|\bcontainer oom\b|\bTaskOOM\b|/tasks/oom\b|[Ee]xit(?:ed)?[ _]?[Cc]ode\b[^\n]{0,20}?\b137\b|"
+    r"OOM[ -]?[Kk]illed|\bcontainer oom\b|\bTaskOOM\b|/tasks/oom\b|[Ee]xit(?:ed)?[ _]?[Cc]ode\b[^\n]{0,20}?\b137\b|"
     r"\bEvicted\b|[Tt]he node was low on resource|\boom-kill:|Memory cgroup (?:stats for|out of memory)|"
     r"\bKilled process\b|\bSystem OOM encountered|\bOOMKilling\b|\bTask in /\S{1,300} killed as a result"
 )

@@ -86,6 +86,8 @@ _ROW = re.compile(
     r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
 )
 """A row of a table, of processes, pods or jobs, or a line of earlyoom's, which are all of the same width."""
+_PROCESS_ROW = re.compile(r"\[ {0,9}0{1,10}\][ \t]{1,40}0{1,10}[ \t]{1,40}0")
+"""How a row of the kernel's table of processes begins, where digits are masked."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d")
 _ENDS = (".", "!", "?", '"')
 """How sentences end; a blank would follow where the line went on."""
@@ -234,6 +236,8 @@ def _without_common_prefix(lines: list[str]) -> list[str]:
         while not line.startswith(common):
             common = common[:-1]
     end = max(common.rfind(end) for end in (" ", "\t", "]", ")", "|", ">")) + 1
+    row = _PROCESS_ROW.search(masked[0])
+    end = min(end, row.start()) if row else end
     common = common[:end]
     if not re.search(r"[^\s\d.]", common) or _ROW.match(said[0]) or _SAYING.search(common):
         return lines

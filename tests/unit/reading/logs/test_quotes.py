@@ -91,7 +91,7 @@ def test_what_is_beside_a_known_message_is_quoted(tmp_path: Path) -> None:
 
 def test_lines_that_differ_in_figures_only_are_one(tmp_path: Path) -> None:
     """Which of them a reader wants is not known; where one is understood, so are the others."""
-    lines = [f"tool: ERROR heap exhausted in shard {n}: {n}.5 GiB" + "!" * n for n in range(2, 9)]
+    lines = [f"tool: ERROR heap exhausted in shard {n}: {n}.5 GiB" + " of it" * n for n in range(2, 9)]
     found = explain("\n".join(lines), tmp_path)
     assert found.summary.count("heap exhausted") == 1
     assert "8.5 GiB" in found.summary
