@@ -12,7 +12,7 @@ from ...reading.logs.quotes import Quote
 __all__ = ["unsaid"]
 
 _NO_LETTERS = re.compile(r"[\W\d_]+")
-_SAME = 30
+_SAME = 40
 """Letters at their beginning by which lines are of one kind, whatever their figures."""
 _NOT_SAID = re.compile(r"the text does not say whether memory was the reason")
 """What is not so where a person writes that it was."""
@@ -31,7 +31,7 @@ def unsaid(message: Message, summary: list[str]) -> tuple[list[str], list[str]]:
     words, told = "\n".join(summary), {value for value in _figures(message) if value}
     kinds: dict[str, list[Quote]] = {}
     for quote in message.quotes:
-        kinds.setdefault(_NO_LETTERS.sub(" ", quote.words)[:_SAME], []).append(quote)
+        kinds.setdefault(_NO_LETTERS.sub(" ", quote.words).strip()[:_SAME], []).append(quote)
     kinds = {key: alike for key, alike in kinds.items() if not any(_is_told(one, words, told) for one in alike)}
     left = [max(alike, key=_largest) for alike in kinds.values()]
     troubles = [one for one in left if one.is_trouble]
