@@ -28,7 +28,7 @@ _MEMORY = Form(
     re.IGNORECASE,
 )
 _TROUBLE = Form(
-    r"\bout[ -]of[ -](?:\w{1,20}[ -])?memory|(?<![a-z])oom(?:s|ed|ing)?(?![a-z])|\boom[ -]?kill|\boutofmemory|"
+    r"\bout[ -]of[ -](?:\w{1,20}[ -])?memory|(?<![a-z])oom(?:s|ed|ing)?(?![a-z_])|\boom[ -]?kill|\boutofmemory|"
     r"\b(?:insufficient|not enough|no (?:more|free|available)|lacks?|lack of|too little) (?:\w{1,20} )?"
     r"(?:memory|ram)\b|"
     r"\b(?:memory|ram)\b[^\n]{0,30}?\b(?:is|was|are|were) (?:not|never) enough|"
