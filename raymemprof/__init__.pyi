@@ -20,7 +20,8 @@ from .reading.logs.facts import TopProcess, Victim
 from .reading.reports.heap import Heap, heap
 from .reading.reports.lines import Line, Lines
 from .reading.reports.merged import HeapByName
-from .reading.reports.render import Report, flamegraph, speedscope, table
+from .reading.reports.render import flamegraph, speedscope, table
+from .reading.reports.report import Report
 from .reading.reports.summary import FunctionSummary, Summary, summary
 from .reading.reports.targets import Target
 from .recording.decorator import ProfileMemory, profile_memory

@@ -9,7 +9,7 @@ import click
 
 from ..display.rows import Rows
 from ..display.text import first_few, printable
-from ..reading.reports.render import Report
+from ..reading.reports.report import Report
 
 __all__ = ["print_path", "print_report", "print_rows", "print_shown", "say"]
 

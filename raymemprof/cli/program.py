@@ -15,24 +15,25 @@ __all__ = ["run_module", "run_script"]
 
 def run_script(path: str, arguments: tuple[str, ...]) -> int:
     """Run a file. Raises `OSError` where it cannot be read."""
-    with io.open_code(os.path.abspath(path)) as file:
-        source = file.read()
-    main = _main(str(Path(path)))
+    file = os.path.abspath(path)
+    with io.open_code(file) as opened:
+        source = opened.read()
     sys.path[0] = str(Path(path).resolve().parent)
-    return _run(main, [path, *arguments], lambda: compile(source, path, "exec"))
+    return _run(_main(file), [path, *arguments], lambda: compile(source, file, "exec"))
 
 
 def run_module(name: str, arguments: tuple[str, ...]) -> int:
-    """Run a module, or a package's `__main__`. Raises `ModuleNotFoundError`, or `ImportError` where it has no code."""
+    """Run a module, or a package's `__main__`. Raises `ValueError` where there is none, or it has no code."""
     sys.path[0] = os.getcwd()
-    spec = importlib.util.find_spec(name)
-    if spec is not None and spec.submodule_search_locations is not None:
-        spec = importlib.util.find_spec(f"{name}.__main__")
-    if spec is None:
-        raise ModuleNotFoundError(f"there is no module {name} to run, or it is a package without __main__.")
-    code = getattr(spec.loader, "get_code", lambda name: None)(spec.name)
-    if code is None:
-        raise ImportError(f"the module {name} has no code that could be run.")
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
+            spec = importlib.util.find_spec(f"{name}.__main__")
+    except ImportError as error:
+        raise ValueError(f"the module {name} cannot be run: {error}.") from error
+    code = getattr(spec.loader, "get_code", lambda name: None)(spec.name) if spec is not None else None
+    if spec is None or code is None:
+        raise ValueError(f"there is no module {name} that can be run, or it is a package without __main__.")
     main = _main(str(spec.origin))
     main.__spec__, main.__package__, main.__loader__ = spec, spec.parent, spec.loader
     return _run(main, [str(spec.origin), *arguments], lambda: code)
@@ -61,6 +62,6 @@ def _run(main: types.ModuleType, arguments: list[str], code: Callable[[], types.
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
-        sys.excepthook(type(error), error, trace)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0

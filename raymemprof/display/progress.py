@@ -14,7 +14,7 @@ _SECONDS = 1.0
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int, in_bytes: bool = False) -> Iterator[Callable[[float], None]]:
     """Give a function to be told how much more of `total` has been done, by one thread at a time.
 
     What is to be done again counts as less than nothing.

@@ -1,7 +1,8 @@
 """The contract between recording and reading: how files are named and what the journal's lines say.
 
 A process that records has one journal, `raymemprof-….jsonl`: JSON objects, one a line, each appended with a single
-`write`, so that a kill tears at most the last one. Beside it lie its captures, `raymemprof-….bin`, written by memray.
+`write`, so that a kill tears at most the last one. Beside it lie its captures, `raymemprof-….bin`, written by memray,
+and the source texts of the code in them, each content once for all processes that record to the folder.
 
 Lines, by their `event`, and what else they hold (times are seconds since the epoch, sizes bytes):
 
@@ -19,6 +20,8 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   frame first, each `[function, file, line]`
 - `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;
   `SAMPLE_KEYS` says how
+- `source`: `file` (as code objects have it), `text` (the checksum of what was in it, which lies beside the journal as
+  `raymemprof-source-<checksum>.txt`), and `name` of a notebook's cell
 - `fork`: `capture`, `pid` (a child's, whose capture is this one's with its pid at the end), `parent` (the pid of who
   forked it), `calls` (the numbers of those that it belongs to), `time`, `stack` (where it was forked, as in `place`);
   written by the child, where memray follows forks
@@ -56,12 +59,25 @@ from .events import (
     Place,
     Process,
     Sample,
+    Source,
     Sum,
     decode,
     is_figure,
     well_formed,
 )
-from .files import PREFIX, beside, checksum, file_stem, is_beside, is_capture, is_journal, is_ours, open_plain
+from .files import (
+    PREFIX,
+    beside,
+    checksum,
+    file_stem,
+    is_beside,
+    is_capture,
+    is_journal,
+    is_ours,
+    is_source,
+    named_for,
+    open_plain,
+)
 from .lines import Lines, append, read_lines
 from .marks import (
     BEGIN_BLOCK_FILE,
@@ -76,6 +92,7 @@ from .marks import (
     recorder_of,
     slot_of,
 )
+from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
 from .sums import BUCKET, add_call, add_sum, bucket_of, peak_of, was_told_to_end
 from .writers import is_alive
 
@@ -85,6 +102,7 @@ __all__ = [
     "BUCKET",
     "END_FILE",
     "FRAME_FILE",
+    "MOST_TEXT",
     "PREFIX",
     "RECENT",
     "RUN_USER_CODE",
@@ -105,6 +123,7 @@ __all__ = [
     "Place",
     "Process",
     "Sample",
+    "Source",
     "Sum",
     "add_call",
     "add_sum",
@@ -114,21 +133,29 @@ __all__ = [
     "checksum",
     "compact",
     "decode",
+    "digest_of",
     "file_stem",
     "frame_name",
     "is_alive",
     "is_beside",
     "is_capture",
+    "is_confidential",
     "is_figure",
     "is_journal",
     "is_ours",
+    "is_source",
     "marked_turn",
     "marker_size",
+    "named_for",
+    "named_sources",
     "open_plain",
     "peak_of",
     "read_lines",
+    "read_text",
+    "read_text_at",
     "recorder_of",
     "slot_of",
+    "source_name",
     "was_told_to_end",
     "well_formed",
 ]

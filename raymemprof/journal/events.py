@@ -30,6 +30,7 @@ __all__ = [
     "Place",
     "Process",
     "Sample",
+    "Source",
     "Sum",
     "decode",
     "decode_lines",
@@ -179,6 +180,17 @@ class Place(_Event, tag="place"):
     stack: Stack
 
 
+class Source(_Event, tag="source"):
+    """What a file was called that code is of, and which text was in it."""
+
+    file: str
+    text: str
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_id(self.text)
+
+
 class Sample(_Event, tag="sample"):
     """What the process had at a moment, and what moved since the one before; `SAMPLE_KEYS` says what each is."""
 
@@ -265,7 +277,7 @@ class Fetched(_Event, tag="fetched"):
     error: str | None
 
 
-Event = Process | Open | Begin | Peak | Children | Fork | Place | Sample | End | Close | Sum | Fetched
+Event = Process | Open | Begin | Peak | Children | Fork | Place | Source | Sample | End | Close | Sum | Fetched
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _SURROGATE = b"\\ud"
 

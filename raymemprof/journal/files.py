@@ -19,6 +19,8 @@ __all__ = [
     "is_capture",
     "is_journal",
     "is_ours",
+    "is_source",
+    "named_for",
     "open_plain",
 ]
 
@@ -32,6 +34,12 @@ def file_stem(name: str, task_id: str | None, attempt: int | None) -> str:
     """Return a file name without its ending that no other process, attempt or moment has."""
     clean = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "call"
     return f"{PREFIX}{clean}-{task_id or 'local'}-{attempt or 0}-{os.getpid()}-{time.time_ns()}"
+
+
+def named_for(file_name: str) -> str | None:
+    """Return the name of the call that a file was named for, as far as it is fit for one; None for another's file."""
+    found = re.match(rf"{PREFIX}(.+)-(?:[0-9a-f]+|local)-\d+-\d+-\d+\.", file_name)
+    return found[1] if found else None
 
 
 def is_capture(name: str) -> bool:
@@ -50,6 +58,11 @@ def is_journal(name: str) -> bool:
     return name.startswith(PREFIX) and name.endswith(".jsonl")
 
 
+def is_source(name: str) -> bool:
+    """Whether a file's name is a source text's, which `sources.py` reads."""
+    return name.startswith(f"{PREFIX}source-") and name.endswith(".txt")
+
+
 def beside(journal: str) -> str:
     """Return the name under which a journal is written that is to take the place of this one."""
     return f".{journal}{_BESIDE}"
@@ -61,9 +74,9 @@ def is_beside(name: str) -> bool:
 
 
 def is_ours(name: str) -> bool:
-    """Whether this is the name of a capture or journal, and nothing but a name."""
+    """Whether this is the name of a capture, journal or source text, and nothing but a name."""
     is_plain = re.fullmatch(r"[A-Za-z0-9_.\-]{1,255}", name) is not None
-    return is_plain and (is_capture(name) or is_journal(name))
+    return is_plain and (is_capture(name) or is_journal(name) or is_source(name))
 
 
 def checksum(descriptor: int, seconds: float = math.inf) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ _MOST_LINE = 4 * 2**20
 """Bytes of a line; a longer one is none of ours."""
 _TOO_LONG = b"a longer one"
 _BLOCK = 2**20
-_SAMPLES = ("sample", "place")
+_SAMPLES = ("sample", "place", "source")
 _FORKS = ("fork",)
 
 
@@ -48,8 +48,8 @@ def append(path: Path, line: dict[str, Any]) -> None:
 class Lines:
     """The lines of a journal that are whole and hold what they must; each once, as its event.
 
-    Those of samples, which are most of it, and of forks are of use with a capture only, and left out unless asked for.
-    Raises `OSError` where the file is no plain one, or cannot be read.
+    Those of samples, which are most of it, of sources and of forks are of use with a capture only, and left out unless
+    asked for. Raises `OSError` where the file is no plain one, or cannot be read.
     """
 
     def __init__(

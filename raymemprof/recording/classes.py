@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .options import Options
+from .origin import Origin
 from .profile import Profile
 from .wrappers import is_recorded, recorded
 
@@ -73,12 +74,13 @@ def record_methods(
 
     Its bases stay as they are. `wanted` is asked about each by its name.
     """
+    origin = Origin(defined)
     for attribute, value in _attributes(defined):
         is_special = attribute.startswith("__") and attribute.endswith("__")
         if not _is_method(value) or (is_special and attribute not in _DUNDERS) or not wanted(attribute):
             continue
         kind = "actor" if attribute == "__init__" else "method"
-        profile = Profile(f"{defined.__qualname__}.{attribute}", kind, options)
+        profile = Profile(f"{defined.__qualname__}.{attribute}", kind, options, origin)
         new: Any
         if attribute in vars(cls):
             new = _recorded(value, profile)

@@ -13,10 +13,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from .. import cluster
+from ..cells import cell_of, place_of
 from .call import RunningCall, begin, end
 from .classes import is_in_use, record_methods, recorded_class
 from .options import Options
+from .origin import Origin
 from .profile import Profile
+from .reached import note_block
 from .wrappers import recorded
 
 __all__ = ["profile_memory"]
@@ -122,10 +125,11 @@ class ProfileMemory:
         """Begin the block."""
         if self._options.enabled is False:
             return self
-        label = self._label
+        label, frame = self._label, sys._getframe(1)
+        note_block(frame.f_code, frame.f_globals)
         if label is None:
-            code = sys._getframe(1).f_code
-            label = f"{code.co_name}:{sys._getframe(1).f_lineno}"
+            cell = cell_of(frame.f_code.co_filename)
+            label = f"{frame.f_code.co_name}:{frame.f_lineno}" if cell is None else place_of(cell.name, frame.f_lineno)
         call = begin(Profile(label, "block", self._options), self)
         self._open.append((threading.get_ident(), call))
         if call is not None:
@@ -165,10 +169,11 @@ def _decorate(target: Any, options: Options) -> Any:
     if isinstance(target, type):
         return recorded_class(target, options)
     if inspect.isfunction(target):
+        origin = Origin(target)
         if _is_method(target):
             kind = "actor" if target.__name__ == "__init__" else "method"
-            return recorded(target, Profile(target.__qualname__, kind, options), bound=True)
-        return recorded(target, Profile(target.__qualname__, "task", options))
+            return recorded(target, Profile(target.__qualname__, kind, options, origin), bound=True)
+        return recorded(target, Profile(target.__qualname__, "task", options, origin))
     raise TypeError(
         f"profile_memory cannot decorate {target!r}: it takes a function, a class, "
         "or what @ray.remote made of one (and a label, for `with`)."

@@ -19,7 +19,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -166,7 +166,9 @@ def _after(folder: Path, last: _Entry | None) -> Iterator[_Entry]:
 
 def _taken(folder: Path, max_bytes: int) -> int:
     """Bytes that a folder's files take. Asked while this process is traced: what it allocates is recorded."""
-    return sum(entry.size for entry in _entries(folder)) + _of_journals(folder, max_bytes)
+    return sum(entry.size for entry in _entries(folder, contract.is_capture, contract.is_source)) + _of_journals(
+        folder, max_bytes
+    )
 
 
 def _of_journals(folder: Path, max_bytes: int) -> int:
@@ -180,9 +182,10 @@ def _of_journals(folder: Path, max_bytes: int) -> int:
     return min(taken, max_bytes // _MOST_OF_JOURNALS)
 
 
-def _entries(folder: Path) -> Iterator[_Entry]:
+def _entries(folder: Path, *kinds: Callable[[str], bool]) -> Iterator[_Entry]:
+    """Yield the files of some kinds; captures where none is given."""
     for entry in descriptors.scan(folder):
-        if contract.is_capture(entry.name):
+        if any([is_one(entry.name) for is_one in kinds or (contract.is_capture,)]):
             with contextlib.suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode):

@@ -15,7 +15,7 @@ from .. import journal as contract
 if TYPE_CHECKING:
     from .journals import Journal
 
-__all__ = ["Places", "RawStack", "stack_from", "stacks"]
+__all__ = ["Places", "RawStack", "is_library", "stack_from", "stacks"]
 
 RawStack = tuple[tuple[CodeType, int], ...]
 """Code and line of each frame, innermost first."""
@@ -49,7 +49,7 @@ def stack_from(frame: Any) -> RawStack:
             found.append((code, frame.f_lineno or 0))
             outermost = len(found)
         elif walked < _MOST_FRAMES:
-            if own < 0 and not _is_library(file):
+            if own < 0 and not is_library(file):
                 own = len(found)
             found.append((code, frame.f_lineno or 0))
         frame = frame.f_back
@@ -60,7 +60,7 @@ def stack_from(frame: Any) -> RawStack:
 
 
 @lru_cache(maxsize=10_000)
-def _is_library(file: str) -> bool:
+def is_library(file: str) -> bool:
     """Whether a file is the standard library's or an installed package's."""
     return file.startswith((*_STANDARD_LIBRARY, "<frozen")) or "site-packages" in file or "dist-packages" in file
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import warn
 from .options import Options, Settings, resolve
+from .origin import Origin
 
 __all__ = ["Profile"]
 
@@ -11,16 +12,17 @@ __all__ = ["Profile"]
 class Profile:
     """What was decorated and how: all that a wrapper takes along to the worker."""
 
-    __slots__ = ("_settings", "kind", "name", "options")
+    __slots__ = ("_origin", "_settings", "kind", "name", "options")
 
-    def __init__(self, name: str, kind: str, options: Options) -> None:
+    def __init__(self, name: str, kind: str, options: Options, origin: Origin | None = None) -> None:
         self.name = name
         self.kind = kind
         self.options = options
+        self._origin = origin
         self._settings: Settings | None = None
 
-    def __reduce__(self) -> tuple[type[Profile], tuple[str, str, Options]]:
-        return Profile, (self.name, self.kind, self.options)
+    def __reduce__(self) -> tuple[type[Profile], tuple[str, str, Options, Origin | None]]:
+        return Profile, (self.name, self.kind, self.options, self._origin)
 
     def settings(self) -> Settings:
         """Return what holds in this process; its environment is read once."""

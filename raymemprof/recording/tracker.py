@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from . import warn
 from .capture import Capture, RefusedError, note_fork
 from .dull import DullCaptures
+from .kept_sources import AT_FIRST, AT_LAST, keep_sources
 from .safety import locks
 from .safety.threads import HiddenThread, current
 from .sampler import sampler
@@ -234,6 +235,7 @@ class ProcessTracker:
             capture.closed.set()
             capture.opened.set()
             return
+        keep_sources(capture.journal, capture.settings.max_bytes, AT_FIRST)
         capture.watch = Watch(capture.name, capture.journal, capture.allocators)
         capture.watch.start()
         capture.large = _dull.large(capture.settings.max_bytes)
@@ -243,6 +245,7 @@ class ProcessTracker:
         capture.keep_budget()  # also of what processes left that were killed
         self._wait_until_idle(capture)
         sampler.watch = None
+        keep_sources(capture.journal, capture.settings.max_bytes, AT_LAST)
         try:
             capture.content.look()
             capture.close()
@@ -261,6 +264,7 @@ class ProcessTracker:
             capture.stop.wait(min(max(pause, 0.001), _LOOK))
             capture.is_due = capture.is_due or capture.is_to_be_renewed()
             has_to_end = not capture.is_well() or capture.is_too_large()
+            keep_sources(capture.journal, capture.settings.max_bytes)
             with self._lock:
                 if has_to_end or capture.ended_by is not None:
                     self._capture = None

@@ -16,6 +16,7 @@ from typing import Any
 from . import entry, frames
 from .call import begin, covered, end
 from .profile import Profile
+from .reached import note_function
 
 __all__ = ["is_recorded", "recorded"]
 
@@ -86,6 +87,8 @@ class _Question:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         function, self._profile, self._bound, self._shape, self._wrap, self.asks_first = state
         self._function = weakref.ref(function) if function is not None else _gone
+        if function is not None:
+            note_function(function)
 
     def inside(self, instance: object = None) -> bool:
         """Whether the function just runs: within a call that it is part of, or where nothing is recorded."""

@@ -81,6 +81,127 @@ def short_tasks(folder: str) -> dict[str, float]:
     return {"off": off, "page": each, "left on": left_on, "traced": ours, "sampled": sampling}
 
 
+def one_call_each(function: Any, kind: str, left_on: str | None = None) -> tuple[list[float], float, float]:
+    """Seconds that a call takes inside a real task that makes one; a task takes, at best and in bursts."""
+
+    @ray.remote(num_cpus=2, runtime_env={"env_vars": {"BENCHMARK_KIND": kind}})
+    def task() -> float:
+        if left_on is not None and not hasattr(ray, "benchmark_tracker"):
+            import memray
+
+            ray.benchmark_tracker = memray.Tracker(f"{left_on}/left-on-{time.time_ns()}.bin")
+            ray.benchmark_tracker.__enter__()
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
+
+    def run(count: int) -> list[float]:
+        return ray.get([task.remote() for _ in range(count)])
+
+    run(20)
+    inside: list[float] = []
+    throughput = min(timed(lambda: inside.extend(run(1000)), 3)) / 1000
+    bursts = []
+    for _ in range(5):
+        time.sleep(1)  # linger, and the closing
+        bursts += timed(lambda: run(300), 1)
+    return inside, throughput, statistics.median(bursts) / 300
+
+
+def real_tasks(folder: Path) -> None:
+    """What a call costs in real Ray tasks, one call each."""
+    where = str(folder / "real")
+    os.makedirs(where)
+    kinds = {
+        "off": (work, None),
+        "left on": (work, where),
+        "traced": (profile_memory(work, directory=where), None),
+        "sampled": (profile_memory(work, directory=where, heap=False), None),
+    }
+    inside, tasks, bursts = {}, {}, {}
+    for kind, (function, left_on) in kinds.items():
+        times, tasks[kind], bursts[kind] = one_call_each(function, kind, left_on)
+        inside[kind] = statistics.median(times)
+
+    def added(figures: dict[str, float], kind: str) -> float:
+        return figures[kind] - figures["off"]
+
+    def shown(kind: str) -> str:
+        return (
+            f"{added(inside, kind) * 1e3:.3f} ms inside the task, {added(tasks, kind) * 1e3:.3f} ms of throughput, "
+            f"{added(bursts, kind) * 1e3:.3f} ms in bursts of 300 after a pause"
+        )
+
+    for what, kind, goal, met in (
+        (
+            "full tracing, one call in each real task",
+            "traced",
+            "under 4 times inside the task",
+            added(inside, "traced") < 4 * added(inside, "left on"),
+        ),
+        (
+            "memory sampling only, one call in each real task",
+            "sampled",
+            "under 0.05 ms inside the task",
+            added(inside, "sampled") < 0.05e-3,
+        ),
+    ):
+        times = added(inside, kind) / added(inside, "left on")
+        report(what, shown(kind), f"a tracker left on, {shown('left on')}", f"{times:.1f} times", goal, met)
+
+
+MANY_RECORDS = """
+import sys
+from raymemprof import profile_memory
+def churn(n):
+    kept = [None] * 1000
+    for i in range(n):
+        kept[i % 1000] = bytearray(600 + i * 7919 % 3000)
+    return len(kept)
+profile_memory(churn, directory=sys.argv[1])(2_000_000)
+"""
+
+
+def records(folder: Path) -> None:
+    """`heap()` of a capture of four million records, beside memray's high-water mark and an empty loop over them."""
+    import memray
+
+    recorded = folder / "records"
+    subprocess.run([sys.executable, "-c", MANY_RECORDS, recorded], check=True)
+    ours = next(recorded.glob("*.bin"))
+    foreign = folder / "foreign.bin"
+    script = MANY_RECORDS.replace("profile_memory(churn, directory=sys.argv[1])(2", "kept = churn(2")
+    subprocess.run([sys.executable, "-m", "memray", "run", "-q", "-o", foreign, "-c", script], check=True)
+
+    def peak(path: Path) -> None:
+        with memray.FileReader(path) as reader:
+            list(reader.get_high_watermark_allocation_records(merge_threads=True))
+
+    def loop() -> None:
+        with memray.FileReader(ours) as reader:
+            for _ in reader.get_allocation_records():
+                pass
+
+    for what, path, theirs, of in (
+        ("foreign", foreign, lambda: peak(foreign), "memray's own high-water mark"),
+        ("recorded", ours, loop, "an empty loop over the records"),
+    ):
+        raymemprof.heap(path)  # the reader process is started
+        heaps, others = [], []
+        for _ in range(3):  # in turn: how busy the machine is changes
+            heaps += timed(lambda path=path: raymemprof.heap(path), 1)
+            others += timed(theirs, 1)
+        taken, against = min(heaps), min(others)
+        report(
+            f"heap() of a {what} capture of 4 million records",
+            f"{taken:.2f} s",
+            f"{of}, {against:.2f} s",
+            f"{taken / against:.2f} times",
+            "under 2 times",
+            taken < 2 * against,
+        )
+
+
 def build() -> int:
     """A second or so of allocating, as a task that builds tables does."""
     kept = []
@@ -755,6 +876,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=10**6, help="calls of a worker's day")
     rows = (
         "short",
+        "real",
         "long",
         "large",
         "children",
@@ -766,6 +888,7 @@ def main() -> None:
         "calls",
         "million",
         "day",
+        "records",
         "ooms",
         "texts",
     )
@@ -777,6 +900,7 @@ def main() -> None:
         stack.callback(ray.shutdown)
         measure = {
             "short": lambda: short(folder),
+            "real": lambda: real_tasks(folder),
             "long": lambda: long(folder),
             "large": lambda: large(folder),
             "children": lambda: children(folder),
@@ -788,6 +912,7 @@ def main() -> None:
             "calls": lambda: catalogue(folder),
             "million": lambda: million(folder),
             "day": lambda: day(folder, arguments.calls),
+            "records": lambda: records(folder),
             "ooms": lambda: [events(folder, kind, 200_000) for kind in ("mixed", "failures", "kills")],
             "texts": lambda: texts(folder),
         }

@@ -133,7 +133,9 @@ def test_files_arrive_as_they_are_with_their_journals(
         assert checksum(path) == checksum(there[path.name])
         assert path.stat().st_mtime_ns == there[path.name].stat().st_mtime_ns
     journals = {path.name: path for node in nodes.nodes for path in node.logs.glob("raymemprof-*.jsonl")}
-    assert files_in(to) == sorted([*there, *journals])
+    texts = {name for name in files_in(to) if name.startswith("raymemprof-source-")}
+    assert texts
+    assert files_in(to) == sorted([*there, *journals, *texts])
     for name, path in journals.items():
         assert (to / name).read_text() == path.read_text()
     code = f"""
@@ -639,7 +641,7 @@ def test_a_capture_that_is_open(nodes: Nodes, tmp_path: Path, wait_for: Callable
     assert len(raymemprof.calls(tmp_path, name="Store.add")) == 2
     kept = next(line for line in raymemprof.heap(path).top(100) if line.function == "add")
     assert 12 * MIB * 0.99 <= kept.bytes + kept.reserved < 12.5 * MIB, "with what Ray's threads took meanwhile"
-    assert {file.path.suffix for file in raymemprof.clean(tmp_path, all=True)} == {".bin", ".jsonl"}
+    assert {file.path.suffix for file in raymemprof.clean(tmp_path, all=True)} == {".bin", ".jsonl", ".txt"}
     assert list(tmp_path.iterdir()) == []  # the actor does not write to copies
     with contextlib.suppress(ray.exceptions.ActorDiedError):  # that is how it says that it did
         ray.get(store.__ray_terminate__.remote())

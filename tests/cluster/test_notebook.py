@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import types
 from collections.abc import Iterator
+from html import escape
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 import raymemprof
+from raymemprof.reading.reports.notebook.picture import picture
 
 websocket = pytest.importorskip("websocket")
 from tests.programs.browser import Browser, Page, browser, executable
@@ -51,8 +57,13 @@ ray.get([load.remote(4), load.remote(6), keeper.keep.remote(3), keeper.keep.remo
     "calls()",
     'flamegraph(max(calls(name="load"), key=lambda call: call.peak_memory))',
     'table(captures(name="Keeper.keep")[0])',
+    'flamegraph(calls(name="load"))',
+    'flamegraph(captures(name="Keeper.keep")[0], view="leaks")',
     "ray.shutdown()",
 )
+DRAWN = "[...document.querySelectorAll('[data-box]')]"
+MOST_BYTES = 300_000
+"""What any report may take in a notebook."""
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +82,14 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return made
 
 
-@pytest.fixture(scope="module")
-def page_file(notebook: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["light", "dark"])
+def page_file(notebook: Any, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """The notebook as HTML that needs nothing from the network by itself."""
     nbconvert = pytest.importorskip("nbconvert")
-    exporter = nbconvert.HTMLExporter(require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="")
-    path = tmp_path_factory.mktemp("page") / "notebook.html"
+    exporter = nbconvert.HTMLExporter(
+        require_js_url="", mathjax_url="", jquery_url="", mermaid_js_url="", theme=request.param
+    )
+    path = tmp_path_factory.mktemp("page") / f"{request.param}.html"
     path.write_text(exporter.from_notebook_node(notebook)[0])
     return path
 
@@ -104,32 +117,199 @@ def click_zooms(page: Page, frame: str | None = None) -> None:
     page.until(f"Math.abs({clicked}.getBoundingClientRect().width - {before[smallest]}) < 3", frame)
 
 
+def reports_of(notebook: Any) -> list[str]:
+    """The HTML of the reports in a notebook, in its order."""
+    htmls = [output.data.get("text/html", "") for cell in notebook.cells for output in cell.outputs if "data" in output]
+    return [html for html in htmls if "The whole report is in" in html]
+
+
 def test_a_result_is_shown_once_and_also_as_text(notebook: Any) -> None:
-    calls, flames, listing = (cell.outputs for cell in notebook.cells[3:6])
-    assert [len(calls), len(flames), len(listing)] == [1, 1, 1]
-    assert "Keeper.keep" in calls[0].data["text/plain"]
+    shown = [cell.outputs for cell in notebook.cells[3:8]]
+    assert [len(outputs) for outputs in shown] == [1] * 5
+    assert "Keeper.keep" in shown[0][0].data["text/plain"]
+
+
+def test_reports_are_small(notebook: Any) -> None:
+    flames, listing, together, process = [len(html.encode()) for html in reports_of(notebook)]
+    assert max(flames, together) < 30_000
+    assert max(listing, process) < 150_000 < MOST_BYTES  # all that a worker has
+    assert not any(word in html for html in reports_of(notebook) for word in ("<iframe", "src=http", 'src="http'))
+
+
+def test_titles_are_those_a_person_would_give(notebook: Any) -> None:
+    titles = [re.findall("<b>(.*?)</b>", html)[0] for html in reports_of(notebook)]
+    size = r"\d+\.\d MiB"
+    for title, expected in zip(
+        titles,
+        (
+            rf"load, {size}",
+            rf"actor Keeper, process \d+, {size}",
+            rf"load, 2 calls, {size} each",
+            rf"actor Keeper, process \d+, {size} left at the end",
+        ),
+        strict=True,
+    ):
+        assert re.fullmatch(expected, title), (title, expected)
 
 
 @needs_browser
 def test_a_notebook_shows_tables_and_reports(page_file: Path, chromium: Browser) -> None:
     page = chromium.open(page_file)
-    flames, listing = page.frames()
-
-    calls = page.evaluate("[...document.querySelectorAll('td')].filter(e => e.checkVisibility()).map(e => e.innerText)")
-    assert {"load", "Keeper.__init__", "Keeper.keep"} <= set(calls)
-
-    assert "copies = [bytes(text) for text in texts]" in page.until(
-        "document.getElementById('chart').textContent", flames
-    )
-    click_zooms(page, flames)
-
-    rows = page.until("[...document.querySelectorAll('#the_table tbody tr')].map(row => row.innerText)", listing)
-    sizes = {row.split("\t")[0] for row in rows if "keep at" in row}
-    assert sizes <= {"7.9 MB", "8.0 MB"}, rows  # a page at the end need not be resident
-    assert sizes
-
+    page.until("document.querySelectorAll('.rmp-boxes').length == 3")
+    cells = page.evaluate("[...document.querySelectorAll('td')].map(e => e.innerText)")
+    assert {"load", "Keeper.__init__", "Keeper.keep"} <= set(cells)
+    assert "7.6 MiB" in cells  # what the two calls of keep() left: 3 and 5 MB
+    assert "copies = [bytes(text) for text in texts]" in page.evaluate(f"{DRAWN}.map(box => box.textContent)")
+    assert page.evaluate("document.querySelectorAll('[data-raymemprof] img').length") == 0
     assert page.requests == []
     assert page.errors == []
+
+
+CONTRAST = """
+(() => {
+    const numbers = (colour) => { const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
+    const over = (above, below) => above.slice(0, 3).map((part, i) => part * above[3] + below[i] * (1 - above[3]));
+    const light = (colour) => {
+        const [r, g, b] = colour.slice(0, 3).map((part) => part / 255).map(
+            (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const page = numbers(getComputedStyle(document.body).backgroundColor);
+    return [...document.querySelectorAll("[data-box]")].map((box) => {
+        const style = getComputedStyle(box);
+        const pair = [light(numbers(style.color)), light(over(numbers(style.backgroundColor), page))];
+        return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    });
+})()
+"""
+
+
+@needs_browser
+def test_a_flame_graph_fits_into_a_notebook(page_file: Path, chromium: Browser) -> None:
+    page = chromium.open(page_file)
+    page.until("document.querySelectorAll('.rmp-boxes').length == 3")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).every((part) => part > 128)")
+    assert light == (page_file.stem == "light")
+    assert min(page.evaluate(CONTRAST)) > 4.5  # what the accessibility guidelines (WCAG) ask for
+    heights = page.evaluate(
+        "[...document.querySelectorAll('[data-raymemprof]')].map(place => [place.getBoundingClientRect().height,"
+        " 1 + Math.max(...[...place.querySelectorAll('[data-box]')].map(box => Number(box.ariaLevel)))])"
+    )
+    # What the actor's process still had, beside its calls, is deeper than a screen is high: it scrolls.
+    assert all(min(20 * rows, 480) <= height < min(20 * rows, 480) + 90 for height, rows in heights), heights
+    middles = page.evaluate(
+        "[...document.querySelector('.rmp-bar').children].filter(e => e.textContent || e.placeholder)"
+        ".map(e => { const box = e.getBoundingClientRect(); return box.y + box.height / 2; })"
+    )
+    assert len(middles) == 2
+    assert max(middles) - min(middles) < 2  # one row
+    assert page.evaluate("[...document.querySelectorAll('.rmp-bar button')].every(button => button.innerText)")
+
+
+@needs_browser
+def test_a_click_zooms_and_a_search_finds(page_file: Path, chromium: Browser) -> None:
+    page = chromium.open(page_file)
+    page.until("document.querySelectorAll('.rmp-boxes').length == 3")
+    place = "document.querySelector('[data-raymemprof]')"
+    boxes = f"[...{place}.querySelectorAll('[data-box]')]"
+    copies = f"{boxes}.find(box => box.textContent.startsWith('copies ='))"
+    width = f"Math.round({copies}.getBoundingClientRect().width)"
+    before, whole = page.evaluate(width), page.evaluate(f"Math.round({boxes}[0].getBoundingClientRect().width)")
+    assert before < whole * 0.8
+    page.click(copies)
+    page.until(f"{width} == {whole}")
+    assert "MiB" in page.evaluate(f"{place}.querySelector('.rmp-told').textContent")
+    page.click(f"{place}.querySelector('button')")
+    page.until(f"{width} == {before}")
+
+    page.click(f"{place}.querySelector('input')")
+    for character in "bytes(text)":
+        page.press(character)
+    hits = f"{boxes}.filter(box => box.classList.contains('rmp-hit')).map(box => box.textContent)"
+    assert set(page.until(hits)) == {"copies = [bytes(text) for text in texts]"}
+    assert "MiB" in page.evaluate(f"{place}.querySelector('output').textContent")
+    page.press("Enter")  # zooms to it
+    page.until(f"{width} == {whole}")
+    page.press("Escape")  # and back
+    page.until(f"{width} == {before}")
+    assert page.errors == page.requests == []
+
+
+@needs_browser
+def test_keys_and_a_screen_reader_can_use_a_flame_graph(page_file: Path, chromium: Browser) -> None:
+    page = chromium.open(page_file)
+    page.until("document.querySelectorAll('.rmp-boxes').length == 3")
+    page.evaluate("document.querySelector('[data-box]').focus()")
+    label = "document.activeElement.ariaLabel"
+    assert page.evaluate(label).startswith("all · ")
+    page.press("ArrowDown")
+    first = page.evaluate(label)
+    assert "load" in first
+    page.press("ArrowRight")
+    assert page.evaluate(label) != first
+    page.press("ArrowLeft")
+    assert page.evaluate(label) == first
+    page.press("Enter")
+    assert page.evaluate("document.activeElement.style.width") == "100%"
+    page.press("ArrowUp")
+    assert page.evaluate(label).startswith("all · ")
+
+    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+    said = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if "role" in node]
+    assert any(role == "tree" and name.startswith("Flame graph: load, ") for role, name in said)
+    assert any(role == "treeitem" and "copies = [bytes(text)" in name and "MiB" in name for role, name in said)
+    assert {"searchbox", "button"} <= {role for role, name in said if name}
+
+
+class Sanitized(HTMLParser):
+    """HTML as a page shows it that trusts no notebook: without scripts, styles, frames and drawings."""
+
+    allowed = ("div", "b", "small", "code", "img", "span", "table", "thead", "tbody", "tr", "th", "td")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.kept, self._dropped = "", ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "style", "iframe", "svg"):
+            self._dropped = self._dropped or tag
+        elif tag in self.allowed and not self._dropped:
+            kept = [f' {name}="{escape(value or "")}"' for name, value in attrs if name in ("src", "alt", "width")]
+            self.kept += f"<{tag}{''.join(kept)}>"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._dropped:
+            self._dropped = ""
+        elif tag in self.allowed and not self._dropped:
+            self.kept += f"</{tag}>"
+
+    def handle_data(self, data: str) -> None:
+        self.kept += "" if self._dropped else escape(data)
+
+
+@needs_browser
+@pytest.mark.parametrize("how", ["no scripts", "sanitized"])
+def test_where_scripts_do_not_run_a_picture_is_shown(
+    notebook: Any, how: str, tmp_path: Path, chromium: Browser
+) -> None:
+    html = "".join(reports_of(notebook))
+    page_file = tmp_path / "page.html"
+    page_file.write_text(f"<!DOCTYPE html><meta charset=utf-8>{Sanitized(html).kept if how == 'sanitized' else html}")
+    page = chromium.open(page_file, scripts=how == "sanitized")
+    pictures = page.until(
+        "[...document.images].filter(image => image.complete)"
+        ".map(image => [image.alt, image.naturalWidth, image.naturalHeight, image.checkVisibility()])"
+    )
+    assert [alt.split(",")[0] for alt, *_ in pictures] == ["Flame graph: load"] * 2 + ["Flame graph: actor Keeper"]
+    assert all(width == 960 and 60 <= height <= 660 and visible for _, width, height, visible in pictures)
+    assert "keep at" in page.evaluate("document.body.innerText")
+    assert page.errors == page.requests == []
+
+    source = page.evaluate("document.images[0].src").partition(",")[2]
+    svg = ElementTree.fromstring(base64.b64decode(source))
+    texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert any(text.startswith("copies = [") for text in texts)
 
 
 @needs_browser
@@ -143,6 +323,50 @@ def test_a_flame_graph_is_a_page_by_itself(tmp_path: Path, chromium: Browser) ->
         click_zooms(page)
         assert page.requests == []
         assert page.errors == []
+
+
+@needs_browser
+def test_very_many_call_stacks_are_folded_and_a_browser_shows_them(tmp_path: Path, chromium: Browser) -> None:
+    held: list[bytearray] = []
+
+    def grow(depth: int) -> None:
+        """Hold 3 ** depth pieces, each by another path."""
+        if depth == 0:
+            held.append(bytearray(600 + len(held) % 7 * 100))
+        else:
+            grow(depth - 1)
+            grow(depth - 1)
+            grow(depth - 1)
+
+    with raymemprof.profile_memory("grow", directory=tmp_path):
+        grow(9)
+    assert len(held) == 19_683
+    held.clear()
+    report = raymemprof.flamegraph(raymemprof.calls(tmp_path)[0])
+    (said,) = report.left_out
+    assert re.fullmatch(
+        r"The .*smallest call stacks.* are drawn together; they held [\d.]+ MiB, \d+\.\d% of all\.", said
+    )
+    assert report.path.stat().st_size < 7_000_000  # of which 4.5 MB are memray's scripts
+    inline = report._repr_html_()
+    assert said in inline
+    assert len(inline) < MOST_BYTES
+
+    click_zooms_at_all(chromium.open(report.path))
+    (tmp_path / "inline.html").write_text(f"<!DOCTYPE html><meta charset=utf-8>{inline}")
+    page = chromium.open(tmp_path / "inline.html")
+    assert 100 < page.until(f"{DRAWN}.length") < 6_000
+    page.click(f"{DRAWN}[4]")
+    page.until("!document.querySelector('.rmp-bar button').disabled")
+    assert page.errors == page.requests == []
+
+
+def click_zooms_at_all(page: Page) -> None:
+    """Assert that memray's page draws, and that a click there zooms."""
+    assert page.until(f"{BOXES}.length") > 50
+    page.click(f"{BOXES}[3]")
+    page.until("document.querySelectorAll('#chart .fade').length > 0")
+    assert page.errors == page.requests == []
 
 
 @needs_browser
@@ -166,7 +390,18 @@ def test_hostile_names_are_shown_as_text_and_run_nothing(tmp_path: Path, chromiu
         inline.write_text("<!DOCTYPE html><meta charset=utf-8>" + "".join(part._repr_html_() for part in parts))
         page = chromium.open(inline)
         assert page.evaluate("[...document.querySelectorAll('td')].map(e => e.innerText)").count(HOSTILE) >= 2
-        assert page.evaluate("document.querySelector('iframe').title").startswith(HOSTILE)
+        assert HOSTILE in page.evaluate("document.querySelector('b').innerText")
+        assert page.errors == page.requests == []
+
+        page.until("document.querySelectorAll('.rmp-boxes').length == 1")
+        assert HOSTILE in page.evaluate("document.querySelector('.rmp-boxes').ariaLabel")
+        boxes = page.evaluate(f"{DRAWN}.map(box => box.ariaLabel)")
+        assert any(HOSTILE in text for text in boxes)
+        assert page.evaluate("document.querySelectorAll('[data-raymemprof] img, img[src=x]').length") == 0
+        assert page.errors == page.requests == []
+        (tmp_path / "picture.svg").write_text(picture(flames.shown))
+        page = chromium.open(tmp_path / "picture.svg")
+        assert HOSTILE[:20] in page.evaluate("document.documentElement.textContent")
         assert page.errors == page.requests == []
 
         for report in (flames, listing):

@@ -101,8 +101,8 @@ class Browser:
         self._number = 0
         self._pages: dict[str, Page] = {}
 
-    def open(self, path: Path, height: int = 1000) -> Page:
-        """Show a file in a new page, and return it once it is loaded."""
+    def open(self, path: Path | str, height: int = 1000, scripts: bool = True) -> Page:
+        """Show a file, or an address, in a new page, and return it once it is loaded."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self._pages[session] = Page(self, session)
@@ -110,8 +110,9 @@ class Browser:
             page.call(f"{domain}.enable")
         size = {"width": 1200, "height": height, "deviceScaleFactor": 1, "mobile": False}
         page.call("Emulation.setDeviceMetricsOverride", **size)
-        page.call("Page.navigate", url=path.as_uri())
-        page.until("document.readyState == 'complete' && location.protocol == 'file:'")
+        page.call("Emulation.setScriptExecutionDisabled", value=not scripts)
+        page.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
+        page.until("document.readyState == 'complete' && location.protocol != 'about:'")
         return page
 
     def call(self, method: str, session: str | None = None, **arguments: Any) -> Any:
@@ -211,6 +212,15 @@ class Page:
         x, y = self.move_to(element, frame)
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def press(self, key: str) -> None:
+        """Press a key, such as "Enter", or a character."""
+        codes = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        code = codes.get(key, ord(key.upper()) if len(key) == 1 and key.isalnum() else 0)
+        text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            more = text if kind == "keyDown" else {}
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more)
 
     def screenshot(self, x: float, y: float, width: float, height: float) -> bytes:
         """Return a part of the page as a PNG."""

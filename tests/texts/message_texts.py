@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tests.texts.message_text import Text
 from tests.texts.texts_of_libraries import TEXTS as _MORE_OF_LIBRARIES
+from tests.texts.texts_of_logs import TEXTS as _MORE_OF_LOGS
 from tests.texts.texts_of_programs import TEXTS as _MORE_OF_PROGRAMS
 from tests.texts.texts_of_ray import TEXTS as _MORE_OF_RAY
 from tests.texts.texts_of_systems import TEXTS as _MORE_OF_SYSTEMS
@@ -1099,4 +1100,4 @@ TEXTS = {
         says=("thread or process",),
     ),
 }
-TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_PROGRAMS | _MORE_OF_SYSTEMS | _MORE_OF_RAY | _MORE_OF_USERS
+TEXTS |= _MORE_OF_LIBRARIES | _MORE_OF_LOGS | _MORE_OF_PROGRAMS | _MORE_OF_SYSTEMS | _MORE_OF_RAY | _MORE_OF_USERS

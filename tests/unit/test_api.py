@@ -236,6 +236,7 @@ class Line
     reserved: int
     shared: int
     basis: str
+    text: str
     location: str
 class Lines(Rows[Line])
 class MissingNode
@@ -387,7 +388,7 @@ class Victim
 """
 """Every public type, with its attributes and methods. A record has `to_json()` too, and a table what `Rows` has."""
 
-INTERNAL = {"Call.place", "Call.lies_on", "Capture.lies_on", "Victim.node_id"}
+INTERNAL = {"Call.place", "Call.lies_on", "Capture.lies_on", "Report.shown", "Victim.node_id"}
 """Fields that only raymemprof itself uses: they are in no repr, table or JSON."""
 ALIASES = {"Source", "Target"}
 """Public names of types that parameters take."""
@@ -586,7 +587,7 @@ def test_a_parameter_is_the_same_everywhere() -> None:
 
 
 def test_filters_are_the_same_everywhere() -> None:
-    assert tuple(one.name for one in dataclasses.fields(Filters)) == FILTERS
+    assert tuple(one.name for one in dataclasses.fields(Filters)) == (*FILTERS, "since")  # which the magic uses alone
     for function in (raymemprof.calls, raymemprof.captures, raymemprof.clean):
         assert tuple(inspect.signature(function).parameters)[1:8] == FILTERS, function
     filtered = {}

@@ -18,14 +18,14 @@ FACE = "raymemprof"
 """The public face, `__init__.py`: all rooms are below it."""
 FLOORS = (
     {FACE},
-    {"cli"},
+    {"cli", "notebook"},
     {"diagnosis"},
     {"reading", "recording"},
     {"cluster"},
     {"errors"},
     {"display"},
     {"journal"},
-    {"host", "ownership"},
+    {"cells", "host", "ownership"},
 )
 """Rooms from top to bottom. A room imports what is below it, never what is beside or above it."""
 UPWARDS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...display.text import printable
-from ...reading.reports.render import Report
+from ...reading.reports.report import Report
 from .findings import Examination
 from .page import fragment, save
 

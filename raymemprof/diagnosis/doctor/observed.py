@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import linecache
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -156,14 +153,8 @@ class Observed:
         return f"{'the head node' if node.is_head else 'node'} {node.node_ip}" + f" ({node_id[:8]}…)" * alike  # type: ignore[index]
 
     def held(self, line: Line) -> str:
-        """Say what a line of code holds, with its text if the file can be read here and has not changed."""
-        code = ""
-        with contextlib.suppress(OSError):
-            written = datetime.fromtimestamp(os.stat(line.file).st_mtime, timezone.utc)
-            if all(written < call.started_at for call in self.calls):
-                linecache.checkcache(line.file)
-                code = linecache.getline(line.file, line.line).strip()
-        return f"{show_bytes(line.bytes)} allocated at {line}" + (f": `{code}`" if code else "")
+        """Say what a line of code holds, with its text if it is known."""
+        return f"{show_bytes(line.bytes)} allocated at {line}" + (f": `{line.text}`" if line.text else "")
 
     def moment(self, when: datetime) -> str:
         """Write when something happened: the time, and the date if it was not today."""

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from ...display.files import check_output, written_whole
+from ...display.html import templates
 from ...display.rows import Rows, cells
-from ...display.text import in_html
 from ...errors import CaptureError
 from ...ownership import refuse_foreign_folder, refuse_foreign_link
 from ...reading.catalog.records import Call
-from ...reading.reports.render import Report, flamegraph
+from ...reading.reports.render import flamegraph
+from ...reading.reports.report import Report
 from . import charts
 from .findings import Examination
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
 
 __all__ = ["fragment", "save"]
 
 _MOST_FLAMEGRAPHS = 5
 """Flame graphs beside the page, at most: each has 4.5 MB."""
+_TEMPLATES = Path(__file__).with_name("templates")
 _MOST_ROWS = 40
 _LONG = 36
 """A cell with more characters is wrapped."""
@@ -86,29 +83,9 @@ def save(diagnosis: Examination, output: str | os.PathLike[str], overwrite: bool
 
 def fragment(diagnosis: Examination) -> str:
     """Return findings and checks as a notebook shows them, in its own colours."""
-    return _templates().get_template("notebook.html").render(diagnosis=diagnosis, signs=_SIGNS, colours=_COLOURS)
-
-
-@functools.cache
-def _templates() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
+    return (
+        templates(_TEMPLATES).get_template("notebook.html").render(diagnosis=diagnosis, signs=_SIGNS, colours=_COLOURS)
     )
-    templates.filters["coded"] = _coded
-    return templates
-
-
-def _coded(text: str) -> Markup:
-    """Escape a text; what stands between backticks is code."""
-    from markupsafe import Markup
-
-    return Markup(in_html(text))
 
 
 def _planned(diagnosis: Examination, folder: Path) -> dict[int, _Planned]:
@@ -155,7 +132,7 @@ def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph]) -> str:
         verdict = "ill"
     recommendations = diagnosis.recommendations[:_MOST_ROWS]
     return (
-        _templates()
+        templates(_TEMPLATES)
         .get_template("page.html")
         .render(
             diagnosis=diagnosis,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import os
 import time
 from collections.abc import Iterable
@@ -153,15 +152,6 @@ def _held(died: Iterable[Suspect]) -> tuple[tuple[Line, ...], str, tuple[str, ..
                 lines = tuple(held.top(_MOST_LINES, view="leaks" if is_at_end else "peak"))
             except (CaptureError, OSError):
                 continue  # the next one may be whole; `raymemprof.heap(call)` gives the reason
-            code = ""  # which the process's node may have alone
-            if lines and call.lies_on in (None, cluster.here()):
-                code = _code(lines[0])
-            elif lines and call.lies_on:  # the file that it ran may be another one than what is here
-                answers = cluster.on_nodes(_code, {call.lies_on: (lines[0],)})
-                code = next(iter(answers.by_node.values()), "")
+            code = lines[0].text if lines else ""
             return lines, code, (*suspect.gaps, *(held.left_out if suspect.captures else ()))
     return (), "", ()
-
-
-def _code(line: Line) -> str:
-    return linecache.getline(line.file, line.line).strip()

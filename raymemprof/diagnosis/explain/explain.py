@@ -22,11 +22,13 @@ from .considered import considered, was_idle
 from .evidence import look
 from .families import is_mainly, largest_family, told
 from .findings import Finding, Suspect
+from .quoted import unsaid
 from .remedies import largest_call, name_of, remedies
 
 __all__ = ["Explanation", "explain"]
 
 _NOT_RECOGNISED = "I do not recognise this as a message about memory."
+_ONLY_QUOTED = "I do not know this message, so this only quotes what it says of memory."
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +138,17 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
             finding = replace(finding, chosen=f"No recording was looked at: {str(error).rstrip('.')}")
     message = finding.message
     if message.cause == "unknown" and message.victims and not (errors or _TELLS_OF_AN_END.search(text)):
-        message = Message("unknown")  # whom it names does its work, as far as is known
+        message = Message("unknown", quotes=message.quotes)  # whom it names does its work, as far as is known
         finding = Finding(message, tells_of_death=False)
     chosen = [f"{finding.chosen}."] if finding.chosen else []
     summary = [*_summary(finding), *chosen, *first_few(missing)]
+    summary, unread = unsaid(message, summary)
+    if unread and summary[0] == _NOT_RECOGNISED:
+        summary[0] = _ONLY_QUOTED
+        finding = replace(finding, is_quoted=True)
+    if unread:
+        also = "" if finding.is_quoted else "also "
+        summary.append(f"The text {also}says: {' / '.join(f'“{words}”' for words in unread)}")
     return Explanation(
         cause=message.cause,
         node_id=message.node_id,
@@ -203,7 +212,11 @@ _TELLS_OF_AN_END = re.compile(
     r"evict\w*|preempt\w*|unreachable|stopped|signal|sig[a-z]{3,4}|error|exception|oom)\b|Error|Exception",
     re.IGNORECASE,
 )
-_ROOT_CAUSES = re.compile(r"There are some potential root causes|Some common causes include|RPC [Ee]rror")
+_ROOT_CAUSES = re.compile(
+    r"There are some potential root causes|Some common causes include|RPC [Ee]rror|"
+    r"(?<=\. )(?:There(?: [a-z ]{0,30})?|Some(?: [a-z ]{0,20})?)$"
+)
+"""What Ray says of every end, also where the text breaks off in it."""
 
 
 def _who(victim: Victim, finding: Finding) -> str:

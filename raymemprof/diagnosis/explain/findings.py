@@ -62,6 +62,8 @@ class Finding:
     """Whether it is the cluster that was asked, and not a folder."""
     tells_of_death: bool = True
     """Whether the error speaks of a worker that died."""
+    is_quoted: bool = False
+    """Whether nothing is known but what the text says of memory, which is quoted."""
     chosen: str = ""
     """What was read, in a sentence without its full stop."""
 

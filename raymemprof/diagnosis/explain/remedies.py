@@ -78,7 +78,7 @@ def remedies(finding: Finding) -> Iterator[str]:
         and message.lacks is None
         and not (finding.tells_of_death or message.victims or message.crashed is not None)
     ):
-        yield say("give_it_all")
+        yield say("only_quoted") if finding.is_quoted else say("give_it_all")
         yield say("ask_the_doctor")
         return
     if finding.suspects:
@@ -149,7 +149,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     others = _others(message)
     if others and message.statement is not None and (listed := _small_part(message)):
         yield say("fills_unlisted", listed=show_bytes(listed), used=show_bytes(message.used))
-    elif others and message.statement is not None:
+    elif others and message.statement is not None and others[0].memory >= _LITTLE:
         yield say("the_largest", command=others[0].command, pid=others[0].pid, size=show_bytes(others[0].memory))
     elif others and held and others[0].memory > held:
         most = others[0]

@@ -202,6 +202,12 @@ REMEDIES = {
         "Give it the whole message, and what stands around it; of an exception, the exception itself.",
         _PAGE,
     ),
+    "only_quoted": Remedy(
+        "the text tells of memory in words that are not known",
+        "See what the quoted lines name: whose memory or limit, and which process. `raymemprof usage` shows what has "
+        "memory now; `dmesg -T | grep -i 'killed process'` shows whom the kernel killed.",
+        _PAGE,
+    ),
     "ask_the_doctor": Remedy(
         "the text is no message about memory that is known",
         "For what memory is used for, ask `raymemprof doctor`, or `raymemprof.doctor()`.",
@@ -339,6 +345,11 @@ REMEDIES = {
         "Kubernetes evicted a pod",
         "Set the pod's memory request to its limit, so that Kubernetes does not overcommit its node.",
         "https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/",
+    ),
+    "batch_limit": Remedy(
+        "a program ended a job for its memory whose options are not known",
+        "Ask the program that holds the job to its limit for more memory, or have the job use less.",
+        _OOM,
     ),
     "slurm_limit": Remedy(
         "Slurm says that a step exceeded its memory",
@@ -884,6 +895,7 @@ BY_CAUSE = {
         for cause in (
             "evicted",
             "slurm_limit",
+            "batch_limit",
             "systemd_oomd",
             "earlyoom",
             "gpu_memory",

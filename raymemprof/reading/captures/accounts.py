@@ -8,14 +8,65 @@ from typing import Any
 
 from .samples import CallFacts, Look, Sample, Samples
 
-__all__ = ["LARGE", "OPAQUE", "POOL", "Account", "Baseline", "Block", "Moment", "account_of_call", "account_of_capture"]
+__all__ = [
+    "LARGE",
+    "OPAQUE",
+    "POOL",
+    "Account",
+    "Baseline",
+    "Block",
+    "Moment",
+    "Place",
+    "account_of_call",
+    "account_of_capture",
+]
 
 LARGE = 128 * 1024
 """Bytes from which it is told of an allocation how much of it is resident; malloc maps from there on."""
 POOL = "pool"
 OPAQUE = "opaque"
 
-Block = tuple[list[int], int, int]
+
+class Place:
+    """What an account holds, and held at its peak, at one place in the code.
+
+    What is numbered lower than the account's latest peak has not changed since, so what it has now it had then too.
+    """
+
+    __slots__ = (
+        "account",
+        "brief_allocations",
+        "brief_bytes",
+        "bytes",
+        "ended",
+        "key",
+        "made",
+        "peak_allocations",
+        "peak_bytes",
+        "peak_id",
+    )
+
+    def __init__(self, account: Account, key: Any) -> None:
+        self.account = account
+        self.key = key
+        self.bytes = self.made = self.ended = 0
+        """Bytes now, and how many allocations were made and have ended."""
+        self.peak_bytes = self.peak_allocations = 0
+        self.peak_id = account.peak_id
+        self.brief_bytes = self.brief_allocations = 0
+        """What was temporary."""
+
+    @property
+    def allocations(self) -> int:
+        """How many there are now."""
+        return self.made - self.ended
+
+    def number(self, peak_id: int) -> None:
+        """Note what it had at a peak, before it changes for the first time since."""
+        self.peak_bytes, self.peak_allocations, self.peak_id = self.bytes, self.made - self.ended, peak_id
+
+
+Block = tuple[Place, int, int]
 """Of a large allocation: its place in the account, its size, and the mark after which it was made."""
 
 
@@ -58,14 +109,12 @@ class Moment:
 class Account:
     """What a call, or the capture, holds by place in the code, and held at its peak.
 
-    A place is a list: bytes and allocations now, the same at the peak numbered last, bytes and allocations that were
-    temporary. What is numbered lower than the latest peak has not changed since, so what it has now it had then too.
-    A new peak is numbered when it is over, which a removal shows. What is added is added in `Ledger.follow`.
+    A new peak is numbered when it is over, which a removal shows. What `add` and `remove` do is written out in
+    `Ledger.follow`.
     `at_peak` is the moment, of those at which the process was sampled, that stands for the peak.
     """
 
     __slots__ = (
-        "allocations",
         "at_end",
         "at_peak",
         "baseline",
@@ -96,7 +145,6 @@ class Account:
         """The most that it certainly had asked for and not touched at a sample."""
         self.current = 0
         self.peak = 0
-        self.allocations = 0
         self.closed = False
         self.peak_id = 0
         self.facts = facts
@@ -104,32 +152,36 @@ class Account:
         self.large: dict[int, Block] = {}
         self.at_peak: Moment | None = None
         self.at_end: Moment | None = None
-        self.shared: dict[int, int] = {}
-        """Resident bytes of files and shared memory when they were most, by the identity of the place."""
+        self.shared: dict[Place, int] = {}
+        """Resident bytes of files and shared memory when they were most."""
         self.weights: list[tuple[Any, int]] = []
         """By what the process grew beyond what was seen, and where, latest last."""
         self.last_current = 0
-        self.places: dict[Any, list[int]] = {}
+        self.places: dict[Any, Place] = {}
 
-    def place(self, key: Any) -> list[int]:
+    def place(self, key: Any) -> Place:
         """Return the figures of a place."""
         place = self.places.get(key)
         if place is None:
-            place = self.places[key] = [0, 0, 0, 0, self.peak_id, 0, 0]
+            place = self.places[key] = Place(self, key)
         return place
 
-    def add(self, place: list[int], size: int, count: int = 1) -> None:
+    @property
+    def allocations(self) -> int:
+        """How many were made."""
+        return sum(place.made for place in self.places.values())
+
+    def add(self, place: Place, size: int) -> None:
         """Take an allocation into account."""
         if self.closed:
             return
-        if place[4] != self.peak_id:
-            place[2], place[3], place[4] = place[0], place[1], self.peak_id
-        place[0] += size
-        place[1] += count
-        self.allocations += count
+        if place.peak_id != self.peak_id:
+            place.number(self.peak_id)
+        place.bytes += size
+        place.made += 1
         self.current += size
 
-    def remove(self, place: list[int], size: int, count: int = 1) -> None:
+    def remove(self, place: Place, size: int, count: int = 1) -> None:
         """Take an allocation out of account."""
         if self.closed:
             return
@@ -137,11 +189,10 @@ class Account:
         if current > self.peak:
             self.peak = current
             self.peak_id += 1
-        peak_id = self.peak_id
-        if place[4] != peak_id:
-            place[2], place[3], place[4] = place[0], place[1], peak_id
-        place[0] -= size
-        place[1] -= count
+        if place.peak_id != self.peak_id:
+            place.number(self.peak_id)
+        place.bytes -= size
+        place.ended += count
         self.current = current - size
 
     @property
@@ -170,11 +221,11 @@ class Account:
 
     def take_shared(self, look: Look) -> None:
         """Take into account what of files and shared memory is resident now; what is most counts."""
-        found: dict[int, int] = {}
+        found: dict[Place, int] = {}
         for address, (place, size, _) in self.large.items():
             shared = look.of(address, size)[1]
             if shared:
-                found[id(place)] = found.get(id(place), 0) + shared
+                found[place] = found.get(place, 0) + shared
         if sum(found.values()) > sum(self.shared.values()):
             self.shared = found
 
@@ -186,11 +237,13 @@ class Account:
 
     def rows(self, view: str) -> Iterator[tuple[Any, int, int]]:
         """Yield place, bytes and allocations, as asked for, at the "peak", the end ("leaks"), or "temporary"."""
-        for key, (size, count, peak_size, peak_count, peak_id, brief_size, brief_count) in self.places.items():
+        for key, place in self.places.items():
             if view == "temporary":
-                size, count = brief_size, brief_count
-            elif view == "peak" and peak_id == self.peak_id:
-                size, count = peak_size, peak_count
+                size, count = place.brief_bytes, place.brief_allocations
+            elif view == "peak" and place.peak_id == self.peak_id:
+                size, count = place.peak_bytes, place.peak_allocations
+            else:
+                size, count = place.bytes, place.allocations
             if size:
                 yield key, size, max(count, 1)
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from .capture_file import opened
 from .ledger import Ledger
 from .model import Answer, Child, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
 from .samples import read_samples
+from .source_lines import read_lines_of
 from .stacks import inspect, stack_of
 from .totals import Total
 
@@ -24,14 +26,24 @@ if TYPE_CHECKING:
 __all__ = ["analyse", "answer"]
 
 _MOST_ERRORS = 2**16
+_RECORDS_AT_ONCE = 200
+"""So many records are read before it is told how many were."""
+
+Told = Callable[[float], object]
+"""Is told which part of the work is done."""
 
 
-def answer(requests: Sequence[Request], memory_limit: int) -> Answer:
+def answer(requests: Sequence[Request], memory_limit: int, told: Told) -> Answer:
     """Read captures one after the other, and sum them up; where memory runs out, as far as it goes."""
     total = Total()
+    number = 0
+
+    def tell(part: float) -> None:
+        told((number + part) / len(requests))
+
     for number, request in enumerate(requests):
         try:
-            found = Answer(analyse(request))
+            found = Answer(analyse(request, tell))
         except MemoryError:
             if number:  # it may be the others' sum that fills it
                 return replace(total.answer(), left=tuple(requests[number:]))
@@ -47,7 +59,7 @@ def answer(requests: Sequence[Request], memory_limit: int) -> Answer:
     return total.answer()
 
 
-def analyse(request: Request) -> Sum:
+def analyse(request: Request, told: Told = lambda part: None) -> Sum:
     """Read a capture; raises what memray raises on a bad file (or takes the process down with it)."""
     import memray
 
@@ -60,13 +72,15 @@ def analyse(request: Request) -> Sum:
         if request.with_snapshots:
             snapshots = tuple(Snapshot(s.time, s.rss, s.heap) for s in reader.get_memory_snapshots())
         last_seen = max((shot.time / 1e3 for shot in snapshots or reader.get_memory_snapshots()), default=0.0)
-        foreign = request.child is not None or not _is_ours(Path(request.path), reader)
+        whole = _Whole(reader, request, native)
+        foreign = request.child is not None or not _is_ours(Path(request.path), whole)
         ledger = None if foreign else Ledger(request, native, samples)
         if ledger is not None:
-            ledger.follow(reader.get_allocation_records(), _all_records(request.later))
+            records = _counted(reader.get_allocation_records(), meta.total_allocations, told)
+            ledger.follow(records, _all_records(request.later))
             foreign = not ledger.seen_calls and request.places is None
         if foreign:
-            figures, rows = _whole(reader, request, native)
+            figures, rows = whole.figures(), whole.rows()
         else:
             assert ledger is not None
             figures, rows = ledger.results.figures(), ledger.results.rows()
@@ -90,6 +104,8 @@ def analyse(request: Request) -> Sum:
         if request.temporal:
             first, last = _window(snapshots, request.window)
             temporal_rows, marks = _temporal(reader, request, native, None if foreign else ledger, first, last)
+        stacks = [row.stack for of_view in rows.values() for row in of_view] + [row.stack for row in temporal_rows]
+        folder, began = Path(request.path).parent, meta.start_time.timestamp()
         return Sum(
             figures=figures,
             rows=rows,
@@ -101,6 +117,7 @@ def analyse(request: Request) -> Sum:
             ended_at=meta.end_time,
             command=meta.command_line,
             foreign=foreign,
+            sources=read_lines_of(stacks, folder, samples.sources, began),
             snapshots=snapshots,
             temporal_rows=temporal_rows,
             high_water_marks=marks,
@@ -131,41 +148,71 @@ def _all_records(paths: Iterable[str]) -> Iterator[Any]:
                 yield from reader.get_allocation_records()
 
 
-def _is_ours(path: Path, reader: memray.FileReader) -> bool:
+def _counted(records: Iterable[Any], count: int, told: Told) -> Iterator[Any]:
+    """Hand on records, `count` in all, and tell how many were: each takes no longer for it."""
+    records = iter(records)
+
+    def batches() -> Iterator[tuple[Any, ...]]:
+        done = 0
+        while batch := tuple(islice(records, _RECORDS_AT_ONCE)):
+            yield batch
+            done += len(batch)
+            told(min(done / count, 1.0) if count else 1.0)
+
+    return chain.from_iterable(batches())
+
+
+def _is_ours(path: Path, whole: _Whole) -> bool:
     """Whether raymemprof wrote this capture, by its name or, if renamed, by the frames in it."""
-    if reader.metadata.file_format.name == "AGGREGATED_ALLOCATIONS":  # raymemprof writes none, whatever its name
+    if whole.is_aggregated:  # raymemprof writes none, whatever its name
         return False
     if path.name.startswith(contract.PREFIX):
         return True
-    records = reader.get_high_watermark_allocation_records(merge_threads=True)
-    return any(frame[1] == contract.FRAME_FILE for record in records for frame in record.stack_trace())
+    return any(frame[1] == contract.FRAME_FILE for record in whole.records("peak") for frame in record.stack_trace())
 
 
-def _whole(
-    reader: memray.FileReader, request: Request, native: bool
-) -> tuple[tuple[Figures, ...], dict[str, tuple[Row, ...]]]:
-    """A capture that is none of ours, as memray itself reports it."""
-    sources: dict[str, Callable[..., Iterable[Any]]] = {
-        "peak": reader.get_high_watermark_allocation_records,
-        "leaks": reader.get_leaked_allocation_records,
-        "temporary": reader.get_temporary_allocation_records,
-    }
-    rows = {
-        view: tuple(
-            Row(stack_of(record, native), record.allocator, record.size, record.n_allocations)
-            for record in sources[view](merge_threads=True)
+class _Whole:
+    """A capture that is none of ours, as memray itself reports it: it reads once through it for each view."""
+
+    def __init__(self, reader: memray.FileReader, request: Request, native: bool) -> None:
+        self._reader = reader
+        self._request = request
+        self._native = native
+        self._records: dict[str, list[Any]] = {}
+        self.is_aggregated = reader.metadata.file_format.name == "AGGREGATED_ALLOCATIONS"
+
+    def records(self, view: str) -> list[Any]:
+        """Return what was held at the "peak", at the end ("leaks"), or was "temporary", by call stack."""
+        if view not in self._records:
+            sources: dict[str, Callable[..., Iterable[Any]]] = {
+                "peak": self._reader.get_high_watermark_allocation_records,
+                "leaks": self._reader.get_leaked_allocation_records,
+                "temporary": self._reader.get_temporary_allocation_records,
+            }
+            self._records[view] = list(sources[view](merge_threads=True))
+        return self._records[view]
+
+    def figures(self) -> tuple[Figures, ...]:
+        """Return its totals."""
+        figures = Figures(
+            path=self._request.path,
+            place=None,
+            peak=self._reader.metadata.peak_memory,
+            alive_at_end=sum(record.size for record in self.records("leaks")),
+            allocations=self._reader.metadata.total_allocations,
+            ended=True,
         )
-        for view in dict.fromkeys((*request.views, "leaks"))
-    }
-    figures = Figures(
-        path=request.path,
-        place=None,
-        peak=reader.metadata.peak_memory,
-        alive_at_end=sum(row.bytes for row in rows["leaks"]),
-        allocations=reader.metadata.total_allocations,
-        ended=True,
-    )
-    return (figures,), {view: rows[view] for view in request.views}
+        return (figures,)
+
+    def rows(self) -> dict[str, tuple[Row, ...]]:
+        """Return it by place in the code, for each view."""
+        return {
+            view: tuple(
+                Row(stack_of(record, self._native), record.allocator, record.size, record.n_allocations)
+                for record in self.records(view)
+            )
+            for view in self._request.views
+        }
 
 
 def _of_child(

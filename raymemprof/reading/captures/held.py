@@ -93,9 +93,8 @@ def held(account: Account, view: str) -> Held:
     if view == "temporary":
         return found
     if view == "peak" and account.shared:
-        for key, place in account.places.items():
-            if id(place) in account.shared:
-                entries.setdefault(key, Entry(0, 1)).shared = account.shared[id(place)]
+        for place, shared in account.shared.items():
+            entries.setdefault(place.key, Entry(0, 1)).shared = shared
     if moment is not None:
         _reserve(account, entries, moment)
     if view == "peak" and moment is not None and moment.sample is not None:
@@ -129,9 +128,8 @@ def _reserve(account: Account, entries: dict[Any, Entry], moment: Moment) -> Non
     look, sample = moment.look, moment.sample
     if look is None:
         return
-    keys = {id(place): key for key, place in account.places.items()}
     for address, (place, size, mark) in moment.large.items():
-        entry = entries.get(keys[id(place)])
+        entry = entries.get(place.key)
         if entry is not None and mark <= look.mark:  # what came after it is taken as resident
             own, shared = look.of(address, size)
             entry.seen += own

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ... import journal as contract
-from .accounts import LARGE, OPAQUE, POOL, Account, Moment, account_of_call, account_of_capture
+from .accounts import LARGE, OPAQUE, POOL, Account, Moment, Place, account_of_call, account_of_capture
 from .allocations import LiveAllocation, Shares, drop, forget, note_temporary, unmap
 from .model import Request, Stack
 from .peaks import growth_of_retained, is_peak, is_sure, released_at
@@ -28,6 +28,7 @@ _LEAST_NATIVE_AT_LINE = 32 * 1024
 """Bytes from which an allocation on a thread without Python is put down to the line that calls were at."""
 _POOL_ALLOCATOR = 6
 """memray's number for malloc: its reports name an allocator for each row."""
+_NOWHERE: Shares = (None, ())
 _MOST_BYTES = 1 << 48
 """No process has an allocation that is larger: processors have no more addresses."""
 
@@ -43,8 +44,8 @@ class Ledger:
         self._running = RunningCalls()
         self._lines = SampledLines(samples, self._stacks)
         self._turns: dict[int, int] = {}
-        self._known_shares: dict[Any, Shares] = {}
-        """By stack and allocator, and where there are blocks by thread, until a call begins or ends."""
+        self._known_shares: dict[tuple[int, int], dict[Any, Shares]] = {}
+        """By allocator, and where there are blocks by thread, and by stack, until a call begins or ends."""
         self._wanted = set(request.places) if request.places is not None else None
         self._next_mark = 0
         self._look: Look | None = None
@@ -56,7 +57,7 @@ class Ledger:
         """How many calls have begun."""
         self._born: dict[int, tuple[int, int, int]] = {}
         """Of each large allocation: its size, the clock and the mark after which it was made."""
-        self._pooled: list[tuple[Shares, int]] = []
+        self._pooled: list[tuple[list[Place], int]] = []
         """What was taken from pools that are sampled, and not given back yet, latest last."""
         self.seen_calls = False
         self.results = Results(request, self._stacks)
@@ -75,36 +76,38 @@ class Ledger:
         recent: dict[int, deque[tuple[int, LiveAllocation]]] = {}
         temporary = "temporary" in self._request.views
         stacks, native = self._stacks, self._native
-        known, blocks = self._known_shares, self._running.blocks
-        arenas, born = self._samples.arenas, self._born
-        last_stack = None
-        # Of millions of records each takes as long as this: what `Account.remove` does is written out.
+        blocks, arenas, born = self._running.blocks, self._samples.arenas, self._born
+        last_stack = last_allocator = None
+        # Of millions of records each takes as long as this: what `Account` does is written out.
         for record in records:
             allocator = record.allocator
             if allocator in frees:
                 address = record.address
                 entry = live.pop(address, None)
-                if address in born:
+                if entry is None:
+                    continue
+                size, place, more = entry
+                if size >= LARGE:
                     self._free(address)
-                if entry is not None:
-                    size, shares = entry
-                    if size >= LARGE:
-                        forget(address, shares)
-                    for account, place in shares:
-                        if account.closed:
-                            continue
-                        current = account.current
-                        if current > account.peak:
-                            account.peak = current
-                            account.peak_id += 1
-                        peak_id = account.peak_id
-                        if place[4] != peak_id:
-                            place[2], place[3], place[4] = place[0], place[1], peak_id
-                        place[0] -= size
-                        place[1] -= 1
-                        account.current = current - size
-                    if temporary:
-                        note_temporary(recent.get(record.tid), address)
+                    forget(address, entry)
+                if place is None:
+                    continue
+                account = place.account
+                if not account.closed:
+                    current = account.current
+                    if current > account.peak:
+                        account.peak = current
+                        account.peak_id += 1
+                    if place.peak_id != account.peak_id:
+                        place.number(account.peak_id)
+                    place.bytes -= size
+                    place.ended += 1
+                    account.current = current - size
+                if more:
+                    for other in more:
+                        other.account.remove(other, size)
+                if temporary:
+                    note_temporary(recent.get(record.tid), address)
                 continue
             size, address = record.size, record.address
             if allocator == munmap:
@@ -112,52 +115,57 @@ class Ledger:
                     self._free(address)
                 unmap(maps, address, size)
                 continue
-            if allocator == mmap and arenas and any([address <= start < address + size for start in arenas]):
+            if arenas and allocator == mmap and any([address <= start < address + size for start in arenas]):
                 continue  # what is in it is sampled
+            if allocator != last_allocator or blocks:
+                last_allocator = allocator
+                table = maps if allocator == mmap else live
+                known = self._known_shares.setdefault((allocator, record.tid if blocks else 0), {})
             stack_id = (
                 (record.stack_id, record.native_stack_id, record.native_segment_generation)
                 if native
                 else record.stack_id
             )
-            key = (stack_id, allocator, record.tid) if blocks else (stack_id, allocator)
-            found = known.get(key)
             is_line = True
-            if found is None:
+            try:
+                place, more = known[stack_id]
+            except KeyError:
                 info = stacks.get(stack_id)
                 if info is None:
                     info = stacks[stack_id] = inspect(stack_of(record, native))
-                if info.marker is not None:
-                    self._lines.last_stack = last_stack
-                    self._mark(info, record)
-                    last_stack = None
-                    continue
                 self._lines.last_stack = last_stack
-                found = self._shares(info, record, key)
+                if info.marker is not None:
+                    self._mark(info, record)
+                    last_stack = last_allocator = None
+                    continue
+                found = place, more = self._shares(info, record, (stack_id, allocator))
                 is_line = bool(info.slots)
                 if not info.is_native and not info.stray:  # else it depends on the size and the moment, too
-                    known[key] = found
-            table = maps if allocator == mmap else live
+                    known[stack_id] = found
             if address in table:  # its end was not recorded, and its address is in use again
                 drop(table, address)
             if size >= LARGE:
                 if size > _MOST_BYTES:
                     raise ValueError(f"an allocation of {size:,} bytes cannot be: it is damaged")
                 born[address] = (size, self._clock, self._next_mark)
-            if found:
+                if place is None and table is live:
+                    live[address] = (size, None, ())
+            if place is not None:
                 if is_line:
                     last_stack = stack_id
-                for account, place in found:
-                    peak_id = account.peak_id
-                    if place[4] != peak_id:
-                        place[2], place[3], place[4] = place[0], place[1], peak_id
-                    place[0] += size
-                    place[1] += 1
-                    account.allocations += 1
-                    account.current += size
-                entry = table[address] = (size, found)
+                account = place.account
+                if place.peak_id != account.peak_id:
+                    place.number(account.peak_id)
+                place.bytes += size
+                place.made += 1
+                account.current += size
+                if more:
+                    for other in more:
+                        other.account.add(other, size)
+                entry = table[address] = (size, place, more)
                 if size >= LARGE:
-                    for account, place in found:
-                        account.large[address] = (place, size, self._next_mark)
+                    for one in (place, *more):
+                        one.account.large[address] = (one, size, self._next_mark)
                 if temporary:
                     recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
         for record in later:
@@ -188,16 +196,19 @@ class Ledger:
                 is_known = self._look is not None and mark <= self._look.mark
                 account.freed += self._look.of(address, size)[0] if is_known else size  # type: ignore[union-attr]
 
-    def _shares(self, info: StackInfo, record: Any, key: tuple[Any, ...]) -> Shares:
-        """The accounts that an allocation goes to, with its place in each."""
+    def _shares(self, info: StackInfo, record: Any, key: tuple[Any, int]) -> Shares:
+        """Where an allocation is accounted for."""
         size = record.size
+        places = None
         if (info.is_native and size >= _LEAST_NATIVE_AT_LINE) or info.is_librarys_thread:
             at_line = self._native_at_line(info, record)
             if at_line is not None:
-                return self._at(at_line, key[1])
-        calls = self._running.of(info, record.tid, size)
-        accounts = self._accounts(calls, with_everything=not info.is_recording)
-        return tuple([(account, account.place(key[:2])) for account in accounts])
+                places = self._at(at_line, key[1])
+        if places is None:
+            calls = self._running.of(info, record.tid, size)
+            accounts = self._accounts(calls, with_everything=not info.is_recording)
+            places = [account.place(key) for account in accounts]
+        return (places[0], tuple(places[1:])) if places else _NOWHERE
 
     def _accounts(self, calls: list[RunningCall], with_everything: bool = True) -> list[Account]:
         """The accounts of calls, and the whole capture's."""
@@ -206,13 +217,13 @@ class Ledger:
             accounts.append(self.results.everything)
         return accounts
 
-    def _at(self, key: tuple[str, str, Stack], allocator: int) -> Shares:
-        """The accounts that something at a place belongs to, which the sampler saw and memray did not."""
+    def _at(self, key: tuple[str, str, Stack], allocator: int) -> list[Place]:
+        """Where something is accounted for that the sampler saw and memray did not."""
         info = self._stacks.get(key)
         if info is None:
             info = self._stacks[key] = inspect(key[2])
         accounts = self._accounts(self._running.at(info))
-        return tuple([(account, account.place((key, allocator))) for account in accounts])
+        return [account.place((key, allocator)) for account in accounts]
 
     def _native_at_line(self, info: StackInfo, record: Any) -> tuple[str, str, Stack] | None:
         """The place that calls were at when a thread without Python allocated; None where nobody saw."""
@@ -300,20 +311,20 @@ class Ledger:
         if size > 0:
             stack = self._lines.between((move.before, move.after))
             if stack is None:  # it goes to nobody, and nor does it come from anybody when it is given back
-                self._pooled.append(((), size))
+                self._pooled.append(([], size))
                 return
             key = (POOL, "Arrow", (("Arrow's own memory pool", SAMPLED_FILE, 0), *stack))
-            shares = self._at(key, _POOL_ALLOCATOR)
-            for account, place in shares:
-                account.add(place, size)
-            self._pooled.append((shares, size))
+            places = self._at(key, _POOL_ALLOCATOR)
+            for place in places:
+                place.account.add(place, size)
+            self._pooled.append((places, size))
         while size < 0 and self._pooled:
-            shares, held = self._pooled.pop()
+            places, held = self._pooled.pop()
             part = min(held, -size)
-            for account, place in shares:
-                account.remove(place, part, 1 if part == held else 0)
+            for place in places:
+                place.account.remove(place, part, 1 if part == held else 0)
             if part < held:
-                self._pooled.append((shares, held - part))
+                self._pooled.append((places, held - part))
             size += part
 
     def _weigh(self, account: Account, sample: Sample) -> None:
@@ -326,7 +337,7 @@ class Ledger:
             if size > 0 and stack is not None:
                 names = ", ".join((sample.look or self._look).opaque)  # type: ignore[union-attr]
                 key = (OPAQUE, names, ((names, ESTIMATED_FILE, 0), *stack))
-                if any(one is account for one, _ in self._at(key, _POOL_ALLOCATOR)):
+                if any(place.account is account for place in self._at(key, _POOL_ALLOCATOR)):
                     account.weights.append(((key, _POOL_ALLOCATOR), round(unseen * size / rises)))
         while unseen < 0 and account.weights:
             key, amount = account.weights.pop()

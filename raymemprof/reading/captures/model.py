@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Request",
     "Row",
     "Snapshot",
+    "SourceFile",
     "Stack",
     "Sum",
     "TemporalRow",
@@ -138,6 +139,18 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFile:
+    """What is known of a file that frames are in."""
+
+    name: str | None = None
+    """What it is called, if not by its path: a notebook's cell."""
+    digest: str = ""
+    """The checksum of all its text, if it was kept."""
+    lines: dict[int, str] = field(default_factory=dict)
+    """The text of the lines that frames name, as far as it is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A capture that could not be read, and why: one sentence."""
 
@@ -162,6 +175,8 @@ class Sum:
     command: str
     foreign: bool
     """Whether raymemprof did not write this capture."""
+    sources: dict[str, SourceFile] = field(default_factory=dict)
+    """The user's files that the rows name."""
     snapshots: tuple[Snapshot, ...] = ()
     """These and the rest are of a single capture; of several there are none."""
     temporal_rows: tuple[TemporalRow, ...] = ()

@@ -56,7 +56,7 @@ _BYTES_AT_ONCE = 4_000_000
 """What one request to a reader process holds: so many captures, or so many bytes of them."""
 
 
-def read(requests: Sequence[Request], done: Callable[[int], object] = lambda count: None) -> Answer:
+def read(requests: Sequence[Request], done: Callable[[float], object] = lambda count: None) -> Answer:
     """Read captures in parallel, with those of the children that belong to them, and sum them up.
 
     Together the processes that read on a machine use half of the memory that is free below Ray's kill threshold, and no
@@ -64,7 +64,7 @@ def read(requests: Sequence[Request], done: Callable[[int], object] = lambda cou
 
     Args:
         requests: what to read.
-        done: told of so many captures when they have been read.
+        done: told of so many captures more that have been read, or parts of one; by one thread at a time.
     """
     total = Total()
     _read(requests, total, done)
@@ -75,7 +75,7 @@ def read(requests: Sequence[Request], done: Callable[[int], object] = lambda cou
     return total.answer()
 
 
-def _read(requests: Sequence[Request], total: Total, done: Callable[[int], object]) -> None:
+def _read(requests: Sequence[Request], total: Total, done: Callable[[float], object]) -> None:
     sizes: dict[Request, int] = {}
     for request in requests:
         found = _size(Path(request.path))
@@ -93,13 +93,12 @@ def _read(requests: Sequence[Request], total: Total, done: Callable[[int], objec
     usable = max((host.kill_threshold(memory.total) - memory.used) // 2, _LEAST_MEMORY)
     most = _MOST_ON_A_NODE if cluster.is_connected() else _MOST_PROCESSES
     most = max(min(os.cpu_count() or 1, most, usable // _LEAST_MEMORY), 1)
-    work = _Work(sizes, usable // most, most)
+    work = _Work(sizes, usable // most, most, done)
     threads = ThreadPoolExecutor(min(most, len(chunks)) or 1)
     try:
-        for chunk, future in [(chunk, threads.submit(work.read, chunk)) for chunk in chunks]:
+        for future in [threads.submit(work.read, chunk) for chunk in chunks]:
             for answer in future.result():
                 total.add(answer)
-            done(len(chunk))
     except BaseException:  # Ctrl-C: what is being read is of no use any more
         work.stop()
         threads.shutdown(wait=False, cancel_futures=True)
@@ -138,8 +137,10 @@ def _chunks(sizes: dict[Request, int]) -> Iterator[list[Request]]:
 class _Work:
     """The reading of what one question asks for, by several threads, each of which has a reader process do it."""
 
-    def __init__(self, sizes: dict[Request, int], memory: int, most: int) -> None:
+    def __init__(self, sizes: dict[Request, int], memory: int, most: int, done: Callable[[float], object]) -> None:
         self._sizes = sizes
+        self._told = done
+        self._tells = threading.Lock()
         self._memory = memory
         self._most = most
         self._busy: set[_Reader] = set()
@@ -151,8 +152,19 @@ class _Work:
         for reader in list(self._busy):
             reader.kill()
 
+    def _done(self, more: float) -> None:
+        with self._tells:
+            self._told(more)
+
     def read(self, requests: list[Request]) -> list[Answer]:
         """Return the answers to some requests."""
+        done = 0.0
+
+        def tell(part: float) -> None:
+            nonlocal done
+            self._done(part * len(requests) - done)
+            done = part * len(requests)
+
         with turn(self._most, self._is_stopped, _SECONDS) as is_mine:
             if not is_mine:
                 reason = f"others read on this machine for {_SECONDS} s, and took all memory that reading may use."
@@ -162,14 +174,17 @@ class _Work:
             if self._is_stopped.is_set():  # it was set before `_busy` was gone through, so no reader is missed
                 reader.kill()
             limit = _SECONDS + sum(self._sizes[request] for request in requests) / 1e6 * _SECONDS_PER_MEGABYTE
-            answer = reader.ask(requests, limit)
+            answer = reader.ask(requests, limit, tell)
             self._busy.discard(reader)
             if isinstance(answer, Answer):
                 _give_back(reader)
         if isinstance(answer, Answer):
+            tell(1 - len(answer.left) / len(requests))
             return [answer, *self.read(list(answer.left))] if answer.left else [answer]
         if len(requests) == 1 or self._is_stopped.is_set():
+            tell(1.0)
             return [Answer(None, (Failure(requests[0].path, f"it cannot be read: {answer}"),))]
+        tell(0.0)
         half = len(requests) // 2  # one of them ended the reader: find out which
         return [*self.read(requests[:half]), *self.read(requests[half:])]
 
@@ -197,18 +212,22 @@ class _Reader:
         self.owner = os.getpid()
         self.idle_since = time.monotonic()
 
-    def ask(self, requests: list[Request], limit: float) -> Answer | str:
-        """Return the answer, or why there is none."""
+    def ask(self, requests: list[Request], limit: float, tell: Callable[[float], object]) -> Answer | str:
+        """Return the answer, or why there is none; meanwhile tell which part of it is done."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             send(self._process.stdin, (requests, limit))  # type: ignore[arg-type]
             poll = select.poll()  # `select` takes no descriptor above 1023
             poll.register(self._process.stdout, select.POLLIN)
-            if not poll.poll(min(limit * 1e3, _LONGEST_POLL)):
-                self._process.kill()
-                self.close()
-                return f"reading it took more than {limit:.0f} s, so it was stopped."
-            answer = receive(self._process.stdout)  # type: ignore[arg-type]
+            until = time.monotonic() + limit
+            answer: object = 0.0
+            while isinstance(answer, float):
+                tell(answer)
+                if not poll.poll(min(max(until - time.monotonic(), 0) * 1e3, _LONGEST_POLL)):
+                    self._process.kill()
+                    self.close()
+                    return f"reading it took more than {limit:.0f} s, so it was stopped."
+                answer = receive(self._process.stdout)  # type: ignore[arg-type]
         except (EOFError, OSError):
             self.close()
             return self._epitaph()

@@ -1,5 +1,7 @@
 """A reader process: takes lists of requests on its standard input, and answers each on its standard output.
 
+Before an answer comes, now and then, which part of the work is done: a number from 0 to 1.
+
 memray's reader can crash on a damaged file, and take the process with it. This is the process it may take.
 """
 
@@ -22,6 +24,8 @@ __all__ = ["IDLE_LIMIT", "main", "receive", "send"]
 
 _HEADER = struct.Struct("!Q")
 _PR_SET_PDEATHSIG = 1
+_SECONDS_TO_TELL = 0.25
+"""How often it says how far it is."""
 IDLE_LIMIT = 20.0
 """Seconds without a request after which the process ends."""
 
@@ -61,13 +65,22 @@ def main(memory_limit: int, asker: int) -> None:
 
     gc.disable()  # it would look through millions of live allocations again and again: a fifth of the time
     questions = os.fdopen(0, "rb", buffering=0)
+    next_time = 0.0
+
+    def tell(part: float) -> None:
+        nonlocal next_time
+        if time.monotonic() >= next_time:
+            send(answers, part)
+            next_time = time.monotonic() + _SECONDS_TO_TELL
+
     while select.select([questions], [], [], IDLE_LIMIT)[0]:
         try:
             requests, seconds = receive(questions)
         except EOFError:
             return
         _limit_time(seconds)
-        send(answers, answer(requests, memory_limit))
+        next_time = time.monotonic() + _SECONDS_TO_TELL
+        send(answers, answer(requests, memory_limit, tell))
         del requests
         gc.collect()
 

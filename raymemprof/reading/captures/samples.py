@@ -129,6 +129,8 @@ class Samples:
     """Whether its process is gone and did not close it."""
     checksum: tuple[int, int] | None = None
     """Bytes and CRC-32 of the capture when its process had closed it; None where nobody says."""
+    sources: dict[str, contract.Source] = field(default_factory=dict)
+    """What the journal says of the files that code is of."""
 
 
 def read_samples(capture: Path) -> Samples:
@@ -153,11 +155,14 @@ def _read_journal(path: Path, size: int, changed: int) -> tuple[contract.Process
     process: contract.Process | None = None
     found: dict[str, Samples] = {}
     numbers: dict[int, tuple[Samples, tuple[int, int]]] = {}
+    sources: dict[str, contract.Source] = {}
     lines = contract.read_lines(path, with_samples=True)
     left_out = 0
     for line in lines:
         if isinstance(line, contract.Process):
             process = process or line
+        elif isinstance(line, contract.Source):
+            sources[line.file] = line
         try:
             _take(line, found, numbers)
         except ValueError:  # what a frame is called is not what it must be
@@ -165,7 +170,9 @@ def _read_journal(path: Path, size: int, changed: int) -> tuple[contract.Process
     for samples in found.values():
         _fill_arenas(samples)
     left_out += lines.left_out
-    return process or contract.Process(), {name: replace(samples, left_out=left_out) for name, samples in found.items()}
+    for name, samples in found.items():
+        found[name] = replace(samples, left_out=left_out, sources=sources)
+    return process or contract.Process(), found
 
 
 def _fill_arenas(found: Samples) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "either",
     "guilty",
     "inspect",
+    "is_users",
     "stack_of",
 ]
 
@@ -87,7 +88,7 @@ def inspect(stack: Stack) -> StackInfo:
     is_native = not any(map(_is_python, stack))
     stray = not slots and not is_native and _is_users_thread(stack)
     owners = frozenset((name, file) for name, file, _ in stack)
-    is_librarys_thread = stray and not any(_is_users(file) for _, file, _ in stack)
+    is_librarys_thread = stray and not any(is_users(file) for _, file, _ in stack)
     return StackInfo(stack, slots, marker, marked_slot, owners, stray, is_native, is_librarys_thread)
 
 
@@ -202,13 +203,14 @@ def guilty(stack: Stack) -> Frame:
     for frame in frames:
         if frame[1] == EITHER_FILE:
             return (frame[0], "", 0)
-        if _is_users(frame[1]):
+        if is_users(frame[1]):
             return frame
     return frames[0] if frames else ("native code", "", 0)
 
 
 @lru_cache(maxsize=10_000)
-def _is_users(file: str) -> bool:
+def is_users(file: str) -> bool:
+    """Whether a file is the user's own: not the standard library's, an installed package's, or one of C."""
     if not file or file.startswith(("<frozen", "<unknown")) or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
         return False
     parts = Path(file).parts

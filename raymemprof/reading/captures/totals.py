@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from .model import Answer, Failure, Figures, Frame, Row, Stack, Sum
+from .source_lines import merged
 
 __all__ = ["SMALLER", "RowSum", "Total"]
 
@@ -74,10 +75,12 @@ class Total:
             self._sum = replace(new, figures=(), rows={})
             return
         if is_of_children:  # it is still one capture's, with a part that has a file of its own
+            self._sum = replace(before, sources=merged(before.sources, new.sources))
             return
         self._sum = replace(
             before,
             native=before.native or new.native,
+            sources=merged(before.sources, new.sources),
             started_at=min(before.started_at, new.started_at),
             ended_at=max(before.ended_at, new.ended_at),
             snapshots=(),

@@ -31,11 +31,13 @@ class Filters:
     actor_id: str | None = None
     job_id: str | None = None
     node_id: str | None = None
+    since: float | None = None
+    """Seconds since the epoch: only calls that began then, or later."""
 
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if not isinstance(value, _TEXT):
+            if one.name != "since" and not isinstance(value, _TEXT):
                 raise TypeError(f"{one.name}={value!r} must be text, as calls() shows it.")
         if self.name is not None:
             object.__setattr__(self, "name", contract.well_formed(self.name))  # as names are read
@@ -52,6 +54,7 @@ class Filters:
             and _begins(call.actor_id, self.actor_id)
             and _begins(call.job_id, self.job_id)
             and _begins(call.node_id, self.node_id)
+            and (self.since is None or call.started_at.timestamp() >= self.since)
         )
 
     def fit_sum(self, name: str, kind: str, job_id: str | None) -> bool:
@@ -88,6 +91,7 @@ class Filters:
             and _begins(begin.task_id, self.task_id)
             and _begins(begin.actor_id, self.actor_id)
             and _begins(begin.job_id, self.job_id)
+            and (self.since is None or begin.time >= self.since)
         )
 
 

@@ -134,10 +134,12 @@ class Tallied:
 
 
 def tally(place: Place, filters: Filters) -> Tallied:
-    """Sum up the calls of a place; of filters, name, kind, job and node are heeded."""
+    """Sum up the calls of a place; of filters, name, kind, job, node and since are heeded."""
     found = Tallied()
     only = only_capture(place.source)
-    for process in processes(place, found.skipped, read_sums if only is None else read_digest):
+    since = Filters(since=filters.since)
+    has_sums = only is None and filters.since is None
+    for process in processes(place, found.skipped, read_sums if has_sums else lambda path: read_digest(path, since)):
         digest = process.digest
         found.names.update(digest.names)
         found.skipped.extend(process.damage())
@@ -153,7 +155,7 @@ def tally(place: Place, filters: Filters) -> Tallied:
             count = sum(one.captures.get(only.name, 0) for one in digest.compacted)
             found.skipped.append(f"{count:,} earlier calls in it are not counted: its journal sums them up with others")
         for call in process.calls():
-            if only in (None, call.capture) and filters.fit_sum(call.name, call.kind, call.job_id):
+            if only in (None, call.capture) and since.fit(call) and filters.fit_sum(call.name, call.kind, call.job_id):
                 _of(tallies, call.name, call.kind).add_call(call)
     for tallies in (found.tallies, *found.of_others.values()):
         for counted in tallies.values():

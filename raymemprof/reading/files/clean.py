@@ -1,4 +1,4 @@
-"""`clean()`: removes captures, and the journals that nothing is left of, on every node."""
+"""`clean()`: removes captures, the journals that nothing is left of, and source texts without one, on every node."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ __all__ = ["RemovedFile", "RemovedFiles", "clean"]
 
 _JUST_BEGUN = 60.0
 """Seconds."""
+_TOLD = 1.0
+"""Seconds in which a process that wrote a source text, or found it there, has named it in its journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def clean(
     dry_run: bool = False,
 ) -> RemovedFiles:
     """Remove captures on every node, and the journals of processes of which nothing else is left to tell.
+
+    Source texts go with the last journal that names them.
 
     What a running process still writes is left; so is a capture that also holds calls which were not asked for: a
     worker records all that it runs to the same one, and an actor all its methods, so `name="Cache.*"` is an actor's.
@@ -193,6 +197,8 @@ class _Removal:
     names: set[str] = field(default_factory=set)
     """Of all calls there are."""
     gone: set[Path] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+    """Names of the source texts that journals named which are gone."""
     fitting: int = 0
     """How many of them are of those asked for, whether or not their captures can go."""
 
@@ -233,6 +239,8 @@ def _clean(place: Place, wanted: _Wanted) -> _Removal:
             _of_process(process, captures, wanted, removal)
     if not wanted.is_by_call:
         _orphans(place, told, wanted, removal)
+    for folder in place.folders:
+        _source_texts(folder, place.node_id, wanted, removal)
     return removal
 
 
@@ -262,6 +270,8 @@ def _of_process(process: RecordedProcess, captures: list[Capture], wanted: _Want
     with contextlib.suppress(FileNotFoundError):
         is_left = any(capture.path not in removal.gone for capture in process.captures())
         if is_all and not may_be_running and wanted.is_old(process.path) and not is_left:
+            with contextlib.suppress(OSError):
+                removal.texts |= contract.named_sources(process.path)
             removal.remove(process.path, process.node_id)
 
 
@@ -284,3 +294,22 @@ def _orphans(place: Place, told: set[str], wanted: _Wanted, removal: _Removal) -
                         removal.refused.append(f"{name} ({foreign})")
                     elif wanted.is_old(path) and not _is_just_begun(name) and not is_written(name):
                         removal.remove(path, place.node_id)
+
+
+def _source_texts(folder: Path, node_id: str | None, wanted: _Wanted, removal: _Removal) -> None:
+    """Remove the source texts that no journal names any more; with a filter only those that one named until now."""
+    names = os.listdir(folder)
+    texts = {name for name in names if contract.is_source(name) and (name in removal.texts or not wanted.is_by_call)}
+    for name in names if texts else ():
+        if contract.is_journal(name) and folder / name not in removal.gone:
+            try:
+                texts -= contract.named_sources(folder / name)
+            except OSError:  # it may name any
+                return
+    believed = Believed(folder)
+    for name in sorted(texts):
+        with contextlib.suppress(FileNotFoundError):
+            status = (folder / name).lstat()
+            is_new = name not in removal.texts and time.time() - status.st_mtime < _TOLD
+            if believed.foreign(status) is None and wanted.is_old(folder / name) and not is_new:
+                removal.remove(folder / name, node_id)

@@ -53,7 +53,7 @@ class Fetched(list[Path]):
 
 
 def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
-    """Bring captures, and the journals that say what is in them, from the nodes that they lie on.
+    """Bring captures, the journals that say what is in them, and the source texts of their code, from their nodes.
 
     A node sends its files over a connection that it makes to a free port at this process's address, unencrypted as what
     Ray itself sends; through Ray's object store where it cannot connect, with Ray Client, and with `RAY_USE_TLS`.
@@ -228,7 +228,7 @@ def _allowed(name: str) -> Path | CaptureError:
 
 
 def _look(paths: list[Path]) -> list[list[File] | CaptureError]:
-    """Return for each capture what is to be brought: its journal, where there is one, its forked children's, and it."""
+    """Return for each capture what is to be brought: its journal, if there is one, source texts, children's, and it."""
     owners: dict[Path, tuple[RecordedProcess, bool]] = {}
     for folder in {path.parent for path in paths}:
         with contextlib.suppress(OSError):  # then its captures are not there either, which is said of each
@@ -236,7 +236,7 @@ def _look(paths: list[Path]) -> list[list[File] | CaptureError]:
                 for name, is_open in process.opened().items():
                     owners[folder / name] = (process, is_open)
     found: list[list[File] | CaptureError] = []
-    files: dict[Path, File] = {}
+    files: dict[Path, list[File]] = {}
     for path in paths:
         # A forked child's capture is told of by the journal of its parent.
         owner = owners.get(path) or owners.get(path.with_suffix(""))
@@ -250,13 +250,21 @@ def _look(paths: list[Path]) -> list[list[File] | CaptureError]:
             if told_by.path not in files:
                 word = told_by.last_word()
                 line = f"{json.dumps(word)}\n".encode() if word else b""
-                files[told_by.path] = File(told_by.path.name, state_of(told_by.path), bool(line), line)
+                journal = File(told_by.path.name, state_of(told_by.path), bool(line), line)
+                files[told_by.path] = [journal, *_source_texts(told_by.path)]
         except OSError as error:
             found.append(CaptureError(path, f"it cannot be fetched: {error.strerror}."))
         else:
             # The journal goes first: one that was written before its capture tells of nothing that is not in that.
-            found.append([files[told_by.path], *children, capture])
+            found.append([*files[told_by.path], *children, capture])
     return found
+
+
+def _source_texts(journal: Path) -> Iterator[File]:
+    """Yield the texts that a journal names, as far as they are there."""
+    for name in sorted(contract.named_sources(journal)):
+        with contextlib.suppress(OSError):
+            yield File(name, state_of(journal.with_name(name)), False)
 
 
 def _receive(by_node: dict[str, list[Arrival]], done: Callable[[int], object]) -> dict[str, cluster.MissingNode]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...display.record import Record
+from .quotes import Quote
 
 __all__ = ["Considered", "Message", "TopProcess", "Victim"]
 
@@ -85,6 +86,7 @@ class Message:
         places: the addresses, else the ids, of the nodes that it tells of, where there are several.
         is_of_raylet: whether a raylet says it, of its own node, which the prefix of its lines names.
         is_named: whether it names who died, if only by an id that nothing else here bears, such as a lease's.
+        quotes: the lines of the text that tell of memory, whether understood or not.
     """
 
     cause: str
@@ -112,3 +114,4 @@ class Message:
     is_named: bool = False
     places: tuple[str, ...] = ()
     is_of_raylet: bool = False
+    quotes: tuple[Quote, ...] = field(default=(), repr=False)

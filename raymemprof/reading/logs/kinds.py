@@ -46,6 +46,8 @@ class Kind:
     """What has too little, as `Message.lacks` has it: a key of the advice; the group `needs` has what it needs."""
     most: str = ""
     """The group, a size, of which the largest speaks where a text says it several times: for figures that add up."""
+    is_latest: bool = False
+    """Whether the last speaks where a text says it several times: for figures that fall."""
     asked: str = ""
     """The words for how much was asked for: other advice fits where it is very little, or more than can be."""
     only_with: str = ""
@@ -64,6 +66,8 @@ class Kind:
             return None
         if self.most:
             found.sort(key=lambda one: size(one[self.most] or "") or 0, reverse=True)
+        if self.is_latest:
+            found.reverse()
         groups = {name: value for one in reversed(found) for name, value in _groups(one).items()}
         victims = _different(victim for one in found for victim in _victim(_groups(one)))
         if victims:

@@ -16,8 +16,9 @@ from .programs.notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
 from .programs.platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
 from .programs.pools import CRASHED, DASK, KILLED, POOLS, WARNED
 from .programs.runtimes import RUNTIMES, SHM
+from .quotes import Quote, quotes
 from .ray.objects import LOST, STORE
-from .ray.raisers import Raiser, last_header, named, names_of, raisers, speakers
+from .ray.raisers import Raiser, headers, last_header, named, names_of, raisers, speakers
 from .ray.raylet import is_kill, kills
 from .ray.starting import NOT_STARTED
 from .ray.states import states
@@ -32,7 +33,7 @@ from .systems.evictions import PRESSURE, evicted
 from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .systems.kernel import kernel
-from .systems.systems import CLOUDS, DRIVERS, SIGKILL, YARN
+from .systems.systems import BY_NAME, CLOUDS, DRIVERS, SIGKILL, YARN
 from .systems.whereabouts import with_machine, with_whereabouts
 from .text.driver_prefixes import with_prefixes
 from .text.escapes import without_marks
@@ -62,6 +63,7 @@ _FAILED = ("gpu_memory", "memory_error", "disk_full", "object_store_full", "owne
 
 _OF_WHICH = {kind.sentence for kind in OF_WHICH}
 _TOO_LITTLE = Form(r"(?:OutOfMemory|ResourceExhausted)Error")
+_ERROR = Form(r"^\s*[\w.]{0,100}(?:Error|Exception|Exit|Interrupt)\b")
 _REPEATED = Form(r"^([^\n]{1,3000}?)[ \t]{0,9}\[repeated (\d{1,9})x across cluster\]", re.MULTILINE)
 _BY_RAYLET = Form(rf"\((?:pid=)?raylet, ip=({ADDRESS})\)[ \t]{{0,9}}([^\n]{{1,1000}})")
 _MOST_LINES = 50
@@ -84,9 +86,18 @@ def parse(text: str) -> Message:
     found = with_machine(with_whereabouts(found, printed), text)
     if found.cause in _FAILED:
         found = _with_place(found, text, printed)
+        found = _with_tracebacks(found, printed)
     elif found.statement in _OF_WHICH:
         found = _with_last_traceback(found, printed)
-    return _with_repeats(_with_raylets(found, text), text)
+    found = _with_repeats(_with_raylets(found, text), text)
+    return replace(found, quotes=_quotes(found, printed))
+
+
+def _quotes(message: Message, printed: str) -> tuple[Quote, ...]:
+    """The lines that tell of memory; of a log, only where it is not known what it tells of."""
+    if len(printed) >= _LONG and _is_known(message):
+        return ()
+    return quotes(printed[-_LONG:])
 
 
 def _with_names(message: Message, text: str) -> Message:
@@ -168,6 +179,16 @@ def _with_place(message: Message, text: str, printed: str) -> Message:
     return replace(message, node_ip=node_ip, also=(f"It happened in {named(there)}.", *message.also))
 
 
+def _with_tracebacks(message: Message, printed: str) -> Message:
+    """Add whose tracebacks a text has, where it is not told in which process it happened: nothing more is known."""
+    others = {one for one, line in raisers(printed) if _ERROR.search(line) and not _is_same(message, line)}
+    who = [one for one in dict.fromkeys(headers(printed)) if one not in others]
+    known = " ".join(filter(None, (message.statement, *message.also)))
+    if not who or message.victims or any(str(one.pid) in known for one in who) or "It happened in " in known:
+        return message
+    return replace(message, also=(*message.also, f"The text has a traceback of {named(who)}."))
+
+
 def _is_same(message: Message, text: str) -> bool:
     """Whether a part of a text tells of what the text as a whole tells of."""
     return _parse(text).cause == message.cause
@@ -196,7 +217,8 @@ def _parse(text: str) -> Message:
         first_of((*SHM, *NO_MEMORY, *RUNTIMES, *LIBRARIES, *DESKTOP_ERRORS), text),
     ):
         if found is not None:
-            return with_the_dead(found, text)
+            killed = first_of(BY_NAME, text) if found.cause == "memory_error" and not found.victims else None
+            return _with(with_the_dead(found, text), killed)
     if _RAISED.search(text):
         return _killed_by_ray(text)
     for found in (first_of(STORE, text), first_of(LOST, text)):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from ...cells import place_of
 from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import printable, show_bytes
@@ -17,6 +18,8 @@ __all__ = ["WORTH_SHOWING", "Line", "Lines", "by_line", "summed"]
 
 WORTH_SHOWING = 2**20
 """Bytes."""
+_LONGEST_TEXT = 60
+"""Characters of a line's text in a table."""
 _BASES = {SAMPLED_FILE: "sampled", ESTIMATED_FILE: "estimated"}
 
 
@@ -26,7 +29,8 @@ class Line(Record):
 
     Attributes:
         function: the function it stands in.
-        file: its file.
+        file: its file. A notebook's cell is called `In [7]`; what Ray brought with a job is named from the folder that
+            was brought (`pkg/steps.py`). Two of one name that are not the same have a part of their checksum behind it.
         line: its number.
         bytes: what was resident of what it had allocated and not freed, at the peak or at the end.
         allocations: in how many allocations.
@@ -36,6 +40,7 @@ class Line(Record):
         shared: resident bytes of files and shared memory that it had mapped, which RSS − SHR leaves out.
         basis: "traced" where memray saw each allocation; "sampled" where some of it is of a memory pool whose size was
             read as the code ran; "estimated" where some of it is what the process grew by while the line ran.
+        text: the code that stands there; empty where it is not known.
     """
 
     function: str
@@ -47,11 +52,12 @@ class Line(Record):
     reserved: int = 0
     shared: int = 0
     basis: str = "traced"
+    text: str = ""
 
     @property
     def location(self) -> str:
         """Where it is: file and number; the function's name where it is in no file of Python's."""
-        return f"{self.file}:{self.line}" if self.file else self.function
+        return place_of(self.file, self.line) if self.file else self.function
 
     def __str__(self) -> str:
         return printable(f"{self.location} in {self.function}" if self.file else self.function)
@@ -70,7 +76,9 @@ class Lines(Rows[Line]):
         ("shared", lambda line: show_bytes(line.shared) if line.shared >= WORTH_SHOWING else "", True),
         ("allocations", lambda line: f"{line.allocations:,}", True),
         ("", lambda line: "" if line.basis == "traced" else line.basis, False),
+        ("code", lambda line: _shortened(line.text), False),
     )
+    _expendable: ClassVar[tuple[str, ...]] = ("code",)
 
 
 def by_line(reading: Reading, view: str) -> Lines:
@@ -97,6 +105,7 @@ def by_line(reading: Reading, view: str) -> Lines:
             reserved,
             shared,
             bases.get(frame, "traced"),
+            reading.texts.get(frame[1:], ""),
         )
         for frame, (size, count, reserved, shared) in found.items()
     ]
@@ -122,6 +131,10 @@ def summed(*listed: Lines) -> Lines:
             )
         )
     return Lines(sorted(found.values(), key=_rank))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
 def _rank(line: Line) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from ...errors import CaptureError
 from ..captures.model import CallPlace, Figures, Row, Snapshot, Sum, TemporalRow
 from ..catalog.records import Call
 from .requests import ask, must_have_end, requests_for, window_of
+from .source_names import SourceNames
 from .targets import Item, Target, resolve
 
 __all__ = ["HeapByName", "Reading", "read_target"]
@@ -46,7 +47,9 @@ class Reading:
     """What a target allocated, summed over the calls, or captures, that it names."""
 
     title: str
-    """What it is, in a few words."""
+    """What it is, in a few words and ids."""
+    subject: str
+    """The same as a person would name it."""
     killed: bool
     """Whether it is calls that were killed, all of them."""
     stem: str
@@ -86,6 +89,8 @@ class Reading:
     ended_at: datetime
     temporal_rows: tuple[TemporalRow, ...]
     high_water_marks: tuple[int, ...] | None
+    texts: dict[tuple[str, int], str]
+    """The text of the user's lines, by the name of the file, as frames have it, and the line's number."""
 
 
 class _Part(NamedTuple):
@@ -173,9 +178,12 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
     whole = [part.item.path for part in read if part.item.call is None]
     all_figures = [part.figures for part in read]
     children = [child for part in read for child in part.children]
-    title, stem = _name(calls, whole, found)
+    title, subject, stem = _name(calls, whole, found)
+    stacks = [row.stack for rows in found.rows.values() for row in rows] + [row.stack for row in found.temporal_rows]
+    names = SourceNames(found.sources, stacks)
     return Reading(
         title=printable(title),
+        subject=printable(subject),
         killed=bool(calls) and not whole and all(call.status == "killed" for call in calls),
         stem=stem,
         paths=tuple(dict.fromkeys(item.path for item in items if item.node_id is None)),
@@ -197,7 +205,7 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
         retained_at_end=_sum(figures.retained_at_end for figures in all_figures),
         notes=tuple(dict.fromkeys(note for figures in all_figures for note in figures.notes)),
         checked=all(figures.checked for figures in all_figures),
-        rows=found.rows,
+        rows={view: names.rows(rows) for view, rows in found.rows.items()},
         snapshots=_snapshots(found, calls, temporal),
         pid=found.pid,
         native=found.native,
@@ -205,8 +213,9 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
         allocator=found.allocator,
         started_at=min([call.started_at for call in calls] or [found.started_at]),
         ended_at=max([_ended(call, found) for call in calls] or [found.ended_at]),
-        temporal_rows=found.temporal_rows,
+        temporal_rows=tuple(replace(row, stack=names.stack(row.stack)) for row in found.temporal_rows),
         high_water_marks=found.high_water_marks,
+        texts=names.texts,
     )
 
 
@@ -244,23 +253,44 @@ def _snapshots(found: Sum, calls: list[Call], temporal: bool) -> tuple[Snapshot,
     return tuple(shot for shot in found.snapshots if start <= shot.time / 1e3 <= end)
 
 
-def _name(calls: list[Call], paths: list[Path], found: Sum) -> tuple[str, str]:
+def _name(calls: list[Call], paths: list[Path], found: Sum) -> tuple[str, str, str]:
+    """Return the title, the subject and the stem of what was read."""
     if len(calls) == 1 and not paths:
         call = calls[0]
         who = f"task {call.task_id}, attempt {call.attempt}" if call.task_id else f"pid {call.pid}"
         assert call.place is not None
         which = f"{call.task_id}-{call.attempt or 0}" if call.task_id else f"{call.pid}-{call.place[0]}-{call.place[1]}"
-        return f"{call.name} ({who}, {call.status})", f"{_safe(call.name)}-{which}"
+        title = f"{call.name} ({who}, {call.status})"
+        return title, _subject(call), f"{_safe(call.name)}-{which}"
     if len(paths) == 1 and not calls:
-        stem = "".join(c if c.isprintable() else "_" for c in paths[0].stem)
-        title = found.command[:_LONGEST_COMMAND] if found.foreign else paths[0].name
-        return title, stem.removeprefix(contract.PREFIX)
+        stem = "".join(c if c.isprintable() else "_" for c in paths[0].stem).removeprefix(contract.PREFIX)
+        if found.foreign:
+            return (found.command[:_LONGEST_COMMAND],) * 2 + (stem,)
+        return paths[0].name, _process(contract.named_for(paths[0].name), found.pid), stem
     names = sorted({call.name for call in calls} | {path.name for path in paths})
-    shown = ", ".join(names[:_LONGEST_NAMES]) + (", …" if len(names) > _LONGEST_NAMES else "")
+    short = sorted({call.name for call in calls} | {contract.named_for(path.name) or path.name for path in paths})
     count = len(calls) + len(paths)
     what = "calls" if calls and not paths else "captures" if paths and not calls else "calls and captures"
     safe = _safe(names[0])
-    return f"{count} {what}: {shown}", f"{safe}-and-more-{count}" if len(names) > 1 else f"{safe}-{count}"
+    stem = f"{safe}-and-more-{count}" if len(names) > 1 else f"{safe}-{count}"
+    return f"{count} {what}: {_first(names)}", f"{_first(short)}, {count:,} {what}", stem
+
+
+def _subject(call: Call) -> str:
+    attempt = f", attempt {call.attempt}" if call.attempt else ""
+    status = f", {call.status}" if call.status != "finished" else ""
+    return f"{call.name}{attempt}{status}"
+
+
+def _process(first_call: str | None, pid: int) -> str:
+    """Name the process of a capture, by the call that the capture was begun for."""
+    if first_call is not None and first_call.endswith(".__init"):  # a file's name does not end in `_`
+        return f"actor {first_call.removesuffix('.__init')}, process {pid}"
+    return f"process {pid}, which ran {first_call}" if first_call else f"process {pid}"
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_LONGEST_NAMES]) + (", …" if len(names) > _LONGEST_NAMES else "")
 
 
 def _safe(name: str) -> str:

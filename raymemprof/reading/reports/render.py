@@ -1,78 +1,41 @@
-"""Flame graphs, tables and speedscope files, drawn by memray's own reporters, and how a notebook shows them."""
+"""Flame graphs, tables and speedscope files, drawn by memray's own reporters."""
 
 from __future__ import annotations
 
 import html
 import io
 import os
-import webbrowser
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...display.files import check_output, written_whole
-from ...display.record import Record
-from ...display.text import printable, show_bytes
+from ...display.text import show_bytes
 from ...ownership import refuse_foreign_link
-from ..captures.model import Stack
+from ..captures.model import Row, Stack, TemporalRow
+from .folding import Folded, fold
 from .merged import Reading, read_target
+from .notebook.graph import graph
+from .notebook.listing import listing
+from .report import Report
+from .shown_lines import add_to_flame_graph, add_to_table
 from .targets import Target
 
 if TYPE_CHECKING:
     from memray import Metadata
 
-__all__ = ["VIEWS", "Report", "flamegraph", "speedscope", "table"]
+__all__ = ["VIEWS", "flamegraph", "speedscope", "table"]
 
 VIEWS = ("peak", "leaks", "temporary")
-_HEIGHT = 640
-"""Pixels that a report is high in a notebook."""
-_ZOOM_INLINE = "<script>history.pushState = (state, title, url) => { location.hash = url; };</script>"
-"""memray notes the box that is zoomed to with `pushState`, which a page without an address of its own may not use."""
+_MOST_BOXES = 10_000
+"""Boxes that the page of a flame graph keeps: a browser takes little longer for them than for the page without."""
 _START = 2048
 """Bytes of a report that have its title."""
 _HEADING = '<span class="navbar-brand mb-0 mr-2 h1">memray</span>'
 _MERGED_THREADS = -1
 """memray's number for "whatever thread it was"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report(Record):
-    """A report that was written to a file.
-
-    Attributes:
-        path: the file.
-        kind: "flamegraph", "table", "speedscope" or "diagnosis".
-        title: what it is of.
-        left_out: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
-    """
-
-    path: Path
-    kind: str
-    title: str
-    left_out: tuple[str, ...] = ()
-
-    def open(self) -> None:
-        """Show the report in a web browser."""
-        webbrowser.open(self.path.absolute().as_uri())
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-    def _repr_html_(self) -> str:
-        """Return the report as a notebook shows it: all of it, inline, needing no file beside the notebook."""
-        name = html.escape(printable(str(self.path)))
-        left_out = "".join(f'<div style="font-size:small">{html.escape(text)}</div>' for text in self.left_out)
-        if self.kind == "speedscope":
-            return f"<div>{html.escape(self.title)}: <code>{name}</code>, to be opened with speedscope.</div>{left_out}"
-        page = self.path.read_text(encoding="utf-8").replace("<head>", f"<head>{_ZOOM_INLINE}", 1)
-        content = html.escape(page, quote=True)
-        return (
-            f'<div style="font-size:small">{html.escape(self.title)} · <code>{name}</code></div>{left_out}'
-            f'<iframe srcdoc="{content}" width="100%" height="{_HEIGHT}" style="border:1px solid #ccc" '
-            f'title="{html.escape(self.title, quote=True)}" sandbox="allow-scripts allow-same-origin allow-popups '
-            'allow-downloads allow-modals"></iframe>'
-        )
 
 
 def flamegraph(
@@ -122,19 +85,28 @@ def flamegraph(
     from memray.reporters.flamegraph import FlameGraphReporter
 
     snapshots = _snapshots(reading)
+    rows = reading.rows[view]
     if temporal:
+        folded = fold(
+            [row.stack for row in reading.temporal_rows], list(map(_ever_held, reading.temporal_rows)), _MOST_BOXES
+        )
         marks = None if reading.high_water_marks is None else list(reading.high_water_marks)
         reporter: Any = FlameGraphReporter.from_temporal_snapshot(
-            _temporal_records(reading),
+            _temporal_records(reading.temporal_rows, folded),
             memory_records=snapshots,
             native_traces=False,
             high_water_mark_by_snapshot=marks,
         )
     else:
+        folded = fold([row.stack for row in rows], [row.bytes for row in rows], _MOST_BOXES)
         reporter = FlameGraphReporter.from_snapshot(
-            _records(reading, view), memory_records=snapshots, native_traces=False
+            _records(rows, folded.stacks), memory_records=snapshots, native_traces=False
         )
-    return _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite, temporal)
+    add_to_flame_graph(reporter.data, reading.texts)
+    report = _write(reading, reporter, "flamegraph", "html", output, view, offline, overwrite, temporal)
+    left_out = (*report.left_out, *filter(None, [str(folded)]))
+    note = "The heap over time, with a range to select, is in the file." if temporal else ""
+    return replace(report, left_out=left_out, shown=replace(graph(rows, reading.texts), note=note))
 
 
 def table(
@@ -162,9 +134,11 @@ def table(
     from memray.reporters.table import TableReporter
 
     reporter = TableReporter.from_snapshot(
-        _records(reading, view), memory_records=_snapshots(reading), native_traces=False
+        _records(reading.rows[view]), memory_records=_snapshots(reading), native_traces=False
     )
-    return _write(reading, reporter, "table", "html", output, view, offline, overwrite)
+    add_to_table(reporter.data, reading.texts)
+    report = _write(reading, reporter, "table", "html", output, view, offline, overwrite)
+    return replace(report, shown=listing(reporter.data))
 
 
 def speedscope(
@@ -191,7 +165,7 @@ def speedscope(
     from memray.reporters.transform import TransformReporter
 
     reporter = TransformReporter(
-        _records(reading, view), format="speedscope", memory_records=_snapshots(reading), native_traces=False
+        _records(reading.rows[view]), format="speedscope", memory_records=_snapshots(reading), native_traces=False
     )
     return _write(reading, reporter, "speedscope", "json", output, view, True, overwrite)
 
@@ -216,11 +190,17 @@ class _Record:
     hybrid_stack_trace = stack_trace
 
 
-def _records(reading: Reading, view: str) -> Iterable[Any]:
-    return [_Record(row.stack, row.allocator, row.bytes, row.allocations) for row in reading.rows[view]]
+def _records(rows: Sequence[Row], stacks: Sequence[Stack] | None = None) -> Iterable[Any]:
+    """Return rows as memray's reporters take them; with other stacks, where these are given."""
+    stacks = [row.stack for row in rows] if stacks is None else stacks
+    return [_Record(stack, row.allocator, row.bytes, row.allocations) for row, stack in zip(rows, stacks, strict=True)]
 
 
-def _temporal_records(reading: Reading) -> Iterable[Any]:
+def _ever_held(row: TemporalRow) -> int:
+    return sum(size for _, _, _, size in row.intervals)
+
+
+def _temporal_records(rows: Sequence[TemporalRow], folded: Folded) -> Iterable[Any]:
     from memray._memray import Interval, TemporalAllocationRecord
 
     class Record(TemporalAllocationRecord):
@@ -233,11 +213,18 @@ def _temporal_records(reading: Reading) -> Iterable[Any]:
         def stack_trace(self, max_stacks: int | None = None) -> list[tuple[str, str, int]]:
             return list(self.stack[:max_stacks])
 
+    found: dict[tuple[Stack, int], dict[tuple[int, int | None], list[int]]] = defaultdict(dict)
+    for row, stack in zip(rows, folded.stacks, strict=True):
+        intervals = found[stack, row.allocator]
+        for start, end, count, size in row.intervals:
+            total = intervals.setdefault((start, end), [0, 0])
+            total[0] += count
+            total[1] += size
     records = []
-    for row in reading.temporal_rows:
-        record: Any = Record((_MERGED_THREADS, row.allocator, 0, 0, 0))  # type: ignore[call-arg]
-        record.stack = row.stack
-        record.intervals = [Interval(start, end, count, size) for start, end, count, size in row.intervals]
+    for (stack, allocator), intervals in found.items():
+        record: Any = Record((_MERGED_THREADS, allocator, 0, 0, 0))  # type: ignore[call-arg]
+        record.stack = stack
+        record.intervals = [Interval(start, end, *total) for (start, end), total in intervals.items()]
         records.append(record)
     return records
 
@@ -257,7 +244,7 @@ def _metadata(reading: Reading) -> Metadata:
         total_allocations=reading.allocations,
         total_frames=len({frame for rows in reading.rows.values() for row in rows for frame in row.stack}),
         peak_memory=reading.peak,
-        command_line=_caption(reading),
+        command_line=reading.title,
         pid=reading.pid,
         main_thread_id=_MERGED_THREADS,
         python_allocator=reading.allocator,
@@ -289,6 +276,7 @@ def _write(
     if any(path.exists() and path.samefile(capture) for capture in reading.paths):
         raise ValueError(f"{path} is the capture itself; give another output.")
     check_output(path, overwrite or (is_default and _is_report(path)))
+    caption = _caption(reading, view)
     with written_whole(path) as file:
         page = io.StringIO()
         reporter.render(
@@ -299,8 +287,8 @@ def _write(
             inverted=False,
             no_web=offline,
         )
-        file.write(_titled(page.getvalue(), _caption(reading)) if suffix == "html" else page.getvalue())
-    return Report(path, kind, _caption(reading), reading.left_out)
+        file.write(_titled(page.getvalue(), caption) if suffix == "html" else page.getvalue())
+    return Report(path, kind, caption, reading.left_out)
 
 
 def _is_report(path: Path) -> bool:
@@ -313,11 +301,14 @@ def _is_report(path: Path) -> bool:
     return b" report</title>" in start or start.startswith(b'{"$schema": "https://www.speedscope.app/')
 
 
-def _caption(reading: Reading) -> str:
-    """Say what a report is of; of many, what one has on average, and whether some are not in it."""
-    mean = f", {show_bytes(round(reading.peak / reading.count))} each on average" if reading.count > 1 else ""
+def _caption(reading: Reading, view: str) -> str:
+    """Say what a report is of, as a person would: the calls, how many, what each held; and whether some are missing."""
+    size = {"peak": reading.peak, "leaks": reading.alive_at_end}.get(view)
+    each = " each" if reading.count > 1 else ""
+    left = " left at the end" if view == "leaks" else ""
+    held = "temporary allocations" if size is None else f"{show_bytes(round(size / reading.count))}{each}{left}"
     left_out = " (not complete)" if reading.left_out else ""
-    return f"{reading.title}{mean}{left_out}"
+    return f"{reading.subject}, {held}{left_out}"
 
 
 def _titled(page: str, title: str) -> str:

@@ -25,7 +25,7 @@ from ..catalog.tallies import Tallied, Tally, added, tally
 from .heap import heap
 from .lines import Line
 
-__all__ = ["FunctionSummary", "Summary", "summary"]
+__all__ = ["FunctionSummary", "Summary", "summary", "summary_of"]
 
 _MOST_LINES = 10
 """Functions of which the line is looked up, the largest first."""
@@ -153,15 +153,26 @@ def summary(
         >>> load.call_count >= 2, load.peak_memory >= load.p50
         (True, True)
     """
-    filters = Filters(name=name, kind=kind, job_id=job_id, node_id=node_id)
-    if source is None and cluster.is_connected():
-        answers = ask_nodes(_tally_there, filters)
-        found, missing = added(answers.by_node.values()), answers.missing
-        chosen, caption = "", caption_of(answers)
-    else:
-        folders, chosen = sources.find(source)
-        found, missing = added([tally(Place(source, tuple(folders)), filters)]), ()
-        caption = "" if chosen else caption_of_folders(folders)
+    return summary_of([(source, Filters(name=name, kind=kind, job_id=job_id, node_id=node_id))], lines)
+
+
+def summary_of(asked: Iterable[tuple[Source, Filters]], lines: bool = True) -> Summary:
+    """Sum up what several sources have, of each what fits its filters."""
+    parts: list[Tallied] = []
+    missing: list[cluster.MissingNode] = []
+    captions: list[str] = []
+    chosen = ""
+    for source, filters in asked:
+        if source is None and cluster.is_connected():
+            answers = ask_nodes(_tally_there, filters)
+            parts += answers.by_node.values()
+            missing += answers.missing
+            captions.append(caption_of(answers))
+        else:
+            folders, chosen = sources.find(source)
+            parts.append(tally(Place(source, tuple(folders)), filters))
+            captions += [] if chosen else [caption_of_folders(folders)]
+    found, caption = added(parts), " and ".join(captions)
     if not found.tallies and found.names:
         caption = ": ".join(filter(None, [caption, some_names(found.names)]))
     ordered = sorted(found.tallies.values(), key=lambda one: (-one.peak, one.name))

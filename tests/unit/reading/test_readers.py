@@ -241,15 +241,54 @@ with turns.turn(1, threading.Event(), 600):
     assert came == [True]
 
 
+def test_it_is_told_how_far_the_reading_of_one_capture_is(tmp_path: Path, run_script: Callable[..., str]) -> None:
+    run_script(
+        f"""
+from raymemprof import profile_memory
+
+with profile_memory("many", directory={str(tmp_path / "recorded")!r}):
+    for _ in range(400_000):
+        bytearray(1000)
+"""
+    )
+    (capture,) = raymemprof.captures(tmp_path / "recorded")
+    done: list[float] = []
+    answer = pool.read([model.Request(str(capture.path))], done.append)
+    assert answer.sum is not None
+    assert answer.sum.figures[0].allocations >= 400_000
+    assert len([more for more in done if 0 < more < 1]) > 1, done
+    assert min(done) >= 0
+    assert sum(done) == pytest.approx(1)
+
+
+def test_what_a_reader_crashed_on_is_done_in_the_end(tmp_path: Path) -> None:
+    """Those that are read again, without the one that ended their reader, are counted once."""
+    paths = record(tmp_path, 4, 100)
+    done: list[float] = []
+    requests = [model.Request(str(path)) for path in paths]
+    work = pool._Work(dict.fromkeys(requests, 1000), 256 * MIB, 1, done.append)
+    reader = pool._take(256 * MIB)
+    reader.kill()  # as one that ended while it was asked
+    reader._process.wait()
+    pool._idle.append(reader)
+    reader._process.poll = lambda: None  # type: ignore[method-assign]  # it has not been noticed
+    answers = work.read(requests)
+    assert [failure for answer in answers for failure in answer.failures] == []
+    assert len(answers) == 2, "all were read at once"
+    assert sum(done) == pytest.approx(len(requests))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_what_does_not_fit_beside_others_is_read_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captures that a reader has memory for one by one, but not for all that they hold together."""
     monkeypatch.setattr(pool, "_LEAST_MEMORY", MIB)
     requests = [model.Request(str(path)) for path in record(tmp_path, 16, 4_000)]
     sizes = {request: os.path.getsize(request.path) for request in requests}
-    answers = pool._Work(sizes, 60 * MIB, 1).read(requests)
+    done: list[float] = []
+    answers = pool._Work(sizes, 60 * MIB, 1, done.append).read(requests)
     assert [failure for answer in answers for failure in answer.failures] == []
     assert len(answers) > 1, "they fit together, which shows nothing"
+    assert sum(done) == pytest.approx(len(requests))
     total = totals.Total()
     for answer in answers:
         total.add(answer)

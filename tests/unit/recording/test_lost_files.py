@@ -37,6 +37,12 @@ def replace_folder(folder: Path) -> None:
     (folder / "own").touch()
 
 
+def delete_folder(folder: Path) -> None:
+    """Delete a folder that files come to meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 HAPPENINGS: dict[str, Callable[[Path], object]] = {
     "capture deleted": lambda folder: one(folder, ".bin").unlink(),
     "capture renamed": lambda folder: one(folder, ".bin").rename(folder / "mine.bin"),
@@ -48,7 +54,7 @@ HAPPENINGS: dict[str, Callable[[Path], object]] = {
     "journal deleted": lambda folder: one(folder, ".jsonl").unlink(),
     "journal renamed": lambda folder: one(folder, ".jsonl").rename(folder / "mine"),
     "journal replaced": lambda folder: replace(one(folder, ".jsonl")),
-    "folder deleted": shutil.rmtree,
+    "folder deleted": delete_folder,
     "folder renamed": lambda folder: folder.rename(folder.with_name("moved")),
     "folder replaced": replace_folder,
 }

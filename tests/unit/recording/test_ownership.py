@@ -98,7 +98,7 @@ def test_what_is_recorded_outside_ray_is_private(
     options = f"follow_fork={forks}" + (f", directory={str(folder)!r}" if is_named else "")
     seen, done = run_script(RECORD.format(options=options, forks=forks, folder=str(folder))).splitlines()
     assert done == "done"
-    assert eval(seen) == [("bin", "0o600")] * (1 + forks) + [("jsonl", "0o600")]
+    assert eval(seen) == [("bin", "0o600")] * (1 + forks) + [("jsonl", "0o600"), ("txt", "0o600")]
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
@@ -167,7 +167,8 @@ def test_what_others_put_into_a_shared_folder_is_left_alone(recorded: Path, home
     assert [path.name for path in fetched] == [capture.name]
     removed = raymemprof.clean(recorded, all=True)
     assert {file.path for file in removed} == {capture}  # this process still has its journal
-    assert {path.name for path in recorded.iterdir()} == {*planted, hard.name, soft.name, journal.name}
+    texts = {path.name for path in recorded.glob("raymemprof-source-*")}
+    assert {path.name for path in recorded.iterdir()} == {*planted, hard.name, soft.name, journal.name, *texts}
     assert "could not be removed" in repr(removed)
     # Who names a journal itself gets what is in it.
     assert len(raymemprof.calls(recorded / "raymemprof-theirs-local-0-2-2.jsonl")) == 1

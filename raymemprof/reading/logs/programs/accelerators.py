@@ -152,9 +152,10 @@ _KINDS = (
         "gpu_memory",
         pattern(
             r"OOM when allocating tensor with shape(?P<shape>\[[\d,\s]{1,60}\])[^\n]{0,200}?\bby allocator "
-            r"GPU_(?P<gpu>\d{1,3})"
+            r"GPU_(?P<gpu>\d{1,3})(?: \[\[\{\{node (?P<op>[\w./-]{1,150})\}\}\]\])?"
         ),
-        "The GPU's memory, not the node's, was used up: a tensor of shape {shape} could not be allocated on GPU {gpu}.",
+        "The GPU's memory, not the node's, was used up: a tensor of shape {shape} could not be allocated on GPU {gpu}"
+        "[ for the operation {op}].",
         lacks="taken at once",
     ),
     Kind(

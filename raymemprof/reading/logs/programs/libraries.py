@@ -299,6 +299,12 @@ LIBRARIES = (
 MEMORY_ERROR = (
     Kind(
         "memory_error",
+        pattern(r"\bshared_memory\.cc:\d{1,5}[\]:] (?:Check failed: [^\n]{0,80}? )?mmap failed"),
+        "A process of Ray could not map the object store's shared memory (mmap failed), and ended itself.",
+        lacks="shared memory",
+    ),
+    Kind(
+        "memory_error",
         pattern(
             rf"(?<!(?:Error|ption)\n){_RAISED}ArrowMemoryError\)?(?=:|[ \t]{{0,9}}$(?!\n[\w.]{{1,100}}Error$))",
             re.MULTILINE,

@@ -12,9 +12,12 @@ _WORKER = rf"(?:(?P<address>[a-z]{{2,5}}://[\w.\[\]:-]{{3,60}}) )?(?:\(pid=(?P<p
 DASK = (
     Kind(
         "container_limit",
-        pattern(rf"\bWorker {_WORKER}exceeded (?P<share>\d{{1,3}})% memory budget\. Restarting"),
+        pattern(
+            rf"\bWorker {_WORKER}exceeded (?P<share>\d{{1,3}})% memory budget\. Restarting"
+            rf"(?:(?: |\.){{0,9}}[^\n]{{0,60}}?\bWorker process (?P<pid>{COUNT}) was killed by)?"
+        ),
         "Dask's nanny ended a worker[, {address}][ (pid {process})], and started it again, because it used more than "
-        "{share}% of the worker's memory limit; that limit is Dask's own, not the node's memory.",
+        "{share}% of the worker's memory limit; that limit is Dask's own, not the node's memory.[ It ended {victims}.]",
         lacks="dask",
     ),
 )

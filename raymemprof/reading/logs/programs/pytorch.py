@@ -12,7 +12,7 @@ from .devices import TALK, with_device
 __all__ = ["torch"]
 
 _PLATFORMS = ("CUDA", "HIP", "XPU", "GPU", "NPU", "MLU", "MUSA", "GCU", "SDAA", "PPU")
-_TORCH = pattern(rf"\b({'|'.join(_PLATFORMS)})(?: error: | driver error: | |: )out of memory{TALK}", re.IGNORECASE)
+_TORCH = pattern(rf"\b({'|'.join(_PLATFORMS)})(?: (?:runtime |driver )?error: | |: )out of memory{TALK}", re.IGNORECASE)
 _LONGEST = 1500
 """Characters that PyTorch's message has at most, with all processes that it lists."""
 _ASKED = pattern(rf"\bTried to allocate ({SIZE})")
@@ -24,6 +24,7 @@ _DEVICE = pattern(
 """A text of one line that has many semicolons is read as one whose lines they end."""
 _PROCESS = pattern(rf"\bProcess ({COUNT}) has ({SIZE}) memory in use")
 _ITS_OWN = pattern(rf"\bthis process has ({SIZE}) memory in use")
+_BY_PYTORCH = pattern(rf"Of the allocated memory ({SIZE}) is allocated by PyTorch")
 _UNUSED = pattern(rf"({SIZE}) is reserved by PyTorch but unallocated")
 _ALLOCATED = pattern(rf"({SIZE}) already allocated")
 _RESERVED = pattern(rf"({SIZE}) reserved in total by PyTorch")
@@ -55,10 +56,12 @@ def torch(text: str) -> Message | None:
     if device is not None:
         has, free = device[2] or device[4], device[3] or device[5]
         sentence += f" on {kind} {device[1]}, which has {_tidy(has)}" + (f" ({_tidy(free)} free)" if free else "")
+    if device is not None and has and _bytes(asked) > _bytes(has):
+        sentence += ": more than the whole device has, so no smaller use of it by others would help"
     others = sorted(((_bytes(held), pid, held) for pid, held in _PROCESS.findall(message)), reverse=True)
     its = _figure(_ITS_OWN, message)
-    if its and has and _bytes(its) > _bytes(has):  # in some containers, PyTorch prints 17179869184.00 GiB
-        its = None
+    if its and has and (_bytes(its) > _bytes(has) or _bytes(its) < _bytes(_figure(_BY_PYTORCH, message))):
+        its = None  # in some containers PyTorch prints 17179869184.00 GiB, or 0 bytes
     named = ", ".join(f"process {pid} ({_tidy(held)})" for _, pid, held in others[: 1 if its else _MOST_NAMED])
     sentences = [f"{sentence}."]
     also: tuple[str, ...] = ()

@@ -103,6 +103,8 @@ def _one_killed(text: str) -> Iterator[Victim]:
         yield Victim(one[3], task_id, actor_id, worker_id, int(one[4]), gibibytes(one[5]))
         return
     latest = LATEST_KILLED.search(text)
+    if latest and not latest[1].strip():
+        return
     if latest:
         task_id = whole(latest[3], _TASK_DIGITS) if latest[2] == "task" else None
         actor_id = whole(latest[3], _ACTOR_DIGITS) if latest[2] == "actor" else None

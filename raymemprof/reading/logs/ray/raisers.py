@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..patterns import ADDRESS, COUNT, Form, pattern
 
-__all__ = ["PROCESS_NAME", "Raiser", "last_header", "named", "names_of", "raisers", "speakers"]
+__all__ = ["PROCESS_NAME", "Raiser", "headers", "last_header", "named", "names_of", "raisers", "speakers"]
 
 _HEADER = pattern(
     rf"(?:\bRayTaskError\((?P<error>[\w.]{{1,60}})\): )?"
@@ -20,11 +20,13 @@ _FRAME = Form(
     r"\s*(?:$|File \"|[\^~]+\s*$|\.{3}|Traceback \(most|\[Previous line|At least one of the input arg)|[ \t]{4}\S"
 )
 """A line between a traceback's header and its exception."""
+_MARKS = ('File "', "^^^", "At least one of the input arg")
+"""What one of these lines has where they are the header's."""
 _LONGEST = 20_000
 """Characters of a traceback."""
 _MOST = 50
 """Tracebacks, or processes, that are looked at."""
-PROCESS_NAME = r"[^\n()]{1,100}(?:\([^\n()]{0,100}\)[^\n()]{0,60}){0,4}?"
+PROCESS_NAME = r"[^\n()]{1,100}(?:\((?:[^\n()]|\([^\n()]{0,60}\)){0,100}\)[^\n()]{0,60}){0,4}?"
 """What a driver prints before a process's lines; that of Ray Data's tasks may have several brackets."""
 _SPEAKER = Form(
     rf"\((?:(?P<name>{PROCESS_NAME}) )?pid=(?P<pid>{COUNT})(?:, ip=(?P<ip>{ADDRESS}))?\)"
@@ -34,6 +36,10 @@ _BEFORE = Form(r"[^\n(]{0,60}")
 _LONGEST_SPOKEN = 100_000
 """Characters of a process's lines that are looked at."""
 _MOST_NAMED = 3
+
+
+_IDLE = "IDLE"
+"""What Ray calls a process that runs nothing."""
 
 
 class Raiser(NamedTuple):
@@ -52,13 +58,16 @@ def raisers(text: str) -> Iterator[tuple[Raiser, str]]:
     for found in itertools.islice(_HEADER.finditer(text), _MOST):
         lines = re.split(r"[\n;]", text[found.end() : found.end() + _LONGEST])[1:]
         frames = list(itertools.takewhile(_FRAME.match, lines))
-        if not any(
-            'File "' in line or "^^^" in line for line in (found[0], *frames)
-        ):  # the lines stand in another order, or are another's
-            continue
+        if not any(mark in line for line in (found[0], *frames) for mark in _MARKS):
+            continue  # the lines stand in another order, or are another's
         is_cut = len(frames) == len(lines)
         raised = (f"{found['error']}:" if found["error"] else "") if is_cut else lines[len(frames)]
         yield _raiser(found), "" if "ray::" in raised else raised
+
+
+def headers(text: str) -> Iterator[Raiser]:
+    """Yield the processes of all headers of tracebacks."""
+    yield from map(_raiser, itertools.islice(_HEADER.finditer(text), _MOST))
 
 
 def last_header(text: str, error: Form) -> Raiser | None:
@@ -70,7 +79,7 @@ def last_header(text: str, error: Form) -> Raiser | None:
 
 
 def _raiser(found: re.Match[str]) -> Raiser:
-    return Raiser(found["name"], int(found["pid"]), found["ip"])
+    return Raiser(found["name"] if found["name"] != _IDLE else None, int(found["pid"]), found["ip"])
 
 
 def names_of(text: str) -> dict[int, set[Raiser]]:

@@ -13,6 +13,7 @@ from ..facts import Message, Victim
 from ..patterns import ADDRESS, ANY_ID, COUNT, NAME, NUMBER, Form, gibibytes, pattern, whole
 from .kill_victims import CHOSEN_IDLE, LATEST_KILLED, OLD_KILL, ONE_KILLED, chosen_idle, considered, killed
 from .memory_users import is_decimal, top_processes
+from .raisers import headers
 
 __all__ = ["crashed", "is_kill", "kills", "node_of"]
 
@@ -69,8 +70,6 @@ _REPLICA = pattern(
     r"Health check for Replica\(id='([\w-]{1,60})', deployment='([^'\n]{1,200})'(?:, app='[^'\n]{0,200}')?\) failed"
 )
 _OOM_RETRY = pattern(rf"Task ({NAME}) failed due to oom\. There are (infinite|{COUNT}) oom retries remaining")
-_REFUSED_IN = pattern(rf"\bray::([^\s()]{{1,200}})\(\) \(pid=({COUNT})(?:, ip=({ADDRESS}))?")
-"""Where Ray 1.x would not run it, as the error of a task or actor begins."""
 _RAISED_THERE = pattern(
     r"RayTaskError\(RayOutOfMemoryError\)|^\s{0,40}(?:[\w.]{1,60}\.)?RayOutOfMemoryError:", re.MULTILINE
 )
@@ -216,9 +215,9 @@ def _refusal(text: str) -> tuple[str | None, str | None]:
     on = _REFUSED.search(text)
     if on is None and not _RAISED_THERE.search(text):
         return None, None
-    tasks = {found.groups() for found in _REFUSED_IN.finditer(text)}
-    name, pid, ip = next(iter(tasks)) if len(tasks) == 1 else (None, None, None)
-    what, where = f"{name} (pid {pid})" if name else "a task", on[1] if on else ip
+    tasks = set(headers(text))
+    name, pid, ip = tasks.pop() if len(tasks) == 1 else (None, None, None)
+    what, where = f"{name or 'a task'} (pid {pid})" if pid else "a task", on[1] if on else ip
     node = f" on node {where}" if where else ""
     return (
         f"Ray did not run {what}{node}, because the node was low on memory: it raised RayOutOfMemoryError, and Ray "

@@ -67,6 +67,15 @@ UNEXPLAINED = (
     ),
     Kind(
         "unknown",
+        pattern(
+            r"\bLost executor (?P<executor>\w{1,10}) on (?P<host>[\w.-]{1,200}): (?P<why>[^\n`]{1,150}?)"
+            r"(?=[\n`]|$|\.(?:\s|$))"
+        ),
+        "Spark lost its executor {executor} on {host} ({why}); the text does not say whether memory was the reason.",
+        lacks="executor",
+    ),
+    Kind(
+        "unknown",
         pattern(rf"\bKilling subprocess (?P<ended>{COUNT})"),
         f"DeepSpeed's launcher ended its subprocess {{ended}}, as it does where one of them failed; {_WHY}.",
         lacks="an end",

@@ -214,6 +214,17 @@ _WARNINGS = (
     ),
     Kind(
         "warning",
+        pattern(
+            rf"{DISK}(?:{FREE})?(?:(?!is over)[^\0]){{0,4000}}?\bin (?P<what>_?write_multiple_objects|spill_objects|"
+            r"ray\._raylet\.spill_objects_handler)\b"
+        ),
+        f"A worker of Ray that spills objects raised an error while it wrote (a traceback of {{what}}), and {DISK_IS}.",
+        "disk",
+        is_of_raylet=True,
+        is_latest=True,
+    ),
+    Kind(
+        "warning",
         pattern(r"An unexpected internal error occurred while the IO worker was restoring spilled objects"),
         "A process of Ray failed while it read spilled objects back from disk.",
         "spilling",
@@ -243,6 +254,7 @@ _WARNINGS = (
         "failed.",
         "disk",
         is_of_raylet=True,
+        is_latest=True,
     ),
     Kind(
         "warning",

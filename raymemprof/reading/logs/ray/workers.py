@@ -31,13 +31,15 @@ _WRAPPER = Form(r"create_replica_wrapper\.")
 """The class of every replica of Ray Serve before Ray 2.3, which only the actor's name tells apart."""
 TELLS_OF_DEATH = pattern(r"Worker exit type:|died unexpectedly|died or was killed|died with exit_type|has died\b")
 """Words that tell of a death, whatever ended it."""
+_ENDS_WORKERS = ("memory_error", "bus_error", "slurm_limit", "batch_limit", "container_limit", "kernel_oom")
+"""Causes of which a worker may have ended whose death stands beside them."""
 _NO_ADDRESS = "0.0.0.0"
 """What a process listens at that listens at all of its addresses."""
 _ACTOR_FIELDS = ("class_name", "actor_id", "pid", "ip")
 _ACTOR_FIELD = Form(rf"(?:^|\s)({'|'.join(_ACTOR_FIELDS)}):\s")
 """What is told of an actor, in this order."""
 _DEAD_NODE = pattern(
-    rf"[Nn]ode(?: IP: (\S{{2,45}}?),)?[^\n]{{0,60}}?(?:node )?(?:ID|Id|id): ?({ID})"
+    rf"[Nn]ode(?: IP: (\S{{2,45}}?),)?[^\n]{{0,60}}?(?:(?:node )?(?:ID|Id|id): ?({ID})|client ID ({HEX}{{40}})\b)"
     rf"(?:,? and (?:address|ip|IP): ?({ADDRESS}))?"
 )
 _MOST_NODES = 10
@@ -52,7 +54,8 @@ _ENDED = (
 _RAISED_IN = Form(rf"\(pid=\d{{1,10}}, ip={ADDRESS}, actor_id={HEX}{{1,56}}")
 """What stands of an actor above the traceback of an error that it raised."""
 _NODE_DIED = pattern(
-    rf"^\s{{0,9}}(?:[\w.]{{0,60}}\.)?NodeDiedError:|has been marked dead because the detector has missed too many|"
+    rf"^\s{{0,9}}(?:[\w.]{{0,60}}\.)?NodeDiedError:|"
+    r"has been marked dead because the (?:detector|monitor) has missed too many|"
     r"\b[Nn]ode it was running on is dead|\bits node has died|"
     rf"\b[Nn]ode\b[^\n]{{0,80}}?{HEX}{{56}}[^\n]{{0,120}}?\b(?:has died|is dead|marked dead)",
     re.MULTILINE,
@@ -173,7 +176,8 @@ def _dead_nodes(text: str) -> list[tuple[str | None, str]]:
     for line in re.split(r"[\n;]", text):
         dead = _DEAD_NODE.search(line) if _NODE_DIED.search(line) else None
         if dead:
-            found[dead[2]] = dead[1] or dead[3] or found.get(dead[2])
+            node_id = dead[2] or dead[3]
+            found[node_id] = dead[1] or dead[4] or found.get(node_id)
     for ended in _RAYLET_ENDED.finditer(text):
         if ended[2]:
             found[ended[2]] = ended[1] or found.get(ended[2])
@@ -190,8 +194,10 @@ def died(text: str) -> Iterator[Victim]:
         if actor_id is None:  # the actor's own description may have it
             alike = {other for process, other in known if process == pid and len(known) == 1}
             actor_id = next(iter(alike), None)
+        dead = [actor for actor in dead if actor.actor_id != actor_id and actor.pid not in (None, pid)]
         yield Victim(known.get((pid, actor_id)), found[1], actor_id, found[2], pid, None, found[3])
     if failed:
+        yield from dead
         return
     yield from dead or _named(text)
 
@@ -207,16 +213,16 @@ def _address(found: str | None) -> str | None:
 
 
 def with_the_dead(message: Message, text: str) -> Message:
-    """Add to a message of an allocation that failed the one worker of which the text says that it died."""
+    """Add to a message that does not name who ended the worker of which the text says that it died."""
     failed = list(itertools.islice(_failed_workers(text), 2))
     tasks = set(_DIED_IN.findall(text)) if message.cause == "memory_error" and not failed else set()
     if len(tasks) == 1:
         died_in = f"Ray says that a worker died that ran the task {tasks.pop()}."
         return replace(message, also=(*message.also, died_in))
-    if message.cause != "memory_error" or message.victims or len(failed) != 1:
+    if message.cause not in _ENDS_WORKERS or message.victims or len(failed) != 1:
         return message
     victims = tuple(dict.fromkeys(died(text)))
-    who = f"{victims[0].name or 'a worker'} (pid {victims[0].pid})"
+    who = _list([f"{victim.name or 'a worker'} (pid {victim.pid})" for victim in victims])
     ip = _address(failed[0][4])
     died_there = f"Ray says that {who} died{f' on node {ip}' if ip else ''}."
     return replace(
@@ -238,6 +244,10 @@ def actors(text: str) -> Iterator[Victim]:
     for one in _dead_actors(text):
         name = one[4] if one[4] and _WRAPPER.match(one[1]) else one[1]
         yield Victim(name, None, one[2], None, int(one[3]) if one[3] else None, None)
+
+
+def _list(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _failed_workers(text: str) -> Iterator[re.Match[str]]:
@@ -301,5 +311,5 @@ def _place(text: str, cause: str) -> tuple[str | None, str | None]:
     if cause == "node_died" and node_id is None:
         dead = _DEAD_NODE.search(text)
         if dead:
-            node_ip, node_id = dead[1] or dead[3] or node_ip, dead[2]
+            node_ip, node_id = dead[1] or dead[4] or node_ip, dead[2] or dead[3]
     return node_ip, node_id

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..facts import Message, Victim
 from ..kinds import Kind, first_of
-from ..patterns import pattern, size
+from ..patterns import SIZE, pattern, size
 from .held_jobs import condor, grid_engine, sacct
 from .systems import SHELL
 
@@ -157,6 +157,30 @@ _BATCH = (
 )
 
 
+_BY_SOMEBODY = (
+    Kind(
+        "batch_limit",
+        pattern(
+            rf"\b(?:[Jj]ob|[Tt]ask|[Ss]tep|[Pp]rocess)(?: (?P<job>[\w.\[\]-]{{1,60}}))? (?:was |has been )?"
+            rf"(?:killed|removed|terminated|ended|aborted) by (?P<who>[A-Z][\w.-]{{1,40}}) (?:due to|because of|for) "
+            rf"(?:excessive |too much |high )?memory(?: use| usage| consumption)?\b(?: ?\((?:\w{{1,20}}[=:] ?)?"
+            rf"(?P<figure>{SIZE})\))?"
+        ),
+        "{who} killed a job[, {job}], because it used too much memory[: {figure}].",
+    ),
+    Kind(
+        "batch_limit",
+        pattern(
+            r"\b[Jj]ob has exceeded max(?P<what>RSS|PSS|VSize|Mem\w{0,10}): (?P<most>\d{1,15})\b"
+            r"(?: Job has (?P=what): (?P<is>\d{1,15})\b)?"
+        ),
+        "A job exceeded the limit of its {what}, {most}[: it had {is}]; the text does not say in which unit.",
+        most="is",
+    ),
+)
+"""Limits that a program holds a job to, whatever its name."""
+
+
 def slurm(text: str) -> Message | None:
     """Return what Slurm says of a job that reached its memory limit, in one line or in several."""
     said = first_of(_SLURM[:_BEFORE_ACCOUNTS], text) or sacct(text) or first_of(_SLURM[_BEFORE_ACCOUNTS:], text)
@@ -200,7 +224,8 @@ def _with_report(said: Message, text: str) -> Message:
 def batch(text: str) -> Message | None:
     """Return what LSF, PBS, Grid Engine or HTCondor says of a job that reached its memory limit."""
     if not _LSF.search(text):
-        return _torque(text) or first_of(_BATCH, text) or grid_engine(text) or condor(text)
+        known = _torque(text) or first_of(_BATCH, text) or grid_engine(text) or condor(text)
+        return known or first_of(_BY_SOMEBODY, text)
     report = _report_of_lsf(text)
     host = _LSF_HOST.search(report)
     used, asked = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from ..facts import Message, TopProcess, Victim
-from ..kinds import Kind
+from ..kinds import Kind, first_of
 from ..patterns import COUNT, pattern, size
 
 __all__ = ["DESKTOP_CRASHES", "DESKTOP_ERRORS", "DESKTOP_WARNINGS", "diagnosed", "of_macs"]
@@ -82,6 +82,15 @@ DESKTOP_WARNINGS = (
         lacks="mac's swap",
     ),
 )
+_BY_JETSAM = Kind(
+    "kernel_oom",
+    pattern(
+        r"\b[Jj]etsam(?:/memorystatus)? (?:has )?killed\b|"
+        r"\b[Kk]illed by (?:the )?(?:macOS(?:'s)? |Apple's )?[Jj]etsam\b"
+    ),
+    "macOS ended a process for lack of memory (jetsam), as the text says.",
+    lacks="mac's swap",
+)
 _NO_PAGING_SPACE = Kind(
     "kernel_oom",
     pattern(r"\blow swap: triggering no paging space action"),
@@ -127,4 +136,4 @@ def of_macs(text: str) -> Message | None:
         said = "macOS ended processes because memory was low (a JetsamEvent report)"
         said += f"; the largest process then was {largest.pop()}" if len(largest) == 1 else ""
         return Message("kernel_oom", f"{said}. The text does not say which it ended.", lacks="mac's swap")
-    return _NO_PAGING_SPACE.read(text)
+    return first_of((_NO_PAGING_SPACE, _BY_JETSAM), text)

@@ -42,8 +42,14 @@ _NAME = Form(
     rf"^(?:[\w.]{{1,100}}:\s)?(?P<indent>[ \t]{{0,40}})Name:\s{{1,40}}(?P<name>{_POD_NAME})\s{{0,9}}$", re.MULTILINE
 )
 _POD_IP = Form(rf"^[ \t]{{0,40}}[\"']?podIP[\"']?:\s{{1,40}}[\"']?({IPV4})[\"']?,?\s{{0,9}}$", re.MULTILINE)
-_NODE = Form(rf"^[ \t]{{0,40}}Node:\s{{1,40}}({_POD_NAME})(?:/({IPV4})?)?\s{{0,9}}$", re.MULTILINE)
+_NODE = Form(
+    rf"^[ \t]{{0,40}}Node:\s{{1,40}}({_POD_NAME})(?:/({IPV4})?)?\s{{0,9}}$|"
+    rf"\bkubectl describe node ({_POD_NAME})(?:\s|$)",
+    re.MULTILINE,
+)
 _OF_LINE = Form(rf"\b[Pp]od[/ ][\"'`]?((?=[\w./]{{0,100}}-){_POD_NAME}(?:/{_POD_NAME})?)\b(?![\w-])")
+_LISTED = Form(rf"^({_POD_NAME})[ \t]{{1,80}}\d{{1,3}}/\d{{1,3}}[ \t]{{1,80}}Evicted\b", re.MULTILINE)
+"""A row of `kubectl get pods`."""
 _MOST_CONTAINERS = 10
 _MOST_NAMED = 3
 _MOST_EVICTED = 1000
@@ -126,6 +132,9 @@ def _pods(text: str, ends: list[re.Match[str]]) -> list[str]:
     if named:
         return list(named)
     described = list(_NAME.finditer(text))
+    listed = set(_LISTED.findall(text)) if not described else set()
+    if len(listed) == 1:
+        return list(listed)
     least = min((_indent(one) for one in described), default=0)  # those below are of volumes and references
     names = list(dict.fromkeys(one["name"] for one in described if _indent(one) == least))
     return names if len(names) == 1 else []
@@ -137,7 +146,7 @@ def _indent(found: re.Match[str]) -> int:
 
 def _node(text: str) -> tuple[str | None, str | None]:
     """The node, and its address, where `kubectl describe` names one."""
-    nodes = list(dict.fromkeys((name, ip or None) for name, ip in _NODE.findall(text)))
+    nodes = list(dict.fromkeys((name or described, ip or None) for name, ip, described in _NODE.findall(text)))
     return nodes[0] if len(nodes) == 1 else (None, None)
 
 
@@ -175,6 +184,8 @@ PRESSURE = (
             r"[Ee]viction manager: (?:must evict pod\(s\)|attempting) to reclaim\"?(?: resourceName=\"?| )memory\b",
             r"\bEvictionThresholdMet\b[^\n]{0,200}?\bAttempting to reclaim memory\b",
             r"\bNode (?P<host>[\w.-]{1,200}) status is now: NodeHasInsufficientMemory\b",
+            r"[Ee]viction manager: (?:node conditions - observed: \[[^\]\n]{0,80}?MemoryPressure|thresholds - reclaim "
+            r"not satisfied: threshold \[signal=memory\.)",
         )
     ),
     Kind(

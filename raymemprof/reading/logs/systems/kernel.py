@@ -9,26 +9,28 @@ from dataclasses import replace
 from ..facts import Message, Victim
 from ..kinds import Kind, first_of
 from ..patterns import COUNT, SIZE, Form, pattern, size
-from .kernel_tables import kib, processes, stats
+from .kernel_tables import has_rows, kib, processes, stats
 
 __all__ = ["KERNEL_KILL", "kernel"]
 
 KERNEL_KILL = pattern(
-    rf"Killed process ({COUNT}) \(([^\n]{{0,64}}?)\)"
+    rf"Killed process ({COUNT}),?(?: UID \d{{1,10}},)? \(([^\n]{{0,64}}?)\)"
     rf"(?:,? UID \d{{1,10}},?)? total-vm: [\d,]{{1,24}} kB, anon-rss: (\d[\d,]{{0,20}}) kB"
 )
 """The kernel's word, of the whole machine's memory or of a memory cgroup's: pid, name and resident memory in kB.
 
 Commas between the digits are somebody's own."""
 _RETOLD = pattern(
-    rf"Killed process(?: ({COUNT}))? \(([^\n()]{{1,64}})\)(?:,? UID \d{{1,10}},?)? total-vm: {SIZE}"
-    rf"(?:, anon-rss: ({SIZE}))?"
+    rf"Killed process(?: ({COUNT}))?,?(?: UID \d{{1,10}},)? \(([^\n()]{{1,64}})\)(?:,? UID \d{{1,10}},?)? "
+    rf"total-vm: {SIZE}(?:, anon-rss: ({SIZE}))?"
 )
 """The same where somebody left the pid out, or wrote the figures in other units."""
 _CHOSEN = pattern(rf"[Oo]ut of memory: Kill process ({COUNT}) \(([^\n]{{0,64}}?)\) score \d{{1,10}} or sacrifice child")
 _EVENT = pattern(r"oom-kill:constraint=(\w{1,40}),[^\n]{0,1000}?,task=([^\n,]{1,64}),pid=(\d{1,10})\b")
 _REAPED = pattern(rf"oom_reaper: reaped process ({COUNT}) \(([^\n]{{0,64}}?)\)")
-_SHORT = pattern(rf"(?:[Oo]ut of memory[^\n]{{0,200}}?: )?\bKilled process ({COUNT}) \(([^\n]{{1,64}}?)\)")
+_SHORT = pattern(
+    rf"(?:[Oo]ut of memory[^\n]{{0,200}}?: )?\bKilled process ({COUNT}),?(?: UID \d{{1,10}},)? \(([^\n]{{1,64}}?)\)"
+)
 _SYSTEM = pattern(rf"System OOM encountered, victim process: (?P<name>[^\n,\"'`]{{1,64}})(?:, pid: (?P<pid>{COUNT}))?")
 """What a kubelet says of what the kernel killed on its node."""
 _IN_CGROUP = pattern(
@@ -46,6 +48,10 @@ _CGROUPS = (
     (Form(r"/docker[/-]([0-9a-f]{12})[0-9a-f]{52}\b"), "that of the Docker container"),
 )
 """The paths of cgroups, the most telling first: a pod of Kubernetes may run in a container of Docker."""
+_WHOLE_MACHINE = Form(
+    r"\bconstraint=CONSTRAINT_NONE,[^\n]{0,300}?\bglobal_oom\b[^\n]{0,300}?\btask_memcg=(?!/init|/user)/\w"
+)
+_ALL_OF_IT = "Memory ran out on the whole machine (global_oom): no limit of a container or a unit was reached."
 _GROUP = pattern(r"are going to be killed due to memory\.oom\.group set")
 _TOGETHER = "The kernel kills all processes of this cgroup together (memory.oom.group), also those that have little."
 _INVOKED = Kind(
@@ -180,6 +186,13 @@ _DAEMONS = (
         "systemd-oomd killed all processes of {unit}, because of memory pressure.",
     ),
 )
+_OOMD_KILLS = pattern(rf"\boomd attempting to kill ({COUNT}) with KILL")
+_OOMD_PRESSURE = pattern(
+    r"\bMemory pressure for (?P<of>/[^\s\n]{1,300}) is (?P<is>\d{1,3}\.\d{1,4}%) > (?P<most>\d{1,3}\.\d{1,4}%)"
+    r"(?: for > (?P<time>\w{1,10}))?"
+)
+_MOST_PIDS = 10
+_UNNAMED = Form(r"; the text does not name (?:it|them)\.$")
 _EARLIER = tuple(
     Kind("earlyoom", form, "earlyoom killed {victims}, because the machine was low on memory.")
     for form in (
@@ -229,7 +242,7 @@ def _daemons_say(text: str) -> Message | None:
     """Return what the daemons say that kill before the kernel does."""
     message = first_of((_EARLYOOM, *_EARLIER), text)
     if message is None:
-        return _nohang(text) or first_of(_DAEMONS, text)
+        return _nohang(text) or _oomd(text)
     limits = next(reversed(list(itertools.islice(_LIMITS_OF_EARLYOOM.finditer(text), _MOST_RUNS))), None)
     if limits is not None:
         said = f"Its limits: {limits['mem']} % of memory available, and {limits['swap']} % of swap free."
@@ -241,6 +254,23 @@ def _daemons_say(text: str) -> Message | None:
             message = replace(message, used=total - available, limit=total)
     is_of_ray = any(_RAY.match(victim.name or "") for victim in message.victims)
     return message if is_of_ray else replace(message, lacks="machine")
+
+
+def _oomd(text: str) -> Message | None:
+    """Return what systemd-oomd says, with the pids and the pressure of which its older versions have lines."""
+    message = first_of(_DAEMONS, text)
+    if message is None or message.statement is None:
+        return message
+    pids = list(dict.fromkeys(one[1] for one in itertools.islice(_OOMD_KILLS.finditer(text), _MOST_RUNS)))
+    pressure, also = _OOMD_PRESSURE.search(text), []
+    if pressure and pressure["is"] not in message.statement:
+        time = f" for more than {pressure['time']}" if pressure["time"] else ""
+        also.append(f"The memory pressure of {pressure['of']} was {pressure['is']}, above {pressure['most']}{time}.")
+    if pids and any(f"pid {pid}." not in message.statement for pid in pids):
+        more = ", and more" if len(pids) > _MOST_PIDS else ""
+        also.append(f"The pids that it set out to kill: {', '.join(pids[:_MOST_PIDS])}{more}.")
+        message = replace(message, statement=_UNNAMED.sub(".", message.statement))
+    return replace(message, also=(*message.also, *also))
 
 
 def _nohang(text: str) -> Message | None:
@@ -288,6 +318,8 @@ def kernel(text: str) -> Message | None:
     if not victims:
         told = (_LIMIT, _NONE_TO_KILL, _IN_ITS_CGROUP if is_in_cgroup else _INVOKED, _REPORT, _EVENT_OF_NODE)
         said = first_of(told, text)
+        if said is None and has_rows(text) and not _daemons_say(text):
+            said = Message(_REPORT.cause, _REPORT.sentence)
         if said is None:
             return _of_units(text)
         if said.statement and is_in_cgroup and _NONE_TO_KILL.form.search(text):
@@ -307,7 +339,12 @@ def kernel(text: str) -> Message | None:
         reason=f"its memory cgroup ({_whose_cgroup(text)}) reached its limit" if is_in_cgroup else None,
         is_named=True,
         top_processes=listed,
-        also=(*((_TOGETHER,) if len(victims) > 1 and _GROUP.search(text) else ()), *stats(text), *_again(text)),
+        also=(
+            *((_TOGETHER,) if len(victims) > 1 and _GROUP.search(text) else ()),
+            *((_ALL_OF_IT,) if not is_in_cgroup and _WHOLE_MACHINE.search(text) else ()),
+            *stats(text),
+            *_again(text),
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from ....display.text import show_bytes
 from ..facts import TopProcess
 from ..patterns import Form, pattern
 
-__all__ = ["kib", "processes", "stats"]
+__all__ = ["has_rows", "kib", "processes", "stats"]
 
 _HEAD = pattern(r"\[ pid \]\s{1,9}uid\s{1,9}tgid\s{1,9}total_vm\s{1,9}rss\b[^\n]{1,200}?oom_score_adj name")
 _ROW = Form(
@@ -16,6 +16,13 @@ _ROW = Form(
     r"(?:-?\d{1,15}\s{1,40}){2,7}?(?!-?\d{1,15}\s)([^\s\d`][^\n`]{0,63}?)(?=\s*$|\s*\n|;|`)"
 )
 """Of a process: its pid, its resident pages, and its name."""
+_SURE_ROW = Form(
+    r"\[ {0,9}(?P<pid>\d{1,10})\]\s{1,40}\d{1,10}\s{1,40}(?P=pid)(?:\s{1,40}\d{1,15}){4,6}\s{1,40}-?\d{1,4}\s{1,40}"
+    r"[A-Za-z(/]"
+)
+"""A row that no other table has: the pid in brackets is the thread group's too."""
+_FEWEST = 3
+"""Rows from which on they are a table's."""
 _OTHER_PAGES = Form(r"aarch64|arm64|ppc64|-64k\b")
 """Kernels whose pages may be larger than 4 KiB."""
 _PAGE = 4096
@@ -30,9 +37,14 @@ def kib(figure: str) -> int:
     return int(figure.replace(",", "")) * 1024
 
 
+def has_rows(text: str) -> bool:
+    """Whether a text has rows of the kernel's table, with or without its head: only its killer prints them."""
+    return sum(1 for _ in itertools.islice(_SURE_ROW.finditer(text), _FEWEST)) == _FEWEST
+
+
 def processes(text: str) -> tuple[TopProcess, ...]:
     """Return the largest processes of the kernel's table, by what they had resident, the largest first."""
-    is_report = _HEAD.search(text) or "oom-kill:" in text or "Killed process" in text
+    is_report = _HEAD.search(text) or "oom-kill:" in text or "Killed process" in text or has_rows(text)
     if not is_report or _OTHER_PAGES.search(text):
         return ()
     found: dict[int, TopProcess] = {}

@@ -36,7 +36,8 @@ LIMITS = (
     Kind(
         "memory_error",
         pattern(
-            r"\bfork: (?:retry: )?Cannot allocate memory|, in (?:_execute_child|_launch)\s{0,80}"
+            r"\bfork: (?:retry: )?Cannot allocate memory|"
+            r"\bcould not fork [^\n]{1,60}?: Cannot allocate memory|, in (?:_execute_child|_launch)\s{0,80}"
             r"(?:[^\n]{0,200}\n\s{0,40}){0,2}OSError: \[Errno 12\] Cannot allocate memory|"
             r"\[Errno 12\] Cannot allocate memory[^\n;]{0,80}[\n;](?:[^\n;]{0,200}[\n;]){0,9}?[^\n]{0,60}"
             r"\b_?fork_exec\("

@@ -147,7 +147,8 @@ SIGKILL = (
             r"srun: error: [\w.-]{1,80}: tasks? [\d,-]{1,40}: Killed\b|terminated with exit code '137'|"
             r"return code Negsignal\.SIGKILL|[Tt]erminated (?:by|with) signal (?:9|SIGKILL)\b|exited due to signal 9\b|"
             rf"\b[Ww]orker [\w-]{{1,60}} pid (?P<pid_9>{COUNT}) died, exit code: -9\b|"
-            r"\b(?:died|exited|terminated|ended)\b[^\n(]{0,40}?\b[Ee]xit ?code:? ?-9\b",
+            r"\b(?:died|exited|terminated|ended)\b[^\n(]{0,40}?\b[Ee]xit ?code:? ?-9\b|"
+            r"\b(?:outputs?|prints?|printed|shows?|says|said) (?:only |just )?[`'\"]{1,3}Killed\.?[`'\"]{1,3}",
             re.MULTILINE,
         ),
         f"A process[ {{victims}}][ on {{host}}] was killed by SIGKILL; {WHY_UNKNOWN}.",

@@ -14,7 +14,7 @@ __all__ = ["with_machine", "with_whereabouts"]
 _OF = ("container_limit", "sigkill", "evicted", "kernel_oom")
 _OF_MACHINE = ("kernel_oom", "systemd_oomd", "earlyoom")
 _ENDS = Form(
-    r"OOM ?Killed|\bcontainer oom\b|\bTaskOOM\b|/tasks/oom\b|[Ee]xit(?:ed)?[ _]?[Cc]ode\b[^\n]{0,20}?\b137\b|"
+    r"OOM[ -]?[Kk]illed|\bcontainer oom\b|\bTaskOOM\b|/tasks/oom\b|[Ee]xit(?:ed)?[ _]?[Cc]ode\b[^\n]{0,20}?\b137\b|"
     r"\bEvicted\b|[Tt]he node was low on resource|\boom-kill:|Memory cgroup (?:stats for|out of memory)|"
     r"\bKilled process\b|\bSystem OOM encountered|\bOOMKilling\b|\bTask in /\S{1,300} killed as a result"
 )
@@ -29,11 +29,15 @@ _POD = (
     Form(rf"\b{_OF_KUBERNETES}(?:pod[._-]?[Nn]ame|POD_NAME)\b{_IS}({_NAME}(?:/{_NAME})?)(?![\w*.-])"),
     Form(rf"(?:\bpod=|[\"']pod[\"']:\s?)\\?[\"']?({_NAME}(?:/{_NAME})?)(?![\w*.-])"),
     Form(rf"\b(?:failed|ended|killed|terminated|running|OOMKilled) in pod ({_NAME}/{_NAME})(?![\w*-])"),
+    Form(rf"[`'\"]({_NAME})[`'\"] pods? (?:ha(?:s|ve) been|was|were|is|got|gets) OOM"),
     Form(rf"\b[Pp]od ({_NAME}/{_NAME})(?![\w*.-])|\bPod ({_NAME}) (?:returned a failure|failed)\b"),
     Form(rf"\bobject=\\?\"({_NAME}/{_NAME})\\?\" (?:\w{{1,20}}=\S{{0,60}} ){{0,3}}kind=\\?\"Pod\b"),
     Form(rf"\s({_NAME}-\d{{5,12}})[ \t]{{1,20}}\d{{1,4}}[smhd]\w{{0,6}}[ \t]{{1,20}}OOMKilled\b"),
     Form(rf"\bk8s_[\w.-]{{1,63}}?_({_NAME})_[a-z0-9-]{{1,63}}_[0-9a-f-]{{36}}_\d{{1,6}}\b"),
 )
+_DESCRIBED = Form(rf"\bdescribe (?:pods?|po)(?:/|[ \t]{{1,9}})(?:-n[ \t]?{_NAME}[ \t]{{1,9}})?({_NAME})(?![\w*/.-])")
+_NODE_OF_POD = Form(r"^[ \t]{0,40}Node:[ \t]{1,40}([a-z0-9][\w.-]{0,252})/", re.MULTILINE)
+"""What `kubectl describe` says of the one pod that it was asked for."""
 _NAMESPACE = (
     Form(rf"\b{_OF_KUBERNETES}(?:pod[._-]?namespace|namespace[._]name|POD_NAMESPACE)\b{_IS}({_NAME})(?![\w*-])"),
     Form(rf"\bk8s_[\w.-]{{1,63}}?_{_NAME}_([a-z0-9-]{{1,63}})_[0-9a-f-]{{36}}_\d{{1,6}}\b"),
@@ -99,7 +103,11 @@ def with_whereabouts(message: Message, text: str) -> Message:
                 return str(found.pop()) if len(found) == 1 else None
         return None
 
-    pod, container, node = only(*_POD), only(*_CONTAINER), only(*_NODE)
+    described = set(_DESCRIBED.findall(text))
+    pod = only(*_POD) or (described.pop() if len(described) == 1 else None)
+    container, node = only(*_CONTAINER), only(*_NODE)
+    if pod and node is None and len(nodes := set(_NODE_OF_POD.findall(text))) == 1:
+        node = nodes.pop()
     named = None
     if pod and pod not in known:
         namespace = only(*_NAMESPACE)

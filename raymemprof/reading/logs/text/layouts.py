@@ -40,7 +40,7 @@ _STAMP = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|UTC|
 _PREFIX = re.compile(
     r"^(?:[ \t]*(?:"
     r"\((?:raylet|autoscaler|gcs_server|dashboard)\b[^()\n]{0,200}\)"  # what a driver puts before others' lines
-    r"|\([^\n]{1,200}?\bpid=\d{1,10}(?:, ip=[^()\n]{1,60})?\)"
+    r"|\([^\n]{0,200}?\bpid=\d{1,10}(?:, ip=[^()\n]{1,60})?\)"
     r"|E(?=[ \t])(?: {2})?"  # pytest
     r"|(?:[>|│┃║]+(?=[ \t]|$))"  # quotes, boxes
     rf"|(?:{_STAMP}),?:?(?=[\s\[]|$)"
@@ -73,7 +73,7 @@ _SIDES = ("│", "┃", "║", "|")
 _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
 _FEWEST_NUMBERED = 3
 _SAYING = re.compile(
-    r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending )|"
+    r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending |exhaust|heap|\brss\b)|"
     r"SIG|Segmentation|Aborted|core dumped|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
 )
 """Words of messages: what all lines begin with is no prefix where it has them, but the same message again and again."""
@@ -86,6 +86,8 @@ _ROW = re.compile(
     r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
 )
 """A row of a table, of processes, pods or jobs, or a line of earlyoom's, which are all of the same width."""
+_PROCESS_ROW = re.compile(r"\[ {0,9}0{1,10}\][ \t]{1,40}0{1,10}[ \t]{1,40}0")
+"""How a row of the kernel's table of processes begins, where digits are masked."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d")
 _ENDS = (".", "!", "?", '"')
 """How sentences end; a blank would follow where the line went on."""
@@ -100,6 +102,8 @@ _BEGINNINGS = re.compile(
     r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s|[\w@.-]{1,100}\.(?:service|scope|slice):\s)"
 )
 """How lines begin that do not go on with the one before."""
+_TITLE = re.compile(r"\A\s{0,40}#[ \t][^\n]{1,500}\n[ \t]{0,40}\n")
+"""The title of an issue, which often has the last line of what follows."""
 _FIRST_THEN = (
     ("Memory on the node", "Refer to the documentation"),
     ("Memory on the node", "COMMAND"),
@@ -232,6 +236,8 @@ def _without_common_prefix(lines: list[str]) -> list[str]:
         while not line.startswith(common):
             common = common[:-1]
     end = max(common.rfind(end) for end in (" ", "\t", "]", ")", "|", ">")) + 1
+    row = _PROCESS_ROW.search(masked[0])
+    end = min(end, row.start()) if row else end
     common = common[:end]
     if not re.search(r"[^\s\d.]", common) or _ROW.match(said[0]) or _SAYING.search(common):
         return lines
@@ -283,7 +289,7 @@ def _begins(line: str, before: str, glue: str, is_sure: bool) -> bool:
 
 def _is_newest_first(lines: list[str]) -> bool:
     """Whether lines stand in the wrong order: each part of a message only below those that follow it."""
-    text = "\n".join(lines)
+    text = _TITLE.sub("", "\n".join(lines))
     votes = 0
     for first, then in _FIRST_THEN:
         starts, ends = (text.find(first), text.rfind(first)), (text.find(then), text.rfind(then))

@@ -223,3 +223,55 @@ def test_where_duckdb_or_a_lost_object_was_met() -> None:
         "ray.exceptions.ObjectLostError: Failed to retrieve object 00ff. All copies of 00ff have been lost due to node failure.",
     ):
         assert "It happened in Sink.run (pid 4642) on node 192.0.2.7." in parse(header + raised).also
+
+
+def test_spilling_that_failed_on_a_disk_that_filled(tmp_path: Path) -> None:
+    line = (
+        "(raylet) file_system_monitor.cc:105: /tmp/ray/session_a is over 95% full, available space: {}; capacity: "
+        "270475862016. Object creation will fail if spilling is required.\n"
+    )
+    trace = 'Traceback (most recent call last):\n  File "python/ray/_raylet.pyx", line 908, in {}'
+    warned = line.format(13307080704) + line.format(5092540416)
+    found = explain(warned + trace.format("ray._raylet.spill_objects_handler"), tmp_path)
+    assert "raised an error while it wrote" in found.summary
+    assert "available: 5092540416 of 270475862016 bytes" in found.summary
+    assert "13307080704" not in found.summary
+    assert "has failed" not in found.summary
+    assert "raised an error" not in explain(warned + trace.format("train"), tmp_path).summary
+
+
+def test_an_actor_and_another_worker_that_died(tmp_path: Path) -> None:
+    actor = (
+        "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n\tclass_name: Trainer\n\t"
+        f"actor_id: {'7a8b' * 8}\n\tpid: 4123\n\tip: 10.20.30.40\nThe actor is dead because its worker process has died.\n"
+    )
+    found = explain(actor + DIED, tmp_path)
+    assert {(victim.name, victim.pid) for victim in found.victims} == {(None, 16781), ("Trainer", 4123)}
+    assert "a worker (pid 16781) and Trainer (pid 4123)" in found.summary
+
+
+def test_a_worker_s_death_beside_a_batch_system_s_words(tmp_path: Path) -> None:
+    found = explain(f"Some of the step tasks have been OOM Killed.\n{DIED}", tmp_path)
+    assert (found.cause, found.node_id) == ("slurm_limit", NODE)
+    assert [victim.pid for victim in found.victims] == [16781]
+    assert "Ray says that a worker (pid 16781) died on node 10.20.30.40." in found.summary
+
+
+def test_a_name_of_brackets_in_brackets(tmp_path: Path) -> None:
+    found = explain("(MapWorker(MapBatches(Actor)) pid=13986) Fatal Python error: Segmentation fault", tmp_path)
+    assert [(victim.name, victim.pid) for victim in found.victims] == [("MapWorker(MapBatches(Actor))", 13986)]
+
+
+def test_the_traceback_that_a_text_has(tmp_path: Path) -> None:
+    """An error in a title may be another process's: whose traceback stands there is all that is said."""
+    title = "# cuda error: out of memory at cumem_allocator.cpp:62\n\n"
+    header = 'ray::Worker.run() (pid=4123, ip=10.20.30.40)\n  File "a.py", line 3, in run\n'
+    found = explain(f"{title}{header}", tmp_path)
+    assert "The text has a traceback of Worker.run (pid 4123) on node 10.20.30.40." in found.summary
+    assert found.node_ip is None
+    assert "4123" not in explain(f"{title}{header}ValueError: bad shape", tmp_path).summary
+
+
+def test_what_ray_guesses_of_each_death_is_not_quoted_when_cut(tmp_path: Path) -> None:
+    found = explain(f"{DIED.strip()} There are som", tmp_path)
+    assert "Ray says: Worker unexpectedly exits with a connection error code 2. End of file.\n" in found.summary

@@ -1,0 +1,79 @@
+"""Quotes what a text says of memory beyond what was understood of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ...display.text import show_bytes
+from ...reading.logs.facts import Message
+from ...reading.logs.quotes import Quote
+
+__all__ = ["unsaid"]
+
+_NO_LETTERS = re.compile(r"[\W\d_]+")
+_SAME = 40
+"""Letters at their beginning by which lines are of one kind, whatever their figures."""
+_NOT_SAID = re.compile(r"the text does not say whether memory was the reason")
+"""What is not so where a person writes that it was."""
+_NOT_NAMED = re.compile(r"\bdoes not say which process it killed")
+_MOST_QUOTED = 3
+_ALIKE = 0.006
+"""By how much two figures may differ that are the same one, rounded."""
+
+
+def unsaid(message: Message, summary: list[str]) -> tuple[list[str], list[str]]:
+    """Return a summary that fits what the text says of memory, and the lines of which it has no figure.
+
+    A line of which one figure was understood is taken to be understood, and so are lines that differ from it in figures
+    only. Where the reason is not understood, lines without figures count too.
+    """
+    words, told = "\n".join(summary), {value for value in _figures(message) if value}
+    kinds: dict[str, list[Quote]] = {}
+    for quote in message.quotes:
+        kinds.setdefault(_NO_LETTERS.sub(" ", quote.words).strip()[:_SAME], []).append(quote)
+    kinds = {key: alike for key, alike in kinds.items() if not any(_is_told(one, words, told) for one in alike)}
+    left = [max(alike, key=_largest) for alike in kinds.values()]
+    troubles = [one for one in left if one.is_trouble]
+    if message.cause == "unknown" and message.statement is None:
+        left = left if _is_reported(left) else []
+    elif _NOT_SAID.search(words) or _NOT_NAMED.search(words):
+        left = [one for one in left if one.is_trouble or (one.is_end and not message.victims)]
+        if troubles:
+            summary = [_NOT_SAID.sub("no log here shows whether memory was the reason", line) for line in summary]
+    else:  # which of several alike is meant is not known
+        left = [alike[0] for alike in kinds.values() if len(alike) == 1 and alike[0].sizes]
+    first = sorted(left, key=lambda quote: (not quote.is_trouble, not quote.is_report))[:_MOST_QUOTED]
+    return summary, [quote.words for quote in left if quote in first]
+
+
+def _is_reported(quotes: list[Quote]) -> bool:
+    """Whether they report that memory did not suffice: by a program, by a title, or by a person who has figures."""
+    troubles = [one for one in quotes if one.is_trouble]
+    has_figures = any(one.is_told and one.sizes for one in quotes)
+    return any(one.is_report or one.is_title for one in troubles) or (bool(troubles) and has_figures)
+
+
+def _largest(quote: Quote) -> int:
+    return max((value for _, values in quote.sizes for value in values), default=0)
+
+
+def _figures(message: Message) -> Iterator[int | None]:
+    yield from (message.used, message.limit, message.threshold, message.idle_memory, message.needs)
+    yield from (victim.memory for victim in message.victims)
+    yield from (process.memory for process in message.top_processes)
+    for one in message.considered:
+        yield from (one.memory, one.requested)
+
+
+def _is_told(quote: Quote, summary: str, told: set[int]) -> bool:
+    if quote.words in summary:
+        return True
+    return any(
+        figure in summary or any(show_bytes(value) in summary or _is_near(value, told) for value in values if value)
+        for figure, values in quote.sizes
+    )
+
+
+def _is_near(value: int, told: set[int]) -> bool:
+    return any(abs(value - other) <= _ALIKE * other for other in told)

@@ -1,0 +1,27 @@
+"""The notebook's face: `%load_ext raymemprof` makes `%%profile_memory` known to IPython."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["load_ipython_extension"]
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Make `%%profile_memory` known to a notebook, or to IPython; called by `%load_ext raymemprof`.
+
+    The magic records a cell as a block. Then it shows a summary of it and of the decorated tasks and actor calls that
+    began while it ran, and a flame graph of the call that grew most. An exception in the cell is shown as well. Its
+    options, `--name`, `--no-heap` and others, are those of `profile_memory`, for the cell itself; `%%profile_memory
+    --help` lists them.
+
+    Args:
+        ipython: IPython's shell.
+
+    Example:
+        >>> from IPython.core.interactiveshell import InteractiveShell
+        >>> load_ipython_extension(InteractiveShell.instance())
+    """
+    from .magic import register  # with what it needs, which workers do not
+
+    register(ipython)

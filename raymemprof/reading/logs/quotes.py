@@ -1,0 +1,178 @@
+"""Finds the lines of a text that tell of memory, to quote what no pattern reads: a quote is never false.
+
+A line counts where it names memory and has a size, or says that memory did not suffice. Nothing is concluded from it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .patterns import Form, gibibytes, size
+from .text.mentions import without_mentions
+
+__all__ = ["Quote", "quotes"]
+
+_FIGURE = Form(
+    r"(?<![\w.,:/-])~?(?P<figure>\d{1,6}(?:,\d{3}){1,4}|\d{1,20}(?:\.\d{1,12})?)\s?"
+    r"(?P<unit>[KMGT]i?[Bb]|[kmgt]i?b|[KMG]i|[GTgt](?!\w)|bytes|B)\b|"
+    r"\b(?:max_?)?(?:rss|uss|pss|vsize|vmem|mem(?:ory)?)\s?[:=]\s?(?P<without_unit>\d{4,18})\b",
+    re.IGNORECASE,
+)
+_SHARE = Form(r"(?<![\w.])\d{1,3}(?:\.\d{1,4})?\s?%")
+_MEMORY = Form(
+    r"(?<![a-z])(?:memory|mem(?=[ =:_-])|ram(?![a-z])|(?:max)?rss|uss|pss|vms|vsize|vram|hbm|heap|swap|shm|resident|"
+    r"oom|object[ _-]store|plasma|spill|cgroup|anon)(?!_map\b)",
+    re.IGNORECASE,
+)
+_TROUBLE = Form(
+    r"\bout[ -]of[ -](?:\w{1,20}[ -])?memory|(?<![a-z])oom(?:s|ed|ing)?(?![a-z_])|\boom[ -]?kill|\boutofmemory|"
+    r"\b(?:insufficient|not enough|no (?:more|free|available)|lacks?|lack of|too little) (?:\w{1,20} )?"
+    r"(?:memory|ram)\b|"
+    r"\b(?:memory|ram)\b[^\n]{0,30}?\b(?:is|was|are|were) (?:not|never) enough|"
+    r"\b(?:fail|failed|failure|unable|cannot|can't|couldn't|could not) ?(?:to |in )?(?:\w{1,20} )?"
+    r"(?:allocat|mmap|malloc|map\b|reserve|commit|alloc\b)|"
+    r"\b(?:m?alloc|mmap|allocation|cudaMalloc)\w{0,20}\(?\)? failed|"
+    r"\b(?:memory|heap|ram|(?:max)?rss|swap|cgroup)\b[^\n]{0,60}?\b(?:exceed|exhaust|exceeded|full|limit reached|"
+    r"pressure|leak|overcommit|grow|grew|(?:too |still |very )?high\b|kill)|"
+    r"\b(?:exceed|exceeds|exceeded|exceeding|exhausted|ran out of|run out of|running out of|low on|used up|high|"
+    r"too much|kill\w*)\b[^\n]{0,60}?\b(?:memory|ram|(?:max)?rss|swap|heap)\b|"
+    r"\bspill\w{0,3} (?:fail|error)|\bfailed to spill",
+    re.IGNORECASE,
+)
+"""Words of memory that did not suffice."""
+_END = Form(
+    r"\b(?:PID|pid|[Pp]rocess|[Cc]hild|[Ww]orker)\b[ \t:=(#]{1,3}\d{1,10}\b[^\n]{0,80}?\b(?:killed|died|terminated|"
+    r"exited|crashed|aborted|signal)\b|\b(?:killed|died|terminated|crashed)\b[^\n]{0,60}?\bpid\b[ :=]{1,3}\d{1,10}\b"
+)
+"""Words of a process's end, with its pid."""
+_TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}([^\n]{1,500})\n[ \t]{0,40}\n")
+_NO_TROUBLE = Form(
+    r"\b(?:no|not an?|never|without|0|any|isn't|wasn't)[ \t](?:sign of[ \t])?(?:oom|out[ -]of[ -]memory|"
+    r"memory[ -](?:leak|pressure|issue|error|problem)s?)\b|\boom\b\W{1,9}(?:none|no|0|false)\b|"
+    r"\b(?:excludes?|rules? out|ruled out)\b|\bpotential root causes\b|\bcommon causes include\b|"
+    r"\bmay have exceeded K8s pod\b|"
+    r"\bkilled by SIGKILL by OOM killer due to high memory usage|\bray-oom-prevention\b|"
+    r"\bConsider provisioning more memory\b",
+    re.IGNORECASE,
+)
+"""What says that there was none, or guesses, as Ray does in each message of a death."""
+_REPORT = Form(
+    r"^\W{0,9}[\w.]{0,80}(?:Error|Exception|Exit)\b[^\n]{0,9}?:|\b(?:ERROR|FATAL|CRITICAL|PANIC|SEVERE)\b|"
+    r"\b(?:error|fatal|panic|critical):|\b[\w/]{2,60}\.(?:cc|cpp|cu|cuh|c|rs|go):\d{1,6}\b|\b[Ee]rrno[ :=]|\bkernel:|"
+    r"\bpid[ :=]{1,3}\d"
+)
+"""How programs report errors."""
+_TOLD = Form(r"(?<![\w/.])(?:I|we|We|my|My|our|Our)(?:'\w{1,2})? ")
+"""How people tell what happened to them, as no documentation does."""
+_PARTS = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])")
+_CODE = re.compile(
+    r"^\W{0,9}(?:import|from|def|class|return|if|elif|else|for|while|assert|except|try|with|const|let|var|export|"
+    r"File \"|@)(?=\W)|[{;]\s*$|^\s*[\w.\[\]]{1,60} ?[+]?= ?[\w.]{1,60}\(|^\W{0,9}(?:\$|>>>|#include|//)"
+)
+"""Source code, which states nothing."""
+_ADVICE = re.compile(
+    r"^\W{0,9}(?:Set|Use|Increase|Reduce|Decrease|Lower|Raise|Try|Consider|Add|Make|Ensure|Check|Give|Avoid|See|To)\b",
+)
+_BAR = re.compile(r"[\u2580-\u259f]{2,}\s{0,200}\|?")
+"""A bar of progress."""
+_DECORATION = " \t|│*#>-•`~"
+_FEWEST = 1024
+"""Bytes from which on a number with a B is a size."""
+_FEWEST_WORDS = 2
+"""Blanks that a quote without figures has at least."""
+_LOOKED_AT = 50_000
+"""Characters at the end of a text that are looked at."""
+_MOST, _LONGEST = 100, 200
+_MOST_LINES = 4_000
+_BEFORE = 60
+"""Characters that a quote has before what makes it one, where the line is too long."""
+
+
+class Quote(NamedTuple):
+    """A line, or a sentence, that tells of memory."""
+
+    words: str
+    sizes: tuple[tuple[str, tuple[int, ...]], ...]
+    """Its figures, as they stand there, each with the bytes that it may mean."""
+    is_trouble: bool
+    """Whether it says that memory did not suffice."""
+    is_report: bool
+    """Whether it has the form, or a figure, of a program's report."""
+    is_told: bool
+    """Whether somebody tells in the text what happened to them."""
+    is_title: bool
+    is_end: bool
+    """Whether it says that a process ended, and has its pid."""
+
+
+def quotes(text: str) -> tuple[Quote, ...]:
+    """Return the lines that tell of memory, each once, in the order of a text as printed."""
+    if not any(form.search(text) for form in (_MEMORY, _TROUBLE, _END)):
+        return ()
+    title, text = _TITLE.match(text), text[-_LOOKED_AT:]
+    told = _quotes(without_mentions(text), bool(_TOLD.search(text)), title[1] if title else "")
+    return tuple({quote.words: quote for quote in itertools.islice(told, _MOST)}.values())
+
+
+def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
+    for line in text.split("\n")[-_MOST_LINES:]:
+        if not any(form.search(line) for form in (_MEMORY, _TROUBLE, _END)):
+            continue
+        for part in _PARTS.split(_BAR.sub("", line)):
+            end = _END.search(part)
+            trouble = _TROUBLE.search(part) if not _NO_TROUBLE.search(part) else None
+            if not (trouble or end or _MEMORY.search(part)) or _states_nothing(part):
+                continue
+            figures = [found for found in _FIGURE.finditer(part) if _is_size(found)]
+            if not (figures or trouble or end) or (part.count(" ") < _FEWEST_WORDS and not figures):
+                continue
+            at = min(found.start() for found in (trouble, end, *figures) if found is not None)
+            sizes = tuple((_figure(found), _bytes(found)) for found in figures)
+            is_report = bool(figures or _REPORT.search(line) or _SHARE.search(part))
+            is_title = bool(title) and part.strip() in title
+            yield Quote(_shortened(part, at), sizes, trouble is not None, is_report, is_told, is_title, end is not None)
+
+
+def _states_nothing(part: str) -> bool:
+    return bool(_CODE.search(part) or _ADVICE.match(part)) or part.rstrip().endswith("?")
+
+
+def _is_size(found: re.Match[str]) -> bool:
+    """Whether it is one, and not 0; 7B is the size of a model."""
+    if found["without_unit"]:
+        return True
+    figure = found["figure"].replace(",", "")
+    return float(figure) > 0 and (found["unit"].upper() != "B" or (figure.isdigit() and int(figure) >= _FEWEST))
+
+
+def _figure(found: re.Match[str]) -> str:
+    return str(found["without_unit"] or found[0].lstrip("~"))
+
+
+def _bytes(found: re.Match[str]) -> tuple[int, ...]:
+    """What a figure may be in bytes: many write GB and mean GiB."""
+    if found["without_unit"]:
+        return ()
+    number, unit = found["figure"].replace(",", ""), found["unit"]
+    if unit.upper() in ("B", "BYTES"):
+        return (round(float(number)),)
+    letter = unit[0].upper()
+    powers = {"K": 1, "M": 2, "G": 3, "T": 4}
+    decimal = size(f"{number}{letter}B")
+    return tuple(dict.fromkeys((decimal or 0, round(gibibytes(number) * 1024 ** (powers[letter] - 3)))))
+
+
+def _shortened(part: str, at: int) -> str:
+    words = part.strip(_DECORATION)
+    if len(words) <= _LONGEST:
+        return " ".join(words.split())
+    start = max(0, min(at - _BEFORE, len(part) - _LONGEST))
+    start = start if start == 0 else part.find(" ", start) + 1
+    end = start + _LONGEST
+    cut = part[start:end]
+    if end < len(part):
+        cut = cut.rpartition(" ")[0] or cut
+    return ("… " if start else "") + " ".join(cut.strip(_DECORATION).split()) + (" …" if end < len(part) else "")

@@ -1,0 +1,66 @@
+"""A report that was written to a file, and how a notebook shows it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import webbrowser
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...display.html import templates
+from ...display.record import Record
+from ...display.text import printable
+from .notebook.graph import Graph
+from .notebook.listing import Listing
+from .notebook.picture import TEMPLATES, WIDTH, picture
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Record):
+    """A report that was written to a file.
+
+    Attributes:
+        path: the file.
+        kind: "flamegraph", "table", "speedscope" or "diagnosis".
+        title: what it is of.
+        left_out: sentences on what is not in this: captures and nodes that could not be read, calls without a capture,
+            call stacks that are too many to draw.
+    """
+
+    path: Path
+    kind: str
+    title: str
+    left_out: tuple[str, ...] = ()
+    shown: Graph | Listing | None = field(default=None, repr=False, compare=False)
+    """What a notebook shows of it."""
+
+    def open(self) -> None:
+        """Show the report in a web browser."""
+        webbrowser.open(self.path.absolute().as_uri())
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it: all of it, inline, needing no file beside the notebook."""
+        notebook = templates(TEMPLATES)
+        known = {"title": self.title, "file": printable(str(self.path)), "left_out": self.left_out}
+        if isinstance(self.shown, Graph):
+            packed, folded = self.shown.packed(), str(self.shown.folded)
+            svg = picture(self.shown).encode(errors="replace")
+            return notebook.get_template("flamegraph.html").render(
+                **known,
+                folded="" if folded in self.left_out else folded,
+                note=self.shown.note,
+                packed=packed,
+                id=hashlib.sha256(packed.encode()).hexdigest()[:16],
+                picture=base64.b64encode(svg).decode(),
+                width=WIDTH,
+            )
+        if isinstance(self.shown, Listing):
+            return notebook.get_template("table.html").render(**known, listing=self.shown)
+        page = self.path.read_text(encoding="utf-8") if self.kind == "diagnosis" else ""
+        return notebook.get_template("file.html").render(**known, kind=self.kind, page=page)

@@ -1,0 +1,132 @@
+"""Reports in a live JupyterLab: opened untrusted, run, used with mouse and keys, saved and opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("jupyterlab")
+pytest.importorskip("websocket")
+from tests.programs.browser import Browser, Page, browser, executable
+from tests.programs.jupyterlab import jupyterlab
+
+pytestmark = pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
+
+CELLS = (
+    """
+import base64
+import json
+import raymemprof
+""",
+    """
+@raymemprof.profile_memory(directory="recorded")
+def load_shard(megabytes):
+    texts = [bytearray(1_000_000) for _ in range(megabytes)]
+    rows = json.loads(json.dumps([{"number": number, "text": "x" * 50} for number in range(20_000)]))
+    copies = [bytes(text) for text in texts]
+    encoded = base64.b64encode(b"".join(copies))
+    return len(rows) + len(encoded)
+
+
+for megabytes in range(1, 8):
+    load_shard(megabytes)
+""",
+    'raymemprof.flamegraph(raymemprof.calls("recorded", name="load_shard"), "shards.html", overwrite=True)',
+    'raymemprof.table(raymemprof.calls("recorded", name="load_shard"), "table.html", overwrite=True)',
+)
+BOXES = "[...document.querySelectorAll('[data-box]')]"
+COPIES = f"{BOXES}.find(box => box.textContent.startsWith('copies ='))"
+COUNT = "window.jupyterapp.shell.currentWidget.content.widgets.length"
+
+
+class Lab(NamedTuple):
+    """A JupyterLab with a notebook that was run by another user, and a browser."""
+
+    address: str
+    notebook: Path
+    chromium: Browser
+
+    def open(self) -> Page:
+        """Open the notebook, and scroll to its first output."""
+        page = self.chromium.open(self.address.format(f"doc/tree/{self.notebook.name}"))
+        page.until("document.querySelectorAll('.jp-OutputArea-output td').length > 3 && Boolean(window.jupyterapp)")
+        page.evaluate("document.querySelector('.jp-OutputArea-output').scrollIntoView()")
+        return page
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in CELLS])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    where: dict[str, Any] = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=where).execute()
+    path = folder / "shards.ipynb"
+    nbformat.write(notebook, path)
+    with jupyterlab(folder) as address, browser(folder) as chromium:
+        yield Lab(address, path, chromium)
+
+
+def requests_elsewhere(lab: Lab, page: Page) -> list[str]:
+    """What a page asked of another machine."""
+    own = urlsplit(lab.address).netloc
+    return [url for url in page.requests if urlsplit(url).netloc != own]
+
+
+def test_a_notebook_that_is_not_trusted_shows_the_picture(lab: Lab) -> None:
+    page = lab.open()
+    (width,) = page.until("[...document.querySelectorAll('.jp-OutputArea-output img')].map(e => e.naturalWidth)")
+    assert width == 960
+    assert page.evaluate(f"{BOXES}.length") == 0
+    assert "load_shard, 7 calls, " in page.evaluate("document.querySelector('.jp-OutputArea-output').innerText")
+    assert page.errors == requests_elsewhere(lab, page) == []
+
+
+def test_a_flame_graph_in_jupyterlab(lab: Lab) -> None:
+    page = lab.open()
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.until(f"{BOXES}.length > 3")
+    cells = page.evaluate(COUNT)
+
+    page.click("document.querySelector('.rmp-bar input')")
+    for key in "ddbytes(":  # where the notebook has the focus, "d" "d" deletes a cell
+        page.press(key)
+    assert page.evaluate("document.querySelector('.rmp-bar input').value") == "ddbytes("
+    assert "Nothing found" in page.evaluate("document.querySelector('.rmp-bar output').textContent")
+    page.evaluate("document.querySelector('.rmp-bar input').select()")
+    for key in "bytes(":
+        page.press(key)
+    assert "2 found: " in page.until("document.querySelector('.rmp-bar output').textContent")
+
+    page.press("Enter")
+    page.until(f"{COPIES}.style.width == '100%'")
+    for key in ("d", "d", "Escape", "ArrowDown", "d", "d"):
+        page.press(key)
+    page.until(f"{COPIES}.style.width != '100%'")
+    assert "load_shard" in page.evaluate("document.activeElement.ariaLabel")
+    assert page.evaluate(COUNT) == cells
+    page.click(COPIES)
+    page.until(f"{COPIES}.style.width == '100%'")
+    assert page.errors == requests_elsewhere(lab, page) == []
+
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    assert lab.notebook.stat().st_size < 100_000
+
+
+def test_a_saved_notebook_is_as_good(lab: Lab) -> None:
+    page = lab.open()
+    page.until(f"{BOXES}.length > 3")
+    page.click(COPIES)
+    page.until(f"{COPIES}.style.width == '100%'")
+    for theme in ("Light", "Dark"):
+        page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
+        page.until(f"document.body.dataset.jpThemeName == 'JupyterLab {theme}'")
+        is_light = f"getComputedStyle({COPIES}).color.match(/\\d+/g).every(part => part > 128)"
+        page.until(f"String({is_light}) == '{str(theme == 'Dark').lower()}'")
+    assert page.errors == requests_elsewhere(lab, page) == []
