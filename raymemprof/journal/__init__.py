@@ -29,9 +29,6 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
   are still there), and `note` if tracing stopped before
 - `close`: `capture`, `time`, and `bytes` and `crc32` of the whole file, where reading it did not take too long
-- `sum`: `name`, `kind`, `job_id`, `actor_id`, `first` and `last` (when they began), `statuses` (how many ended so),
-  `peaks` (how many were in a bucket), `peak`, `kept` (what they left in the process), `traced` (how many were), and
-  `captures` (how many each holds of them): calls that ended, whose own lines are gone (`compaction.py`)
 - `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
   ended: what had become of the process by then
 
@@ -43,7 +40,6 @@ ends is marked by an allocation made from a frame whose file is one of the `*_FI
 
 from __future__ import annotations
 
-from .compaction import RECENT, Compacted, compact
 from .events import (
     SAMPLE_KEYS,
     VERSION,
@@ -60,24 +56,11 @@ from .events import (
     Process,
     Sample,
     Source,
-    Sum,
     decode,
     is_figure,
     well_formed,
 )
-from .files import (
-    PREFIX,
-    beside,
-    checksum,
-    file_stem,
-    is_beside,
-    is_capture,
-    is_journal,
-    is_ours,
-    is_source,
-    named_for,
-    open_plain,
-)
+from .files import PREFIX, checksum, file_stem, is_capture, is_journal, is_ours, is_source, named_for, open_plain
 from .lines import Lines, append, read_lines
 from .marks import (
     BEGIN_BLOCK_FILE,
@@ -93,18 +76,15 @@ from .marks import (
     slot_of,
 )
 from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
-from .sums import BUCKET, add_call, add_sum, bucket_of, peak_of, was_told_to_end
 from .writers import is_alive
 
 __all__ = [
     "BEGIN_BLOCK_FILE",
     "BEGIN_FILE",
-    "BUCKET",
     "END_FILE",
     "FRAME_FILE",
     "MOST_TEXT",
     "PREFIX",
-    "RECENT",
     "RUN_USER_CODE",
     "SAMPLE_FILE",
     "SAMPLE_KEYS",
@@ -112,7 +92,6 @@ __all__ = [
     "Begin",
     "Children",
     "Close",
-    "Compacted",
     "End",
     "Event",
     "Fetched",
@@ -124,20 +103,13 @@ __all__ = [
     "Process",
     "Sample",
     "Source",
-    "Sum",
-    "add_call",
-    "add_sum",
     "append",
-    "beside",
-    "bucket_of",
     "checksum",
-    "compact",
     "decode",
     "digest_of",
     "file_stem",
     "frame_name",
     "is_alive",
-    "is_beside",
     "is_capture",
     "is_confidential",
     "is_figure",
@@ -149,13 +121,11 @@ __all__ = [
     "named_for",
     "named_sources",
     "open_plain",
-    "peak_of",
     "read_lines",
     "read_text",
     "read_text_at",
     "recorder_of",
     "slot_of",
     "source_name",
-    "was_told_to_end",
     "well_formed",
 ]

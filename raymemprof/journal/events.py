@@ -11,10 +11,9 @@ import re
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 __all__ = [
-    "LAST_MOMENT",
     "SAMPLE_KEYS",
     "STATUSES",
     "VERSION",
@@ -31,7 +30,6 @@ __all__ = [
     "Process",
     "Sample",
     "Source",
-    "Sum",
     "decode",
     "decode_lines",
     "is_figure",
@@ -67,12 +65,9 @@ _MOST_BYTES = 1 << 62
 """No figure is above this."""
 Figure = Annotated[int, Meta(ge=0, le=_MOST_BYTES)]
 """A number of bytes, or a count."""
-Bucket = Annotated[int, Meta(ge=-1, le=2200)]
-"""A bucket of sizes (`sums.py`), none of which is above the most bytes."""
 Signed = Annotated[int, Meta(ge=-_MOST_BYTES, le=_MOST_BYTES)]
 Pid = Annotated[int, Meta(ge=0, lt=1 << 31)]
-LAST_MOMENT = float((1 << 33) - 1)
-Seconds = Annotated[float, Meta(ge=0, le=LAST_MOMENT)]
+Seconds = Annotated[float, Meta(ge=0, lt=float(1 << 33))]
 """Of a time since the epoch, which is the year 2242 at most, and of a duration: so their sum is a date."""
 Id = str | None
 """What can stand in a file's name, and in a pattern for one."""
@@ -242,33 +237,6 @@ class Close(_Event, tag="close"):
     crc32: Figure | None = None
 
 
-class Sum(_Event, tag="sum"):
-    """Calls of one name, kind, job and actor that have ended, and whose own lines are gone (`compaction.py`)."""
-
-    name: str
-    kind: str
-    job_id: Id = None
-    actor_id: Id = None
-    first: Seconds = LAST_MOMENT
-    last: Seconds = 0.0
-    statuses: dict[Status, Figure] = field(default_factory=dict)
-    peaks: dict[Bucket, Figure] = field(default_factory=dict)
-    peak: Figure = 0
-    kept: Signed = 0
-    traced: Figure = 0
-    captures: dict[str, Figure] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for value in (self.job_id, self.actor_id):
-            if value is not None:
-                _check_id(value)
-
-    @property
-    def count(self) -> int:
-        """How many calls it is of."""
-        return sum(self.statuses.values())
-
-
 class Fetched(_Event, tag="fetched"):
     """A copy was made on another machine; what had become of the process by then."""
 
@@ -277,7 +245,7 @@ class Fetched(_Event, tag="fetched"):
     error: str | None
 
 
-Event = Process | Open | Begin | Peak | Children | Fork | Place | Source | Sample | End | Close | Sum | Fetched
+Event = Process | Open | Begin | Peak | Children | Fork | Place | Source | Sample | End | Close | Fetched
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _SURROGATE = b"\\ud"
 

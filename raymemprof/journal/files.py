@@ -12,10 +12,8 @@ import zlib
 
 __all__ = [
     "PREFIX",
-    "beside",
     "checksum",
     "file_stem",
-    "is_beside",
     "is_capture",
     "is_journal",
     "is_ours",
@@ -25,7 +23,6 @@ __all__ = [
 ]
 
 PREFIX = "raymemprof-"
-_BESIDE = ".new"
 _NOT_PLAIN = "It is no plain file"
 _CHECKED_AT_ONCE = 2**18
 
@@ -61,16 +58,6 @@ def is_journal(name: str) -> bool:
 def is_source(name: str) -> bool:
     """Whether a file's name is a source text's, which `sources.py` reads."""
     return name.startswith(f"{PREFIX}source-") and name.endswith(".txt")
-
-
-def beside(journal: str) -> str:
-    """Return the name under which a journal is written that is to take the place of this one."""
-    return f".{journal}{_BESIDE}"
-
-
-def is_beside(name: str) -> bool:
-    """Whether a file's name is one of those."""
-    return name.startswith(f".{PREFIX}") and name.endswith(f".jsonl{_BESIDE}")
 
 
 def is_ours(name: str) -> bool:

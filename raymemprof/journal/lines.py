@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +14,7 @@ from typing import Any
 from .events import Event, decode, decode_lines
 from .files import open_plain
 
-__all__ = ["Lines", "append", "read_lines", "texts"]
+__all__ = ["Lines", "append", "read_lines"]
 
 _MOST_LINE = 4 * 2**20
 """Bytes of a line; a longer one is none of ours."""
@@ -27,22 +25,12 @@ _FORKS = ("fork",)
 
 
 def append(path: Path, line: dict[str, Any]) -> None:
-    """Append a line to a journal that is there, of whatever process; raises `OSError` where that cannot be done.
-
-    Its own process may put a smaller file in its place (`compaction.py`), but not while this holds it.
-    """
-    import fcntl
-
-    while True:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        try:
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                os.write(descriptor, json.dumps(line, separators=(",", ":")).encode() + b"\n")
-                return
-        finally:
-            os.close(descriptor)
+    """Append a line to a journal that is there, of whatever process; raises `OSError` where that cannot be done."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, json.dumps(line, separators=(",", ":")).encode() + b"\n")
+    finally:
+        os.close(descriptor)
 
 
 class Lines:
@@ -52,22 +40,12 @@ class Lines:
     asked for. Raises `OSError` where the file is no plain one, or cannot be read.
     """
 
-    def __init__(
-        self,
-        path: Path | FileIO,
-        *,
-        with_samples: bool = False,
-        with_forks: bool = False,
-        start: int = 0,
-        at_once: int = _BLOCK,
-        until: float = math.inf,
-    ) -> None:
+    def __init__(self, path: Path, *, with_samples: bool = False, with_forks: bool = False, start: int = 0) -> None:
         self.left_out = 0
         """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
         self.end = start
         """Where in the file the last whole line ends, when all is read."""
-        self._at_once, self._until = at_once, until
-        self._file = path if isinstance(path, FileIO) else FileIO(open_plain(path))
+        self._file = open(open_plain(path), "rb", buffering=0)  # noqa: SIM115  # closed when all is read
         unwanted = (*(() if with_samples else _SAMPLES), *(() if with_forks else _FORKS))
         self._unwanted = tuple(f'{{"event":"{event}"'.encode() for event in unwanted)
         self._has_unwanted = re.compile(b"|".join(b"\n" + re.escape(one) for one in self._unwanted) or b"(?!)").search
@@ -75,7 +53,7 @@ class Lines:
     def __iter__(self) -> Iterator[Event]:
         with self._file as file:
             torn = 0
-            for text, is_ended in texts(file, self.end, self._at_once, self._until):
+            for text, is_ended in _texts(file, self.end):
                 torn = 0 if is_ended else len(text)
                 if b"\n" in text and not (text.startswith(self._unwanted) or self._has_unwanted(text)):
                     try:
@@ -96,23 +74,12 @@ class Lines:
             self.end = file.tell() - torn
 
 
-def read_lines(
-    path: Path | FileIO,
-    *,
-    with_samples: bool = False,
-    with_forks: bool = False,
-    start: int = 0,
-    at_once: int = _BLOCK,
-    until: float = math.inf,
-) -> Lines:
-    """Return the lines of a journal from a byte on at which one begins, to go through once; an open one is closed then.
-
-    `at_once` is how many bytes are read at a time, `until` where it ends if lines are added meanwhile.
-    """
-    return Lines(path, with_samples=with_samples, with_forks=with_forks, start=start, at_once=at_once, until=until)
+def read_lines(path: Path, *, with_samples: bool = False, with_forks: bool = False, start: int = 0) -> Lines:
+    """Return the lines of a journal from a byte on at which one begins, to go through once."""
+    return Lines(path, with_samples=with_samples, with_forks=with_forks, start=start)
 
 
-def texts(file: FileIO, position: int, at_once: int = _BLOCK, end: float = math.inf) -> Iterator[tuple[bytes, bool]]:
+def _texts(file: FileIO, position: int) -> Iterator[tuple[bytes, bool]]:
     """Yield lines, one or many at once, and whether they have their end, which a kill may have torn off of the last.
 
     Of one that is too long there is a stand-in, and where the file has a hole there is one NUL.
@@ -121,7 +88,7 @@ def texts(file: FileIO, position: int, at_once: int = _BLOCK, end: float = math.
     is_too_long = False
     while True:
         start = _next_data(file, position)
-        block = file.read(int(max(min(at_once, end - start), 0)))
+        block = file.read(_BLOCK)
         if start > position and not is_too_long:
             pending += b"\0"
         if not block:

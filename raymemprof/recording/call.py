@@ -171,7 +171,6 @@ class RunningCall:
             line["capture"] = capture.name if capture.folder == self.journal.folder else str(capture.path)
             line["slot"] = self.lease.slot
             line["turn"] = self.lease.turn
-            capture.content.begin(profile.name, private)
             if capture.watch is not None:
                 capture.watch.before(line)
         else:
@@ -265,8 +264,6 @@ class RunningCall:
         added = children.look(private, at_once=duration >= max(children.pause, _LEAST_FORK))
         self.saw_children(private, added)
         status, text = outcome(error)
-        if self.lease is not None:
-            self.lease.capture.content.end(status, max(self.peak, self.total) - self.first, private)
         note = self._renewed_journal() or (self.lease.lost() if self.lease is not None else None)
         self.journal.write(
             {

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
 from . import disk_budget, warn
-from .dull import Content
 from .journals import IN_LOGS
 from .memory.allocators import Allocators
 from .safety import descriptors, file_size_limit, interruptions
@@ -40,8 +39,6 @@ _LEAST_FREE = 5.0
 """Percent of the disk that must be free for a capture to be begun, or to grow."""
 _GROWTH = 256
 """A capture is compared with the budget whenever it has grown by this part of it."""
-_LEAST_LIFE = 2.0
-"""Seconds for which a capture is open before another is begun in its place: that takes 60 ms in a Ray worker."""
 _CHECKSUM_LIMIT = 2.0
 """Seconds that the checksum of a closed capture may take; the file was just written, so it is in memory."""
 _UNDISTURBED = 0.2
@@ -95,17 +92,11 @@ class Capture:
     idle_since: float = 0.0
     allocators: Allocators = field(default_factory=Allocators)
     watch: Watch | None = None
-    large: float = math.inf
-    """Bytes from which another is begun in its place."""
-    is_due: bool = False
-    """Whether that is to be done when no call runs."""
-    content: Content = field(default_factory=Content)
     turns: dict[int, int] = field(default_factory=dict)
     """How often each slot was taken, less one."""
     name: str = field(init=False)
     folder: str = field(init=False)
     """The file's name, and where it is: each call asks, and a path takes microseconds to answer."""
-    _opened_at: float = -math.inf
     _size_seen: int = 0
     """Bytes, when it was last compared with the budget."""
     _memray: Any = None
@@ -159,15 +150,6 @@ class Capture:
         self.ended_by = self.ended_by or reason
         return reason is not None
 
-    def is_to_be_renewed(self) -> bool:
-        """Whether it is so large that another is to be begun in its place when no call runs."""
-        if time.monotonic() - self._opened_at < _LEAST_LIFE or self.journal.is_made_small():
-            return False  # what is in memory for that is nothing that calls left
-        try:
-            return self.path.stat().st_size >= self.large
-        except OSError:  # it was removed, which is another trouble
-            return False
-
     def _is_over_budget(self) -> bool:
         size = self.path.stat().st_size
         if size - self._size_seen < self.settings.max_bytes / _GROWTH:
@@ -214,7 +196,6 @@ class Capture:
                 raise RefusedError("another memray tracker is active in this process") from error
             raise
         _make_private(self)
-        self._opened_at = time.monotonic()
         try:
             self.journal.write(
                 {

@@ -1,11 +1,9 @@
-"""Keeps the captures and journals in a folder within the node's disk budget.
+"""Keeps the captures in a folder within the node's disk budget.
 
 Called by any of the node's workers when a capture was opened, has grown, or was closed; one at a time goes through the
 folder. What goes first is what tells least: captures in which every call finished and none is among the largest of its
 function, oldest first. Where those that are closed take too much by themselves, the largest peaks follow, then failed
-and killed calls. Before any of them, the journals of processes that have ended are made small (`compacting.py`), as far
-as they take more than a part of the budget. They stay, but no more than half of the budget counts as theirs, so that
-captures have the rest. A capture that is still written cannot go: where that is what is left, it has to end.
+and killed calls. Journals stay. A capture that is still written cannot go: where that is what is left, it has to end.
 
 This runs in the user's process. So it holds some 5 MB at most, whatever lies on disk: captures are gone through by
 the oldest `_MOST_AT_ONCE`, and journals line by line, with pauses in which the user's code runs alone.
@@ -25,7 +23,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import journal as contract
-from . import compacting
 from .safety import descriptors
 
 __all__ = ["enforce", "has_to_end"]
@@ -34,12 +31,6 @@ _JUST_BEGUN = 60.0
 """Seconds."""
 _LEFT = 0.8
 """How much of the budget stays in use once it was exceeded, so that not every capture goes through this."""
-_OF_JOURNALS = 8
-"""The part of the budget that journals may take before those of processes that have ended are made small."""
-_MOST_OF_JOURNALS = 2
-"""The part of the budget that they count for at most."""
-_BLOCK = 512
-"""Bytes that `st_blocks` counts."""
 _MOST_AT_ONCE = 8_000
 """Captures."""
 _MOST_LARGEST = 10_000
@@ -87,10 +78,10 @@ class _Survey:
 
 
 def enforce(folder: Path, max_bytes: int, keep: int) -> int:
-    """Where a folder's files take more than `max_bytes`, remove captures; returns how many. Raises `OSError`."""
+    """Where a folder's captures take more than `max_bytes`, remove some; returns how many. Raises `OSError`."""
     removed = 0
     seen: int | None = None
-    while _taken(folder, max_bytes) > max_bytes:
+    while _taken(folder) > max_bytes:
         with _one_at_a_time(folder) as is_mine:
             if not is_mine:
                 break
@@ -106,8 +97,7 @@ def enforce(folder: Path, max_bytes: int, keep: int) -> int:
 def has_to_end(capture: Path, max_bytes: int) -> bool:
     """Whether a capture that is still written takes its share, or more, of a budget that is used up."""
     folder = capture.parent
-    total = _of_journals(folder, max_bytes)
-    count = own = 0
+    total = count = own = 0
     for entry in _entries(folder):
         total += entry.size
         count += 1
@@ -120,8 +110,7 @@ def has_to_end(capture: Path, max_bytes: int) -> bool:
 
 def _make_room(folder: Path, max_bytes: int, keep: int) -> tuple[int, int]:
     """Remove what is to go; returns what tells the captures that may go from others, and how many of them went."""
-    compacting.compact_ended(folder, max_bytes // _OF_JOURNALS)
-    total = _taken(folder, max_bytes)
+    total = _taken(folder)
     closed: int | None = None
     is_too_much = False
     may_go = gone = 0
@@ -164,22 +153,9 @@ def _after(folder: Path, last: _Entry | None) -> Iterator[_Entry]:
     return (entry for entry in _entries(folder) if last is None or entry > last)
 
 
-def _taken(folder: Path, max_bytes: int) -> int:
-    """Bytes that a folder's files take. Asked while this process is traced: what it allocates is recorded."""
-    return sum(entry.size for entry in _entries(folder, contract.is_capture, contract.is_source)) + _of_journals(
-        folder, max_bytes
-    )
-
-
-def _of_journals(folder: Path, max_bytes: int) -> int:
-    """Bytes that a folder's journals take, as far as they count."""
-    taken = 0
-    for entry in descriptors.scan(folder):
-        if contract.is_journal(entry.name):
-            with contextlib.suppress(FileNotFoundError):
-                status = entry.stat(follow_symlinks=False)
-                taken += min(status.st_size, status.st_blocks * _BLOCK)  # one may have holes
-    return min(taken, max_bytes // _MOST_OF_JOURNALS)
+def _taken(folder: Path) -> int:
+    """Bytes that captures and source texts take. Asked while this process is traced: what it allocates is recorded."""
+    return sum(entry.size for entry in _entries(folder, contract.is_capture, contract.is_source))
 
 
 def _entries(folder: Path, *kinds: Callable[[str], bool]) -> Iterator[_Entry]:

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import errno
 import json
-import math
 import os
 import sys
 import threading
@@ -24,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from . import compacting, warn
+from . import warn
 from .safety import descriptors, file_size_limit, interruptions, locks
 from .safety.threads import HiddenThread
 
@@ -44,8 +43,6 @@ _RETRY = 1.0
 """Seconds between attempts to write what has waited."""
 _FRESH = 5e-5
 """Seconds for which what the kernel said of the file holds: to ask it takes 6 microseconds."""
-_LONGEST_LOCK = 1.0
-"""Seconds for which a line waits while another is written, or the file is replaced, which takes a millisecond."""
 _LOOK = 0.005
 """Seconds between looks at whether the file has its name still."""
 _MOST_WAITING = 256 * 2**10
@@ -88,12 +85,6 @@ class Journal:
         """Held by the thread that writes what has waited; no other waits for it."""
         self._is_catching_up = False
         self._later: HiddenThread | None = None
-        self._lock = threading.RLock()
-        """Held while a line is written, and while a smaller file takes the place of this one."""
-        self._large_at: float = compacting.LARGE
-        """Bytes from which that is worth while."""
-        self._compacting: HiddenThread | None = None
-        self._is_finished = False
         _all.add(self)
 
     def write(self, line: dict[str, Any], *, is_needed: bool = False) -> int:
@@ -105,9 +96,7 @@ class Journal:
         try:
             if self._waiting:
                 self.catch_up()
-            end = self._append(data, is_needed)
-            if end > self._large_at:
-                self._compact_later()
+            self._append(data, is_needed)
         except OSError as error:
             is_room = sum(map(len, self._waiting)) + len(data) <= _MOST_WAITING
             if interruptions.is_users(error) or not (is_needed and is_room):
@@ -140,16 +129,6 @@ class Journal:
 
         A name is looked up every few milliseconds only.
         """
-        try:
-            self._lock.acquire(timeout=_LONGEST_LOCK)
-            return self._is_lost()
-        finally:
-            try:
-                self._lock.release()
-            except RuntimeError as error:
-                locks.was_not_taken(error)
-
-    def _is_lost(self) -> bool:
         now = time.monotonic()
         if now >= self._look_due:
             self._look_due = now + _LOOK
@@ -159,10 +138,6 @@ class Journal:
         status = self._seen = self._kept.status()
         self._seen_at = now
         return status is not None and status.st_nlink == 0  # if it is None, it is opened again when it is written
-
-    def is_made_small(self) -> bool:
-        """Whether that is under way."""
-        return self._compacting is not None and self._compacting.is_alive()
 
     def close(self) -> None:
         """Close the file."""
@@ -175,10 +150,6 @@ class Journal:
     def finish(self) -> None:
         """At the process's end: write what has waited, and give back the room that was kept. Raises `OSError`."""
         self.catch_up()
-        self._large_at, self._is_finished = math.inf, True
-        deadline = time.monotonic() + _LONGEST_LOCK
-        while self.is_made_small() and time.monotonic() < deadline:
-            time.sleep(_LOOK)  # or what it wrote would be left there
         status = self._kept.status()
         if self._room > 0 and status is not None:
             os.truncate(self._kept.number, status.st_size)
@@ -187,18 +158,7 @@ class Journal:
         flags |= os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         return descriptors.open_kept(self.path, flags, self.mode, give_up=bool)  # it is opened again then
 
-    def _append(self, data: bytes, is_needed: bool) -> int:
-        """Append to the file, and return where it ends then."""
-        try:
-            self._lock.acquire(timeout=_LONGEST_LOCK)
-            return self._append_now(data, is_needed)
-        finally:
-            try:
-                self._lock.release()
-            except RuntimeError as error:
-                locks.was_not_taken(error)
-
-    def _append_now(self, data: bytes, is_needed: bool) -> int:
+    def _append(self, data: bytes, is_needed: bool) -> None:
         # `is_lost` has just asked, most times.
         status = self._seen if time.monotonic() - self._seen_at < _FRESH else self._kept.status()
         self._seen = None
@@ -211,7 +171,7 @@ class Journal:
         if end > file_size_limit.longest_file():
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self.path))
         if end + _KEPT_ROOM > self._room >= 0:
-            self._keep_room(self._kept.number, status.st_size, end, is_needed)
+            self._keep_room(status.st_size, end, is_needed)
         written = 0
         try:
             written = os.write(self._kept.number, data)
@@ -219,7 +179,6 @@ class Journal:
             self._torn = written != size and (self._torn or written > 0)
         if written != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        return end
 
     def _open_again(self) -> os.stat_result:
         """Open the file again, whose descriptor somebody closed."""
@@ -232,13 +191,13 @@ class Journal:
             raise FileNotFoundError(errno.ENOENT, "the journal was deleted, and its descriptor closed", str(self.path))
         return os.fstat(self._kept.number)
 
-    def _keep_room(self, number: int, size: int, end: int, is_needed: bool) -> None:
+    def _keep_room(self, size: int, end: int, is_needed: bool) -> None:
         allocate = _fallocate()
         if allocate is None:
             self._room = -1
             return
         ctypes.set_errno(0)
-        if allocate(number, _KEEP_SIZE, size, end - size + _ROOM) == 0:
+        if allocate(self._kept.number, _KEEP_SIZE, size, end - size + _ROOM) == 0:
             self._room = end + _ROOM
             return
         error = ctypes.get_errno()
@@ -246,45 +205,6 @@ class Journal:
             self._room = -1  # this file system does not do that
         elif not is_needed:
             raise OSError(error, os.strerror(error), str(self.path))
-
-    def _compact_later(self) -> None:
-        self._large_at = math.inf  # once at a time
-        self._compacting = HiddenThread(self._compact)
-        with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
-            self._compacting.start()
-
-    def _compact(self) -> None:
-        size = compacting.LARGE
-        try:
-            size = compacting.compact(self.path, self._replace, lambda: not self._is_finished)
-        except Exception as error:
-            if self._is_finished:
-                return
-            warn.once("compact", f"{self.path} grows on: it could not be made smaller: {error!r}")
-            with contextlib.suppress(OSError):
-                size = 2 * self.path.stat().st_size
-        self._large_at = size + compacting.LARGE
-
-    def _replace(self, new: compacting.Replacement) -> bool:
-        """Have a smaller file take this one's place; return whether it has."""
-        before = self._kept
-        try:
-            if new.kept is None or not self._lock.acquire(timeout=_LONGEST_LOCK):
-                return False
-            self._look_due = 0.0
-            if self._is_lost():
-                return False
-            size = os.fstat(new.kept.number).st_size
-            self._keep_room(new.kept.number, size, size, is_needed=False)
-            new.take_its_place()
-            self._kept, self._seen = new.kept, None
-        finally:
-            try:
-                self._lock.release()
-            except RuntimeError as error:
-                locks.was_not_taken(error)
-        descriptors.close(before)
-        return True
 
     def _write_later(self) -> None:
         if self._later is None or not self._later.is_alive():

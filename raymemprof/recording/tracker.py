@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from . import warn
 from .capture import Capture, RefusedError, note_fork
-from .dull import DullCaptures
 from .kept_sources import AT_FIRST, AT_LAST, keep_sources
 from .safety import locks
 from .safety.threads import HiddenThread, current
@@ -130,8 +129,7 @@ class ProcessTracker:
             capture = self._start(settings, journal, Path(journal.folder, f"{stem()}.bin"))
         is_open = capture.opened.is_set()
         if not is_open or (
-            capture.is_well(_LOOKED)
-            and ((capture.suits(settings, journal.folder) and not capture.is_due) or self._is_active(capture))
+            capture.is_well(_LOOKED) and (capture.suits(settings, journal.folder) or self._is_active(capture))
         ):
             capture.linger = max(capture.linger, linger)
             lease = self._holders[holder] = self._next_place(capture)
@@ -238,8 +236,6 @@ class ProcessTracker:
         keep_sources(capture.journal, capture.settings.max_bytes, AT_FIRST)
         capture.watch = Watch(capture.name, capture.journal, capture.allocators)
         capture.watch.start()
-        capture.large = _dull.large(capture.settings.max_bytes)
-        capture.content.open()
         sampler.watch = capture.watch
         capture.opened.set()
         capture.keep_budget()  # also of what processes left that were killed
@@ -247,10 +243,7 @@ class ProcessTracker:
         sampler.watch = None
         keep_sources(capture.journal, capture.settings.max_bytes, AT_LAST)
         try:
-            capture.content.look()
             capture.close()
-            if not capture.settings.follow_fork:
-                _dull.closed(capture.path, capture.content)
         except Exception as error:
             warn.once("close", f"the capture {capture.path} was not closed cleanly: {error!r}")
         finally:
@@ -262,7 +255,6 @@ class ProcessTracker:
         pause = 0.01
         while True:
             capture.stop.wait(min(max(pause, 0.001), _LOOK))
-            capture.is_due = capture.is_due or capture.is_to_be_renewed()
             has_to_end = not capture.is_well() or capture.is_too_large()
             keep_sources(capture.journal, capture.settings.max_bytes)
             with self._lock:
@@ -270,9 +262,6 @@ class ProcessTracker:
                     self._capture = None
                     return
                 if not self._is_active(capture):
-                    if capture.is_due:
-                        self._capture = None
-                        return
                     pause = capture.idle_since + capture.linger - time.monotonic()
                     if pause <= 0 or capture.stop.is_set():
                         self._capture = None
@@ -290,7 +279,6 @@ def _refuse_beside_a_profiler() -> None:
 
 
 tracker = ProcessTracker()
-_dull = DullCaptures()
 
 
 def _close_for_its_number() -> None:
@@ -303,9 +291,7 @@ def _close_for_another() -> None:
 
 def _after_fork() -> None:
     """Leave memray and its thread to the parent; its lock may have been held by a thread that is not here."""
-    global _dull
     note_fork(tracker._latest)
-    _dull = DullCaptures()
     tracker.__init__()  # type: ignore[misc]
     other_trackers = sys.modules.get(f"{__package__}.other_trackers")  # it imports memray, which few processes do
     if other_trackers is not None:

@@ -177,7 +177,7 @@ class FunctionSummary
     first_started_at: datetime
     last_started_at: datetime
     node_ids: tuple[str, ...]
-    largest: Call | None
+    largest: Call
     guilty_line: Line | None
 class Heap
     title: str

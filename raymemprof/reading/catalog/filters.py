@@ -9,7 +9,7 @@ from types import NoneType
 
 from ... import journal as contract
 from ...display.text import printable
-from ...journal import Begin, Sum
+from ...journal import Begin
 from ...journal.events import STATUSES
 from .records import Call
 
@@ -71,16 +71,6 @@ class Filters:
             )
             and (self.kind in (None, kind) or (is_of_class and self.kind == "actor"))
             and _begins(job_id, self.job_id)
-        )
-
-    def may_fit_sum(self, found: Sum) -> bool:
-        """Whether calls that are only in a sum may be among those; which tasks' they were is not known any more."""
-        return (
-            (self.name is None or names(self.name, found.name))
-            and (self.kind is None or found.kind == self.kind)
-            and (self.status is None or self.status in found.statuses)
-            and _begins(found.actor_id, self.actor_id)
-            and _begins(found.job_id, self.job_id)
         )
 
     def may_fit(self, begin: Begin) -> bool:

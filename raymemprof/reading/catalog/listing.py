@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,22 +15,11 @@ from ...ownership import Believed
 from . import offered, sources
 from .filters import Filters, some_names
 from .places import Place, only_capture, place_here, processes, read_digest
-from .records import Call, Calls, Capture, Captures, CompactedCalls
+from .records import Call, Calls, Capture, Captures
 from .remembered import read_sums
 from .sources import Source
 
-__all__ = [
-    "Listing",
-    "ask_nodes",
-    "calls",
-    "caption_of",
-    "caption_of_folders",
-    "captures",
-    "is_about_sums",
-    "list_calls",
-]
-
-_ONLY_SUMS = "the journal has only sums of them, which summary() counts"
+__all__ = ["Listing", "ask_nodes", "calls", "caption_of", "caption_of_folders", "captures", "list_calls"]
 
 
 def calls(
@@ -45,10 +34,6 @@ def calls(
     node_id: str | None = None,
 ) -> Calls:
     """Return the calls that were recorded, in the order in which they began.
-
-    Of a process that made many calls only sums are kept after a while, which `summary` counts, and of the calls
-    themselves the latest, the largest, those that failed or were killed, and some of all times. Its `left_out` says
-    how many are not listed therefore.
 
     Args:
         source: a folder, or a journal or capture in one; None for all nodes of the cluster that this process is
@@ -98,27 +83,7 @@ def calls(
         names = {name for listing in listings for name in listing.names}
         caption = ": ".join(filter(None, [caption, some_names(names)])) if names else caption
     skipped = [text for listing in listings for text in listing.skipped]
-    compacted = {who: there for listing in listings for who, there in listing.compacted.items()}
-    calls = Calls(found, caption, missing, [*_about(compacted.values(), filters), *skipped], chosen)
-    calls._compacted = tuple(one for there in compacted.values() for one in there)
-    return calls
-
-
-def is_about_sums(text: str) -> bool:
-    """Whether a sentence says that calls are not listed because only sums are kept of them."""
-    return text.endswith(_ONLY_SUMS)
-
-
-def _about(compacted: Iterable[list[CompactedCalls]], filters: Filters) -> list[str]:
-    """Say how many calls are not listed because only sums are kept of them."""
-    count = sum(one.count(filters.status) for there in compacted for one in there)
-    if not count:
-        return []
-    what = f"earlier {filters.status or ''} call".replace("  ", " ")
-    if filters.task_id is not None:
-        return [f"calls of that task may be among {count:,} {what}s that are counted in sums, and not kept one by one"]
-    are = "s are" if count != 1 else " is"
-    return [f"{count:,} {what}{are} not listed: {_ONLY_SUMS}"]
+    return Calls(found, caption, missing, skipped, chosen)
 
 
 def captures(
@@ -169,10 +134,6 @@ class Listing(NamedTuple):
     """Of all calls there are, also those that were not asked for."""
     skipped: list[str]
     """A few words on each journal that cannot be read, or not all of it."""
-    compacted: dict[str, list[CompactedCalls]]
-    """By process, calls that may fit and are not among these."""
-    captures: set[Path]
-    """Those that hold them."""
 
 
 def list_calls(place: Place, filters: Filters) -> Listing:
@@ -180,27 +141,20 @@ def list_calls(place: Place, filters: Filters) -> Listing:
     found: list[Call] = []
     names: set[str] = set()
     skipped: list[str] = []
-    compacted: dict[str, list[CompactedCalls]] = {}
-    captures: set[Path] = set()
     for process in processes(place, skipped, lambda path: read_digest(path, filters)):
         names |= process.digest.names
         found.extend(call for call in process.calls() if filters.fit(call))
         skipped += process.damage()
-        if process.digest.compacted and process.is_of(filters.node_id):
-            compacted[process.path.name] = list(process.compacted())
-            holding = {name for one in process.digest.compacted for name in one.captures}
-            captures.update(path for path in map(process.capture, holding) if path is not None)
     only = only_capture(place.source)
     if only is not None:
         found = [call for call in found if call.capture == only]
-    return Listing(found, names, skipped, compacted, captures)
+    return Listing(found, names, skipped)
 
 
 def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[str]]:
     wanted = None
     if filters != Filters():
-        listed = list_calls(place, filters)
-        wanted = {call.capture for call in listed.calls} | listed.captures
+        wanted = {call.capture for call in list_calls(place, filters).calls}
     skipped: list[str] = []
     known: dict[Path, Capture] = {}
     elsewhere: set[Path] = set()

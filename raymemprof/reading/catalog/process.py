@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ... import journal as contract
-from ...journal import Begin, Children, End, Open, is_figure, peak_of, was_told_to_end
+from ...journal import Begin, Children, End, Open, is_figure
 from ...ownership import Believed
-from .digest import Digest
+from .digest import Digest, peak_of, was_told_to_end
 from .evidence import Evidence
-from .records import Call, Capture, ChildProcess, CompactedCalls
+from .records import Call, Capture, ChildProcess
 
 __all__ = ["RecordedProcess"]
 
@@ -100,13 +100,6 @@ class RecordedProcess:
         """Yield the calls, in the order in which they began; those that are summed up are not among them."""
         for number, begin in self.digest.begins.items():
             yield self.call(begin, self.digest.ends.get(number), self.digest.children.get(number))
-
-    def compacted(self) -> Iterator[CompactedCalls]:
-        """Yield those that are not there one by one any more."""
-        process = self.digest.process
-        who = process.node_id, process.worker_id, process.pid or 0
-        for found in self.digest.compacted:
-            yield CompactedCalls(who, found.name, found.kind, dict(found.statuses.items()), found.peaks)
 
     def call(self, begin: Begin, end: End | None, family: Children | None) -> Call:
         """Return a call, by what its journal says of it."""

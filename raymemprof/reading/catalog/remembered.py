@@ -51,7 +51,7 @@ class _Kept(Struct):
 
 
 _VERSION = zlib.crc32(
-    repr([contract.BUCKET, *((one.__name__, one.__struct_fields__) for one in (_Kept, *digests.KEPT))]).encode()
+    repr([digests.BUCKET, *((one.__name__, one.__struct_fields__) for one in (_Kept, *digests.KEPT))]).encode()
 )
 """Of what is kept: what was kept by another version, which has other fields, is read anew."""
 

@@ -12,9 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ...journal import BUCKET, bucket_of
 from ..captures.followed import captures_of_forks
-from .digest import FunctionSum
+from .digest import BUCKET, Sum, bucket_of
 from .filters import Filters
 from .places import Place, only_capture, processes, read_digest
 from .process import RecordedProcess
@@ -50,7 +49,7 @@ class Tally:
     largest_bytes: int = 0
     """The size of its capture, with those of forked children."""
 
-    def add_sum(self, found: FunctionSum, process: RecordedProcess) -> None:
+    def add_sum(self, found: Sum, process: RecordedProcess) -> None:
         """Add the calls of one process that have ended."""
         self.statuses.update(found.statuses)
         self.peaks.update(found.peaks)
@@ -151,9 +150,6 @@ def tally(place: Place, filters: Filters) -> Tallied:
         for one in (digest.sums or {}).values():
             if filters.fit_sum(one.name, one.kind, one.job_id):
                 _of(tallies, one.name, one.kind).add_sum(one, process)
-        if only is not None and digest.compacted:
-            count = sum(one.captures.get(only.name, 0) for one in digest.compacted)
-            found.skipped.append(f"{count:,} earlier calls in it are not counted: its journal sums them up with others")
         for call in process.calls():
             if only in (None, call.capture) and since.fit(call) and filters.fit_sum(call.name, call.kind, call.job_id):
                 _of(tallies, call.name, call.kind).add_call(call)
