@@ -18,13 +18,13 @@ def run_script(path: str, arguments: tuple[str, ...]) -> int:
     file = os.path.abspath(path)
     with io.open_code(file) as opened:
         source = opened.read()
-    sys.path[0] = str(Path(path).resolve().parent)
-    return _run(_main(file), [path, *arguments], lambda: compile(source, file, "exec"))
+    _look_first_in(str(Path(path).resolve().parent))
+    return _run(_main(file), [path, *arguments], lambda: compile(source, file, "exec", dont_inherit=True))
 
 
 def run_module(name: str, arguments: tuple[str, ...]) -> int:
     """Run a module, or a package's `__main__`. Raises `ValueError` where there is none, or it has no code."""
-    sys.path[0] = os.getcwd()
+    _look_first_in(os.getcwd())
     try:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations is not None:
@@ -37,6 +37,12 @@ def run_module(name: str, arguments: tuple[str, ...]) -> int:
     main = _main(str(spec.origin))
     main.__spec__, main.__package__, main.__loader__ = spec, spec.parent, spec.loader
     return _run(main, [str(spec.origin), *arguments], lambda: code)
+
+
+def _look_first_in(folder: str) -> None:
+    """Put a folder where Python puts the script's, in place of that of the `raymemprof` command."""
+    if not getattr(sys.flags, "safe_path", False):  # as of `python -P`
+        sys.path[0] = folder
 
 
 def _main(file: str) -> types.ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import click
 
 from .. import cluster
-from ..errors import CaptureError
 from ..reading.reports.summary import Summary, summary
 from ..recording.undecorated.runtime_env import record_job
 from ..recording.undecorated.runtime_env import runtime_env as environment
@@ -58,7 +58,8 @@ def run(script: str, arguments: tuple[str, ...], is_module: bool, **options: Any
     cluster.before_shutdown(tables.add)
     status = run_module(script, arguments) if is_module else run_script(script, arguments)
     tables.add()
-    tables.show()
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the job may have closed its output
+        tables.show()
     return status
 
 
@@ -75,13 +76,7 @@ def runtime_env(base: str, **options: Any) -> None:
         given = json.loads(text)
     except ValueError as error:
         raise ValueError(f"BASE is not a runtime environment in JSON: {error}.") from None
-    made = environment(given, **options)
-    if any(callable(value) for value in made.values()):
-        raise ValueError(
-            "raymemprof is not installed with pip here, or comes with py_modules: that takes a hook, which a submitted "
-            "job cannot have. Install it with pip here and on the cluster's nodes, or use runtime_env() in ray.init()."
-        )
-    click.echo(json.dumps(made))
+    click.echo(json.dumps(environment(given, **options)))
 
 
 class _Tables:
@@ -95,7 +90,7 @@ class _Tables:
         try:
             if cluster.is_connected():
                 self._found.append(summary(job_id=cluster.job_id()))
-        except (CaptureError, OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # `ray.shutdown` and the job's exit status must not suffer
             self._found.append(f"the calls of this job could not be summed up: {error}")
 
     def show(self) -> None:

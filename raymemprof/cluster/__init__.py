@@ -5,7 +5,15 @@ It tells what runs here and which nodes there are, runs functions on them, and r
 
 from .ask import LIMIT, LOOK, Answers, NoAnswerError, answer, ask, ended, on_each_node, on_nodes
 from .connect import Connection, connect, disconnect, locate
-from .environments import DRIVING, around_init, before_shutdown, given_to_job, job_environment, try_in_job
+from .environments import (
+    DRIVING,
+    around_init,
+    before_shutdown,
+    given_to_job,
+    is_driver,
+    job_environment,
+    try_in_job,
+)
 from .exceptions import KILLED, is_intended_exit, task_of
 from .identity import (
     ProcessIdentity,
@@ -82,6 +90,7 @@ __all__ = [
     "histogram",
     "ip_address",
     "is_connected",
+    "is_driver",
     "is_exported",
     "is_intended_exit",
     "job_environment",

@@ -20,6 +20,7 @@ MODULE = "ray._private.function_manager"
 _MANAGER = "FunctionActorManager"
 _GETS_A_FUNCTION = "get_execution_info"
 _LOAD_A_CLASS = ("_load_actor_class_from_gcs", "_load_actor_class_from_local")
+_INFO = "FunctionExecutionInfo"
 _KEEPS_FUNCTIONS = "_function_execution_info"
 
 
@@ -28,7 +29,9 @@ def unknown_names() -> list[str]:
     manager = getattr(importlib.import_module(MODULE), _MANAGER, None)
     if manager is None:
         return [f"{MODULE}.{_MANAGER}"]
-    return [f"{_MANAGER}.{name}" for name in (_GETS_A_FUNCTION, *_LOAD_A_CLASS) if not hasattr(manager, name)]
+    fields = getattr(getattr(importlib.import_module(MODULE), _INFO, None), "_fields", ())
+    unknown = [f"{_MANAGER}.{name}" for name in (_GETS_A_FUNCTION, *_LOAD_A_CLASS) if not hasattr(manager, name)]
+    return unknown + ([] if "function" in fields else [f"{_INFO}.function"])
 
 
 def pass_through(
@@ -47,12 +50,13 @@ def pass_through(
         if not isinstance(function, types.FunctionType) or hasattr(function, "method"):
             return info
         made = of_function(function)
-        if made is not function:
-            for key, kept in list(getattr(manager, _KEEPS_FUNCTIONS, {}).items()):
-                if kept is info:
-                    getattr(manager, _KEEPS_FUNCTIONS)[key] = info = info._replace(function=made)
-                    break
-        return info
+        if made is function:
+            return info
+        replaced = info._replace(function=made)
+        kept = getattr(manager, _KEEPS_FUNCTIONS, {})
+        for key in [key for key, one in list(kept.items()) if one is info]:
+            kept[key] = replaced
+        return replaced
 
     def load(wrapped: Any, manager: Any, args: Any, kwargs: Any) -> Any:
         found = wrapped(*args, **kwargs)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["PREFIX", "Options", "Settings", "resolve"]
+__all__ = ["PREFIX", "Options", "Settings", "flag", "resolve"]
 
 PREFIX = "RAYMEMPROF_"
 """What the name of each variable begins with."""
@@ -35,7 +35,8 @@ class Settings:
     directory: str | None = None
 
 
-def _flag(value: Any) -> bool:
+def flag(value: Any) -> bool:
+    """Return what a value says that is true or false. Raises `ValueError`."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -99,12 +100,12 @@ def _folder(value: Any) -> str:
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
-    "enabled": _flag,
-    "heap": _flag,
-    "native": _flag,
-    "python_allocators": _flag,
-    "follow_fork": _flag,
-    "switch_allocators": _flag,
+    "enabled": flag,
+    "heap": flag,
+    "native": flag,
+    "python_allocators": flag,
+    "follow_fork": flag,
+    "switch_allocators": flag,
     "interval_ms": _interval,
     "linger": _linger,
     "every": _count,

@@ -23,6 +23,7 @@ def their_hook():
 how, *more = sys.argv[1:]
 recorded, environment, of_task = plain, None, {}
 THEIRS = {"env_vars": {"MODE": "fast"}}
+SHIPPED = {"py_modules": more} if more else {}
 if how == "decorated":
     import raymemprof
 
@@ -42,11 +43,11 @@ if how == "some":
 if how == "hook":
     import raymemprof
 
-    environment = raymemprof.runtime_env({**THEIRS, "worker_process_setup_hook": their_hook})
+    environment = raymemprof.runtime_env({**THEIRS, **SHIPPED, "worker_process_setup_hook": their_hook})
 if how == "hook-name":
     import raymemprof
 
-    environment = raymemprof.runtime_env({**THEIRS, "worker_process_setup_hook": "faulthandler.disable"})
+    environment = raymemprof.runtime_env({**THEIRS, **SHIPPED, "worker_process_setup_hook": "faulthandler.disable"})
 
 
 @ray.remote

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import threading
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,27 +10,30 @@ from typing import Any
 from ... import cluster
 from .. import warn
 
-__all__ = ["by_value", "look"]
+__all__ = ["OURS", "by_value", "look"]
 
-_LIMIT = 120.0
-"""Seconds in which the worker has to start; its runtime environment may have to be installed first."""
+OURS = "raymemprof."
+"""What the names of our own functions begin with that are pickled whole."""
+_seen: set[str] = set()
+"""The jobs and runtime environments that were looked at."""
 
 
 def look(runtime_env: Mapping[str, Any] | None = None) -> None:
-    """Look, without waiting for it, whether workers with this runtime environment, or the job's, record; else say why.
+    """Look, without waiting, whether workers with this runtime environment, or the job's, record; else say why.
 
-    What keeps the worker from starting is not told: the user's own tasks tell it.
+    Each is looked at once, by the driver. What keeps the worker from starting is not told: the user's own tasks do.
     """
-    threading.Thread(target=_look, args=(runtime_env,), name="raymemprof-probe", daemon=True).start()
-
-
-def _look(runtime_env: Mapping[str, Any] | None) -> None:
-    try:
-        problem = cluster.try_in_job(by_value(_problem_there), runtime_env, _LIMIT)
-    except Exception:
+    if not cluster.is_driver():
         return
+    one = f"{cluster.job_id()} {runtime_env!r}"
+    if one not in _seen:
+        _seen.add(one)
+        cluster.try_in_job(by_value(_problem_there), runtime_env, _tell)
+
+
+def _tell(problem: object) -> None:
     if problem is not None:
-        warn.once("probe", f"tasks and actors that are not decorated are not recorded: {problem}.")
+        warn.once(f"probe {problem}", f"tasks and actors that are not decorated are not recorded: {problem}.")
 
 
 def _problem_there() -> object:
@@ -51,5 +53,5 @@ def by_value(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__code__, {"__builtins__": builtins}, function.__name__, function.__defaults__, function.__closure__
     )
     made.__module__ = "__main__"
-    made.__qualname__ = f"raymemprof.{function.__name__}"
+    made.__qualname__ = OURS + function.__name__
     return made

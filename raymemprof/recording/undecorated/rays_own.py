@@ -35,11 +35,13 @@ def _map_worker(arguments: tuple[Any, ...]) -> str | None:
 
 _RUN_USER_CODE: tuple[tuple[str, Naming], ...] = (
     ("ray.data.*.actor_pool_map_operator.*.submit", _map_worker),
-    ("ray.data.*.actor_pool_map_operator.*", own_name),
+    ("ray.data.*.actor_pool_map_operator.*.__init__", own_name),
     ("ray.data.*Aggregator*", own_name),
     ("ray.data.*Shuffle*Actor.*", own_name),
     ("ray.data.*.FooterReader.*", own_name),
-    ("ray.serve._private.replica.*", own_name),
+    ("ray.serve._private.replica.*.handle_request*", own_name),
+    ("ray.serve._private.replica.*.initialize_and_get_metadata", own_name),
+    ("ray.serve._private.replica.*.reconfigure", own_name),
     ("ray.train._internal.worker_group.RayTrainWorker.*", own_name),
     ("ray.train.v2._internal.execution.worker_group.worker.RayTrainWorker.*", own_name),
     ("ray.tune.trainable.*", own_name),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import site
-import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ... import cluster
+from .. import warn
 from ..options import PREFIX, Options
+from ..outcome import describe
 from . import probe
-from .selection import EXCLUDE, INCLUDE, patterns
+from .selection import EXCLUDE, INCLUDE, SWITCH, is_on, patterns
 
 __all__ = ["record_job", "record_job_as_environment_says", "runtime_env"]
 
-SWITCH = "RAYMEMPROF_RECORD_ALL"
-"""The variable that `raymemprof.pth` looks for when Python starts."""
 _HOOK = "worker_process_setup_hook"
 
 
@@ -35,8 +34,8 @@ def runtime_env(
 
     It is for `ray.init(runtime_env=...)`, `ray job submit --runtime-env-json`, Serve, and single tasks and actors. It
     works through environment variables, which raymemprof sees in each worker that it is installed in. Where it comes
-    with `py_modules`, or is not installed with pip here, a `worker_process_setup_hook` is added, which Ray takes in
-    `ray.init` only. If workers do not record, the job runs as it would without, and the driver logs the reason once.
+    with `py_modules`, or is not installed with pip here, `ray.init` is given a `worker_process_setup_hook` too. If
+    workers do not record, the job runs as it would without, and the driver logs the reason once.
 
     Decorated functions are recorded once, with their own options. Ray's own actors (controllers, proxies, counters) are
     left out; tasks of Ray Data are named after their operator.
@@ -50,7 +49,7 @@ def runtime_env(
             where the code does not say otherwise.
 
     Returns:
-        A new dictionary. It holds strings only, and so can be written as JSON, except for a hook.
+        A new dictionary: `base`, with variables in its `env_vars`.
 
     Raises:
         TypeError: an unknown option, or a `base` that is not a runtime environment.
@@ -67,7 +66,7 @@ def runtime_env(
     variables = _variables(include, exclude, options)
     if SWITCH not in variables:
         return dict(base or {})
-    made = _with(variables, base)
+    made = _with(variables, base or {}, _submitted_variables())
     if cluster.is_connected():
         probe.look(made)
     else:
@@ -97,7 +96,21 @@ _of_job: dict[str, str] = {}
 @functools.cache
 def _watch_init() -> None:
     """Turn the switch on when this process connects, and look whether it reached the workers."""
-    cluster.around_init(lambda given: _with(_of_job, given) if _of_job else given, _look_at_job)
+    cluster.around_init(_of_connection, _look_at_job)
+
+
+def _of_connection(given: Mapping[str, Any], is_client: bool) -> Mapping[str, Any]:
+    """Return what `ray.init` is to use as runtime environment. Never raises of its own accord."""
+    try:
+        made = _with({**_of_job, **_variables_of(given)}, given, _submitted_variables()) if _of_job else given
+        is_on_there = is_on({**_submitted_variables(), **_variables_of(made)})
+        is_wanting = _is_shipped(made) or not _is_installed()
+        if is_on_there and is_wanting and not is_client and _HOOK not in cluster.given_to_job():
+            made = {**made, _HOOK: _hook(made.get(_HOOK))}
+        return made
+    except Exception as error:
+        warn.once("switch", f"what is not decorated is not recorded: {describe(error)}")
+        return given
 
 
 def _variables(
@@ -112,27 +125,35 @@ def _variables(
     return {SWITCH: "1", **given, **{name: text for name, text in chosen.items() if text}}
 
 
-def _with(variables: Mapping[str, str], base: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a runtime environment with these variables, without those that the submitted job has already."""
-    made = dict(base or {})
-    submitted = cluster.given_to_job()
-    added = {name: value for name, value in variables.items() if name not in submitted}
-    if added:
-        made["env_vars"] = {**(made.get("env_vars") or {}), **added}
-    if (_is_shipped(made) or not _is_installed()) and not cluster.is_connected():
-        made[_HOOK] = _hook(made.get(_HOOK))
-    return made
+def _with(variables: Mapping[str, str], base: Mapping[str, Any], submitted: Mapping[str, str]) -> dict[str, Any]:
+    """Return a runtime environment with these variables; with its own, where the submitted job has the switch."""
+    if SWITCH in submitted and not cluster.is_connected():
+        return dict(base)
+    return {**base, "env_vars": {**_variables_of(base), **variables}}
+
+
+def _variables_of(runtime_env: Mapping[str, Any]) -> Mapping[str, str]:
+    return runtime_env.get("env_vars") or {}
+
+
+def _submitted_variables() -> Mapping[str, str]:
+    return _variables_of(cluster.given_to_job())
 
 
 def _look_at_job() -> None:
-    """Look at the job that this process was connected for, if the switch is on for it."""
-    if SWITCH in (cluster.job_environment().get("env_vars") or {}):
-        probe.look()
+    """Look at the job that this process was connected for, if the switch is on for it. Never raises."""
+    try:
+        if cluster.is_driver() and is_on(_variables_of(cluster.job_environment())):
+            probe.look()
+    except Exception as error:
+        warn.once("switch", f"whether workers record what is not decorated is not known: {describe(error)}")
 
 
 def _is_installed() -> bool:
     """Whether Python reads `raymemprof.pth` here when it starts, and so, most likely, on the workers."""
-    folders = {sysconfig.get_path("purelib"), site.getusersitepackages(), *site.getsitepackages(), *sys.path}
+    folders = {sysconfig.get_path("purelib"), *site.getsitepackages()}
+    if site.ENABLE_USER_SITE:
+        folders.add(site.getusersitepackages())
     return any(Path(folder, "raymemprof.pth").is_file() for folder in folders)
 
 
@@ -150,7 +171,8 @@ def _hook(theirs: Callable[[], None] | str | None) -> Callable[[], None]:
         import importlib
 
         with contextlib.suppress(Exception):  # the driver asks whether it worked, and says so
-            importlib.import_module("raymemprof.recording.undecorated.startup")
+            switch = importlib.import_module("raymemprof.recording.undecorated.switch")
+            switch.arm()
         if isinstance(theirs, str):
             module, _, name = theirs.rpartition(".")
             theirs = getattr(importlib.import_module(module), name)

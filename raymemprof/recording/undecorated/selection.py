@@ -7,10 +7,22 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-__all__ = ["EXCLUDE", "INCLUDE", "Selection", "patterns"]
+from ..options import flag
 
+__all__ = ["EXCLUDE", "INCLUDE", "SWITCH", "Selection", "is_on", "patterns"]
+
+SWITCH = "RAYMEMPROF_RECORD_ALL"
+"""The variable that `raymemprof.pth` looks for when Python starts."""
 INCLUDE = "RAYMEMPROF_INCLUDE"
 EXCLUDE = "RAYMEMPROF_EXCLUDE"
+
+
+def is_on(environment: Mapping[str, Any]) -> bool:
+    """Whether the switch is on in an environment; what makes no sense is taken for yes."""
+    try:
+        return flag(environment.get(SWITCH) or "0")
+    except ValueError:
+        return True
 
 
 class Selection(NamedTuple):

@@ -1,42 +1,33 @@
-"""What `raymemprof.pth` imports when Python starts, where the switch is on: waits until this process imports Ray.
+"""What `raymemprof.pth` calls where the switch is on, when a process imports the parts of Ray that concern it.
 
 `raymemprof.pth` lies beside the installed packages, where Python reads it at each start. So no runtime environment
-needs a hook, of which Ray allows one.
+needs a hook, of which Ray allows one. It needs nothing of this package until Ray is imported.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 
-import wrapt
-
 from ... import cluster
+from . import switch
+from .runtime_env import record_job_as_environment_says
+from .selection import is_on
+
+__all__ = ["BEGINS", "begin"]
+
+BEGINS: dict[str, Callable[[], None]] = {
+    cluster.LOADING: switch.arm,
+    cluster.DRIVING: record_job_as_environment_says,
+}
+"""What begins with which module of Ray's."""
 
 
-def _guarded(act: Callable[[], None]) -> Callable[[object], None]:
-    """Return a hook that does something when a module of Ray's is imported. Whatever goes wrong, the import goes on."""
-
-    def hook(module: object) -> None:
+def begin(module: str) -> None:
+    """Begin what this module of Ray's is needed for. Whatever goes wrong, its import goes on."""
+    if is_on(os.environ):
         try:
-            act()
+            BEGINS[module]()
         except Exception as error:
             logging.getLogger("raymemprof").warning("raymemprof: this process is not recorded: %r", error)
-
-    return hook
-
-
-def _record() -> None:
-    from . import switch
-
-    switch.arm()
-
-
-def _drive() -> None:
-    from .runtime_env import record_job_as_environment_says
-
-    record_job_as_environment_says()
-
-
-wrapt.register_post_import_hook(_guarded(_record), cluster.LOADING)
-wrapt.register_post_import_hook(_guarded(_drive), cluster.DRIVING)

@@ -16,12 +16,17 @@ from ..outcome import describe
 from ..profile import Profile
 from ..safety import interruptions
 from ..wrappers import is_recorded, recorded
+from .probe import OURS
 from .rays_own import Naming, is_rays, naming, own_name
 from .selection import Selection
 
 __all__ = ["arm", "problem"]
 
-_problem: str | None = "the environment's raymemprof.pth did not run there: install raymemprof with pip"
+_MOST_DECORATORS = 100
+_problem: str | None = (
+    "raymemprof.pth was not read when Python started on the worker, or raymemprof could not be imported then; "
+    "install raymemprof with pip"
+)
 _NO_OPTIONS = Options()
 """The environment has them, as for a decorator without any."""
 
@@ -39,6 +44,16 @@ def arm() -> None:
     loaded = _Loaded(Selection.here())
     cluster.pass_through(loaded.function, loaded.actor_class)
     _problem = None
+
+
+def _is_recorded_below(function: Any) -> bool:
+    """Whether a function records its calls, or one does that it was put around by `functools.wraps`."""
+    seen = 0
+    while isinstance(function, types.FunctionType) and seen < _MOST_DECORATORS:
+        if is_recorded(function):
+            return True
+        function, seen = getattr(function, "__wrapped__", None), seen + 1
+    return False
 
 
 def problem() -> str | None:
@@ -69,10 +84,10 @@ class _Loaded:
 
     def _function(self, function: types.FunctionType) -> types.FunctionType:
         name, module = function.__qualname__, function.__module__ or ""
-        if is_recorded(function):
+        if _is_recorded_below(function) or name.startswith(OURS):
             return function
         full_name = f"{module}.{name}"
-        if is_rays(module) or is_rays(name):
+        if is_rays(module):
             name_of = naming(full_name, "task")
             return function if name_of is None else self._named(function, full_name, name_of)
         return recorded(function, Profile(name, "task", _NO_OPTIONS)) if self._wants(full_name, name) else function

@@ -16,7 +16,10 @@ from neighbour import VALUE
 
 class Kept: pass
 
+def annotated(number: int) -> str: ...
+
 atexit.register(lambda: print("at the end", Kept.__name__))
+print(annotated.__annotations__)
 print(__name__, __file__, sys.argv, VALUE, __main__.Kept is Kept, type(pickle.loads(pickle.dumps(Kept()))) is Kept)
 """
 
