@@ -56,6 +56,8 @@ class _Kept:
         """Bytes of texts in the folder, as far as it was looked at."""
 
 
+_MODE = 0o600
+"""Of a text: what is in it may have been hidden by the folder that the file lies in."""
 AT_FIRST, AT_LAST = 0.02, 0.2
 """Seconds of work before the first call begins, and before the capture is closed: a project of a hundred modules takes
 half of that."""
@@ -103,7 +105,7 @@ def _keep(journal: Journal, kept: _Kept, most: int, file: str) -> None:
         if kept.taken is None or kept.taken + len(data) > most:
             kept.taken = _make_room(path.parent, most - len(data))
         kept.taken += len(data)
-        _write(path, data, journal.mode)
+        _write(path, data)
     journal.write({"event": "source", "file": file, "text": digest, **({"name": name} if name else {})})
     kept.noted[file] = digest, name
 
@@ -142,11 +144,11 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
+def _write(path: Path, data: bytes) -> None:
     if file_size_limit.longest_file() < len(data):
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    kept = descriptors.open_kept(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
+    kept = descriptors.open_kept(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), _MODE)
     try:
         written = os.write(kept.number, data)
         if written != len(data):

@@ -24,7 +24,7 @@ from .reached import MAIN, reached
 
 __all__ = ["Origin", "Text", "arrived", "definitions"]
 
-_DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _MOST_TEXTS = 64
 _MOST_BYTES = 2**18
 """Bytes that travel with one function or class, compressed."""
@@ -106,11 +106,21 @@ def _compressed(file: str, name: str | None, text: str) -> Text:
 
 
 def definitions(text: str) -> str:
-    """Return a module's text with those statements only that define functions or classes; other lines are empty."""
+    """Return of a module's text what defines functions and classes, each in its place; all else is empty or blank."""
     lines = text.splitlines()
     kept = [""] * len(lines)
-    for statement in ast.parse(text).body:
-        if any(isinstance(node, _DEFINES) for node in ast.walk(statement)):
-            first = min(one.lineno for one in (statement, *getattr(statement, "decorator_list", ())))
-            kept[first - 1 : statement.end_lineno] = lines[first - 1 : statement.end_lineno]
+    nodes = list(ast.walk(ast.parse(text)))
+    for node in nodes:
+        if isinstance(node, ast.Lambda):
+            for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+                first = node.col_offset if number == node.lineno else 0
+                last = node.end_col_offset if number == node.end_lineno else None
+                line = lines[number - 1].encode()
+                own = " " * len(line[:first].decode()) + line[first:last].decode()
+                before = kept[number - 1].ljust(len(own))
+                kept[number - 1] = "".join(max(pair) for pair in zip(before, own.ljust(len(before)), strict=True))
+    for node in nodes:
+        if isinstance(node, _DEFINES):
+            first = min(one.lineno for one in (node, *node.decorator_list))
+            kept[first - 1 : node.end_lineno] = lines[first - 1 : node.end_lineno]
     return "\n".join(kept).rstrip() + "\n"
