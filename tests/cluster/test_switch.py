@@ -17,6 +17,7 @@ import pytest
 
 import raymemprof
 from tests.paths import PROGRAMS, ROOT
+from tests.programs.several_nodes import free_port
 
 PROGRAM = PROGRAMS / "switch_program.py"
 COMMAND = Path(sys.executable).with_name("raymemprof")
@@ -62,7 +63,8 @@ def head(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     from ray.cluster_utils import Cluster as Started
 
     takes_jobs = any(item.name == "test_a_submitted_job" for item in request.session.items)
-    started = Started(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": takes_jobs})
+    ports = {"dashboard_port": free_port(), "dashboard_agent_listen_port": free_port()}
+    started = Started(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": takes_jobs, **ports})
     try:
         node = started.head_node
         yield Cluster(started.address, f"http://{node.webui_url}", Path(node.get_logs_dir_path()))
