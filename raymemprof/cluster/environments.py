@@ -56,8 +56,8 @@ def job_environment() -> Mapping[str, Any]:
 def around_init(change: Callable[[Mapping[str, Any], bool], Mapping[str, Any]], after: Callable[[], None]) -> None:
     """Have `ray.init` use the runtime environment that `change` makes of the one it is given, and call `after` it.
 
-    `change` gets whether the connection is through Ray Client. It is so once Ray is imported; where it is already, from
-    now on. Neither may raise. What Ray itself connects, its dashboard say, is left alone.
+    `change` is told whether the connection is through Ray Client. Neither function may raise. If Ray is not imported
+    yet, this takes effect when it is. What Ray itself connects, its dashboard for example, is left alone.
     """
 
     def init(wrapped: Any, *args: Any, **kwargs: Any) -> Any:

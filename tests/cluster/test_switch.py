@@ -191,6 +191,26 @@ print(json.dumps({{"job": ray.get_runtime_context().get_job_id(), "results": ray
     assert (job.answer["results"], list(head.calls(job))) == (3, []), job.error
 
 
+def test_what_ray_init_is_given_stays_the_users(head: Cluster) -> None:
+    """Also in a `job_config`, which is not changed; and code that names `init` is still pickled."""
+    code = """
+import json, os, ray
+from ray import cloudpickle, init
+from ray.job_config import JobConfig
+def names_it(): return init
+config = JobConfig(runtime_env={"env_vars": {"MINE": "1"}})
+init(logging_level="ERROR", job_config=config, runtime_env={})
+@ray.remote
+def seen(): return os.environ.get("MINE"), os.environ.get("RAYMEMPROF_RECORD_ALL")
+results = [ray.get(seen.remote()), config.runtime_env, cloudpickle.loads(cloudpickle.dumps(names_it))() is ray.init]
+print(json.dumps({"results": results}), flush=True)
+ray.shutdown()
+print(json.dumps({"results": results, "is_connected": ray.is_initialized()}))
+"""
+    job = drive(head, sys.executable, "-c", code, RAYMEMPROF_RECORD_ALL="1")
+    assert job.answer == {"results": [["1", "1"], {"env_vars": {"MINE": "1"}}, True], "is_connected": False}, job.error
+
+
 def test_a_submitted_job(head: Cluster) -> None:
     """Its own environment turns the switch on, and so does its driver's `ray.init`: Ray refuses what is said twice."""
     from ray.job_submission import JobStatus, JobSubmissionClient
