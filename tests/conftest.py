@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.machine import Machine
 from tests.programs.several_nodes import Nodes
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where Ctrl-C cannot be tested
@@ -105,10 +106,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
+_machine: Machine | None = None
+"""Looked at by the process that shows the results."""
+
+
+def pytest_sessionstart() -> None:
+    global _machine
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        _machine = Machine()
+        _machine.start()
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Show a failure when it happens: a run that does not come to its end tells of it too."""
-    if report.failed and not os.environ.get("PYTEST_XDIST_WORKER"):
-        print(f"\n{report.when} of {report.nodeid} failed:\n{report.longreprtext[-3000:]}", flush=True)
+    if report.failed and _machine is not None:
+        shown = report.longreprtext[-3000:]
+        print(f"\n{report.when} of {report.nodeid} failed:\n{shown}\n{_machine.lately()}", flush=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _machine is not None:
+        terminalreporter.write_line(_machine.in_all())
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,16 +1,22 @@
 """What people's libraries do with memory, one function each; the line that does it is marked `planted`.
 
-Each holds what it made for a moment, as real work does. They get the folder with the files that `prepare` makes.
+Each holds what it made for a moment, as real work does, until its memory was looked at from outside. They get the
+folder with the files that `prepare` makes.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 MIB = 2**20
 HOLD = 0.15
-"""Seconds for which what was made is held."""
+"""Seconds for which what was made is held at least."""
+LONGEST_HOLD = 10
+LOOKS = "looks"
+"""A file in that folder: how often all processes were looked at from outside, as an integer of eight bytes."""
+MANY_LOOKS = 60
 
 MOST_UNSEEN = {
     "numpy": (8, "what the interpreter allocates beside the call"),
@@ -31,6 +37,19 @@ MOST_UNSEEN = {
     "memmap": (8, "what the interpreter allocates beside the call"),
 }
 """MiB that may be unseen of a library's cases beside what the heap's notes explain, and what they are as a rule."""
+
+
+def hold(folder: str) -> None:
+    """Wait for a moment, and for whoever looks from outside."""
+    with open(os.path.join(folder, LOOKS), "rb", buffering=0) as file:
+
+        def looks() -> int:
+            return int.from_bytes(os.pread(file.fileno(), 8, 0), "little")
+
+        start, first = time.monotonic(), looks()
+        time.sleep(HOLD)
+        while looks() < first + MANY_LOOKS and time.monotonic() < start + LONGEST_HOLD:
+            time.sleep(0.01)
 
 
 def prepare(folder: Path) -> None:
@@ -60,7 +79,7 @@ def numpy_touched(folder):
     import numpy as np
 
     kept = np.ones(25_000_000)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept)
 
 
@@ -68,7 +87,7 @@ def numpy_untouched(folder):
     import numpy as np
 
     kept = np.zeros(200_000_000)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept)
 
 
@@ -77,7 +96,7 @@ def numpy_a_fifth(folder):
 
     kept = np.zeros(100_000_000)  # planted
     kept[:20_000_000] = 1
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept)
 
 
@@ -86,7 +105,7 @@ def numpy_read_only(folder):
 
     kept = np.zeros(50_000_000)  # planted
     total = kept.sum()
-    time.sleep(HOLD)
+    hold(folder)
     return total
 
 
@@ -95,7 +114,7 @@ def numpy_temporaries(folder):
 
     kept = np.ones(10_000_000)
     total = (kept * 2 + 1 + kept * 3).sum()  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return total
 
 
@@ -104,7 +123,7 @@ def pandas_numbers(folder):
     import pandas as pd
 
     frame = pd.DataFrame(np.ones((5_000_000, 4)))  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(frame)
 
 
@@ -112,7 +131,7 @@ def pandas_strings(folder):
     import pandas as pd
 
     frame = pd.DataFrame({"a": [f"text number {i}" for i in range(500_000)]})  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(frame)
 
 
@@ -122,7 +141,7 @@ def pandas_concat(folder):
 
     frame = pd.DataFrame(np.ones((1_000_000, 4)))
     whole = pd.concat([frame] * 5)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(whole)
 
 
@@ -130,7 +149,7 @@ def pandas_read_parquet(folder):
     import pandas as pd
 
     frame = pd.read_parquet(f"{folder}/numbers.parquet")  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(frame)
 
 
@@ -138,7 +157,7 @@ def pandas_read_csv(folder):
     import pandas as pd
 
     frame = pd.read_csv(f"{folder}/numbers.csv")  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(frame)
 
 
@@ -148,7 +167,7 @@ def arrow_array(folder):
 
     numbers = np.arange(100)
     kept = pa.array(list(range(3_000_000)))  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept) + len(numbers)
 
 
@@ -157,7 +176,7 @@ def arrow_cast(folder):
     import pyarrow as pa
 
     kept = pa.array(np.arange(8_000_000)).cast(pa.string())  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept)
 
 
@@ -167,7 +186,7 @@ def arrow_concat_tables(folder):
 
     table = pa.table({"a": np.arange(4_000_000)})
     whole = pa.concat_tables([table] * 4).combine_chunks()  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return whole.num_rows
 
 
@@ -178,7 +197,7 @@ def arrow_group_by(folder):
     table = pa.table({"k": np.arange(2_000_000), "v": np.ones(2_000_000)})
     sums = [("v", how) for how in ("sum", "mean", "max", "min", "count")]
     grouped = table.group_by("k").aggregate(sums)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return grouped.num_rows
 
 
@@ -186,7 +205,7 @@ def arrow_read_table(folder):
     import pyarrow.parquet as pq
 
     table = pq.read_table(f"{folder}/numbers.parquet")  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return table.num_rows
 
 
@@ -194,7 +213,7 @@ def arrow_read_strings(folder):
     import pyarrow.parquet as pq
 
     table = pq.read_table(f"{folder}/words.parquet")  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return table.num_rows
 
 
@@ -206,7 +225,7 @@ def arrow_memory_map(folder):
         table = pa.ipc.open_file(source).read_all()
         kept = table.column("c0").combine_chunks()
         products = [pyarrow.compute.multiply(kept, factor) for factor in (2.0, 3.0, 4.0)]  # planted
-        time.sleep(HOLD)
+        hold(folder)
         return len(products)
 
 
@@ -214,7 +233,7 @@ def arrow_dataset(folder):
     import pyarrow.dataset as ds
 
     table = ds.dataset(f"{folder}/set").to_table()  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return table.num_rows
 
 
@@ -223,7 +242,7 @@ def duckdb_table(folder):
 
     connection = duckdb.connect()
     connection.execute("create table t as select range a, range * 2.5 b, range % 7 c from range(6000000)")  # planted
-    time.sleep(HOLD)
+    hold(folder)
     count = connection.execute("select count(*) from t").fetchone()
     connection.close()
     return count
@@ -233,7 +252,7 @@ def polars_frame(folder):
     import polars as pl
 
     frame = pl.read_parquet(f"{folder}/numbers.parquet")  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return frame.height
 
 
@@ -242,7 +261,7 @@ def polars_strings(folder):
 
     numbers = pl.DataFrame({"a": range(1_000_000)})
     frame = numbers.with_columns(b=pl.format("text {}", "a"), c=pl.col("a") * 2.5)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return frame.height
 
 
@@ -250,7 +269,7 @@ def torch_tensor(folder):
     import torch
 
     kept = torch.ones(25_000_000)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept)
 
 
@@ -259,7 +278,7 @@ def torch_training(folder):
 
     layer = torch.nn.Linear(2_000, 4_000)
     out = layer(torch.ones(8_000, 2_000)).relu()  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return out.shape[0]
 
 
@@ -270,7 +289,7 @@ def sklearn_forest(folder):
     rng = np.random.default_rng(0)
     x, y = rng.random((20_000, 8)), rng.random(20_000)
     model = RandomForestRegressor(n_estimators=60, n_jobs=2).fit(x, y)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(model.estimators_)
 
 
@@ -280,7 +299,7 @@ def sklearn_scaler(folder):
 
     x = np.ones((2_000_000, 8), np.float32)
     scaled = StandardScaler().fit_transform(x).astype(np.float64)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(scaled)
 
 
@@ -288,7 +307,7 @@ def pillow_images(folder):
     from PIL import Image
 
     kept = [Image.new("RGB", (3_000, 3_000), (1, 2, n)) for n in range(5)]  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept)
 
 
@@ -298,7 +317,7 @@ def opencv_resize(folder):
 
     image = np.full((2_000, 2_000, 3), 7, np.uint8)
     large = cv2.resize(image, (8_000, 8_000))  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return large.shape[0]
 
 
@@ -309,7 +328,7 @@ def lightgbm_train(folder):
     rng = np.random.default_rng(0)
     x, y = rng.random((600_000, 20)), rng.random(600_000)  # planted
     data = lightgbm.Dataset(x, y).construct()
-    time.sleep(HOLD)
+    hold(folder)
     return data.num_data()
 
 
@@ -318,7 +337,7 @@ def lxml_tree(folder):
 
     text = b"<root>" + b"<row a='1'>text</row>" * 300_000 + b"</root>"
     tree = etree.fromstring(text)  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(tree)
 
 
@@ -328,19 +347,19 @@ def h5py_data(folder):
 
     with h5py.File(f"{folder}/x.h5", "w", driver="core", backing_store=False) as file:
         file["a"] = np.ones(12_000_000)  # planted
-        time.sleep(HOLD)
+        hold(folder)
         return file["a"].shape[0]
 
 
 def plain_objects(folder):
     kept = [{"n": n, "text": str(n)} for n in range(400_000)]  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept)
 
 
 def plain_bytes(folder):
     kept = [bytes(2_000) for _ in range(60_000)]  # planted
-    time.sleep(HOLD)
+    hold(folder)
     return len(kept)
 
 
@@ -348,9 +367,9 @@ def freed_again(folder):
     kept = [bytes(2_000) for _ in range(100_000)]  # planted
     last = kept[-1]
     del kept
-    time.sleep(HOLD)
+    hold(folder)
     more = bytearray(b"1") * (50 * MIB)
-    time.sleep(HOLD)
+    hold(folder)
     return len(last) + len(more)
 
 
@@ -359,7 +378,7 @@ def shared_memory(folder):
 
     block = module.SharedMemory(create=True, size=120 * MIB)  # planted
     block.buf[:] = bytes(len(block.buf))
-    time.sleep(HOLD)
+    hold(folder)
     block.close()
     block.unlink()
 
@@ -369,7 +388,7 @@ def memmap(folder):
 
     mapped = np.memmap(f"{folder}/plain.bin", np.float64)  # planted
     total = float(mapped.sum())
-    time.sleep(HOLD)
+    hold(folder)
     return total
 
 

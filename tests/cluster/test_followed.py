@@ -66,7 +66,7 @@ def inner():
 def family():
     kept = bytearray(b"1") * (30 * MIB)
     os.waitpid(child(50, inner), 0)
-    time.sleep(0.2)
+    time.sleep(1)  # for its memory to be looked at, on a busy machine too
 
 @profile_memory(directory=sys.argv[1], follow_fork=True)
 def killed_child():

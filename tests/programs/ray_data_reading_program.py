@@ -4,6 +4,7 @@ The variables are those of the workers.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -57,6 +58,7 @@ def main(folder, variables):
         for part in range(FILES):
             rng = np.random.default_rng(part)
             pq.write_table(pa.table({f"c{n}": rng.random(ROWS) for n in range(8)}), folder / f"{part}.parquet")
+    os.environ["RAY_kill_idle_workers_interval_ms"] = "0"  # those that have read are to read again
     ray.init(
         num_cpus=2,
         include_dashboard=False,

@@ -43,6 +43,7 @@ for megabytes in range(1, 8):
 BOXES = "[...document.querySelectorAll('[data-box]')]"
 COPIES = f"{BOXES}.find(box => box.textContent.startsWith('copies ='))"
 COUNT = "window.jupyterapp.shell.currentWidget.content.widgets.length"
+KERNEL = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 
 
 class Lab(NamedTuple):
@@ -90,6 +91,7 @@ def test_a_notebook_that_is_not_trusted_shows_the_picture(lab: Lab) -> None:
 
 def test_a_flame_graph_in_jupyterlab(lab: Lab) -> None:
     page = lab.open()
+    page.until(f"{KERNEL} == 'idle'")  # cells that are run before it is there are not run
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
     page.until(f"{BOXES}.length > 3")
     cells = page.evaluate(COUNT)
