@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -47,9 +48,9 @@ class Machine(threading.Thread):
         first, last = looks[0], looks[-1]
         seconds = max((last[0] - first[0]) * (os.cpu_count() or 1), 1e-3)
         least, most = min(look[1] for look in looks), psutil.virtual_memory().total
-        slowest = max((after[0] - before[0] for before, after in zip(looks, looks[1:], strict=False)), default=0.0)
+        slowest = max((after[0] - before[0] for before, after in itertools.pairwise(looks)), default=0.0)
         return (
             f"the machine: {os.cpu_count()} CPUs, {(last[2] - first[2]) / seconds:.0%} idle, "
-            f"{(last[3] - first[3]) / seconds:.0%} taken by others; {least / _GIB:.1f} of {most / _GIB:.1f} GiB of memory "
-            f"available at least; a sleep of {_PERIOD:.0f} s took up to {slowest:.1f} s"
+            f"{(last[3] - first[3]) / seconds:.0%} taken by others; {least / _GIB:.1f} of {most / _GIB:.1f} GiB "
+            f"of memory available at least; a sleep of {_PERIOD:.0f} s took up to {slowest:.1f} s"
         )
