@@ -111,6 +111,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
             patch.setenv(name, str(folder / name.lower()))
+        patch.setenv("COLUMNS", "200")
         nbclient.NotebookClient(
             made, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
         ).execute()

@@ -156,7 +156,17 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
             if os.path.samestat(os.fstat(free), os.stat(folder)) and _is_opendirs(free):
                 kept = keep(free)
     try:
-        yield from entries
+        while True:
+            with _in_turn():  # the last step closes it
+                if kept is not None and kept.status() is None:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+                entry = next(entries, None)
+                if entry is None and kept is not None:
+                    release(kept)
+                    kept = None
+            if entry is None:
+                return
+            yield entry
     finally:
         with _in_turn():  # who waits for the number gets it when it is closed, and not before
             if kept is None or kept.status() is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -252,3 +253,58 @@ def test_a_folder_that_the_user_opens_while_it_is_gone_through_is_his_to_close(
         assert next(entries).name == "file"
     os.close(his[0])
     assert list(entries) == []
+
+
+def test_the_number_is_his_as_soon_as_the_last_entry_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end closes the folder: `shutil.rmtree` in another thread may open it then, and get the same number."""
+    (tmp_path / "file").touch()
+    failed: list[OSError] = []
+
+    def remove() -> None:
+        mine = os.open(tmp_path, os.O_RDONLY)
+        try:
+            os.close(mine)
+        except OSError as error:
+            failed.append(error)
+
+    class Watched:
+        """Has another thread open and close the folder when it was gone through."""
+
+        def __init__(self, folder: Any) -> None:
+            self.entries = scandir(folder)
+            self.close = self.entries.close
+            self.thread = threading.Thread(target=remove)
+
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            try:
+                return next(self.entries)
+            except StopIteration:
+                self.thread.start()
+                self.thread.join(0.3)
+                raise
+
+    scandir, made = os.scandir, []
+    descriptors.guard()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", lambda folder: made.append(Watched(folder)) or made[0])
+        assert [entry.name for entry in descriptors.scan(tmp_path)] == ["file"]
+    made[0].thread.join()
+    assert failed == []
+
+
+def test_a_folder_whose_number_the_user_took_is_gone_through_no_further(tmp_path: Path) -> None:
+    """Its end would close his file."""
+    (tmp_path / "file").touch()
+    entries = descriptors.scan(tmp_path)
+    next(entries)
+    (number,) = [n for n, (kept, _) in descriptors._kept.items() if kept.inode == tmp_path.stat().st_ino]
+    other = os.open(tmp_path / "file", os.O_RDONLY)
+    descriptors._dup2(other, number)  # as a library does that is not Python's
+    with pytest.raises(OSError, match="descriptor"):
+        list(entries)
+    assert os.path.samestat(os.fstat(number), os.fstat(other))
+    os.close(number)
+    os.close(other)
