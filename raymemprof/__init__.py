@@ -1,93 +1,13 @@
-"""raymemprof: Ray's page "Debugging Memory Issues" as a library."""
+"""raymemprof: Ray's page "Debugging Memory Issues" as a library.
 
-from .cluster import MissingNode, ObjectReferences
-from .diagnosis.advise.advise import Recommendation, Recommendations, advise
-from .diagnosis.doctor.diagnosis import Diagnosis
-from .diagnosis.doctor.doctor import doctor
-from .diagnosis.doctor.findings import Check, Finding
-from .diagnosis.explain.explain import Explanation, explain
-from .diagnosis.ooms import Kill, Kills, Retry, ooms
-from .diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
-from .diagnosis.usage.shared_memory import SharedMemoryOwner, SharedMemoryOwners
-from .diagnosis.usage.usage import usage
-from .display.rows import Rows
-from .errors import CaptureError
-from .host import ResourceIsolation
+`__init__.pyi` says what is public, and where it is defined. Each is imported when it is used first: a worker imports
+what records, not what reads and diagnoses.
+"""
+
+import lazy_loader
+
 from .notebook import load_ipython_extension as load_ipython_extension  # for IPython's %load_ext
-from .reading.catalog.listing import calls, captures
-from .reading.catalog.records import Call, Calls, Capture, Captures, ChildProcess
-from .reading.catalog.sources import Source
-from .reading.files.clean import RemovedFile, RemovedFiles, clean
-from .reading.files.fetch import Fetched, fetch
-from .reading.logs.facts import TopProcess, Victim
-from .reading.reports.heap import Heap, heap
-from .reading.reports.lines import Line, Lines
-from .reading.reports.merged import HeapByName
-from .reading.reports.render import flamegraph, speedscope, table
-from .reading.reports.report import Report
-from .reading.reports.summary import FunctionSummary, Summary, summary
-from .reading.reports.targets import Target
-from .recording.decorator import ProfileMemory, profile_memory
-from .recording.undecorated.runtime_env import runtime_env
 
 __version__ = "0.1.0"
-__all__ = [
-    "Call",
-    "Calls",
-    "Capture",
-    "CaptureError",
-    "Captures",
-    "Check",
-    "ChildProcess",
-    "Diagnosis",
-    "Explanation",
-    "Fetched",
-    "Finding",
-    "FunctionSummary",
-    "Heap",
-    "HeapByName",
-    "Kill",
-    "Kills",
-    "Line",
-    "Lines",
-    "MissingNode",
-    "NodeUsage",
-    "Nodes",
-    "ObjectReferences",
-    "ProcessUsage",
-    "Processes",
-    "ProfileMemory",
-    "Recommendation",
-    "Recommendations",
-    "RemovedFile",
-    "RemovedFiles",
-    "Report",
-    "ResourceIsolation",
-    "Retry",
-    "Rows",
-    "SharedMemoryOwner",
-    "SharedMemoryOwners",
-    "Source",
-    "Summary",
-    "Target",
-    "TopProcess",
-    "Usage",
-    "Victim",
-    "__version__",
-    "advise",
-    "calls",
-    "captures",
-    "clean",
-    "doctor",
-    "explain",
-    "fetch",
-    "flamegraph",
-    "heap",
-    "ooms",
-    "profile_memory",
-    "runtime_env",
-    "speedscope",
-    "summary",
-    "table",
-    "usage",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ = sorted([*__all__, "__version__"])

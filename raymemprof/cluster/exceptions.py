@@ -20,7 +20,7 @@ KILLED = "Ray's memory monitor killed the task that read there"
 """Why a node is missing that has no memory left even to be looked at."""
 _SHIP = (
     "raymemprof is not installed there: install it in the node's image, or ship it with "
-    'ray.init(runtime_env={"py_modules": [raymemprof], "pip": ["memray", "msgspec", "psutil", "wrapt", "rich"]})'
+    'ray.init(runtime_env={"py_modules": [raymemprof], "pip": ["lazy-loader", "memray", "msgspec", "psutil", "wrapt"]})'
 )
 
 

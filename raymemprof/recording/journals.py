@@ -48,12 +48,16 @@ _LOOK = 0.005
 _MOST_WAITING = 256 * 2**10
 """Bytes that wait at most."""
 
-_encode = msgspec.json.Encoder().encode
+_encode_into = msgspec.json.Encoder().encode_into
+_LONGEST_AS_A_RULE = 1024
+"""Bytes of a line; more are asked for where they are needed."""
 
 
 def _encoded(line: dict[str, Any]) -> bytes:
+    data = bytearray(_LONGEST_AS_A_RULE)
     try:
-        return _encode(line)
+        _encode_into(line, data)  # where memory is short `encode` ends the process, and this raises MemoryError
+        return bytes(data)
     except (TypeError, ValueError, OverflowError):  # halves of surrogate pairs in a text, say
         return json.dumps(line, separators=(",", ":")).encode()
 

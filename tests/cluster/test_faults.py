@@ -655,6 +655,43 @@ def test_an_exception_that_cannot_be_printed(tmp_path: Path, caplog: pytest.LogC
     assert "UnprintableError" in (call.error or "")
 
 
+WITHOUT_MEMORY = """
+import resource, sys
+from raymemprof.recording import journals
+{imports}
+
+{before}
+mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (mapped + 50_000_000, resource.getrlimit(resource.RLIMIT_AS)[1]))
+kept = []
+for size in (4_000_000, 60_000, 4_000, 1_100, 500, 200, 60, 30):
+    try:
+        while True:
+            kept.append(b"x" * size)
+    except MemoryError:
+        pass
+try:
+    {after}
+except MemoryError:
+    kept.clear()
+    print("memory")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not enforce the limit")
+@pytest.mark.parametrize("size", [3_000, 20_000])
+def test_a_long_line_of_a_journal_raises_where_there_is_no_memory(
+    size: int, tmp_path: Path, run_script: Callable[..., str]
+) -> None:
+    """The name of a function may be long, and msgspec's `encode` ended the process."""
+    code = WITHOUT_MEMORY.format(
+        imports="from pathlib import Path",
+        before=f"journal = journals.Journal(Path('journal')); line = dict(event='place', function='f' * {size})",
+        after="print(journal.write(line))",
+    )
+    assert run_script(code).strip() == "memory"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS does not enforce the limit")
 @pytest.mark.parametrize("heap", [True, False])
 def test_a_call_that_holds_all_the_memory_it_may_have_fails_and_the_next_runs(

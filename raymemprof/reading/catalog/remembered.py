@@ -100,7 +100,9 @@ def _remembered(file: Path, path: Path, status: os.stat_result) -> Digest | None
 
 def _remember(file: Path, path: Path, status: os.stat_result, digest: Digest) -> None:
     place = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-    data = msgspec.msgpack.encode(_Kept(_VERSION, *place, _stretches(path, digest.end), digest))
+    data = bytearray()
+    kept = _Kept(_VERSION, *place, _stretches(path, digest.end), digest)
+    msgspec.msgpack.Encoder().encode_into(kept, data)  # where memory is short `encode` ends the process
     if len(data) + _CHECK > _MOST:
         return
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,7 +115,7 @@ def _remember(file: Path, path: Path, status: os.stat_result, digest: Digest) ->
     descriptor, name = tempfile.mkstemp(prefix=f"{file.name}-", dir=file.parent)
     try:
         with open(descriptor, "wb") as new:
-            new.write(_checksum(data) + data)
+            new.write(_checksum(bytes(data)) + data)
         os.replace(name, file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
