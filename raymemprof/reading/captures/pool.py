@@ -17,6 +17,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeAlias
 
+import psutil
+
 from ... import cluster, host
 from ... import journal as contract
 from ...display.text import show_bytes
@@ -49,7 +51,8 @@ _LEAST_MEMORY = 256 * 2**20
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(2**26), "MALLOC_MMAP_THRESHOLD_": str(2**22)}
 """Has glibc keep what one capture took for the next, instead of asking the system for it anew each time."""
 _SECONDS_TO_END = 5
-_LONGEST_POLL = 2**31 - 1
+_LONGEST_SILENCE = 60.0
+"""Seconds in which a reader process says something, or uses some CPU time; else it is stuck."""
 _MOST_AT_ONCE = 50
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
 _BYTES_AT_ONCE = 4_000_000
@@ -223,9 +226,11 @@ class _Reader:
             answer: object = 0.0
             while isinstance(answer, float):
                 tell(answer)
-                if not poll.poll(min(max(until - time.monotonic(), 0) * 1e3, _LONGEST_POLL)):
+                if not self._says_something(poll, until):
                     self._process.kill()
                     self.close()
+                    if time.monotonic() < until:
+                        return "its reader stopped working on it and was ended; try again."
                     return f"reading it took more than {limit:.0f} s, so it was stopped."
                 answer = receive(self._process.stdout)  # type: ignore[arg-type]
         except (EOFError, OSError):
@@ -237,6 +242,26 @@ class _Reader:
             raise
         assert isinstance(answer, Answer)
         return answer
+
+    def _says_something(self, poll: select.poll, until: float) -> bool:
+        """Wait for what the process says; False where the time has come, or it is stuck."""
+        used = -1.0
+        while not poll.poll(max(min(until - time.monotonic(), _LONGEST_SILENCE), 0) * 1e3):
+            before, used = used, self._seconds_used()
+            if used == before or time.monotonic() >= until:
+                return False
+        return True
+
+    def _seconds_used(self) -> float:
+        """The CPU time that the process has used; of one that is stopped, or waits for a disk, the time that passes."""
+        try:
+            process = psutil.Process(self._process.pid)
+            if process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_DISK_SLEEP):
+                return time.monotonic()
+            used = process.cpu_times()
+        except psutil.Error:  # the next look at what it says shows that it is gone
+            return time.monotonic()
+        return float(used.user + used.system)
 
     def _epitaph(self) -> str:
         status = self._process.returncode

@@ -299,6 +299,20 @@ def test_what_does_not_fit_beside_others_is_read_without_them(tmp_path: Path, mo
     assert sum(row.bytes for row in found.rows["peak"]) == sum(figures.peak for figures in found.figures)
 
 
+def test_a_reader_that_is_stuck_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes its time as long as it computes, or waits for a disk."""
+    (request,) = (model.Request(str(path)) for path in record(tmp_path, 1, 10))
+    monkeypatch.setattr(pool, "_START", "import time; time.sleep(600)")
+    monkeypatch.setattr(pool, "_LONGEST_SILENCE", 0.5)
+    (answer,) = pool._Work({request: os.path.getsize(request.path)}, 2**28, 1, lambda count: None).read([request])
+    (failure,) = answer.failures
+    assert failure.reason == "it cannot be read: its reader stopped working on it and was ended; try again."
+    busy = "import os, time\nwhile time.process_time() < 3: pass\nos._exit(7)"
+    monkeypatch.setattr(pool, "_START", busy)
+    (answer,) = pool._Work({request: os.path.getsize(request.path)}, 2**28, 1, lambda count: None).read([request])
+    assert "ended with status 7" in answer.failures[0].reason
+
+
 def test_a_sum_of_very_many_places_keeps_the_largest() -> None:
     """And loses no byte: what is not told by itself is told together."""
     rows = [model.Row(((f"f{n}", "many.py", n), ("main", "many.py", 1)), 1, n, 1) for n in range(1, 130_001)]
