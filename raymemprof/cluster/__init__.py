@@ -36,6 +36,8 @@ from .metrics import counter, histogram, metrics_address
 from .nodes import MissingNode, Node, missing, nodes
 from .remote_objects import (
     actor_class,
+    deployed,
+    deployment_like,
     is_exported,
     original_actor_class,
     original_function,
@@ -82,6 +84,8 @@ __all__ = [
     "before_shutdown",
     "connect",
     "counter",
+    "deployed",
+    "deployment_like",
     "disconnect",
     "ended",
     "gcs_address",

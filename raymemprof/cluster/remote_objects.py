@@ -1,4 +1,4 @@
-"""What `@ray.remote` makes of functions and classes: recognize it, take it apart, make it again.
+"""What `@ray.remote` and `@serve.deployment` make of functions and classes: recognize it, take it apart, make it again.
 
 Nothing here imports Ray: without it there is no such object.
 """
@@ -11,6 +11,8 @@ from typing import Any
 __all__ = [
     "actor_class",
     "class_before_ray",
+    "deployed",
+    "deployment_like",
     "is_exported",
     "original_actor_class",
     "original_function",
@@ -55,6 +57,17 @@ def actor_class(remote: Any) -> type:
 def is_exported(remote: Any) -> bool:
     """Whether workers may have an actor class already; True where Ray does not say."""
     return getattr(remote.__ray_metadata__, "last_export_cluster_and_job", "unknown") is not None
+
+
+def deployed(target: object) -> Any:
+    """Return the function or class that `@serve.deployment` was put on; None for anything else."""
+    module = sys.modules.get("ray.serve.deployment")
+    return target.func_or_class if module is not None and isinstance(target, module.Deployment) else None
+
+
+def deployment_like(deployment: Any, target: Any) -> Any:
+    """Return the same deployment, with the same options, of another function or class."""
+    return deployment.options(func_or_class=target)
 
 
 def remote_like(remote: Any, target: Any) -> Any:

@@ -60,7 +60,7 @@ def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 
 
     Args:
         target: a function, generator function, coroutine function, async generator function, class, or what
-            `@ray.remote` made of one; or, for `with`, the block's label.
+            `@ray.remote` or `@serve.deployment` made of one; or, for `with`, the block's label.
         enabled: whether to record at all. Default: True.
         heap: whether to trace allocations; False samples memory only. Default: True.
         native: record C and C++ frames too. Default: False.
@@ -163,6 +163,9 @@ class ProfileMemory:
 def _decorate(target: Any, options: Options) -> Any:
     if options.enabled is False:
         return target
+    deployed = cluster.deployed(target)
+    if deployed is not None:
+        return cluster.deployment_like(target, _decorate(deployed, options))
     remote = cluster.remote_kind(target)
     if remote is not None:
         return _remote(target, remote, options)
@@ -176,7 +179,7 @@ def _decorate(target: Any, options: Options) -> Any:
         return recorded(target, Profile(target.__qualname__, "task", options, origin))
     raise TypeError(
         f"profile_memory cannot decorate {target!r}: it takes a function, a class, "
-        "or what @ray.remote made of one (and a label, for `with`)."
+        "or what @ray.remote or @serve.deployment made of one (and a label, for `with`)."
     )
 
 
