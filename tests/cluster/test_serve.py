@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,7 @@ def function(megabytes: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def calls(cluster: Path) -> Iterator[dict[str, list[raymemprof.Call]]]:
+def calls(cluster: Path) -> dict[str, list[raymemprof.Call]]:
     """The calls of three deployments, by name."""
     serve.start(proxy_location="Disabled", logging_config={"enable_access_log": False})
     try:
@@ -61,7 +60,7 @@ def calls(cluster: Path) -> Iterator[dict[str, list[raymemprof.Call]]]:
     found: dict[str, list[raymemprof.Call]] = {}
     for call in raymemprof.calls():
         found.setdefault(call.name, []).append(call)
-    yield found
+    return found
 
 
 def line_of(text: str) -> int:
