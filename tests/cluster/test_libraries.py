@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -195,8 +196,11 @@ def test_where_the_memory_of_ray_data_s_reads_sits(tmp_path: Path) -> None:
             assert driver["grew"] == driver["peak"] + driver["rest"]
         assert one["worker"]["grew"] == one["worker"]["peak"] + one["worker"]["rest"]
         assert any("before tracing began" in note for note in one["worker"]["notes"])
-    assert as_is["worker"]["retained_before"] > as_is["worker_has"] / 4
-    assert cured["worker"]["retained_before"] < as_is["worker"]["retained_before"] / 4
+    # Where the next read has begun already, its buffers take part of what was kept.
+    pool = re.findall(r"Arrow's memory pool held ([0-9.]+) MiB", " ".join(as_is["worker"]["notes"]))
+    had = as_is["worker"]["retained_before"] + sum(float(size) * MIB for size in pool)
+    assert had > as_is["worker_has"] / 4, found
+    assert cured["worker"]["retained_before"] < had / 4, found
     assert cured["worker_has"] < as_is["worker_has"] * 0.7, found
 
 
