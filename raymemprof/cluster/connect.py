@@ -126,11 +126,18 @@ def connect(address: str) -> Connection:
     except PermissionError as error:
         raise ValueError(f"the Ray cluster at {named} cannot be connected to: {error}.") from None
     except OSError as error:
-        raise ValueError(f"there is no Ray cluster to be reached at {named}: {error}.") from None
+        raise ValueError(f"there is no Ray cluster to be reached at {named}: {_told(error)}.") from None
     except (RuntimeError, ValueError, AssertionError, ImportError, OverflowError) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"the Ray cluster at {named} cannot be connected to: {why}") from None
+        raise ValueError(f"the Ray cluster at {named} cannot be connected to: {_told(error)}.") from None
     return place
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says, in a line; where it holds a server's traceback, what that ends with."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1]
+    return " ".join(text.split()).rstrip(". ") or type(error).__name__
 
 
 def _print_nothing() -> None:
