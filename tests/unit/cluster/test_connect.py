@@ -6,13 +6,13 @@ import pytest
 
 from raymemprof.cluster.connect import _told
 
-SERVERS = '''Initialization failure from server:
+SERVERS = """Initialization failure from server:
 Traceback (most recent call last):
   File "site-packages/ray/util/client/server/proxier.py", line 772, in Datapath
     raise RuntimeError(
 RuntimeError: Starting Ray client server failed. See ray_client_server_23001.err for detailed logs.
 
-'''
+"""
 
 
 @pytest.mark.parametrize(
