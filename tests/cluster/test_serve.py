@@ -75,7 +75,6 @@ def test_a_deployment_keeps_its_options() -> None:
     assert Above.ray_actor_options["num_cpus"] == 0.1
 
 
-@pytest.mark.versions
 def test_requests_and_starts_are_recorded_once_each(calls: dict[str, list[raymemprof.Call]]) -> None:
     counts = {name: len(some) for name, some in calls.items()}
     assert counts == {
