@@ -42,19 +42,22 @@ def answer(requests: Sequence[Request], memory_limit: int, told: Told) -> Answer
         told((number + part) / len(requests))
 
     for number, request in enumerate(requests):
+        found: Answer | None = None
         try:
             found = Answer(analyse(request, tell))
-        except MemoryError:
-            if number:  # it may be the others' sum that fills it
-                return replace(total.answer(), left=tuple(requests[number:]))
-            most = f"{memory_limit / 2**20:,.0f} MiB"
-            reason = f"it cannot be read: reading it takes more than {most} of memory."
-            found = Answer(None, (Failure(request.path, reason),))
+        except MemoryError:  # it holds what was read, which is given back first
+            pass
         except Exception as error:
             reason = (str(error) or type(error).__name__).rstrip(".")
             if isinstance(error, (LookupError, UnicodeError, AssertionError)):  # what is in it led nowhere
                 reason = f"it is damaged ({type(error).__name__}: {reason})"
             found = Answer(None, (Failure(request.path, f"it cannot be read: {reason}."),))
+        if found is None:
+            if number:  # it may be the others' sum that fills it
+                return replace(total.answer(), left=tuple(requests[number:]))
+            most = f"{memory_limit / 2**20:,.0f} MiB"
+            reason = f"it cannot be read: reading it takes more than {most} of memory."
+            found = Answer(None, (Failure(request.path, reason),))
         total.add(found)
     return total.answer()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -53,6 +54,10 @@ _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(2**26), "MALLOC_MMAP_THRESHOLD_": str(2
 _SECONDS_TO_END = 5
 _LONGEST_SILENCE = 60.0
 """Seconds in which a reader process says something, or uses some CPU time; else it is stuck."""
+_SECONDS_TO_LOOK = 1.0
+"""After so long in silence a reader process is looked at."""
+_NEARLY_FULL = 2 * 2**20
+"""Who has less left than this may get no memory for the smallest object: Python asks for 1 MiB at a time."""
 _MOST_AT_ONCE = 50
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
 _BYTES_AT_ONCE = 4_000_000
@@ -226,12 +231,11 @@ class _Reader:
             answer: object = 0.0
             while isinstance(answer, float):
                 tell(answer)
-                if not self._says_something(poll, until):
+                reason = self._why_silent(poll, limit, until)
+                if reason is not None:
                     self._process.kill()
                     self.close()
-                    if time.monotonic() < until:
-                        return "its reader stopped working on it and was ended; try again."
-                    return f"reading it took more than {limit:.0f} s, so it was stopped."
+                    return reason
                 answer = receive(self._process.stdout)  # type: ignore[arg-type]
         except (EOFError, OSError):
             self.close()
@@ -243,13 +247,37 @@ class _Reader:
         assert isinstance(answer, Answer)
         return answer
 
-    def _says_something(self, poll: select.poll, until: float) -> bool:
-        """Wait for what the process says; False where the time has come, or it is stuck."""
-        used = -1.0
-        while not poll.poll(max(min(until - time.monotonic(), _LONGEST_SILENCE), 0) * 1e3):
+    def _why_silent(self, poll: select.poll, limit: float, until: float) -> str | None:
+        """Wait for what the process says: None; or why it says nothing any more."""
+        used, next_look = -1.0, time.monotonic() + _LONGEST_SILENCE
+        while not poll.poll(max(min(until - time.monotonic(), _SECONDS_TO_LOOK), 0) * 1e3):
+            has_room = self._give_reserve()
+            if time.monotonic() >= until:
+                return f"reading it took more than {limit:.0f} s, so it was stopped."
+            if time.monotonic() < next_look:
+                continue
+            if not has_room:
+                return self._too_large()
             before, used = used, self._seconds_used()
-            if used == before or time.monotonic() >= until:
-                return False
+            if used == before:
+                return "its reader stopped working on it and was ended; try again."
+            next_look += _LONGEST_SILENCE
+        return None
+
+    def _give_reserve(self) -> bool:
+        """Let the process use its reserve where its memory is full; False where it has used that too.
+
+        Python that has no memory for the number of the instruction at which a MemoryError was raised looks for its
+        handler again and again, for ever (CPython 3.11 to 3.13): it goes on when it gets some.
+        """
+        if sys.platform != "linux":
+            return True
+        with contextlib.suppress(OSError, ValueError, psutil.Error):  # it is gone, which the next look shows
+            pid = self._process.pid
+            soft, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
+            if soft != resource.RLIM_INFINITY and psutil.Process(pid).memory_info().data > soft - _NEARLY_FULL:
+                resource.prlimit(pid, resource.RLIMIT_DATA, (hard, hard))
+                return soft < hard
         return True
 
     def _seconds_used(self) -> float:
@@ -275,8 +303,11 @@ class _Reader:
         self._errors.seek(0)
         last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
         if last.startswith("MemoryError"):
-            return f"reading it takes more than {show_bytes(self.memory)} of memory."
+            return self._too_large()
         return f"the reader process ended with status {status}: {last}".rstrip(" :.") + "."
+
+    def _too_large(self) -> str:
+        return f"reading it takes more than {show_bytes(self.memory)} of memory."
 
     def kill(self) -> None:
         """End the process at once; who waits for its answer learns that it ended."""

@@ -26,6 +26,8 @@ _HEADER = struct.Struct("!Q")
 _PR_SET_PDEATHSIG = 1
 _SECONDS_TO_TELL = 0.25
 """How often it says how far it is."""
+_RESERVE = 4 * 2**20
+"""Bytes of its memory that the process gets only when the rest is full, from who asked it (`pool.py`)."""
 IDLE_LIMIT = 20.0
 """Seconds without a request after which the process ends."""
 
@@ -58,8 +60,7 @@ def main(memory_limit: int, asker: int) -> None:
     _end_with(asker)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing that memray prints may come between the answers
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+    _limit_memory(memory_limit)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from .analysis import answer
 
@@ -78,6 +79,7 @@ def main(memory_limit: int, asker: int) -> None:
             requests, seconds = receive(questions)
         except EOFError:
             return
+        _limit_memory(memory_limit)
         _limit_time(seconds)
         next_time = time.monotonic() + _SECONDS_TO_TELL
         send(answers, answer(requests, memory_limit, tell))
@@ -106,6 +108,11 @@ def _wait_for_the_other_side() -> None:
     poll.register(0, 0)  # nothing but that the other side is gone
     poll.poll()
     os._exit(0)
+
+
+def _limit_memory(most: int) -> None:
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_DATA, (most - _RESERVE, most))
 
 
 def _limit_time(seconds: float) -> None:

@@ -313,6 +313,36 @@ def test_a_reader_that_is_stuck_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
     assert "ended with status 7" in answer.failures[0].reason
 
 
+_FULL = """
+import resource, sys
+numbers = [None] * 2_000_000
+fill = "for number in range(len(numbers)): numbers[number] = number + 10**9"
+exec("def full():\\n try:\\n  raise KeyError\\n except KeyError:\\n  " + "x = 1; " * 300 + "\\n  " + fill)
+resource.setrlimit(resource.RLIMIT_DATA, LIMITS)
+try:
+    full()
+except MemoryError:
+    numbers = None
+    sys.exit(7)
+"""
+"""A process that has no memory for the number of the instruction at which a MemoryError was raised."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+@pytest.mark.skipif(not (3, 11) <= sys.version_info[:2] <= (3, 13), reason="that Python needs no memory there, or more")
+def test_a_reader_whose_memory_is_full_gets_its_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python raises no MemoryError before it has some: it tries for ever."""
+    (request,) = (model.Request(str(path)) for path in record(tmp_path, 1, 10))
+    sizes = {request: os.path.getsize(request.path)}
+    monkeypatch.setattr(pool, "_LONGEST_SILENCE", 5)
+    monkeypatch.setattr(pool, "_START", _FULL.replace("LIMITS", str((50 * MIB, 54 * MIB))))
+    (answer,) = pool._Work(sizes, 2**28, 1, lambda count: None).read([request])
+    assert "ended with status 7" in answer.failures[0].reason
+    monkeypatch.setattr(pool, "_START", _FULL.replace("LIMITS", str((50 * MIB, 50 * MIB))))
+    (answer,) = pool._Work(sizes, 2**28, 1, lambda count: None).read([request])
+    assert answer.failures[0].reason == "it cannot be read: reading it takes more than 256.0 MiB of memory."
+
+
 def test_a_sum_of_very_many_places_keeps_the_largest() -> None:
     """And loses no byte: what is not told by itself is told together."""
     rows = [model.Row(((f"f{n}", "many.py", n), ("main", "many.py", 1)), 1, n, 1) for n in range(1, 130_001)]
