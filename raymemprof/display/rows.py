@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import io
 import json
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from ..journal import well_formed
+from .html import templates
 from .record import plain, values
-from .text import counted, first_few, in_html, printable
+from .text import counted, first_few, printable
 
 if TYPE_CHECKING:
     import pandas
@@ -34,6 +36,11 @@ _WIDE = 28
 """Characters that a column may be asked to fold its text to."""
 _MOST_SHOWN = 60
 """Rows shown when a sequence shows itself; the rest are counted."""
+_FEWEST_TO_SORT = 4
+"""Rows of a table in a notebook that sorts and filters."""
+_MOST_TO_SORT = 1_000
+"""Rows that such a table holds, with those that it does not show."""
+_TEMPLATES = Path(__file__).with_name("templates")
 
 
 class Rows(Sequence[T], Generic[T]):
@@ -142,11 +149,10 @@ class Rows(Sequence[T], Generic[T]):
         for note in self._notes():  # not the table's caption, which is as narrow as the table
             yield Text(printable(note), style="dim")
 
-    def _fitting(self, width: int) -> list[tuple[str, list[str], bool]]:
-        """The columns that say something and fit: heading, cells, whether it is of numbers."""
+    def _fitting(self, width: int, rows: list[T]) -> list[tuple[str, list[str], bool]]:
+        """The columns of some rows that say something and fit: heading, cells, whether it is of numbers."""
         shown = [
-            (heading, [printable(write(row)) for row in self._shown()], is_number)
-            for heading, write, is_number in self._columns
+            (heading, [printable(write(row)) for row in rows], is_number) for heading, write, is_number in self._columns
         ]
         shown = [
             column
@@ -172,7 +178,7 @@ class Rows(Sequence[T], Generic[T]):
             padding=(0, 1),
             pad_edge=False,
         )
-        columns = self._fitting(width)
+        columns = self._fitting(width, self._shown())
         for heading, _, is_number in columns:
             table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
         for cells in zip(*(cells for _, cells, _ in columns), strict=True):
@@ -181,6 +187,18 @@ class Rows(Sequence[T], Generic[T]):
 
     def _shown(self) -> list[T]:
         return self._rows[-_MOST_SHOWN:] if self._newest_last else self._rows[:_MOST_SHOWN]
+
+    def _not_shown(self) -> list[T]:
+        """Those nearest to them, for who sorts and filters."""
+        if self._newest_last:
+            return self._rows[-_MOST_TO_SORT:-_MOST_SHOWN]
+        return self._rows[_MOST_SHOWN:_MOST_TO_SORT]
+
+    def _out_of_reach(self) -> list[str]:
+        if len(self._rows) <= _MOST_TO_SORT:
+            return []
+        which = "latest" if self._newest_last else "first"
+        return [f"Sorted and filtered are the {which} {_MOST_TO_SORT:,}."]
 
     def _heading(self) -> str:
         return counted(len(self._rows), *self._title)
@@ -205,24 +223,20 @@ class Rows(Sequence[T], Generic[T]):
         return out.getvalue().rstrip()
 
     def _repr_html_(self) -> str:
-        """Return the table as a notebook shows it."""
-        cell = 'style="text-align:{};white-space:nowrap"'
-        columns = self._fitting(sys.maxsize)
-        head = "".join(f"<th {cell.format('left')}>{html.escape(heading)}</th>" for heading, _, _ in columns)
-        aligned = ["right" if is_number else "left" for _, _, is_number in columns]
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f"<td {cell.format(side)}>{html.escape(text)}</td>" for side, text in zip(aligned, texts, strict=True)
-            )
-            + "</tr>"
-            for texts in zip(*(cells for _, cells, _ in columns), strict=True)
-        )
-        notes = "".join(f"<div>{in_html(text)}</div>" for text in self._notes())
-        chosen = f"<div>{in_html(self.chosen)}</div>" if self.chosen else ""
-        return (
-            f"{chosen}<div>{html.escape(self._heading())}</div>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        """Return the table as a notebook shows it: where scripts run, it sorts and filters."""
+        shown, more = self._shown(), self._not_shown()
+        columns = self._fitting(sys.maxsize, [*shown, *more])
+        rows = list(zip(*(cells for _, cells, _ in columns), strict=True))
+        page = templates(_TEMPLATES).get_template("rows.html")
+        return page.render(
+            chosen=self.chosen,
+            heading=self._heading(),
+            columns=[(heading, "right" if is_number else "left") for heading, _, is_number in columns],
+            rows=rows[: len(shown)],
+            more=rows[len(shown) :] if len(shown) >= _FEWEST_TO_SORT else None,
+            newest_last=self._newest_last,
+            id=f"raymemprof-{zlib.crc32(repr(rows).encode()):08x}",  # the same in each run, for notebooks in git
+            notes=[*self._notes(), *self._out_of_reach()],
         )
 
     def to_pandas(self) -> pandas.DataFrame:

@@ -34,7 +34,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """Three nodes, to whose head this process is connected."""
-    found = Nodes()
+    found = Nodes(monitors=True)
     try:
         found.start("one", cpus=4, store=1_400_000_000)
         found.start("two", "three", store=80_000_000)
@@ -407,7 +407,7 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
         if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True).returncode:
             pytest.skip("no mount can be made here")
         within = ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
-    found = Nodes()
+    found = Nodes(monitors=True)
     try:
         found.start(
             "inside",
@@ -444,7 +444,7 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
 @LINUX
 def test_the_threshold_is_what_the_raylet_has() -> None:
     total = psutil.virtual_memory().total
-    found = Nodes()
+    found = Nodes(monitors=True)
     try:
         found.start("part", store=80_000_000, RAY_memory_usage_threshold="0.7")
         found.start("free", store=80_000_000, RAY_min_memory_free_bytes=str(100 * MIB))

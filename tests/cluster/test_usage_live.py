@@ -26,7 +26,7 @@ UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """Two nodes, with idle workers, so that there are more processes than fit: the second is asked by a task."""
-    found = Nodes()
+    found = Nodes(monitors=True)
     try:
         found.start("one", "two", store=80_000_000, RAY_prestart_worker_first_driver="1")
         yield found

@@ -90,7 +90,9 @@ class Node:
 class Nodes:
     """The cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, monitors: bool = False) -> None:
+        """`monitors`: whether it has Ray's log monitors and its autoscaler, which few tests need."""
+        self.monitors = monitors
         self.folder = Path(tempfile.mkdtemp(prefix="rn-", dir="/tmp"))  # a socket's path must be short
         self.port = free_port()
         self.client_port = free_port()
@@ -158,9 +160,10 @@ class Nodes:
         command = [*within, *ray, "start", f"--temp-dir={folder}", f"--num-cpus={cpus}"]
         command += ["--disable-usage-stats", f"--object-store-memory={store}"]
         command += [f"--resources={json.dumps({name: 1000})}", "--min-worker-port=0", "--max-worker-port=0"]
-        command += [f"--dashboard-agent-listen-port={free_port()}"]
+        command += [f"--dashboard-agent-listen-port={free_port()}", f"--include-log-monitor={self.monitors}"]
         if is_head:
             command += ["--head", f"--port={self.port}", "--include-dashboard=false"]
+            command += [] if self.monitors else ["--no-monitor"]
             command += [f"--ray-client-server-port={self.client_port}"]
         else:
             # Addresses of their own, too: a driver is on the node that has its address, or on any of several that have.

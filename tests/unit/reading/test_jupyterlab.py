@@ -39,9 +39,13 @@ for megabytes in range(1, 8):
 """,
     'raymemprof.flamegraph(raymemprof.calls("recorded", name="load_shard"), "shards.html", overwrite=True)',
     'raymemprof.table(raymemprof.calls("recorded", name="load_shard"), "table.html", overwrite=True)',
+    'raymemprof.calls("recorded")',
 )
 BOXES = "[...document.querySelectorAll('[data-box]')]"
 COPIES = f"{BOXES}.find(box => box.textContent.startsWith('copies ='))"
+FILTER = "document.querySelector('input[aria-label=\"Filter rows\"]')"
+TABLE = f"{FILTER}.closest('.jp-OutputArea-output').querySelector('table')"
+PEAKS = f"[...{TABLE}.tBodies[0].rows].map(row => parseFloat(row.cells[6].innerText))"
 COUNT = "window.jupyterapp.shell.currentWidget.content.widgets.length"
 KERNEL = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 
@@ -119,6 +123,29 @@ def test_a_flame_graph_in_jupyterlab(lab: Lab) -> None:
 
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     assert lab.notebook.stat().st_size < 100_000
+
+
+def test_a_table_of_calls_in_jupyterlab(lab: Lab) -> None:
+    page = lab.open()
+    page.until(f"{KERNEL} == 'idle'")
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.until(f"Boolean({FILTER})")
+    cells = page.evaluate(COUNT)
+    page.click(f"{TABLE}.tHead.rows[0].cells[6]")
+    assert "peak" in page.evaluate(f"{TABLE}.tHead.rows[0].cells[6].innerText")
+    peaks = page.evaluate(PEAKS)
+    assert len(peaks) >= 7
+    assert peaks == sorted(peaks, reverse=True)
+    page.click(FILTER)
+    for key in "ddload":  # where the notebook has the focus, "d" "d" deletes a cell
+        page.press(key)
+    assert page.evaluate(PEAKS) == []
+    page.evaluate(f"{FILTER}.select()")
+    for key in "load":
+        page.press(key)
+    assert page.evaluate(PEAKS) == peaks
+    assert page.evaluate(COUNT) == cells
+    assert page.errors == requests_elsewhere(lab, page) == []
 
 
 def test_a_saved_notebook_is_as_good(lab: Lab) -> None:

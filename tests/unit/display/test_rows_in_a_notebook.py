@@ -1,0 +1,115 @@
+"""Tables in a notebook's page, in a real browser: sorted and filtered with mouse and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+pytest.importorskip("websocket")
+from raymemprof.display.record import Record
+from raymemprof.display.rows import Rows
+from raymemprof.display.text import show_bytes, show_seconds
+from tests.programs.browser import Browser, Page, browser, executable
+
+pytestmark = pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
+
+MIB = 2**20
+HOSTILE = "</script><script>document.title = 'run'</script>"
+BODY = "[...document.querySelectorAll('tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
+
+
+@dataclass(frozen=True)
+class Thing(Record):
+    name: str
+    size: int | None
+    seconds: float
+
+
+class Things(Rows[Thing]):
+    _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("name", lambda thing: thing.name, False),
+        ("size", lambda thing: show_bytes(thing.size), True),
+        ("duration", lambda thing: show_seconds(thing.seconds), True),
+    )
+    _title = ("thing", "things")
+
+
+class Newest(Things):
+    _newest_last: ClassVar[bool] = True
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
+def opened(things: Things, folder: Path, chromium: Browser, **how: Any) -> Page:
+    path = folder / "page.html"
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8>{things._repr_html_()}")
+    return chromium.open(path, **how)
+
+
+def few(kind: type[Things] = Things) -> Things:
+    sizes = (900 * 1024, None, 3 * MIB // 2, 2**30, -MIB)
+    seconds = (0.25, 59, 61, 3660, 0.001)
+    names = ("load", "Cache.add", HOSTILE, "train", "load_all")
+    return kind(map(Thing, names, sizes, seconds))
+
+
+def test_a_click_sorts_by_what_is_meant_and_another_turns_it_round(tmp_path: Path, chromium: Browser) -> None:
+    page = opened(few(), tmp_path, chromium)
+    page.click("document.querySelectorAll('th')[1]")
+    largest_first = [["1.0 GiB", "1.5 MiB", "900.0 KiB", "-1.0 MiB", ""]]
+    assert [[row[1] for row in page.evaluate(BODY)]] == largest_first
+    assert page.evaluate("document.querySelectorAll('th')[1].ariaSort") == "descending"
+    page.click("document.querySelectorAll('th')[1]")
+    assert [row[1] for row in page.evaluate(BODY)] == ["-1.0 MiB", "900.0 KiB", "1.5 MiB", "1.0 GiB", ""]
+    page.evaluate("document.querySelectorAll('th')[2].focus()")
+    page.press("Enter")
+    assert [row[2] for row in page.evaluate(BODY)] == ["1 h 01 min", "1 min 01 s", "59.0 s", "250.0 ms", "1.0 ms"]
+    page.click("document.querySelectorAll('th')[0]")
+    assert [row[0] for row in page.evaluate(BODY)][1:] == ["Cache.add", "load", "load_all", "train"]
+    assert page.errors == page.requests == []
+
+
+def test_a_filter_finds_words_also_in_rows_that_are_not_shown(tmp_path: Path, chromium: Browser) -> None:
+    page = opened(Newest(Thing(f"f{number}", number - 480, 1) for number in range(1_500)), tmp_path, chromium)
+    assert [page.evaluate(BODY)[place][0] for place in (0, -1)] == ["f1440", "f1499"], "the latest are shown"
+    page.click("document.querySelector('input')")
+    for key in "f750":
+        page.press(key)
+    assert page.evaluate(BODY) == [["f750", "270 B", "1.0 s"]]
+    assert page.evaluate("document.querySelector('output').textContent") == "1 of 1000 rows match"
+    page.evaluate("document.querySelector('input').select()")
+    page.press("5")
+    matching = sum("5" in f"{number} {number - 480}" for number in range(500, 1_500))
+    assert page.evaluate("document.querySelector('output').textContent") == f"{matching} of 1000 rows match, 60 shown"
+    page.evaluate("document.querySelector('input').value = ''")
+    page.click("document.querySelectorAll('th')[1]")
+    assert [row[0] for row in page.evaluate(BODY)] == [f"f{number}" for number in range(1_499, 1_439, -1)]
+    text = page.evaluate("document.body.innerText")
+    assert "… and 1440 earlier ones, not shown" in text
+    assert "Sorted and filtered are the latest 1,000." in text
+    assert page.errors == page.requests == []
+
+
+def test_names_are_text_and_without_scripts_it_is_a_table(tmp_path: Path, chromium: Browser) -> None:
+    for how in ({}, {"scripts": False}):
+        page = opened(few(), tmp_path, chromium, **how)
+        if not how:
+            page.click("document.querySelectorAll('th')[0]")
+            assert page.evaluate("document.title") == ""
+        assert "<script>" in few()._repr_html_()
+        assert sum(row[0] == HOSTILE for row in page.evaluate(BODY)) == 1
+        assert page.evaluate("document.querySelectorAll('input').length") == (0 if how else 1)
+
+
+def test_the_page_is_the_same_in_each_run_and_a_short_table_has_no_script() -> None:
+    assert few()._repr_html_() == few()._repr_html_()
+    assert "<script>" not in few()[:2]._repr_html_().replace(HOSTILE, "")
+    assert len(Newest(Thing("load_shard", MIB, 1.0) for _ in range(5_000))._repr_html_()) < 100_000
