@@ -136,7 +136,7 @@ def assert_profiled(record: Record, attempt: int = 0) -> None:
     assert call["capture"] is not None
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 class TestMemoryMonitor:
     def test_a_task(self, monitor: Record) -> None:
         record = monitor["task"]
@@ -280,7 +280,7 @@ def test_retries_of_a_session_that_is_over(play: Callable[..., Record]) -> None:
     assert "retries it without end" not in repr(kills)
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 class TestOtherDeaths:
     @pytest.mark.parametrize(
         ("name", "cause"),
