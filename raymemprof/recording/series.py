@@ -48,6 +48,8 @@ class Series:
     def __init__(self) -> None:
         self._highest: _Point | None = None
         """Of the part that is going on."""
+        self._before: _Point | None = None
+        """The reading before the latest one."""
         self._began = 0.0
         """When it began; and the memory then."""
         self._total = 0
@@ -60,13 +62,14 @@ class Series:
         began = [call.began for call in calls]
         reading = _Point(time.time(), memory, children)
         if self._began < min(began):  # there was none before
-            self._began, self._total, self._highest = min(began), reading.total, None
+            self._began, self._total, self._highest, self._before = min(began), reading.total, None, None
         if self._highest is None or reading.total >= self._highest.total:
             self._highest = reading
         part = max((now - max(began)) / _PARTS, _SHORTEST)
         moved = max(abs(self._highest.total - self._total), abs(reading.total - self._total))
         if now - self._began >= (part / _SOONER if moved >= max(_STEP, self._total * _STEP_PART) else part):
             self._add(now, reading, calls)
+        self._before = reading
         if self._waiting and now - self._waits_since >= _LATEST:
             self.write()
 
@@ -91,12 +94,15 @@ class Series:
                 warn.once("series", f"memory over time was not written to {journal.path}: {error}")
 
     def _add(self, now: float, reading: _Point, calls: Iterable[RunningCall]) -> None:
-        """End a part: its highest reading is a point, and so is the last, where that is well below."""
-        highest = self._highest or reading
+        """End a part: its highest reading is a point, and so are those beside it where that is a step."""
+        highest, before = self._highest or reading, self._before
+        step = max(_STEP, highest.total * _STEP_PART)
         if not self._waiting:
             self._waits_since = now
+        if before is not None and before.time < highest.time and highest.total - before.total >= step:
+            self._waiting.append(before)
         self._waiting.append(highest)
-        if highest.total - reading.total >= max(_STEP, highest.total * _STEP_PART):
+        if highest.total - reading.total >= step:
             self._waiting.append(reading)
         for call in calls:
             self._journals[id(call.journal)] = call.journal
