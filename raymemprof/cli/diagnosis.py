@@ -144,7 +144,9 @@ def doctor(source: str | None, output: str | None, force: bool, as_json: bool) -
 
 @click.command()
 @filter_options
-@click.option("-o", "--output", type=click.Path(), help="File to write (.html or .svg); by default one in the current folder.")
+@click.option(
+    "-o", "--output", type=click.Path(), help="File to write, .html or .svg; by default one in the current folder."
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists.")
 def timeline(source: str | None, output: str | None, force: bool, **filters: str | None) -> None:
     """Draw memory over time, with calls as bands and kills marked, as one HTML file.

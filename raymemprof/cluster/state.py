@@ -220,7 +220,7 @@ def kill_threshold(log: Path, pid: int) -> tuple[bool, int | None]:
 
 
 def kill_thresholds(logs: Path) -> set[int | None]:
-    """Return what the raylets of a session say in its log folder: bytes in use above which they kill, None for never."""
+    """Return above how many bytes in use a session's raylets kill, as its log folder says; None for never."""
     found: set[int | None] = set()
     with contextlib.suppress(OSError):
         for path in sorted(logs.glob("raylet*.out*")):

@@ -16,8 +16,8 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 - `memory`: `time`, `after` (milliseconds since then), `memory` and `children` (what child processes added, if any) of
   each point: the process's memory over time while calls ran, `recording/series.py` says which points
 - `children`: `calls`, `memory` (what child processes added to the process's own), `total` (the process with them: it
-  rose by a tenth or more), `time`, `copied` (about how much of it is copies of pages that forks had from their parents),
-  `count`, `largest` (pid, name, bytes of some)
+  rose by a tenth or more), `time`, `copied` (about how much of it is copies of pages that forks had from their
+  parents), `count`, `largest` (pid, name, bytes of some)
 - `place`: `capture`, `place` (its number in what is said of that), `stack`: a call stack as memray has them, innermost
   frame first, each `[function, file, line]`
 - `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;

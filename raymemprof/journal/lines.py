@@ -38,7 +38,8 @@ class Lines:
     """The lines of a journal that are whole and hold what they must; each once, as its event.
 
     Those of samples, which are most of it, of sources and of forks are of use with a capture only, those of memory over
-    time with a timeline, and left out unless asked for. Raises `OSError` where the file is no plain one, or cannot be read.
+    time with a timeline; they are left out unless asked for. Raises `OSError` where the file is no plain one, or
+    cannot be read.
     """
 
     def __init__(

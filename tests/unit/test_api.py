@@ -43,8 +43,8 @@ summary(source: Source = None, *, name: str | None = None, kind: str | None = No
         str | None = None, lines: bool = True) -> Summary
 table(target: Target, output: str | PathLike[str] | None = None, *, view: str = 'peak', offline: bool = True,
         overwrite: bool = False) -> Report
-timeline(what: Target | None = None, output: str | PathLike[str] | None = None, *, name: str | None = None, status: str |
-        None = None, kind: str | None = None, task_id: str | None = None, actor_id: str | None = None, job_id: str |
+timeline(what: Target | None = None, output: str | PathLike[str] | None = None, *, name: str | None = None, status:
+        str | None = None, kind: str | None = None, task_id: str | None = None, actor_id: str | None = None, job_id: str |
         None = None, node_id: str | None = None, overwrite: bool = False) -> Report
 usage() -> Usage
 """
@@ -601,7 +601,8 @@ def test_filters_are_the_same_everywhere() -> None:
             start = options.index("name")
             filtered[name] = tuple(options[start : start + len(FILTERS)])
     assert filtered == dict.fromkeys(
-        ("calls", "captures", "heap", "flamegraph", "table", "speedscope", "fetch", "clean", "advise", "timeline"), FILTERS
+        ("calls", "captures", "heap", "flamegraph", "table", "speedscope", "fetch", "clean", "advise", "timeline"),
+        FILTERS,
     )
 
 

@@ -30,7 +30,7 @@ class Grid:
     def highest(self, points: Sequence[Point]) -> list[int]:
         """Return the highest of each part, with what is between two points on the line that joins them; else 0."""
         found = [0] * self.parts
-        for one, next_one in zip(points, points[1:] or points):
+        for one, next_one in zip(points, points[1:] or points, strict=False):
             for part in range(self.part_of(one.time), self.part_of(next_one.time) + 1):
                 begin = self.first + part * self.width
                 at = (max(one.time, begin), min(next_one.time, begin + self.width))

@@ -1,4 +1,4 @@
-"""Calls as bands below the memory of their process: in rows where they overlap, those too narrow to be told apart as one."""
+"""Calls as bands: in rows where they overlap, and those that are too narrow to be told apart as one."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from ...display.text import counted, printable, show_bytes, show_seconds
 from ...reading.catalog.series import Life, Point
 from .areas import Area, Grid, stacked
-from .bands import Band, bands_of
+from .bands import Band, bands_of, joined
 from .scale import LEFT, RIGHT, WIDTH, Scale, Tick
 
 __all__ = ["Drawing", "draw"]
@@ -161,7 +161,7 @@ def _panel(
         rows.append(Shape(f"p{number}", _who(life), x=4, y=y, label=f"pid {life.pid}"))
         bands += (_band(band, number, y) for band in found)
         y += _ROW * (1 + max(band.row for band in found))
-    shapes = [_area(area, f"p{number}", _who(life), across, up) for number, (area, life) in enumerate(zip(areas, shown))]
+    shapes = [_area(areas[at], f"p{at}", _who(life), across, up) for at, life in enumerate(shown)]
     if more:
         calls = sum(len(life.calls) for life in more)
         text = f"{counted(len(more), 'more process', 'more processes')}, {counted(calls, 'call', 'calls')}"
@@ -173,9 +173,7 @@ def _panel(
     note = f"highest {show_bytes(max(sums))}"
     if is_far:
         note += f"; Ray kills above {show_bytes(threshold)}, far above what is drawn"
-    panel = Panel(
-        title, note, top, bottom, up.sizes(), tuple(shapes), tuple(lines), tuple(bands), tuple(rows), kills
-    )
+    panel = Panel(title, note, top, bottom, up.sizes(), tuple(shapes), tuple(lines), tuple(bands), tuple(rows), kills)
     return panel, y + 10
 
 
@@ -215,9 +213,7 @@ def _band(band: Band, number: int, top: float) -> Shape:
     return Shape(kind, band.told, x=round(band.left, 1), y=top + band.row * _ROW, width=round(width, 1), label=text)
 
 
-def _kills(
-    lives: list[Life], grid: Grid, sums: list[int], across: Scale, up: Scale, bottom: float
-) -> Iterator[Shape]:
+def _kills(lives: list[Life], grid: Grid, sums: list[int], across: Scale, up: Scale, bottom: float) -> Iterator[Shape]:
     """A red mark for each process that was killed; it is named in words where there is room."""
     free = 0.0
     killed = sorted((life for life in lives if life.ended is not None), key=lambda life: life.ended or 0)

@@ -55,6 +55,4 @@ class Scale:
     def sizes(self) -> tuple[Tick, ...]:
         """Return some round sizes, of bytes from 0 on."""
         step = 1 << max(math.ceil(math.log2(max(self.last, 1) / _MOST_SIZES)), 0)
-        return tuple(
-            Tick(round(self(size), 1), show_bytes(size)) for size in range(0, int(self.last) + 1, step)
-        )
+        return tuple(Tick(round(self(size), 1), show_bytes(size)) for size in range(0, int(self.last) + 1, step))

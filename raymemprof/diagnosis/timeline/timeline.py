@@ -100,12 +100,15 @@ def timeline(
     return Report(path, "timeline", drawing.title, left_out, Drawn(svg, drawing.description))
 
 
-def drawn(calls: Iterable[Call]) -> tuple[Drawing, tuple[str, ...]]:
-    """Return the drawing of calls, and what is not in it; raises `ValueError` where nothing tells of their memory."""
+def drawn(calls: Iterable[Call], *, with_heap: bool = True) -> tuple[Drawing, tuple[str, ...]]:
+    """Return the drawing of calls, and what is not in it; raises `ValueError` where nothing tells of their memory.
+
+    The heap over time takes the time to read captures.
+    """
     lives, left_out = lives_of(calls)
     if not lives:
         raise ValueError(f"there is nothing to draw: {(left_out or ['no journal tells of these calls'])[0]}.")
-    heap, why = _heap(lives[0]) if len(lives) == 1 else ([], "")
+    heap, why = _heap(lives[0]) if with_heap and len(lives) == 1 else ([], "")
     drawing = draw(lives, heap)
     return drawing, (*left_out, *drawing.left_out, *filter(None, [why]))
 

@@ -1,9 +1,9 @@
-"""The memory of processes over time, as their journals tell it: of calls on this machine, or on the nodes they ran on."""
+"""The memory of processes over time, as their journals tell it, read on the nodes where these lie."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -153,9 +153,7 @@ def _life(told: _Told, calls: list[Call]) -> Life:
     is_killed = any(call.status == "killed" for call in calls)
     process = told.process
     ended = points[-1].time if is_killed else None
-    return Life(
-        process.node_id, process.host, process.pid or 0, tuple(calls), thinned(points), ended, told.threshold
-    )
+    return Life(process.node_id, process.host, process.pid or 0, tuple(calls), thinned(points), ended, told.threshold)
 
 
 def _end_of(call: Call) -> float:
@@ -174,7 +172,7 @@ def _read_there(requests: list[_Request]) -> list[_Told | str]:
     return found
 
 
-def _read(request: _Request, evidence: cache[Evidence]) -> _Told | str:  # type: ignore[type-arg]
+def _read(request: _Request, evidence: Callable[[Path], Evidence]) -> _Told | str:
     """Return what a journal tells of its process's memory, or why it cannot be read."""
     process = Process()
     points: list[Point] = []
@@ -189,7 +187,8 @@ def _read(request: _Request, evidence: cache[Evidence]) -> _Told | str:  # type:
                 continue
             if isinstance(line, Begin):
                 begins[line.call] = line
-            has_children = has_children or isinstance(line, Children) or (isinstance(line, Memory) and line.children is not None)
+            is_of_children = isinstance(line, Memory) and line.children is not None
+            has_children = has_children or is_of_children or isinstance(line, Children)
             kept = alone if isinstance(line, (Sample, Peak)) else points
             kept += (one for one in _points(line, begins) if request.first - _NEAR <= one.time <= request.last + _NEAR)
             if len(kept) > _MOST_HELD:

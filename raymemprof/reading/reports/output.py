@@ -1,4 +1,4 @@
-"""Where a report is written: to the file that was named, or to one in the current folder that replaces an earlier one."""
+"""Where a report is written: to a file that is named, or to one in the current folder."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ _START = 2048
 """Bytes of a report that have its title."""
 
 
-def path_for(
-    output: str | os.PathLike[str] | None, name: str, overwrite: bool, captures: Iterable[Path] = ()
-) -> Path:
+def path_for(output: str | os.PathLike[str] | None, name: str, overwrite: bool, captures: Iterable[Path] = ()) -> Path:
     """Return the file to write; `name` is its name where none, or a folder, is given.
 
     Raises:
