@@ -44,8 +44,8 @@ summary(source: Source = None, *, name: str | None = None, kind: str | None = No
 table(target: Target, output: str | PathLike[str] | None = None, *, view: str = 'peak', offline: bool = True,
         overwrite: bool = False) -> Report
 timeline(what: Target | None = None, output: str | PathLike[str] | None = None, *, name: str | None = None, status:
-        str | None = None, kind: str | None = None, task_id: str | None = None, actor_id: str | None = None, job_id: str |
-        None = None, node_id: str | None = None, overwrite: bool = False) -> Report
+        str | None = None, kind: str | None = None, task_id: str | None = None, actor_id: str | None = None, job_id: str
+        | None = None, node_id: str | None = None, overwrite: bool = False) -> Report
 usage() -> Usage
 """
 """Every public function."""
