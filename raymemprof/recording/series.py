@@ -1,8 +1,8 @@
 """The process's memory over time while calls run: those of the sampler's readings that are kept in the journal.
 
-A call is divided into parts that grow with it, and of each the highest reading is kept, so that a call of a day has no
-more than ten times the points of one of three seconds. They are written a quarter of a second later at most, so the
-series of a worker that is killed ends near its end.
+A call is divided into parts that grow with it, and of each the highest reading is kept, so that a call of a day has
+some ten times the points of one of three seconds. They are written a quarter of a second later at most, so the series
+of a worker that is killed ends near its end.
 """
 
 from __future__ import annotations

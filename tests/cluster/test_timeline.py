@@ -95,6 +95,6 @@ def test_what_tasks_held_and_when_one_was_killed(cluster_of_two: Nodes, tmp_path
     assert "dies killed" in page
     assert "↻ retried" in page
     assert "dies, attempt 2: finished" in page
-    assert "Ray kills above" in page
+    assert "Ray kills when the node uses" in page
     one = raymemprof.timeline(raymemprof.calls(name="hold")[0], tmp_path / "hold.html")
     assert 'class="heap"' in one.path.read_text(), "read from its capture, which lies on the other node"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -82,8 +82,14 @@ class Drawing:
     right: int = WIDTH - RIGHT
 
 
-def draw(lives: Sequence[Life], heap: Sequence[Point] = ()) -> Drawing:
-    """Return the drawing of processes; `heap` is over time what was allocated in the one there is."""
+def draw(lives: Sequence[Life], heap: Sequence[Point] = (), addresses: Mapping[str, str] | None = None) -> Drawing:
+    """Return the drawing of processes.
+
+    Args:
+        lives: the processes.
+        heap: what was allocated over time, where there is one process.
+        addresses: the IP addresses of nodes, by id, where they are known.
+    """
     nodes: dict[str | None, list[Life]] = {}
     for life in sorted(lives, key=lambda life: -life.peak):
         nodes.setdefault(life.node_id or life.host, []).append(life)
@@ -98,7 +104,9 @@ def draw(lives: Sequence[Life], heap: Sequence[Point] = ()) -> Drawing:
     top = 4.0
     for name, theirs in shown.items():
         height = _TALL if len(shown) == 1 else _LOW
-        panel, top = _panel(_node(name, theirs), theirs, bands, grid, across, top, height, heap, left_out)
+        panel, top = _panel(
+            _node(name, theirs, addresses or {}), theirs, bands, grid, across, top, height, heap, left_out
+        )
         panels.append(panel)
     kills = [_killed(life) for life in drawn if life.ended is not None]
     more = f"… and {len(kills) - _MOST_KILLS} more were killed."
@@ -150,7 +158,7 @@ def _panel(
     lines = [Shape("heap", "Heap, as memray saw it", _line([(one.time, one.memory) for one in heap], across, up))]
     if threshold is not None and not is_far:
         y = round(up(threshold), 1)
-        label = f"Ray kills above {show_bytes(threshold)}"
+        label = f"Ray kills when the node uses {show_bytes(threshold)} in all"
         lines.append(Shape("limit", label, f"M{LEFT} {y}H{WIDTH - RIGHT}", WIDTH - RIGHT - 4, y - 4, 0, label, "end"))
     bottom = y = top + _HEAD + height
     bands: list[Shape] = []
@@ -172,7 +180,7 @@ def _panel(
     kills = tuple(_kills(lives, grid, sums, across, up, bottom))
     note = f"highest {show_bytes(max(sums))}"
     if is_far:
-        note += f"; Ray kills above {show_bytes(threshold)}, far above what is drawn"
+        note += f"; Ray kills when the node uses {show_bytes(threshold)} in all, far above what is drawn"
     panel = Panel(title, note, top, bottom, up.sizes(), tuple(shapes), tuple(lines), tuple(bands), tuple(rows), kills)
     return panel, y + 10
 
@@ -250,9 +258,10 @@ def _who(life: Life) -> str:
     return f"pid {life.pid}: {counted(len(life.calls), 'call', 'calls')} of {listed}; highest {show_bytes(life.peak)}"
 
 
-def _node(name: str | None, lives: list[Life]) -> str:
-    if lives[0].node_id is not None:
-        return f"node {lives[0].node_id[:8]}…"
+def _node(name: str | None, lives: list[Life], addresses: Mapping[str, str]) -> str:
+    node_id = lives[0].node_id
+    if node_id is not None:
+        return f"node {addresses[node_id]} ({node_id[:8]}…)" if node_id in addresses else f"node {node_id[:8]}…"
     return f"on {printable(name)[:60]}" if name else "one process"
 
 

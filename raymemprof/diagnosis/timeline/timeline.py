@@ -9,6 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from ... import cluster
 from ...display.files import written_whole
 from ...display.html import templates
 from ...display.rows import looked_through
@@ -109,7 +110,8 @@ def drawn(calls: Iterable[Call], *, with_heap: bool = True) -> tuple[Drawing, tu
     if not lives:
         raise ValueError(f"there is nothing to draw: {(left_out or ['no journal tells of these calls'])[0]}.")
     heap, why = _heap(lives[0]) if with_heap and len(lives) == 1 else ([], "")
-    drawing = draw(lives, heap)
+    addresses = {node.node_id: node.node_ip for node in cluster.nodes()} if cluster.is_connected() else {}
+    drawing = draw(lives, heap, addresses)
     return drawing, (*left_out, *drawing.left_out, *filter(None, [why]))
 
 

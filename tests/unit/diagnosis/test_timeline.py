@@ -151,9 +151,9 @@ def test_the_kill_threshold(threshold: int | None, is_drawn: bool, tmp_path: Pat
         said = "[2026-11-26 17:35:31,832 I 12 12] (raylet) memory_monitor.cc:1: MemoryMonitor initialized with "
         (logs / "raylet.out").write_text(f"{said}usage threshold at {threshold} bytes (0.95 system memory)\n")
     picture = drawn(raymemprof.timeline(logs, tmp_path / "threshold.html").path)
-    assert told(picture, "limit") == (["Ray kills above 1.0 GiB"] if is_drawn else [])
+    assert told(picture, "limit") == (["Ray kills when the node uses 1.0 GiB in all"] if is_drawn else [])
     (note,) = [span.text or "" for span in picture.iter(f"{SVG}tspan")]
-    assert ("64.0 GiB, far above" in note) is (threshold == 64 * GIB)
+    assert ("uses 64.0 GiB in all, far above" in note) is (threshold == 64 * GIB)
     assert ("kill" in note) is (threshold == 64 * GIB)
 
 
@@ -282,3 +282,33 @@ def test_the_doctor_shows_it_beside_a_finding(tmp_path: Path) -> None:
     article = page.split("<article")[1].split("</article>")[0]
     (picture,) = re.findall(r"<svg.*?</svg>", article, re.DOTALL)
     assert len(told(ElementTree.fromstring(picture), "band")) == 20
+
+
+def test_in_a_browser(tmp_path: Path) -> None:
+    """The page, and twice in a notebook of each theme: nothing fails or is fetched, and a shape says what it is."""
+    pytest.importorskip("websocket")
+    from tests.programs.browser import browser, executable
+
+    if executable() is None:
+        pytest.skip("Chromium is not installed")
+    write(tmp_path / "logs", 1, [*call(0, 0, 2, MIB, 9 * MIB, EVIL), series(0.5, 1, 5 * MIB, 9 * MIB)])
+    report = raymemprof.timeline(tmp_path / "logs", tmp_path / "page.html")
+    with browser(tmp_path) as running:
+        page = running.open(report.path)
+        assert "<script>" in page.evaluate("document.querySelector('.band title').textContent")
+        box = "document.querySelector('.area').getBoundingClientRect()"
+        assert page.evaluate(f"{box}.width") > 500
+        assert page.errors == page.requests == []
+        for theme, style in (("dark", "background:#111;color:#eee"), ("light", "background:#fff;color:#111")):
+            notebook = tmp_path / f"{theme}.html"
+            shown = report._repr_html_().encode(errors="replace").decode()
+            notebook.write_text(f"<!DOCTYPE html><meta charset=utf-8><body style='{style}'>{shown}{shown}")
+            page = running.open(notebook)
+            themes = page.evaluate("[...document.querySelectorAll('svg.rmt')].map(svg => svg.dataset.theme)")
+            assert themes == [theme, theme]
+            assert page.evaluate("document.images.length") == 0
+            ground = page.evaluate("getComputedStyle(document.querySelector('.rmt .ground')).fill")
+            assert (max(map(int, re.findall(r"\d+", ground))) < 64) is (theme == "dark")
+            assert page.errors == page.requests == []
+        page = running.open(tmp_path / "dark.html", scripts=False)
+        assert page.errors == page.requests == []
