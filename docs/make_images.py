@@ -20,16 +20,23 @@ sys.path.insert(0, str(ROOT))
 from tests.programs.browser import Page, browser
 
 IMAGES = ROOT / "docs" / "images"
+TRIES = 5
 OUTPUTS = "[...document.querySelectorAll('.jp-OutputArea-output')].filter(one => one.querySelector({!r}))"
 EXPLAINED, TIMELINE = OUTPUTS.format("ol"), OUTPUTS.format("svg.rmt")
 
 
 def run(name: str, folder: Path) -> Any:
     """Return a notebook of `examples/` when it was run."""
-    notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", 4)
     where = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
-    return notebook
+    for attempt in range(1, TRIES + 1):
+        notebook = nbformat.read(ROOT / "examples" / f"{name}.ipynb", 4)
+        try:
+            nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
+        except nbclient.exceptions.CellExecutionError as error:
+            print(f"try {attempt}: {error.ename}, as where other programs take or free much memory meanwhile")
+        else:
+            return notebook
+    raise SystemExit(f"{name}.ipynb cannot be run: see above.")
 
 
 def page_of(notebook: Any, path: Path) -> Path:
