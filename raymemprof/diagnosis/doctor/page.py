@@ -160,9 +160,9 @@ def _timelines(diagnosis: Examination) -> dict[int, MemoryOverTime]:
 
 
 def _of_processes(finding: Finding, diagnosis: Examination) -> tuple[Call, ...]:
-    """Return a finding's calls; of actors all that their processes ran."""
+    """Return a finding's calls, and the others of its function; of actors all that their processes ran."""
     actors = {(call.worker_id, call.pid) for call in finding.calls if call.actor_id is not None}
-    theirs = (call for call in diagnosis.calls if (call.worker_id, call.pid) in actors)
+    theirs = (call for call in diagnosis.calls if call.name == finding.name or (call.worker_id, call.pid) in actors)
     return tuple(dict.fromkeys((*finding.calls, *theirs)))
 
 

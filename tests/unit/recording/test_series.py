@@ -132,7 +132,7 @@ def test_a_step_is_as_steep_as_it_was(clock: Clock) -> None:
         before = max(point for point in points if point[0] < moment)
         after = min(point for point in points if point[0] >= moment)
         assert (before[1], after[1]) == (below * MIB, above * MIB)
-        assert after[0] - before[0] < 0.5
+        assert after[0] - before[0] < 0.05
 
 
 def test_points_wait_a_quarter_of_a_second_at_most(clock: Clock) -> None:
@@ -189,4 +189,5 @@ def test_short_calls_write_what_they_wrote(tmp_path: Path) -> None:
     known = "event call time name kind task_id attempt actor_id job_id memory capture slot turn pools free used "
     known += "duration status error peak highest children total note"
     assert set().union(*of_calls) <= set(known.split())
-    assert sum(line["event"] == "memory" for line in lines) <= 2, "some call may have been held up"
+    slow = [line["duration"] for line in of_calls if line.get("duration", 0) > 0.012]  # held up by others
+    assert sum(line["event"] == "memory" for line in lines) <= len(slow) + sum(slow) / 0.25
