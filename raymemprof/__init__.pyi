@@ -5,6 +5,7 @@ from .diagnosis.doctor.doctor import doctor
 from .diagnosis.doctor.findings import Check, Finding
 from .diagnosis.explain.explain import Explanation, explain
 from .diagnosis.ooms import Kill, Kills, Retry, ooms
+from .diagnosis.timeline.timeline import timeline
 from .diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from .diagnosis.usage.shared_memory import SharedMemoryOwner, SharedMemoryOwners
 from .diagnosis.usage.usage import usage
@@ -86,5 +87,6 @@ __all__ = [
     "speedscope",
     "summary",
     "table",
+    "timeline",
     "usage",
 ]

@@ -74,5 +74,6 @@ for _command in (
     diagnosis.ooms,
     diagnosis.advise,
     diagnosis.doctor,
+    diagnosis.timeline,
 ):
     main.add_command(_command)

@@ -16,13 +16,14 @@ from ..diagnosis.advise import advise as sizing
 from ..diagnosis.doctor import doctor as doctors
 from ..diagnosis.explain import explain as explanations
 from ..diagnosis.live import view
+from ..diagnosis.timeline import timeline as pictures
 from ..diagnosis.usage import usage as memory
 from ..reading.catalog import listing
 from ..reading.logs.messages import parse
 from .options import address_option, connect, filter_options, json_option
-from .output import print_path, print_rows, print_shown, say
+from .output import print_path, print_report, print_rows, print_shown, say
 
-__all__ = ["advise", "doctor", "explain", "ooms", "usage"]
+__all__ = ["advise", "doctor", "explain", "ooms", "timeline", "usage"]
 
 
 @click.command()
@@ -139,3 +140,20 @@ def doctor(source: str | None, output: str | None, force: bool, as_json: bool) -
     if output is not None:
         report = found.save(output, overwrite=force)
         print_path("Wrote", report.path, err=as_json)
+
+
+@click.command()
+@filter_options
+@click.option(
+    "-o", "--output", type=click.Path(), help="File to write, .html or .svg; by default one in the current folder."
+)
+@click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists.")
+def timeline(source: str | None, output: str | None, force: bool, **filters: str | None) -> None:
+    """Draw memory over time, with calls as bands and kills marked, as one HTML file.
+
+    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
+    on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
+    """
+    calls = listing.calls(source, **filters)
+    say(calls.chosen)
+    print_report(pictures.timeline(calls, output, overwrite=force))

@@ -26,6 +26,7 @@ __all__ = [
     "TaskAttempt",
     "attempts",
     "kill_threshold",
+    "kill_thresholds",
     "living_jobs",
     "node_stats",
     "references",
@@ -216,6 +217,16 @@ def kill_threshold(log: Path, pid: int) -> tuple[bool, int | None]:
                 if int(found[1]) == pid:
                     return True, None if found[2] is None else int(found[2])
     return False, None
+
+
+def kill_thresholds(logs: Path) -> set[int | None]:
+    """Return above how many bytes in use a session's raylets kill, as its log folder says; None for never."""
+    found: set[int | None] = set()
+    with contextlib.suppress(OSError):
+        for path in sorted(logs.glob("raylet*.out*")):
+            with contextlib.suppress(OSError), open(open_plain(path), "rb") as file:
+                found |= {None if one[2] is None else int(one[2]) for one in _THRESHOLD.finditer(file.read(_LOG_HEAD))}
+    return found
 
 
 def living_jobs() -> frozenset[str] | None:

@@ -12,10 +12,12 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 - `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
   `memory`, `children` (what child processes that were there before add, if any); and `capture`, `slot`, `turn` if it is
   traced (with `pools`, `free`, `used`, as in a sample, where they are known), else `note`
-- `peak`: `calls` (their numbers), `memory`: the process's memory rose by a tenth or more while they ran
+- `peak`: `calls` (their numbers), `memory`, `time`: the process's memory rose by a tenth or more while they ran
+- `memory`: `time`, `after` (milliseconds since then), `memory` and `children` (what child processes added, if any) of
+  each point: the process's memory over time while calls ran, `recording/series.py` says which points
 - `children`: `calls`, `memory` (what child processes added to the process's own), `total` (the process with them: it
-  rose by a tenth or more), `copied` (about how much of it is copies of pages that forks had from their parents),
-  `count`, `largest` (pid, name, bytes of some)
+  rose by a tenth or more), `time`, `copied` (about how much of it is copies of pages that forks had from their
+  parents), `count`, `largest` (pid, name, bytes of some)
 - `place`: `capture`, `place` (its number in what is said of that), `stack`: a call stack as memray has them, innermost
   frame first, each `[function, file, line]`
 - `sample`: `capture`, `mark`, `time`, `memory`, what moved since the sample before, and where wanted what was resident;
@@ -50,6 +52,7 @@ from .events import (
     Event,
     Fetched,
     Fork,
+    Memory,
     Open,
     Peak,
     Place,
@@ -97,6 +100,7 @@ __all__ = [
     "Fetched",
     "Fork",
     "Lines",
+    "Memory",
     "Open",
     "Peak",
     "Place",

@@ -24,6 +24,7 @@ __all__ = [
     "Event",
     "Fetched",
     "Fork",
+    "Memory",
     "Open",
     "Peak",
     "Place",
@@ -69,6 +70,7 @@ Signed = Annotated[int, Meta(ge=-_MOST_BYTES, le=_MOST_BYTES)]
 Pid = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Seconds = Annotated[float, Meta(ge=0, lt=float(1 << 33))]
 """Of a time since the epoch, which is the year 2242 at most, and of a duration: so their sum is a date."""
+_MOST_MILLISECONDS = 1 << 40
 Id = str | None
 """What can stand in a file's name, and in a pattern for one."""
 Stack = list[tuple[str, str, Figure]]
@@ -143,6 +145,21 @@ class Peak(_Event, tag="peak"):
 
     calls: list[Figure]
     memory: Figure
+    time: Seconds | None = None
+
+
+class Memory(_Event, tag="memory"):
+    """The process's memory over time while calls ran."""
+
+    time: Seconds
+    after: list[Figure]
+    memory: list[Figure]
+    children: list[Figure] | None = None
+
+    def __post_init__(self) -> None:
+        counts = {len(self.after), len(self.memory), len(self.after if self.children is None else self.children)}
+        if len(counts) > 1 or max(self.after, default=0) >= _MOST_MILLISECONDS:
+            raise ValueError("a point in time has a time and a figure")
 
 
 class Children(_Event, tag="children"):
@@ -154,6 +171,7 @@ class Children(_Event, tag="children"):
     count: Figure
     largest: list[Any]
     copied: Figure | None = None
+    time: Seconds | None = None
 
 
 class Fork(_Event, tag="fork"):
@@ -245,7 +263,7 @@ class Fetched(_Event, tag="fetched"):
     error: str | None
 
 
-Event = Process | Open | Begin | Peak | Children | Fork | Place | Source | Sample | End | Close | Fetched
+Event = Process | Open | Begin | Peak | Memory | Children | Fork | Place | Source | Sample | End | Close | Fetched
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _SURROGATE = b"\\ud"
 

@@ -21,6 +21,7 @@ _MOST_LINE = 4 * 2**20
 _TOO_LONG = b"a longer one"
 _BLOCK = 2**20
 _SAMPLES = ("sample", "place", "source")
+_SERIES = ("memory",)
 _FORKS = ("fork",)
 
 
@@ -36,17 +37,27 @@ def append(path: Path, line: dict[str, Any]) -> None:
 class Lines:
     """The lines of a journal that are whole and hold what they must; each once, as its event.
 
-    Those of samples, which are most of it, of sources and of forks are of use with a capture only, and left out unless
-    asked for. Raises `OSError` where the file is no plain one, or cannot be read.
+    Those of samples, which are most of it, of sources and of forks are of use with a capture only, those of memory over
+    time with a timeline; they are left out unless asked for. Raises `OSError` where the file is no plain one, or
+    cannot be read.
     """
 
-    def __init__(self, path: Path, *, with_samples: bool = False, with_forks: bool = False, start: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        with_samples: bool = False,
+        with_forks: bool = False,
+        with_series: bool = False,
+        start: int = 0,
+    ) -> None:
         self.left_out = 0
         """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
         self.end = start
         """Where in the file the last whole line ends, when all is read."""
         self._file = open(open_plain(path), "rb", buffering=0)  # noqa: SIM115  # closed when all is read
-        unwanted = (*(() if with_samples else _SAMPLES), *(() if with_forks else _FORKS))
+        left_out = ((_SAMPLES, with_samples), (_FORKS, with_forks), (_SERIES, with_series))
+        unwanted = [event for events, is_wanted in left_out if not is_wanted for event in events]
         self._unwanted = tuple(f'{{"event":"{event}"'.encode() for event in unwanted)
         self._has_unwanted = re.compile(b"|".join(b"\n" + re.escape(one) for one in self._unwanted) or b"(?!)").search
 
@@ -74,9 +85,11 @@ class Lines:
             self.end = file.tell() - torn
 
 
-def read_lines(path: Path, *, with_samples: bool = False, with_forks: bool = False, start: int = 0) -> Lines:
+def read_lines(
+    path: Path, *, with_samples: bool = False, with_forks: bool = False, with_series: bool = False, start: int = 0
+) -> Lines:
     """Return the lines of a journal from a byte on at which one begins, to go through once."""
-    return Lines(path, with_samples=with_samples, with_forks=with_forks, start=start)
+    return Lines(path, with_samples=with_samples, with_forks=with_forks, with_series=with_series, start=start)
 
 
 def _texts(file: FileIO, position: int) -> Iterator[tuple[bytes, bool]]:

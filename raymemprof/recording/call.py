@@ -57,6 +57,7 @@ class RunningCall:
         "_started",
         "_steps_left",
         "_who",
+        "began",
         "children_peak",
         "enclosing",
         "ended",
@@ -148,7 +149,7 @@ class RunningCall:
         added = children.look(private)
         self.total = self.written_total = private + added
         self.children_peak = self.written_children = 0
-        self.slow_rise_due = math.inf
+        self.began = self.slow_rise_due = math.inf
         self._last_shared = self._least_shared = self.looked_shared = shared
         self._first_peak_rss, self.touched = process_memory.ever()
         self._peak_rss = self._first_peak_rss

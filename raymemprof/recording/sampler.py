@@ -14,6 +14,7 @@ from .memory.children import children
 from .safety import locks
 from .safety.threads import HiddenThread
 from .safety.wakeup import Wakeup
+from .series import Series
 
 if TYPE_CHECKING:
     from .call import RunningCall
@@ -46,12 +47,14 @@ class Sampler:
         """Seconds that the thread sleeps until its next look; a call that wants one sooner wakes it."""
         self._thread: HiddenThread | None = None
         self._lock = threading.RLock()
+        self._series = Series()
         self.watch: Watch | None = None
         """Of the capture that is open; set by the tracker."""
 
     def add(self, call: RunningCall) -> None:
         """Watch a call from now on."""
-        call.slow_rise_due = time.monotonic() + _LATER
+        call.began = time.monotonic()
+        call.slow_rise_due = call.began + _LATER
         self._calls[id(call)] = call
         if call.settings.interval_ms / 1e3 < self._pause:
             self._wake.set()
@@ -109,6 +112,8 @@ class Sampler:
         """Look between calls, when Ray may work for the next one; return the seconds until the next time, if any."""
         watch = self.watch
         is_moving = watch is not None and watch.between()
+        if ticks == 1:
+            self._series.write()
         if ticks == 2 and watch is not None:
             watch.idle()
         if is_moving:
@@ -140,10 +145,16 @@ class Sampler:
             if call.peak >= call.written_peak * rise:
                 call.written_peak, call.slow_rise_due = call.peak, now + _LATER
                 risen.setdefault(id(call.journal), []).append(call)
+        when = round(time.time(), 3) if risen or families else 0.0
         for group in risen.values():
             _write(
                 group[0].journal,
-                {"event": "peak", "calls": [call.number for call in group], "memory": max(c.peak for c in group)},
+                {
+                    "event": "peak",
+                    "calls": [call.number for call in group],
+                    "memory": max(c.peak for c in group),
+                    "time": when,
+                },
             )
         for group in families.values():
             _write(
@@ -153,9 +164,11 @@ class Sampler:
                     "calls": [call.number for call in group],
                     "memory": added,
                     "total": private + added,
+                    "time": when,
                 }
                 | children.seen(),
             )
+        self._series.take(now, private, added, calls)
         pause = min([call.settings.interval_ms for call in calls]) / 1e3
         if watch is None or not traced:
             return pause

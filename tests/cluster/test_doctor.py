@@ -359,7 +359,7 @@ def test_the_page(play: Callable[..., Record], chromium: Browser) -> None:
     assert "6 calls of it ran at once" in texts[0]
     # The bar's parts are as long as they are large, and the mark is where Ray kills.
     (node,) = record["diagnosis"]["usage"]["nodes"]
-    bar = "document.querySelectorAll('svg')[0]"
+    bar = "document.querySelectorAll('figure svg')[0]"
     whole, *parts = page.evaluate(f"[...{bar}.querySelectorAll('rect')].map(one => one.getBoundingClientRect().width)")
     names = ("workers", "object_store_held", "system", "shared_memory", "unexplained")
     sizes = [node[name] for name in names]
@@ -367,9 +367,15 @@ def test_the_page(play: Callable[..., Record], chromium: Browser) -> None:
     left = page.evaluate(f"{bar}.querySelector('line').getBoundingClientRect().x - {bar}.getBoundingClientRect().x")
     assert left == pytest.approx(node["threshold"] / node["total"] * whole, abs=3)
     # Each kill is a cross in the timeline, each call a bar.
-    timeline = "document.querySelectorAll('svg')[1]"
+    timeline = "document.querySelectorAll('figure svg')[1]"
     assert page.evaluate(f"{timeline}.querySelectorAll('path').length") == len(record["diagnosis"]["kills"])
     assert page.evaluate(f"{timeline}.querySelectorAll('rect').length") == len(record["diagnosis"]["calls"])
+    # Beside the finding its calls are drawn over time, those that were killed in red.
+    over_time = "document.querySelector('article svg')"
+    told = page.evaluate(f"[...{over_time}.querySelectorAll('.band title')].map(one => one.textContent)")
+    assert len(told) > 2
+    assert any(": killed" in text for text in told)
+    assert page.evaluate(f"{over_time}.querySelectorAll('.kill').length") > 0
     # For those who hear it.
     assert page.evaluate("[...document.querySelectorAll('svg')].every(one => one.querySelector('title'))")
     assert page.evaluate("[...document.querySelectorAll('th')].every(one => one.scope == 'col')")

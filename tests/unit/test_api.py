@@ -43,6 +43,9 @@ summary(source: Source = None, *, name: str | None = None, kind: str | None = No
         str | None = None, lines: bool = True) -> Summary
 table(target: Target, output: str | PathLike[str] | None = None, *, view: str = 'peak', offline: bool = True,
         overwrite: bool = False) -> Report
+timeline(what: Target | None = None, output: str | PathLike[str] | None = None, *, name: str | None = None, status:
+        str | None = None, kind: str | None = None, task_id: str | None = None, actor_id: str | None = None, job_id: str
+        | None = None, node_id: str | None = None, overwrite: bool = False) -> Report
 usage() -> Usage
 """
 """Every public function."""
@@ -388,7 +391,7 @@ class Victim
 """
 """Every public type, with its attributes and methods. A record has `to_json()` too, and a table what `Rows` has."""
 
-INTERNAL = {"Call.place", "Call.lies_on", "Capture.lies_on", "Report.shown", "Victim.node_id"}
+INTERNAL = {"Call.place", "Call.lies_on", "Call.journal", "Capture.lies_on", "Report.shown", "Victim.node_id"}
 """Fields that only raymemprof itself uses: they are in no repr, table or JSON."""
 ALIASES = {"Source", "Target"}
 """Public names of types that parameters take."""
@@ -412,6 +415,7 @@ REPEATED = {"Usage": {"processes", "shared_memory_owners", "tables"}}
 IN_A_SHELL = {
     "target": "captures",
     "calls": "source",
+    "what": "source",
     "error_or_text": "text",
     "overwrite": "force",
     "all": "everything",
@@ -597,7 +601,8 @@ def test_filters_are_the_same_everywhere() -> None:
             start = options.index("name")
             filtered[name] = tuple(options[start : start + len(FILTERS)])
     assert filtered == dict.fromkeys(
-        ("calls", "captures", "heap", "flamegraph", "table", "speedscope", "fetch", "clean", "advise"), FILTERS
+        ("calls", "captures", "heap", "flamegraph", "table", "speedscope", "fetch", "clean", "advise", "timeline"),
+        FILTERS,
     )
 
 

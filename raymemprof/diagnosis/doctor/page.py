@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from ...display.files import check_output, written_whole
 from ...display.html import templates
 from ...display.rows import Rows, cells
@@ -18,13 +20,18 @@ from ...ownership import refuse_foreign_folder, refuse_foreign_link
 from ...reading.catalog.records import Call
 from ...reading.reports.render import flamegraph
 from ...reading.reports.report import Report
+from ..timeline.timeline import drawn, svg_of
 from . import charts
-from .findings import Examination
+from .findings import Examination, Finding
 
 __all__ = ["fragment", "save"]
 
 _MOST_FLAMEGRAPHS = 5
 """Flame graphs beside the page, at most: each has 4.5 MB."""
+_MOST_TIMELINES = 5
+"""Timelines in the page, at most: each has some 20 KB."""
+_SHORT = 0.1
+"""Seconds below which a call's memory over time is no more than a step."""
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_ROWS = 40
 _LONG = 36
@@ -43,6 +50,14 @@ class FlameGraph:
     name: str = ""
     what: str = ""
     failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryOverTime:
+    """A finding's timeline: the picture, and what is not in it."""
+
+    svg: Markup
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +141,31 @@ def _flamegraph(planned: _Planned) -> FlameGraph:
     return FlameGraph(quote(f"{folder.name}/{report.path.name}"), call.name, what)
 
 
+def _timelines(diagnosis: Examination) -> dict[int, MemoryOverTime]:
+    """Draw the memory over time of the first findings' calls, each once, by the finding's index."""
+    found: dict[int, MemoryOverTime] = {}
+    known: set[tuple[Call, ...]] = set()
+    for number, finding in enumerate(diagnosis.findings):
+        calls = _of_processes(finding, diagnosis)
+        if calls in known or len(known) == _MOST_TIMELINES:
+            continue
+        if any(call.duration is None or call.duration >= _SHORT for call in calls):
+            known.add(calls)
+            try:
+                drawing, left_out = drawn(calls, with_heap=False)
+                found[number] = MemoryOverTime(Markup(svg_of(drawing)), left_out)
+            except (OSError, ValueError) as error:
+                found[number] = MemoryOverTime(Markup(), (f"No timeline: {error}",))
+    return found
+
+
+def _of_processes(finding: Finding, diagnosis: Examination) -> tuple[Call, ...]:
+    """Return a finding's calls, and the others of its function; of actors all that their processes ran."""
+    actors = {(call.worker_id, call.pid) for call in finding.calls if call.actor_id is not None}
+    theirs = (call for call in diagnosis.calls if call.name == finding.name or (call.worker_id, call.pid) in actors)
+    return tuple(dict.fromkeys((*finding.calls, *theirs)))
+
+
 def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph]) -> str:
     verdict = "well" if diagnosis.healthy else "unwell"
     if any(finding.severity == "critical" for finding in diagnosis.findings):
@@ -137,6 +177,7 @@ def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph]) -> str:
         .render(
             diagnosis=diagnosis,
             flamegraphs=flamegraphs,
+            timelines=_timelines(diagnosis),
             signs=_SIGNS,
             verdict=verdict,
             of=diagnosis.source or _of_cluster(diagnosis),

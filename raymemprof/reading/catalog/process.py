@@ -18,7 +18,7 @@ from .digest import Digest, peak_of, was_told_to_end
 from .evidence import Evidence
 from .records import Call, Capture, ChildProcess
 
-__all__ = ["RecordedProcess"]
+__all__ = ["RecordedProcess", "children_of"]
 
 _RECENTLY = 3600.0
 """Seconds for which a process may have written nothing although it is there."""
@@ -137,12 +137,13 @@ class RecordedProcess:
             None if begin.slot is None or begin.turn is None else (begin.slot, begin.turn),
             self._lies_on,
             children_peak,
-            _children(family.largest) if family is not None else (),
-            _children(end.left) if end is not None else (),
+            children_of(family.largest) if family is not None else (),
+            children_of(end.left) if end is not None else (),
             family.count if family is not None else 0,
             begin.children,
             own_peak,
             family.copied if family is not None else None,
+            self.path,
         )
 
     def capture(self, name: str | None) -> Path | None:
@@ -219,7 +220,8 @@ class RecordedProcess:
         return status, error, f"as of {when:%Y-%m-%d %H:%M} UTC, when it was fetched" if status == "running" else None
 
 
-def _children(listed: Iterable[Any]) -> tuple[ChildProcess, ...]:
+def children_of(listed: Iterable[Any]) -> tuple[ChildProcess, ...]:
+    """Return the processes that a line lists."""
     found = []
     for entry in listed:
         with contextlib.suppress(TypeError, ValueError):  # a line that was damaged into other words

@@ -130,6 +130,8 @@ class Call(Record):
     children_before: int = 0
     own_peak: int = 0
     children_copied: int | None = None
+    journal: Path | None = field(default=None, repr=False, compare=False)
+    """The journal that tells of it, where it lies."""
 
     @property
     def growth(self) -> int:

@@ -8,17 +8,16 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...display.files import check_output, written_whole
+from ...display.files import written_whole
 from ...display.text import show_bytes
-from ...ownership import refuse_foreign_link
 from ..captures.model import Row, Stack, TemporalRow
 from .folding import Folded, fold
 from .merged import Reading, read_target
 from .notebook.graph import graph
 from .notebook.listing import listing
+from .output import path_for
 from .report import Report
 from .shown_lines import add_to_flame_graph, add_to_table
 from .targets import Target
@@ -31,8 +30,6 @@ __all__ = ["VIEWS", "flamegraph", "speedscope", "table"]
 VIEWS = ("peak", "leaks", "temporary")
 _MOST_BOXES = 10_000
 """Boxes that the page of a flame graph keeps: a browser takes little longer for them than for the page without."""
-_START = 2048
-"""Bytes of a report that have its title."""
 _HEADING = '<span class="navbar-brand mb-0 mr-2 h1">memray</span>'
 _MERGED_THREADS = -1
 """memray's number for "whatever thread it was"."""
@@ -268,14 +265,7 @@ def _write(
     """Render a report, and put it in place when it is whole."""
     options = f"{'' if view == 'peak' else f'-{view}'}{'-temporal' if temporal else ''}"
     name = f"raymemprof-{kind}-{reading.stem}{options}.{suffix}"
-    path = Path(name if output is None else output).absolute()
-    refuse_foreign_link(path if path.is_dir() else path.parent)
-    is_default = output is None or path.is_dir()
-    if path.is_dir():
-        path = path / name
-    if any(path.exists() and path.samefile(capture) for capture in reading.paths):
-        raise ValueError(f"{path} is the capture itself; give another output.")
-    check_output(path, overwrite or (is_default and _is_report(path)))
+    path = path_for(output, name, overwrite, reading.paths)
     caption = _caption(reading, view)
     with written_whole(path) as file:
         page = io.StringIO()
@@ -289,16 +279,6 @@ def _write(
         )
         file.write(_titled(page.getvalue(), caption) if suffix == "html" else page.getvalue())
     return Report(path, kind, caption, reading.left_out)
-
-
-def _is_report(path: Path) -> bool:
-    """Whether a file is a report of memray's, such as an earlier one of the same call."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_START)
-    except OSError:
-        return False
-    return b" report</title>" in start or start.startswith(b'{"$schema": "https://www.speedscope.app/')
 
 
 def _caption(reading: Reading, view: str) -> str:

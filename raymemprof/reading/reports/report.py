@@ -11,6 +11,7 @@ from pathlib import Path
 from ...display.html import templates
 from ...display.record import Record
 from ...display.text import printable
+from .notebook.drawn import Drawn
 from .notebook.graph import Graph
 from .notebook.listing import Listing
 from .notebook.picture import TEMPLATES, WIDTH, picture
@@ -24,17 +25,17 @@ class Report(Record):
 
     Attributes:
         path: the file.
-        kind: "flamegraph", "table", "speedscope" or "diagnosis".
+        kind: "flamegraph", "table", "speedscope", "timeline" or "diagnosis".
         title: what it is of.
         left_out: sentences on what is not in this: captures and nodes that could not be read, calls without a capture,
-            call stacks that are too many to draw.
+            call stacks and processes that are too many to draw.
     """
 
     path: Path
     kind: str
     title: str
     left_out: tuple[str, ...] = ()
-    shown: Graph | Listing | None = field(default=None, repr=False, compare=False)
+    shown: Graph | Listing | Drawn | None = field(default=None, repr=False, compare=False)
     """What a notebook shows of it."""
 
     def open(self) -> None:
@@ -60,6 +61,8 @@ class Report(Record):
                 picture=base64.b64encode(svg).decode(),
                 width=WIDTH,
             )
+        if isinstance(self.shown, Drawn):
+            return notebook.get_template("drawn.html").render(**known, drawn=self.shown)
         if isinstance(self.shown, Listing):
             return notebook.get_template("table.html").render(**known, listing=self.shown)
         page = self.path.read_text(encoding="utf-8") if self.kind == "diagnosis" else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raymemprof.journal.events import Begin, Close, End, Sample, decode, decode_lines
+from raymemprof.journal.events import Begin, Close, End, Memory, Sample, decode, decode_lines
 
 BEGIN = {"event": "begin", "call": 3, "time": 1.5, "name": "load", "kind": "task", "memory": 7}
 IDS = {"task_id": "ab", "attempt": 0, "actor_id": None, "job_id": "01"}
@@ -24,6 +24,14 @@ def test_a_line_is_its_event() -> None:
     assert (found.call, found.time, found.name, found.task_id, found.slot, found.turn) == (3, 1.5, "load", "ab", 1, 2)
     assert (found.children, found.note, found.free) == (0, None, None)
     assert isinstance(decode(CLOSE), Close)
+
+
+def test_memory_over_time_has_a_figure_for_each_moment() -> None:
+    found = decode(b'{"event":"memory","time":1.5,"after":[0,50],"memory":[7,8]}')
+    assert isinstance(found, Memory)
+    assert (found.time, found.after, found.memory, found.children) == (1.5, [0, 50], [7, 8], None)
+    with pytest.raises(ValueError, match="a time and a figure"):
+        decode(b'{"event":"memory","time":1.5,"after":[0],"memory":[7],"children":[1,2]}')
 
 
 def test_keys_in_another_order_and_keys_of_a_newer_version() -> None:

@@ -182,6 +182,8 @@ DAMAGED: list[dict[str, Any]] = [
     *({**END, "highest": value} for value in (HUGE, -1)),
     *({"event": "peak", "calls": value, "memory": 1} for value in ([[1]], [HUGE], ["1"], {}, None)),
     {"event": "peak", "calls": [100], "memory": HUGE},
+    *({"event": "memory", "time": 1.0, "after": value, "memory": [1, 2]} for value in ([0], [0, -1], [0, HUGE], None)),
+    {"event": "memory", "time": 1.0, "after": [0], "memory": [1], "children": []},
     {"event": "children", "calls": [0], "memory": 1, "total": HUGE, "count": 1, "largest": []},
     *({"event": "open", "capture": "raymemprof-x-local-0-1-1.bin", "time": value} for value in (HUGE, 3e16, "1")),
     *({"event": "close", "capture": "raymemprof-x-local-0-1-1.bin", "time": value} for value in (HUGE, "1")),

@@ -1,0 +1,1 @@
+"""`timeline()`: memory over time, with calls as bands."""
