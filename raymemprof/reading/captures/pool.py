@@ -177,13 +177,15 @@ class _Work:
             if not is_mine:
                 reason = f"others read on this machine for {_SECONDS} s, and took all memory that reading may use."
                 return [Answer(None, tuple(Failure(request.path, reason) for request in requests))]
-            reader = _take(self._memory)
-            self._busy.add(reader)
-            if self._is_stopped.is_set():  # it was set before `_busy` was gone through, so no reader is missed
-                reader.kill()
             limit = _SECONDS + sum(self._sizes[request] for request in requests) / 1e6 * _SECONDS_PER_MEGABYTE
-            answer = reader.ask(requests, limit, tell)
-            self._busy.discard(reader)
+            answer: Answer | str | None = None
+            while answer is None:
+                reader = _take(self._memory)
+                self._busy.add(reader)
+                if self._is_stopped.is_set():  # it was set before `_busy` was gone through, so no reader is missed
+                    reader.kill()
+                answer = reader.ask(requests, limit, tell)
+                self._busy.discard(reader)
             if isinstance(answer, Answer):
                 _give_back(reader)
         if isinstance(answer, Answer):
@@ -220,8 +222,11 @@ class _Reader:
         self.owner = os.getpid()
         self.idle_since = time.monotonic()
 
-    def ask(self, requests: list[Request], limit: float, tell: Callable[[float], object]) -> Answer | str:
-        """Return the answer, or why there is none; meanwhile tell which part of it is done."""
+    def ask(self, requests: list[Request], limit: float, tell: Callable[[float], object]) -> Answer | str | None:
+        """Return the answer, or why there is none; meanwhile tell which part of it is done.
+
+        None where the process ended by itself just then, after a time without work: another is to be asked.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             send(self._process.stdin, (requests, limit))  # type: ignore[arg-type]
@@ -239,7 +244,7 @@ class _Reader:
                 answer = receive(self._process.stdout)  # type: ignore[arg-type]
         except (EOFError, OSError):
             self.close()
-            return self._epitaph()
+            return None if self._process.returncode == 0 else self._epitaph()
         except BaseException:
             self._process.kill()
             self.close()

@@ -278,6 +278,21 @@ def test_what_a_reader_crashed_on_is_done_in_the_end(tmp_path: Path) -> None:
     assert sum(done) == pytest.approx(len(requests))
 
 
+def test_a_reader_that_just_ended_for_want_of_work_is_replaced(tmp_path: Path) -> None:
+    (request,) = (model.Request(str(path)) for path in record(tmp_path, 1, 100))
+    reader = pool._take(256 * MIB)
+    assert reader._process.stdin is not None
+    idle = reader._process.stdin
+    reader._process.stdin = os.fdopen(os.open(os.devnull, os.O_WRONLY), "wb")  # what is sent does not arrive any more
+    idle.close()  # it ends as it does after a time in which nobody asks
+    reader._process.wait()
+    reader._process.poll = lambda: None  # type: ignore[method-assign]  # it has not been noticed
+    pool._idle.append(reader)
+    (answer,) = pool._Work({request: 1000}, 256 * MIB, 1, lambda count: None).read([request])
+    assert answer.failures == ()
+    assert reader not in pool._idle
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_what_does_not_fit_beside_others_is_read_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captures that a reader has memory for one by one, but not for all that they hold together."""
