@@ -152,4 +152,25 @@ TEXTS: dict[str, Text] = {
         "warning",
         says=("84.672 GB", "67.42 GB"),
     ),
+    "an actor whose class is cut off": Text(
+        "        actor_id: 7a8b7a8b7a8b7a8b7a8b7a8b7a8b7a8b\n        pid: 4123\n        name: Xy_Rollout_0:1\n        namespace: n\n        ip: 10.20.30.40\n"
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file.",
+        "unknown",
+        victims=(("Xy_Rollout_0:1", None, "7a8b" * 8, None, 4123, None),),
+        figures={"node_ip": "10.20.30.40"},
+    ),
+    "a worker whose raylet failed": Text(
+        "E0102 03:04:05.678901 4123 4200 core_worker.cc:693] Raylet failed. Shutting down.",
+        "node_died",
+        says=("the raylet of its node had failed",),
+    ),
+    "the cluster's account of spilling": Text(
+        "--- Aggregate object store stats across all nodes ---\nPlasma memory usage 50 MiB, 1 objects, 50.0% full\nSpilled 200 MiB, 4 objects, avg write throughput 570 MiB/s",
+        "warning",
+        says=("object stores of the cluster have spilled 4 objects (200 MiB)",),
+    ),
+    "a summary of kills that breaks off": Text(
+        "(raylet) node_manager.cc:3084: 1 Workers (tasks / actors) killed due to memory pressure (OOM)",
+        "ray_memory_monitor",
+    ),
 }

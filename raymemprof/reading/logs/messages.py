@@ -14,8 +14,9 @@ from .programs.builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_L
 from .programs.libraries import LIBRARIES, MEMORY_ERROR
 from .programs.notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
 from .programs.platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
-from .programs.pools import CRASHED, DASK, KILLED, POOLS, WARNED
+from .programs.pools import CRASHED, KILLED, POOLS, WARNED, dask
 from .programs.runtimes import RUNTIMES, SHM
+from .prose import quoted_messages, told
 from .quotes import Quote, quotes
 from .ray.objects import LOST, STORE
 from .ray.raisers import Raiser, headers, last_header, named, names_of, raisers, speakers
@@ -81,7 +82,7 @@ def parse(text: str) -> Message:
     found = _parse(printed)
     if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
-    found = _with_exit_code(found, printed)
+    found = _with_prose(_with_exit_code(found, printed), printed)
     found = _with_names(with_prefixes(found, text), text)
     found = with_machine(with_whereabouts(found, printed), text)
     if found.cause in _FAILED:
@@ -98,6 +99,26 @@ def _quotes(message: Message, printed: str) -> tuple[Quote, ...]:
     if len(printed) >= _LONG and _is_known(message):
         return ()
     return quotes(printed[-_LONG:])
+
+
+def _with_prose(message: Message, printed: str) -> Message:
+    """Add what somebody tells in sentences, where no message says what ended."""
+    if _is_known(message) or len(printed) >= _LONG:
+        return message
+    prose = without_mentions(printed)
+    is_open = message.statement is None and not message.victims and message.crashed is None
+    if is_open or message.cause == "warning":
+        quoted = (_parse(words) for words in quoted_messages(prose))
+        if (said := next(filter(_is_known, quoted), None)) is not None:
+            return _with(said, message)
+    said = told(prose)
+    if said is None:
+        return message
+    return said if is_open and message.exit_detail is None else _with(*sorted((message, said), key=_is_warning))
+
+
+def _is_warning(message: Message) -> bool:
+    return message.cause == "warning"
 
 
 def _with_names(message: Message, text: str) -> Message:
@@ -207,7 +228,7 @@ def _parse(text: str) -> Message:
         mac(text) or of_macs(text),
         slurm(text),
         batch(text),
-        first_of((*YARN, *CLOUDS, *HOSTED, *REPLICAS, *DASK, *OUT_OF_MEMORY), text),
+        first_of((*YARN, *CLOUDS, *HOSTED, *REPLICAS), text) or dask(text) or first_of(OUT_OF_MEMORY, text),
         evicted(text),
         first_of((*BUILDS, *KILLED, *HOSTED_KILLS, *RUNNERS), text) if not OOM_KILLED.search(text) else None,
         container(text),

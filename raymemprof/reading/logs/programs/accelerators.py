@@ -240,6 +240,24 @@ _KINDS = (
     Kind(
         "gpu_memory",
         pattern(
+            rf"(?:can use total_gpu_memory \((?P<all>{SIZE})\) x gpu_memory_utilization \((?P<share>[\d.]{{1,6}})\) = "
+            rf"(?P<most>{SIZE})[^\0]{{0,200}}?)?\bmodel weights take (?P<weights>{SIZE}) ?;[^\n]{{0,200}}?\bpeak "
+            rf"memory takes (?P<peak>{SIZE}) ?; the rest of the memory reserved for KV Cache is (?P<rest>-{SIZE})"
+        ),
+        "The GPU's memory, not the node's, leaves vLLM's KV cache nothing ({rest}): the model's weights take "
+        "{weights}, and what it computes with at most {peak}[, of {most} that vLLM may use "
+        "(gpu_memory_utilization={share} of {all})].",
+        lacks="kv cache",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(rf"\bAvailable KV cache memory: (?P<rest>-{_GIB} GiB)"),
+        "The GPU's memory, not the node's, leaves vLLM's KV cache nothing: {rest}.",
+        lacks="kv cache",
+    ),
+    Kind(
+        "gpu_memory",
+        pattern(
             r"No available memory for the cache blocks|not enough GPU memory available to serve even a single token"
         ),
         "The GPU's memory, not the node's, leaves vLLM's KV cache nothing.",

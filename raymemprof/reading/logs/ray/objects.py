@@ -41,13 +41,14 @@ _DRIVER_IS = (
     "The driver of job {job}[, at {node_ip},] owned an object and ended, or its node did, and the object was lost with "
     "it."
 )
-_PUT = rf"Failed to put object(?: {HEX}{{40,56}})? in object store because it is full"
+_PUT = rf"Failed to put object(?: (?:{HEX}{{40,56}}|[A-Z]))? in object store(?: because it is full|\s{{0,9}}\Z)"
 STORE = (
     Kind(
         "memory_error",
         pattern(r"CreateFileMapping\(\) failed\. GetLastError\(\) = (?P<error>\d{1,6})"),
         "Ray's object store could not get more memory from Windows, where each object needs room in the paging file "
         "(error {error} of CreateFileMapping).",
+        "paging file",
     ),
     Kind(
         "disk_full",
@@ -104,7 +105,8 @@ STORE = (
     Kind(
         "object_store_full",
         pattern(
-            r"(?:^|Error\(|: )(?:pyarrow\.\w{1,20}\.)?PlasmaStoreFull(?=: )|object does not fit in the plasma store",
+            r"(?:^|Error\(|: )(?:pyarrow\.\w{1,20}\.)?PlasmaStoreFull(?=: )|object does not fit in the plasma store|"
+            r"^Error: (?i:plasma (?:object )?store (?:is )?full)\b",
             re.MULTILINE,
         ),
         "The object store could not take an object: it does not fit.",

@@ -241,6 +241,12 @@ _WARNINGS = (
     ),
     Kind(
         "warning",
+        pattern(rf"\bSpilled (?P<size>{SIZE}), (?P<count>\d{{1,12}}) objects, avg write throughput"),
+        "The object stores of the cluster have spilled {count} objects ({size}) to disk, to make room; the text does "
+        "not say that anything was killed.",
+    ),
+    Kind(
+        "warning",
         pattern(rf"\bSpilled (?P<size>{SIZE}), (?P<count>\d{{1,12}}) objects"),
         "A raylet spilled {count} objects ({size}) to its node's disk, to make room in the object store. The text does "
         "not say that anything was killed.",
