@@ -164,13 +164,4 @@ TEXTS: dict[str, Text] = {
         "node_died",
         says=("the raylet of its node had failed",),
     ),
-    "the cluster's account of spilling": Text(
-        "--- Aggregate object store stats across all nodes ---\nPlasma memory usage 50 MiB, 1 objects, 50.0% full\nSpilled 200 MiB, 4 objects, avg write throughput 570 MiB/s",
-        "warning",
-        says=("object stores of the cluster have spilled 4 objects (200 MiB)",),
-    ),
-    "a summary of kills that breaks off": Text(
-        "(raylet) node_manager.cc:3084: 1 Workers (tasks / actors) killed due to memory pressure (OOM)",
-        "ray_memory_monitor",
-    ),
 }

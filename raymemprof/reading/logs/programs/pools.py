@@ -39,9 +39,8 @@ def dask(text: str) -> Message | None:
     others = [pid for pid in ended if pid not in known]
     if not others:
         return message
-    victims = (*message.victims, *(Victim(None, None, None, None, pid, None) for pid in others))
-    pids = ", ".join(map(str, ended))
-    also = f"The text has the ends of workers with the pids {pids}."
+    victims = tuple(Victim(None, None, None, None, pid, None) for pid in sorted({*ended, *filter(None, known)}))
+    also = f"The text has the ends of workers with the pids {', '.join(map(str, sorted(ended)))}."
     return replace(message, victims=victims, killed=len(victims), is_named=True, also=(*message.also, also))
 
 

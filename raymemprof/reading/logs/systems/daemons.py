@@ -6,7 +6,6 @@ import itertools
 import re
 from dataclasses import replace
 
-from ....display.text import show_bytes
 from ..facts import Message, Victim
 from ..kinds import Kind, first_of
 from ..patterns import COUNT, SIZE, Form, pattern, size
@@ -141,7 +140,7 @@ _NOHANG = pattern(
     rf"(?P<name_1>[^\n]{{1,64}}?), badness:"
 )
 """What nohang, a daemon like earlyoom, says of its choice."""
-_DID_NOT_END = pattern(r"(\bprocess \d{1,10} did not exit\b|\bkill failed: Timer expired)|\bexited after \d")
+_DID_NOT_END = pattern(r"(process \d{1,10} did not exit|kill failed: Timer expired)|exited after \d")
 _MOST_RUNS = 1000
 """Choices of a daemon that are looked at."""
 _MOST_TOLD = 3
@@ -174,7 +173,7 @@ def _survived(message: Message, text: str) -> Message:
     if last is None or last[1] is None or len({victim.pid for victim in message.victims}) != 1:
         return message
     victim = message.victims[0]
-    held = f", which had {show_bytes(victim.memory)}" if victim.memory else ""
+    held = f", which had {victim.memory // 2**20} MiB" if victim.memory else ""
     said = f"earlyoom set out to end {victim.name} (pid {victim.pid}){held}, because the machine was low on memory; as "
     return replace(message, statement=f"{said}far as the text goes, it did not end.", victims=())
 

@@ -53,7 +53,7 @@ def condor(text: str) -> Message | None:
 
 _FAILED_37 = pattern(
     r"\bfailed(?: :)? ?37 ?: ?qmaster enforced h_rt, ?h_cpu,? or h_vmem limit|"
-    r"\bdied through signal (?:XCPU \(24\)|KILL \(9\))[^\0]{0,400}?\bh_vmem\b"
+    r"\benforced h_vmem limit because\b|\bdied through signal (?:XCPU \(24\)|KILL \(9\))[^\0]{0,400}?\bh_vmem\b"
 )
 _FAILED_100 = pattern(r"\bfailed:? ?100 ?: ?assumedly after job\b")
 _STATUS = pattern(r"\bexit_status:?[ \t]{0,30}(?P<code>137|140|152|158)\b")
