@@ -60,7 +60,7 @@ def _is_reported(quotes: list[Quote]) -> bool:
     """Whether they report that memory did not suffice: by a program, by a title, or by a person who has figures."""
     troubles = [one for one in quotes if one.is_trouble]
     has_figures = any(one.is_told and one.sizes for one in quotes)
-    return any(one.is_report or one.is_title for one in troubles) or (bool(troubles) and has_figures)
+    return any(one.is_report or one.is_title or one.is_end_told for one in troubles) or (bool(troubles) and has_figures)
 
 
 def _largest(quote: Quote) -> int:

@@ -23,7 +23,7 @@ from .ray.raisers import Raiser, headers, last_header, named, names_of, raisers,
 from .ray.raylet import is_kill, kills
 from .ray.starting import NOT_STARTED
 from .ray.states import states
-from .ray.unexplained import OF_WHICH, UNEXPLAINED
+from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
 from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
 from .systems.batch_systems import batch, slurm
@@ -239,6 +239,8 @@ def _parse(text: str) -> Message:
     ):
         if found is not None:
             killed = first_of(BY_NAME, text) if found.cause == "memory_error" and not found.victims else None
+            if killed is None and found.cause == "memory_error" and "java." in text:
+                killed = _without_reason(first_of((LOST_EXECUTOR,), text))
             return _with(with_the_dead(found, text), killed)
     if _RAISED.search(text):
         return _killed_by_ray(text)
@@ -261,6 +263,13 @@ def _parse(text: str) -> Message:
     if ended is not None and warning is None:
         return _with(ended, said)
     return warning or said or Message("unknown")
+
+
+def _without_reason(message: Message | None) -> Message | None:
+    """Leave out that a text does not say why, where it says why beside."""
+    if message is None or message.statement is None:
+        return None
+    return replace(message, statement=f"{message.statement.partition(';')[0]}.")
 
 
 def _with_exit_code(message: Message, text: str) -> Message:

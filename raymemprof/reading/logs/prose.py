@@ -28,6 +28,13 @@ _QUOTED = Form(
     r"(?<!\w)_(?P<e>(?:[^_\n]|(?<=\w)_(?=\w)){8,400})_(?!\w))",
     re.IGNORECASE,
 )
+_NAMED = Form(
+    r"\b(?:g[eo]t(?:s|ting)?|see(?:s|ing)?|saw|hit(?:s|ting)?|raises?|throws?|fails with) (?:an? |the |this )?"
+    r"(?:[a-z]{1,12} )?"
+    r"[`\"']{0,3}((?:numpy\.\w{1,20}\.)?_?(?:Array)?MemoryError|std::bad_alloc|java\.lang\.OutOfMemoryError)[`\"']{0,3}"
+    r"(?: exception| error|s\b|[.,;\n])",
+)
+"""Errors whose names say all that they tell."""
 _MOST = 20
 _LONGEST_SENTENCE = 600
 _SHORTENED = 200
@@ -85,10 +92,17 @@ def quoted_messages(text: str) -> Iterator[str]:
     if not _TELLS.search(text):
         return
     for found in itertools.islice(_QUOTED.finditer(text), _MOST):
-        line = text[text.rfind("\n", 0, found.start()) + 1 : found.start()]
         quoted = next(filter(None, found.groups())).strip()
-        if " " in quoted and not _PROPOSED.search(_SENTENCE.split(line)[-1]):
+        if " " in quoted and not _PROPOSED.search(_before(text, found)):
             yield f"Error: {quoted}"
+    for found in itertools.islice(_NAMED.finditer(text), _MOST):
+        if not _PROPOSED.search(_before(text, found)):
+            yield found[1]
+
+
+def _before(text: str, found: re.Match[str]) -> str:
+    """What stands of the sentence before a match."""
+    return _SENTENCE.split(text[text.rfind("\n", 0, found.start()) + 1 : found.start()])[-1]
 
 
 def told(text: str) -> Message | None:

@@ -122,7 +122,7 @@ _EARLYOOM = Kind(
     pattern(
         rf"sending SIG(?:TERM|KILL) to process (?:(?P<pid>{COUNT})|…|\\u2026|\.{{3}}|<\w{{1,20}}>)(?: uid \d{{1,10}})? "
         rf"\"(?P<name>[^\"\n]{{1,64}})\":"
-        rf"(?: (?:oom_score|badness) \d{{1,6}})?(?:, (?:oom_score_adj -?\d{{1,5}}, )?VmRSS (?P<memory>{SIZE}))?"
+        rf"(?: (?:oom_score|badness) \d{{1,6}})?(?:, (?:oom_score_adj -?\d{{1,5}}, )?VmRSS (?P<memory>\d{{1,9}} MiB))?"
     ),
     "earlyoom killed {victims}, because the machine was low on memory.",
 )

@@ -37,7 +37,7 @@ _SYSTEM = pattern(
 """What a kubelet says of what the kernel killed on its node."""
 _IN_CGROUP = pattern(
     r"Memory cgroup out of memory|constraint=CONSTRAINT_MEMCG|killed as a result of limit of|Memory cgroup stats for|"
-    r"Cgroup OOM encountered|mem_cgroup_(?:out_of_memory|oom\w{0,20})\+0x"
+    r"Cgroup OOM encountered|mem_cgroup_(?:out_of_memory|oom\w{0,20})(?:\+0x|\s{0,9}\Z)"
 )
 _CGROUP_MEMORY = pattern(r"\bmemory: usage (\d{1,15})kB, limit (\d{1,15})kB")
 _ANY_CGROUP = "a container, a batch job or a unit of systemd"

@@ -112,6 +112,46 @@ def test_reasons_in_other_languages(tmp_path: Path) -> None:
     assert "252G" in found.summary
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("I start it, memory grows, and it is killed after a while.", "memory grows, and it is killed"),
+        ("zsh: killed     python3 train.py\nI read that this is related to 'memory'.", "related to 'memory'"),
+    ],
+)
+def test_an_end_and_memory_in_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+    found = explain(text, tmp_path)
+    assert said in found.summary
+    assert "the text does not say whether memory was the reason" not in found.summary
+
+
+def test_errors_whose_names_say_all(tmp_path: Path) -> None:
+    text = "I am seeing `MemoryError` exceptions on random lines. It fails to allocate 22 MiB of memory."
+    found = explain(text, tmp_path)
+    assert found.cause == "memory_error"
+    assert "22 MiB" in found.summary
+    for other in (
+        "I catch `MemoryError` exceptions there.",
+        "I would get `MemoryError` exceptions.",
+        "See `MemoryError`.",
+    ):
+        assert explain(other, tmp_path).cause == "unknown"
+
+
+def test_a_field_s_name_is_no_end(tmp_path: Path) -> None:
+    text = "We can query the OOMKilled parameter of docker.\n`bash: line 1: 7 Killed ( python train.py --max_steps=2 ) > stdout`"
+    found = explain(text, tmp_path)
+    assert found.cause == "sigkill"
+    assert [(victim.name, victim.pid) for victim in found.victims] == [("python", 7)]
+
+
+def test_an_executor_beside_a_java_error(tmp_path: Path) -> None:
+    text = "ERROR YarnScheduler: Lost executor 6 on host7: Executor heartbeat timed out after 178850 ms\njava.lang.OutOfMemoryError: GC overhead limit exceeded"
+    found = explain(text, tmp_path)
+    assert found.cause == "memory_error"
+    assert "Spark lost its executor 6 on host7 (Executor heartbeat timed out after 178850 ms)." in found.summary
+
+
 def test_a_word_after_describe_is_no_pod(tmp_path: Path) -> None:
     text = "Running kubectl describe pod gives you this:\nReason: Evicted\nMessage: The node was low on resource: memory. Threshold quantity: 100Mi, available: 95Mi."
     assert "the pod gives" not in explain(text, tmp_path).summary
