@@ -242,6 +242,6 @@ TEXTS: dict[str, Text] = {
         "exceeding memory limits. 20.0 GB of 20 GB physical memory used.",
         "container_limit",
         figures={"used": 20 * GIB, "limit": 20 * GIB},
-        says=("executor 33 of Spark",),
+        says=("20.0 GB of 20 GB",),
     ),
 }

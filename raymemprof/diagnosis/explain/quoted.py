@@ -40,7 +40,8 @@ def unsaid(message: Message, summary: list[str]) -> tuple[list[str], list[str]]:
     left = [alike[-1] if _AVAILABLE.search(alike[0].words) else max(alike, key=_largest) for alike in kinds.values()]
     troubles = [one for one in left if one.is_trouble]
     if message.cause == "unknown" and message.statement is None:
-        left = left if _is_reported(left) else []
+        is_about_an_end = bool(message.victims or _NOTHING_SAID.search(words))
+        left = left if _is_reported(left) else troubles if is_about_an_end else []
         if left:
             summary = [_NOTHING_SAID.sub(r"No log here shows \1", line) for line in summary]
     elif message.lacks == "told":

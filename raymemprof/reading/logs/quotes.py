@@ -23,8 +23,8 @@ _FIGURE = Form(
 )
 _SHARE = Form(r"(?<![\w.])\d{1,3}(?:\.\d{1,4})?\s?%")
 _MEMORY = Form(
-    r"(?<![a-z])(?:memory|mem(?=[ =:_-])|ram(?![a-z])|(?:max)?rss|uss|pss|vms|vsize|(?:max)?vmem|vram|hbm|heap|swap|"
-    r"shm|resident|oom|object[ _-]store|plasma|spill|cgroup|anon|objects\b)(?!_map\b)|"
+    r"(?<![a-z])(?:memory|mem(?=[ =:_-]|total|available)|ram(?![a-z])|(?:max)?rss|uss|pss|vms|vsize|(?:max)?vmem|vram|hbm|"
+    r"heap|swap|shm|resident|oom|object[ _-]store|plasma|spill|cgroup|anon|objects\b)(?!_map\b)|"
     r"内存|显存|記憶體|メモリ|메모리|памят|(?<![a-z])(?:Arbeitsspeicher|mémoire|memoria)",
     re.IGNORECASE,
 )
@@ -62,7 +62,7 @@ _NO_TROUBLE = Form(
     r"\b(?:no|not an?|never|without|0|any|isn't|wasn't)[ \t](?:sign of[ \t])?(?:oom|out[ -]of[ -]memory|"
     r"memory[ -](?:leak|pressure|issue|error|problem)s?)\b|\boom\b\W{1,9}(?:none|no|0|false)\b|"
     r"\b(?:excludes?|rules? out|ruled out)\b|\bpotential root causes\b|\bcommon causes include\b|"
-    r"\bmay have exceeded K8s pod\b|"
+    r"\bmay have exceeded K8s pod\b|\b(?:could|may|might) be caused by\b|"
     r"\bkilled by SIGKILL by OOM killer due to high memory usage|\bray-oom-prevention\b|"
     r"\bConsider provisioning more memory\b",
     re.IGNORECASE,

@@ -185,8 +185,11 @@ _KINDS = (
         pattern(
             rf"\bRESOURCE_EXHAUSTED: [^\n]{{0,200}}?Attempting to (?:allocate|reserve) (?P<size>{_SHORT})"
             rf"[^\n]{{0,40}}?\. That was not possible\. There are (?P<free>{_SHORT}) free"
+            rf"(?:, {_SHORT} reserved, and (?P<most>{_SHORT}) reservable)?"
+            rf"(?:\. Due to fragmentation, the largest contiguous region of free memory is (?P<largest>{_SHORT}))?"
         ),
-        "The memory of the TPU, not of the node, did not suffice: {size} were asked for, and {free} were free.",
+        "The memory of the TPU, not of the node, did not suffice: {size} were asked for, and {free} were free[, of "
+        "which {most} could be reserved][, in pieces of which the largest has {largest}].",
         lacks="tpu",
     ),
     Kind(

@@ -23,6 +23,7 @@ _OWNER_IS = (
 )
 _DRIVER = r"(?P<job>[0-9a-f]{8})f{48}"
 """The id of a driver's worker: its job's."""
+_HOW = r"(?:[^\n]{0,60}? Worker exit detail: (?P<how>[^\n.]{1,100}))?"
 _BYTES = r"\d{1,18}(?![.\d]\d)"
 DISK = (
     rf"(?:(?<![^\s:'\"`(])(?P<path>(?:[A-Z]:\\|/)[^\s:'\"`(]{{1,300}})\s{{1,40}})?\bis over "
@@ -136,10 +137,18 @@ LOST = (
     Kind(
         "owner_died",
         pattern(
-            rf"[Aa]ctor (?:is dead|died) because its owner has died(?:\. Owner I[dD]: (?P<worker>{ID}))?"
-            rf"(?: Owner I[pP] address: (?P<node_ip>{ADDRESS}))?"
+            rf"[Aa]ctor (?:is dead|died) because its owner has died\. Owner I[dD]: {_DRIVER}"
+            rf"(?: Owner I[pP] address: (?P<node_ip>{ADDRESS}))?{_HOW}"
         ),
-        "An actor ended, because its owner, the process that created it, had ended[: worker {worker}].",
+        "An actor ended, because its owner, the driver of job {job}[, at {node_ip},] had ended[: {how}].",
+    ),
+    Kind(
+        "owner_died",
+        pattern(
+            rf"[Aa]ctor (?:is dead|died) because its owner has died(?:\. Owner I[dD]: (?P<worker>{ID}))?"
+            rf"(?: Owner I[pP] address: (?P<node_ip>{ADDRESS}))?{_HOW}"
+        ),
+        "An actor ended, because its owner, the process that created it, had ended[: worker {worker}][ ({how})].",
     ),
     Kind(
         "owner_died",

@@ -138,6 +138,36 @@ def test_who_ended_is_named_beside_any_sentence(tmp_path: Path) -> None:
     assert "It was Rollout." in found.summary
 
 
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (", 0B reserved, and 3.33G reservable.", "6.78G were free, of which 3.33G could be reserved."),
+        (
+            ". Due to fragmentation, the largest contiguous region of free memory is 30.56M.; (0x0x0_HBM0)",
+            "in pieces of which the largest has 30.56M.",
+        ),
+        (".", "6.78G were free."),
+    ],
+)
+def test_what_a_tpu_could_not_give(rest: str, said: str, tmp_path: Path) -> None:
+    text = f"RuntimeError: RESOURCE_EXHAUSTED: Attempting to reserve 6.48G at the bottom of memory. That was not possible. There are 6.78G free{rest}"
+    assert explain(text, tmp_path).summary.splitlines()[0].endswith(said)
+
+
+def test_an_owner_that_was_a_driver(tmp_path: Path) -> None:
+    text = f"The actor is dead because its owner has died. Owner Id: 01000000{'f' * 48} Owner Ip address: 10.20.30.40 Owner worker exit type: SYSTEM_ERROR Worker exit detail: Owner's node has crashed."
+    found = explain(text, tmp_path)
+    assert (found.cause, found.node_ip) == ("owner_died", "10.20.30.40")
+    assert "the driver of job 01000000, at 10.20.30.40, had ended: Owner's node has crashed." in found.summary
+
+
+def test_what_somebody_says_of_a_worker_s_death_is_quoted(tmp_path: Path) -> None:
+    found = explain(f"The node's memory usage grows and there is an OOM.\n(raylet) {DEATH}", tmp_path)
+    assert "there is an OOM" in found.summary
+    guess = "There are some potential root causes. (1) The process is killed by SIGKILL by OOM killer due to high memory usage."
+    assert "The text also says" not in explain(f"(raylet) {DEATH} {guess}", tmp_path).summary
+
+
 def test_what_a_whole_cluster_spilled(tmp_path: Path) -> None:
     text = "--- Aggregate object store stats across all nodes ---\nPlasma memory usage 50 MiB, 1 objects, 50.0% full\nSpilled 200 MiB, 4 objects, avg write throughput 570 MiB/s"
     found = explain(text, tmp_path)
