@@ -23,8 +23,8 @@ _FIGURE = Form(
 )
 _SHARE = Form(r"(?<![\w.])\d{1,3}(?:\.\d{1,4})?\s?%")
 _MEMORY = Form(
-    r"(?<![a-z])(?:memory|mem(?=[ =:_-]|total|available)|ram(?![a-z])|(?:max)?rss|uss|pss|vms|vsize|(?:max)?vmem|vram|hbm|"
-    r"heap|swap|shm|resident|oom|object[ _-]store|plasma|spill|cgroup|anon|objects\b)(?!_map\b)|"
+    r"(?<![a-z])(?:memory|mem(?=[ =:_-]|total|available)|ram(?![a-z])|(?:max)?rss|uss|pss|vms|vsize|(?:max)?vmem|vram|"
+    r"hbm|heap|swap|shm|resident|oom|object[ _-]store|plasma|spill|cgroup|anon|objects\b)(?!_map\b)|"
     r"内存|显存|記憶體|メモリ|메모리|памят|(?<![a-z])(?:Arbeitsspeicher|mémoire|memoria)",
     re.IGNORECASE,
 )
