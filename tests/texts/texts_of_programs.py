@@ -498,4 +498,24 @@ TEXTS: dict[str, Text] = {
         "memory_error",
         says=("4770354232 bytes", "14.44GiB in all"),
     ),
+    "vllm, what is left for its cache": Text(
+        "INFO worker.py:267] the current vLLM instance can use total_gpu_memory (8.00GiB) x gpu_memory_utilization (0.70) = 5.60GiB\n"
+        "INFO worker.py:267] model weights take 5.20GiB; non_torch_memory takes 0.03GiB; PyTorch activation peak memory takes 1.42GiB; the rest of the memory reserved for KV Cache is -1.05GiB.",
+        "gpu_memory",
+        says=("-1.05GiB", "5.20GiB", "1.42GiB"),
+    ),
+    "vllm, less than nothing for its cache": Text(
+        "INFO gpu_worker.py:298] Available KV cache memory: -2.31 GiB",
+        "gpu_memory",
+        says=("-2.31 GiB",),
+    ),
+    "dask, two workers": Text(
+        "2026-01-02 03:04:05 - Running the third step\n"
+        "distributed.nanny - WARNING - Worker exceeded 95% memory budget. Restarting\n"
+        "distributed.nanny - WARNING - Worker process 4123 was killed by unknown signal\n"
+        "distributed.nanny - WARNING - Restarting worker\n"
+        "distributed.nanny - WARNING - Worker process 4124 was killed by unknown signal",
+        "container_limit",
+        victims=((None, None, None, None, 4123, None), (None, None, None, None, 4124, None)),
+    ),
 }

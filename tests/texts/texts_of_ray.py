@@ -152,4 +152,16 @@ TEXTS: dict[str, Text] = {
         "warning",
         says=("84.672 GB", "67.42 GB"),
     ),
+    "an actor whose class is cut off": Text(
+        "        actor_id: 7a8b7a8b7a8b7a8b7a8b7a8b7a8b7a8b\n        pid: 4123\n        name: Xy_Rollout_0:1\n        namespace: n\n        ip: 10.20.30.40\n"
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file.",
+        "unknown",
+        victims=(("Xy_Rollout_0:1", None, "7a8b" * 8, None, 4123, None),),
+        figures={"node_ip": "10.20.30.40"},
+    ),
+    "a worker whose raylet failed": Text(
+        "E0102 03:04:05.678901 4123 4200 core_worker.cc:693] Raylet failed. Shutting down.",
+        "node_died",
+        says=("the raylet of its node had failed",),
+    ),
 }

@@ -203,4 +203,45 @@ TEXTS: dict[str, Text] = {
         "sigkill",
         says=("container_1594_0002_01_000002", "ip-10-0-0-17.ec2.internal", "executor 33 of Spark"),
     ),
+    "a rule of systemd-oomd's": Text(
+        "Jan 02 03:04:05 node7 systemd-oomd[812]: Rule 'swap_full' conditions met for cgroup /user.slice/user-1000.slice (lasting 5s), taking action kill-by-pgscan\n"
+        "Jan 02 03:04:05 node7 systemd-oomd[812]: Considered 7 cgroups for killing, top candidates were:\n"
+        "Jan 02 03:04:05 node7 systemd-oomd[812]:         Path: /user.slice/user-1000.slice/train.service",
+        "warning",
+        says=("rule swap_full", "kill-by-pgscan", "does not say that anything was killed"),
+    ),
+    "a cgroup's event of Kubernetes": Text(
+        "Warning  CgroupOOM  28s  kubelet  Cgroup OOM encountered, victim process: ray::train, pid: 4123",
+        "kernel_oom",
+        victims=(("ray::train", None, None, None, 4123, None),),
+        says=("its memory cgroup",),
+    ),
+    "earlyoom, whom it did not end": Text(
+        "mem avail:   554 of 7721 MiB ( 7.18%), swap free:    0 of 8191 MiB ( 0.00%)\n"
+        "low memory! at or below SIGTERM limits: mem 10.00%, swap 10.00%\n"
+        'sending SIGTERM to process 4123 uid 1000 "java": oom_score 1170, VmRSS 4568 MiB, cmdline "java"\n'
+        "process 4123 did not exit\nkill failed: Timer expired",
+        "earlyoom",
+        figures={"used": (7721 - 554) * 2**20, "limit": 7721 * 2**20},
+        says=("set out to end java (pid 4123), which had 4568 MiB", "it did not end"),
+    ),
+    "pbs, without units": Text(
+        "=>> PBS: job killed: vmem 3372163072 exceeded limit 2147483648",
+        "batch_limit",
+        figures={"used": 3372163072, "limit": 2147483648},
+        says=("3372163072, above 2147483648",),
+    ),
+    "grid engine's letter": Text(
+        "Job 4123 (train.sh) Aborted\n Exit Status      = 137\n Signal           = KILL\n Max vmem         = 749.543G\n"
+        "failed execd enforced h_vmem limit because:\njob 4123.1 died through signal KILL (9).",
+        "batch_limit",
+        says=("the job 4123", "749.543G of virtual memory"),
+    ),
+    "yarn's limit and an executor": Text(
+        "ExecutorLostFailure (executor 33 exited caused by one of the running tasks) Reason: Container killed by YARN for "
+        "exceeding memory limits. 20.0 GB of 20 GB physical memory used.",
+        "container_limit",
+        figures={"used": 20 * GIB, "limit": 20 * GIB},
+        says=("20.0 GB of 20 GB",),
+    ),
 }

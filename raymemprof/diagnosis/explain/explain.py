@@ -245,6 +245,8 @@ def _summary(finding: Finding) -> Iterator[str]:
         where = f" on the nodes {_list([one if len(one) < _LONG_ID else f'{one[:8]}…' for one in message.places])}"
     happened = _what_happened(finding, _list([_named(one, finding) for one in message.victims]) or "a worker", where)
     yield re.sub(r"^a (?=worker\b)", "A ", happened)
+    if message.statement is not None and (unsaid_victims := _unsaid_victims(message)):
+        yield f"It was {_list([_named(one, finding) for one in unsaid_victims])}."
     if finding.is_inferred:
         yield "The error does not identify a worker; this is the only death in the session's logs."
     yield from map(_suspected, finding.suspects)
@@ -276,6 +278,21 @@ def _summary(finding: Finding) -> Iterator[str]:
     yield from message.also
     if message.retries == float("inf"):
         yield "Ray retries the task without end, so the job will look as if it hangs."
+
+
+_MOST_VICTIMS = 5
+"""Who ended, up to as many as can be named."""
+
+
+def _unsaid_victims(message: Message) -> list[Victim]:
+    """Those who ended whom no sentence names."""
+    said = " ".join(filter(None, (message.statement, *message.also)))
+    left = [
+        one
+        for one in message.victims
+        if (one.name is not None and one.name not in said) or (one.pid is not None and str(one.pid) not in said)
+    ]
+    return left if len(left) <= _MOST_VICTIMS else []
 
 
 def _suspected(suspect: Suspect) -> str:

@@ -14,8 +14,12 @@ __all__ = ["unsaid"]
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 _SAME = 40
 """Letters at their beginning by which lines are of one kind, whatever their figures."""
-_NOT_SAID = re.compile(r"the text does not say whether memory was the reason")
+_NOT_SAID = re.compile(r"the text does not say (?=whether memory was the reason|why\b)")
+_REASON = re.compile(r"\bwhether memory was the reason\b")
+_NOTHING_SAID = re.compile(r"This does not say (what ended the worker, or whether memory was the reason)")
 """What is not so where a person writes that it was."""
+_AVAILABLE = re.compile(r"\b(?:avail\w{0,5}|free|left|remaining)\b", re.IGNORECASE)
+"""What falls: the last of such lines tells most, and of others that with the largest figure."""
 _NOT_NAMED = re.compile(r"\bdoes not say which process it killed")
 _MOST_QUOTED = 3
 _ALIKE = 0.006
@@ -33,16 +37,22 @@ def unsaid(message: Message, summary: list[str]) -> tuple[list[str], list[str]]:
     for quote in message.quotes:
         kinds.setdefault(_NO_LETTERS.sub(" ", quote.words).strip()[:_SAME], []).append(quote)
     kinds = {key: alike for key, alike in kinds.items() if not any(_is_told(one, words, told) for one in alike)}
-    left = [max(alike, key=_largest) for alike in kinds.values()]
+    left = [alike[-1] if _AVAILABLE.search(alike[0].words) else max(alike, key=_largest) for alike in kinds.values()]
     troubles = [one for one in left if one.is_trouble]
     if message.cause == "unknown" and message.statement is None:
-        left = left if _is_reported(left) else []
-    elif _NOT_SAID.search(words) or _NOT_NAMED.search(words):
+        is_about_an_end = bool(message.victims or _NOTHING_SAID.search(words))
+        left = left if _is_reported(left) else troubles if is_about_an_end else []
+        if left:
+            summary = [_NOTHING_SAID.sub(r"No log here shows \1", line) for line in summary]
+    elif message.lacks == "told":
+        left = [one for one in left if one.is_trouble or one.sizes]
+    elif _REASON.search(words) or (troubles and _NOT_SAID.search(words)) or _NOT_NAMED.search(words):
         left = [one for one in left if one.is_trouble or (one.is_end and not message.victims)]
         if troubles:
-            summary = [_NOT_SAID.sub("no log here shows whether memory was the reason", line) for line in summary]
+            summary = [_NOT_SAID.sub("no log here shows ", line) for line in summary]
     else:  # which of several alike is meant is not known
-        left = [alike[0] for alike in kinds.values() if len(alike) == 1 and alike[0].sizes]
+        single = [alike[0] for alike in kinds.values() if len(alike) == 1]
+        left = [one for one in single if one.sizes or (one.is_end and not message.victims)]
     first = sorted(left, key=lambda quote: (not quote.is_trouble, not quote.is_report))[:_MOST_QUOTED]
     return summary, [quote.words for quote in left if quote in first]
 
@@ -51,7 +61,7 @@ def _is_reported(quotes: list[Quote]) -> bool:
     """Whether they report that memory did not suffice: by a program, by a title, or by a person who has figures."""
     troubles = [one for one in quotes if one.is_trouble]
     has_figures = any(one.is_told and one.sizes for one in quotes)
-    return any(one.is_report or one.is_title for one in troubles) or (bool(troubles) and has_figures)
+    return any(one.is_report or one.is_title or one.is_end_told for one in troubles) or (bool(troubles) and has_figures)
 
 
 def _largest(quote: Quote) -> int:

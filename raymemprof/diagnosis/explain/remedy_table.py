@@ -296,6 +296,12 @@ REMEDIES = {
         "more memory.",
         "https://research.google.com/colaboratory/faq.html",
     ),
+    "told": Remedy(
+        "somebody tells that something was killed for memory, and has no log of it",
+        "See who killed it: `raymemprof ooms` lists the kills of Ray's monitor, `dmesg -T | grep -i 'killed process'` "
+        "the kernel's, and `kubectl describe pod` shows a container's limit.",
+        _PAGE,
+    ),
     "kernels_end": Remedy(
         "a notebook's kernel ended, and nobody says why",
         "See whether the machine's kernel killed it for memory: `dmesg -T | grep -i 'killed process'`, or the limit of "
@@ -967,6 +973,7 @@ BY_LACK = {
     "runner": ("runner",),
     "notebook": ("notebook",),
     "a kernel's end": ("kernels_end",),
+    "told": ("told",),
     "ephemeral storage": ("ephemeral_storage",),
     "gpu, own limit": ("own_limit",),
     "tried": ("tried",),

@@ -14,15 +14,16 @@ from .programs.builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_L
 from .programs.libraries import LIBRARIES, MEMORY_ERROR
 from .programs.notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
 from .programs.platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
-from .programs.pools import CRASHED, DASK, KILLED, POOLS, WARNED
+from .programs.pools import CRASHED, KILLED, POOLS, WARNED, dask
 from .programs.runtimes import RUNTIMES, SHM
+from .prose import quoted_messages, told
 from .quotes import Quote, quotes
 from .ray.objects import LOST, STORE
 from .ray.raisers import Raiser, headers, last_header, named, names_of, raisers, speakers
 from .ray.raylet import is_kill, kills
 from .ray.starting import NOT_STARTED
 from .ray.states import states
-from .ray.unexplained import OF_WHICH, UNEXPLAINED
+from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
 from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
 from .systems.batch_systems import batch, slurm
@@ -81,7 +82,7 @@ def parse(text: str) -> Message:
     found = _parse(printed)
     if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
-    found = _with_exit_code(found, printed)
+    found = _with_prose(_with_exit_code(found, printed), printed)
     found = _with_names(with_prefixes(found, text), text)
     found = with_machine(with_whereabouts(found, printed), text)
     if found.cause in _FAILED:
@@ -98,6 +99,26 @@ def _quotes(message: Message, printed: str) -> tuple[Quote, ...]:
     if len(printed) >= _LONG and _is_known(message):
         return ()
     return quotes(printed[-_LONG:])
+
+
+def _with_prose(message: Message, printed: str) -> Message:
+    """Add what somebody tells in sentences, where no message says what ended."""
+    if _is_known(message) or len(printed) >= _LONG:
+        return message
+    prose = without_mentions(printed)
+    is_open = message.statement is None and not message.victims and message.crashed is None
+    if is_open or message.cause == "warning":
+        quoted = (_parse(words) for words in quoted_messages(prose))
+        if (said := next(filter(_is_known, quoted), None)) is not None:
+            return _with(said, message)
+    said = told(prose)
+    if said is None:
+        return message
+    return said if is_open and message.exit_detail is None else _with(*sorted((message, said), key=_is_warning))
+
+
+def _is_warning(message: Message) -> bool:
+    return message.cause == "warning"
 
 
 def _with_names(message: Message, text: str) -> Message:
@@ -207,7 +228,7 @@ def _parse(text: str) -> Message:
         mac(text) or of_macs(text),
         slurm(text),
         batch(text),
-        first_of((*YARN, *CLOUDS, *HOSTED, *REPLICAS, *DASK, *OUT_OF_MEMORY), text),
+        first_of((*YARN, *CLOUDS, *HOSTED, *REPLICAS), text) or dask(text) or first_of(OUT_OF_MEMORY, text),
         evicted(text),
         first_of((*BUILDS, *KILLED, *HOSTED_KILLS, *RUNNERS), text) if not OOM_KILLED.search(text) else None,
         container(text),
@@ -218,6 +239,8 @@ def _parse(text: str) -> Message:
     ):
         if found is not None:
             killed = first_of(BY_NAME, text) if found.cause == "memory_error" and not found.victims else None
+            if killed is None and found.cause == "memory_error" and "java." in text:
+                killed = _without_reason(first_of((LOST_EXECUTOR,), text))
             return _with(with_the_dead(found, text), killed)
     if _RAISED.search(text):
         return _killed_by_ray(text)
@@ -240,6 +263,13 @@ def _parse(text: str) -> Message:
     if ended is not None and warning is None:
         return _with(ended, said)
     return warning or said or Message("unknown")
+
+
+def _without_reason(message: Message | None) -> Message | None:
+    """Leave out that a text does not say why, where it says why beside."""
+    if message is None or message.statement is None:
+        return None
+    return replace(message, statement=f"{message.statement.partition(';')[0]}.")
 
 
 def _with_exit_code(message: Message, text: str) -> Message:

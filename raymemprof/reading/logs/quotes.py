@@ -23,12 +23,14 @@ _FIGURE = Form(
 )
 _SHARE = Form(r"(?<![\w.])\d{1,3}(?:\.\d{1,4})?\s?%")
 _MEMORY = Form(
-    r"(?<![a-z])(?:memory|mem(?=[ =:_-])|ram(?![a-z])|(?:max)?rss|uss|pss|vms|vsize|vram|hbm|heap|swap|shm|resident|"
-    r"oom|object[ _-]store|plasma|spill|cgroup|anon)(?!_map\b)",
+    r"(?<![a-z])(?:memory|mem(?=[ =:_-]|total|available)|ram(?![a-z])|(?:max)?rss|uss|pss|vms|vsize|(?:max)?vmem|vram|"
+    r"hbm|heap|swap|shm|resident|oom|object[ _-]store|plasma|spill|cgroup|anon|objects\b)(?!_map\b)|"
+    r"内存|显存|記憶體|メモリ|메모리|памят|(?<![a-z])(?:Arbeitsspeicher|mémoire|memoria)",
     re.IGNORECASE,
 )
 _TROUBLE = Form(
-    r"\bout[ -]of[ -](?:\w{1,20}[ -])?memory|(?<![a-z])oom(?:s|ed|ing)?(?![a-z_])|\boom[ -]?kill|\boutofmemory|"
+    r"\bout[ -]of[ -](?:\w{1,20}[ -])?memory|(?<![a-z])(?<!early )oom(?:s|ed|ing)?(?![a-z_])|"
+    r"\boom[ -]?kill|\boutofmemory|"
     r"\b(?:insufficient|not enough|no (?:more|free|available)|lacks?|lack of|too little) (?:\w{1,20} )?"
     r"(?:memory|ram)\b|"
     r"\b(?:memory|ram)\b[^\n]{0,30}?\b(?:is|was|are|were) (?:not|never) enough|"
@@ -39,13 +41,20 @@ _TROUBLE = Form(
     r"pressure|leak|overcommit|grow|grew|(?:too |still |very )?high\b|kill)|"
     r"\b(?:exceed|exceeds|exceeded|exceeding|exhausted|ran out of|run out of|running out of|low on|used up|high|"
     r"too much|kill\w*)\b[^\n]{0,60}?\b(?:memory|ram|(?:max)?rss|swap|heap)\b|"
-    r"\bspill\w{0,3} (?:fail|error)|\bfailed to spill",
+    r"\brelated to ['\"]?(?:memory|ram)\b|\bmemory[- ](?:related|issue|problem)s?\b|"
+    r"\bspill\w{0,3} (?:fail|error)|\bfailed to spill|"
+    r"(?:内存|显存)[^\n。，]{0,20}?(?:不足|溢出|爆|耗尽|用完|满|超|泄漏|不够)|(?:爆|超|耗尽)了?(?:内存|显存)|"
+    r"メモリー?不足|메모리 ?부족|"
+    r"(?:не хватает|нехватк\w{1,3}|недостаточно) памяти|"
+    r"(?:nicht genug|zu wenig) (?:Arbeits)?[Ss]peicher|mémoire insuffisante|memoria insuficiente|sin memoria",
     re.IGNORECASE,
 )
 """Words of memory that did not suffice."""
 _END = Form(
     r"\b(?:PID|pid|[Pp]rocess|[Cc]hild|[Ww]orker)\b[ \t:=(#]{1,3}\d{1,10}\b[^\n]{0,80}?\b(?:killed|died|terminated|"
-    r"exited|crashed|aborted|signal)\b|\b(?:killed|died|terminated|crashed)\b[^\n]{0,60}?\bpid\b[ :=]{1,3}\d{1,10}\b"
+    r"exited|crashed|aborted|signal)\b|\bSIG[A-Z]{2,6}\b[^\n]{0,40}?\breceived by PID \d{1,10}\b|"
+    r"\bline \d{1,9}:\s{1,9}\d{1,10} (?:Aborted|Segmentation fault|Bus error)|"
+    r"\b(?:killed|died|terminated|crashed)\b[^\n]{0,60}?\bpid\b[ :=]{1,3}\d{1,10}\b"
 )
 """Words of a process's end, with its pid."""
 _TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}([^\n]{1,500})\n[ \t]{0,40}\n")
@@ -53,7 +62,7 @@ _NO_TROUBLE = Form(
     r"\b(?:no|not an?|never|without|0|any|isn't|wasn't)[ \t](?:sign of[ \t])?(?:oom|out[ -]of[ -]memory|"
     r"memory[ -](?:leak|pressure|issue|error|problem)s?)\b|\boom\b\W{1,9}(?:none|no|0|false)\b|"
     r"\b(?:excludes?|rules? out|ruled out)\b|\bpotential root causes\b|\bcommon causes include\b|"
-    r"\bmay have exceeded K8s pod\b|"
+    r"\bmay have exceeded K8s pod\b|\b(?:could|may|might) be caused by\b|"
     r"\bkilled by SIGKILL by OOM killer due to high memory usage|\bray-oom-prevention\b|"
     r"\bConsider provisioning more memory\b",
     re.IGNORECASE,
@@ -65,7 +74,15 @@ _REPORT = Form(
     r"\bpid[ :=]{1,3}\d"
 )
 """How programs report errors."""
-_TOLD = Form(r"(?<![\w/.])(?:I|we|We|my|My|our|Our)(?:'\w{1,2})? ")
+_ENDED = Form(
+    r"\b(?:kill\w{0,6}|d(?:ies|ied|eath)|crash(?:es|ed|ing)?|terminated|exit code|exited|SIG[A-Z]{3,4})\b",
+    re.IGNORECASE,
+)
+"""Words of an end."""
+_TOLD = Form(
+    r"(?<![\w/.])(?:I|we|We|my|My|our|Our)(?:'\w{1,2})? |"
+    r"\b(?:according to (?:the |its |my )?logs?|[Ll]ooks like|it looks)\b"
+)
 """How people tell what happened to them, as no documentation does."""
 _PARTS = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])")
 _CODE = re.compile(
@@ -103,6 +120,8 @@ class Quote(NamedTuple):
     """Whether it has the form, or a figure, of a program's report."""
     is_told: bool
     """Whether somebody tells in the text what happened to them."""
+    is_end_told: bool
+    """Whether somebody tells in it of an end."""
     is_title: bool
     is_end: bool
     """Whether it says that a process ended, and has its pid."""
@@ -133,7 +152,9 @@ def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
             sizes = tuple((_figure(found), _bytes(found)) for found in figures)
             is_report = bool(figures or _REPORT.search(line) or _SHARE.search(part))
             is_title = bool(title) and part.strip() in title
-            yield Quote(_shortened(part, at), sizes, trouble is not None, is_report, is_told, is_title, end is not None)
+            is_end, is_trouble = end is not None, trouble is not None
+            is_end_told = is_told and _ENDED.search(part) is not None
+            yield Quote(_shortened(part, at), sizes, is_trouble, is_report, is_told, is_end_told, is_title, is_end)
 
 
 def _states_nothing(part: str) -> bool:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from ..kinds import Kind
+import itertools
+from dataclasses import replace
+
+from ..facts import Message, Victim
+from ..kinds import Kind, first_of
 from ..patterns import COUNT, SIZE, pattern
 from ..systems.systems import WHY_UNKNOWN
 
-__all__ = ["CRASHED", "DASK", "KILLED", "POOLS", "WARNED"]
+__all__ = ["CRASHED", "KILLED", "POOLS", "WARNED", "dask"]
 
 _WORKER = rf"(?:(?P<address>[a-z]{{2,5}}://[\w.\[\]:-]{{3,60}}) )?(?:\(pid=(?P<process>{COUNT})\) )?"
-DASK = (
+_ENDED = pattern(rf"\bWorker process ({COUNT}) was killed by")
+_MOST = 20
+_DASK = (
     Kind(
         "container_limit",
         pattern(
@@ -21,6 +27,23 @@ DASK = (
         lacks="dask",
     ),
 )
+
+
+def dask(text: str) -> Message | None:
+    """Return what Dask's nanny says of workers that it ended, with all whose end it tells of."""
+    message = first_of(_DASK, text)
+    if message is None:
+        return None
+    known = {victim.pid for victim in message.victims}
+    ended = dict.fromkeys(int(one[1]) for one in itertools.islice(_ENDED.finditer(text), _MOST))
+    others = [pid for pid in ended if pid not in known]
+    if not others:
+        return message
+    victims = tuple(Victim(None, None, None, None, pid, None) for pid in sorted({*ended, *filter(None, known)}))
+    also = f"The text has the ends of workers with the pids {', '.join(map(str, sorted(ended)))}."
+    return replace(message, victims=victims, killed=len(victims), is_named=True, also=(*message.also, also))
+
+
 KILLED = (
     Kind(
         "sigkill",

@@ -62,7 +62,7 @@ def torch(text: str) -> Message | None:
     its = _figure(_ITS_OWN, message)
     if its and has and (_bytes(its) > _bytes(has) or _bytes(its) < _bytes(_figure(_BY_PYTORCH, message))):
         its = None  # in some containers PyTorch prints 17179869184.00 GiB, or 0 bytes
-    named = ", ".join(f"process {pid} ({_tidy(held)})" for _, pid, held in others[: 1 if its else _MOST_NAMED])
+    named = ", ".join(f"process {pid} ({_tidy(held)})" for _, pid, held in others[:_MOST_NAMED])
     sentences = [f"{sentence}."]
     also: tuple[str, ...] = ()
     allowed = _figure(_ALLOWED, message)

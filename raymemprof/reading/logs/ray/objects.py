@@ -23,6 +23,7 @@ _OWNER_IS = (
 )
 _DRIVER = r"(?P<job>[0-9a-f]{8})f{48}"
 """The id of a driver's worker: its job's."""
+_HOW = r"(?:[^\n]{0,60}? Worker exit detail: (?P<how>[^\n.]{1,100}))?"
 _BYTES = r"\d{1,18}(?![.\d]\d)"
 DISK = (
     rf"(?:(?<![^\s:'\"`(])(?P<path>(?:[A-Z]:\\|/)[^\s:'\"`(]{{1,300}})\s{{1,40}})?\bis over "
@@ -41,13 +42,14 @@ _DRIVER_IS = (
     "The driver of job {job}[, at {node_ip},] owned an object and ended, or its node did, and the object was lost with "
     "it."
 )
-_PUT = rf"Failed to put object(?: {HEX}{{40,56}})? in object store because it is full"
+_PUT = rf"Failed to put object(?: (?:{HEX}{{40,56}}|[A-Z]))? in object store(?: because it is full|\s{{0,9}}\Z)"
 STORE = (
     Kind(
         "memory_error",
         pattern(r"CreateFileMapping\(\) failed\. GetLastError\(\) = (?P<error>\d{1,6})"),
         "Ray's object store could not get more memory from Windows, where each object needs room in the paging file "
         "(error {error} of CreateFileMapping).",
+        "paging file",
     ),
     Kind(
         "disk_full",
@@ -104,7 +106,8 @@ STORE = (
     Kind(
         "object_store_full",
         pattern(
-            r"(?:^|Error\(|: )(?:pyarrow\.\w{1,20}\.)?PlasmaStoreFull(?=: )|object does not fit in the plasma store",
+            r"(?:^|Error\(|: )(?:pyarrow\.\w{1,20}\.)?PlasmaStoreFull(?=: )|object does not fit in the plasma store|"
+            r"^Error: (?i:plasma (?:object )?store (?:is )?full)\b",
             re.MULTILINE,
         ),
         "The object store could not take an object: it does not fit.",
@@ -134,10 +137,18 @@ LOST = (
     Kind(
         "owner_died",
         pattern(
-            rf"[Aa]ctor (?:is dead|died) because its owner has died(?:\. Owner I[dD]: (?P<worker>{ID}))?"
-            rf"(?: Owner I[pP] address: (?P<node_ip>{ADDRESS}))?"
+            rf"[Aa]ctor (?:is dead|died) because its owner has died\. Owner I[dD]: {_DRIVER}"
+            rf"(?: Owner I[pP] address: (?P<node_ip>{ADDRESS}))?{_HOW}"
         ),
-        "An actor ended, because its owner, the process that created it, had ended[: worker {worker}].",
+        "An actor ended, because its owner, the driver of job {job}[, at {node_ip},] had ended[: {how}].",
+    ),
+    Kind(
+        "owner_died",
+        pattern(
+            rf"[Aa]ctor (?:is dead|died) because its owner has died(?:\. Owner I[dD]: (?P<worker>{ID}))?"
+            rf"(?: Owner I[pP] address: (?P<node_ip>{ADDRESS}))?{_HOW}"
+        ),
+        "An actor ended, because its owner, the process that created it, had ended[: worker {worker}][ ({how})].",
     ),
     Kind(
         "owner_died",

@@ -54,9 +54,10 @@ _LIST = pattern(r"Considered workers: \[|based on the killing policy: \[")
 _LIST_END = pattern(r"Total non-selected idle workers: \d")
 """What a message of Ray 2.56 and later has once."""
 _PERIODIC = pattern(
-    rf"({COUNT}) Workers \(tasks / actors\) killed due to memory pressure \(OOM\), "
-    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ([^,]{{1,90}}), IP: ({ADDRESS})\))?"
+    rf"({COUNT}) Workers \(tasks / actors\) killed due to memory pressure \(OOM\)(?:, "
+    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ([^,]{{1,90}}), IP: ({ADDRESS})\))?|\s{{0,9}}\Z)"
 )
+"""A text, or what somebody quotes, may break off after its first part."""
 _THRESHOLD, _OLD_THRESHOLD = Form(r"\bRAY_memory_usage_threshold\w*"), "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
 """The variable that moves the limit, as a text has it, and as Ray 1.x had it."""
 _SHARED = pattern(
@@ -293,4 +294,4 @@ def periodic_places(text: str) -> set[tuple[str | None, str | None]]:
 def crashed(text: str) -> tuple[int, int] | None:
     """Return how many workers Ray's summary says were killed for memory, and how many ended for other reasons."""
     found = list(_PERIODIC.finditer(text))
-    return (sum(int(one[1]) for one in found), sum(int(one[2]) for one in found)) if found else None
+    return (sum(int(one[1]) for one in found), sum(int(one[2] or 0) for one in found)) if found else None

@@ -7,7 +7,7 @@ import re
 from ..kinds import Kind
 from ..patterns import COUNT, Form, pattern
 
-__all__ = ["OF_WHICH", "UNEXPLAINED"]
+__all__ = ["LOST_EXECUTOR", "OF_WHICH", "UNEXPLAINED"]
 
 _WHY = "the text does not say why"
 
@@ -30,6 +30,15 @@ OF_WHICH = (
     ),
 )
 """Errors that tell of memory, but not of whose."""
+LOST_EXECUTOR = Kind(
+    "unknown",
+    pattern(
+        r"\bLost executor (?P<executor>\w{1,10}) on (?P<host>[\w.-]{1,200}): (?P<why>[^\n`]{1,150}?)"
+        r"(?=[\n`]|$|\.(?:\s|$))"
+    ),
+    "Spark lost its executor {executor} on {host} ({why}); the text does not say whether memory was the reason.",
+    lacks="executor",
+)
 UNEXPLAINED = (
     Kind(
         "unknown",
@@ -65,15 +74,7 @@ UNEXPLAINED = (
         f"A process of a pool ended abruptly; {_WHY}.",
         lacks="an end",
     ),
-    Kind(
-        "unknown",
-        pattern(
-            r"\bLost executor (?P<executor>\w{1,10}) on (?P<host>[\w.-]{1,200}): (?P<why>[^\n`]{1,150}?)"
-            r"(?=[\n`]|$|\.(?:\s|$))"
-        ),
-        "Spark lost its executor {executor} on {host} ({why}); the text does not say whether memory was the reason.",
-        lacks="executor",
-    ),
+    LOST_EXECUTOR,
     Kind(
         "unknown",
         pattern(rf"\bKilling subprocess (?P<ended>{COUNT})"),

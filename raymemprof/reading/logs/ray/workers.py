@@ -22,7 +22,7 @@ _FAILED_WORKER = pattern(
     rf"Worker IP address:(?: (?!Worker\b)(\S{{2,45}}))? [^\n]{{0,300}}?Worker PID: ({COUNT})(?=\s)"
 )
 _DEAD_ACTOR = pattern(
-    rf"class_name: ({NAME})\s+actor_id: ({HEX}{{32}})(?:\s+pid: ({COUNT})(?=\s))?(?:\s+name: ({NAME}))?"
+    rf"(?:class_name: ({NAME})\s+)?actor_id: ({HEX}{{32}})(?:\s+pid: ({COUNT})(?=\s))?(?:\s+name: ({NAME}))?"
     rf"(?:\s+namespace: \S{{1,100}})?(?:\s+ip: ({ADDRESS}))?(?=\s|$)"
 )
 _DIED_IN = pattern(rf"\bA worker died or was killed while executing task ({HEX}{{16,56}})(?!{HEX})")
@@ -46,6 +46,8 @@ _MOST_NODES = 10
 """Dead nodes that are named."""
 _SELF_ENDED = pattern(r"exits with an exit code (?:\d|None)|receives a SIGTERM|exit_actor\(\) is called")
 _RAYLET_DIED = pattern(r"The task's local raylet died")
+_WHY_NOT = "the text does not say why"
+_RAYLET_FAILED = pattern(r"\bcore_worker\.cc:\d{1,5}\] ?Raylet failed\. Shutting down\b")
 _RAYLET_ENDED = pattern(rf"Raylet is terminated(?:: ip=({ADDRESS}), id=({ID}))?\. Termination is unexpected")
 _ENDED = (
     "ended unexpectedly, which ends the node. Ray does not know why: a kill by the kernel for lack of memory is one of "
@@ -146,6 +148,8 @@ def _cause(text: str, exit_: tuple[str, str] | None) -> str:
         return "preempted"
     if _NODE_DIED.search(text) or _RAYLET_DIED.search(text) or _RAYLET_ENDED.search(text):
         return "node_died"
+    if _RAYLET_FAILED.search(text):
+        return "node_died"
     if _CRASH.search(text):
         return "crash"
     if exit_ and (exit_[0].startswith("INTENDED") or _SELF_ENDED.search(exit_[1])):
@@ -156,6 +160,10 @@ def _cause(text: str, exit_: tuple[str, str] | None) -> str:
 def _statement(text: str, cause: str) -> str | None:
     if cause == "node_died" and _RAYLET_DIED.search(text) and not _NODE_DIED.search(text):
         return "The raylet of the node that ran the task died, which ends the node; the text does not say why it died."
+    if cause == "node_died" and _RAYLET_FAILED.search(text) and not _NODE_DIED.search(text):
+        return (
+            "A worker ended, because the raylet of its node had failed, which ends the node; the text does not say why."
+        )
     if cause == "node_died" and len(dead := _dead_nodes(text)) > 1:
         named = [ip or f"{node_id[:8]}…" for ip, node_id in dead]
         more = f", and {len(dead) - _MOST_NODES} more" if len(dead) > _MOST_NODES else ""
@@ -215,6 +223,8 @@ def _address(found: str | None) -> str | None:
 def with_the_dead(message: Message, text: str) -> Message:
     """Add to a message that does not name who ended the worker of which the text says that it died."""
     failed = list(itertools.islice(_failed_workers(text), 2))
+    if message.cause == "gpu_memory" and not failed and not message.victims:
+        return _with_actor(message, text)
     tasks = set(_DIED_IN.findall(text)) if message.cause == "memory_error" and not failed else set()
     if len(tasks) == 1:
         died_in = f"Ray says that a worker died that ran the task {tasks.pop()}."
@@ -235,6 +245,17 @@ def with_the_dead(message: Message, text: str) -> Message:
     )
 
 
+def _with_actor(message: Message, text: str) -> Message:
+    """Add the one actor of whose end a text tells beside: it need not be the one that lacked memory."""
+    ended = {(one[1], one[3], _address(one[5])) for one in _dead_actors(text)}
+    if len(ended) != 1 or _is_mixed(text):
+        return message
+    name, pid, ip = ended.pop()
+    who = f"the actor {name or 'without a name'}" + (f" (pid {pid})" if pid else "") + (f" on node {ip}" if ip else "")
+    how = ": it was ended by `ray.kill`" if _KILLED_BY_CALL.search(text) else ""
+    return replace(message, also=(*message.also, f"The text also tells of the end of {who}{how}."))
+
+
 def actors(text: str) -> Iterator[Victim]:
     """Yield the actors of which a text says that they ended."""
     if _is_mixed(text):  # whose name, pid and address it is cannot be told
@@ -242,7 +263,7 @@ def actors(text: str) -> Iterator[Victim]:
         yield from (Victim(None, None, actor_id, None, None, None) for actor_id in ids)
         return
     for one in _dead_actors(text):
-        name = one[4] if one[4] and _WRAPPER.match(one[1]) else one[1]
+        name = one[4] if one[4] and (one[1] is None or _WRAPPER.match(one[1])) else one[1]
         yield Victim(name, None, one[2], None, int(one[3]) if one[3] else None, None)
 
 
@@ -255,7 +276,10 @@ def _failed_workers(text: str) -> Iterator[re.Match[str]]:
 
 
 def _dead_actors(text: str) -> Iterator[re.Match[str]]:
-    return _DEAD_ACTOR.finditer(text) if "class_name" in text else iter(())
+    """What Ray says of actors that ended; where its first line is left out, only what has the others."""
+    for found in _DEAD_ACTOR.finditer(text) if "actor_id" in text else ():
+        if found[1] is not None or (found[3] is not None and found[5] is not None):
+            yield found
 
 
 def _is_mixed(text: str) -> bool:

@@ -91,8 +91,8 @@ _BATCH = (
     Kind(
         "batch_limit",
         pattern(
-            r"PBS: job killed: (?P<what>p?v?mem)(?: job total)? (?P<used>\d{1,15} ?[kKmMgG]?[bB]) exceeded limit "
-            r"(?P<limit>\d{1,15} ?[kKmMgG]?[bB])"
+            r"PBS: job killed: (?P<what>p?v?mem)(?: job total)? (?P<used>\d{1,15}(?: ?[kKmMgG]?[bB])?) exceeded limit "
+            r"(?P<limit>\d{1,15}(?: ?[kKmMgG]?[bB])?)\b"
         ),
         "PBS killed a job, because it used more than its limit of {what}: {used}, above {limit}.",
         lacks="pbs",

@@ -43,7 +43,9 @@ _NOT_STARTED = Kind(
 )
 
 OOM_KILLED = Form(
-    r"\bOOMKilled\b(?![\"']?\s{0,9}[:=]\s{0,9}(?:false|null))|\bcontainer oom [0-9a-f]{12,64}\b|"
+    r"\bOOMKilled\b(?![\"']?\s{0,9}[:=]\s{0,9}(?:false|null))"
+    r"(?![`\"']? (?:parameter|field|flag|key|label|attribute|property|metric|alert)s?\b(?!:))|"
+    r"\bcontainer oom [0-9a-f]{12,64}\b|"
     r"\b(?:[Pp]od|[Cc]ontainer)\b(?:(?!\b(?:not|never|no|may|might|can|could|would|if|when|be|is|are|gets?)\b|n't)[^\n.])"
     r"{0,40}?"
     r"\b(?:oom|OOM)[- _]?[Kk]illed\b"

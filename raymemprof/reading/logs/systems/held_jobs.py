@@ -53,13 +53,16 @@ def condor(text: str) -> Message | None:
 
 _FAILED_37 = pattern(
     r"\bfailed(?: :)? ?37 ?: ?qmaster enforced h_rt, ?h_cpu,? or h_vmem limit|"
-    r"\bdied through signal (?:XCPU \(24\)|KILL \(9\))[^\0]{0,400}?\bh_vmem\b"
+    r"\benforced h_vmem limit because\b|\bdied through signal (?:XCPU \(24\)|KILL \(9\))[^\0]{0,400}?\bh_vmem\b"
 )
 _FAILED_100 = pattern(r"\bfailed:? ?100 ?: ?assumedly after job\b")
 _STATUS = pattern(r"\bexit_status:?[ \t]{0,30}(?P<code>137|140|152|158)\b")
 _ASKED = pattern(r"\b(?P<what>[hs]_vmem|[hs]_rss|[hs]_data)=(?P<limit>\d{1,9}(?:\.\d{1,3})?[kKmMgGtT]?)\b")
-_MOST_USED = pattern(r"\bmaxvmem[ \t:=]{1,30}(?P<used>\d{1,12}(?:\.\d{1,4})?[kKmMgGtT]?B?)\b")
-_NUMBER = pattern(r"\bjobnumber[ \t:]{1,20}(?P<job>\d{1,12})\b|\bJob (?P<job_1>\d{1,12}) \([^\n()]{1,200}\) Aborted\b")
+_MOST_USED = pattern(r"\b(?:maxvmem|Max vmem)[ \t:=]{1,30}(?P<used>\d{1,12}(?:\.\d{1,4})?[kKmMgGtT]?B?)\b")
+_NUMBER = pattern(
+    r"\bjobnumber[ \t:]{1,20}(?P<job>\d{1,12})\b|\bJob (?P<job_1>\d{1,12}) \([^\n()]{1,200}\) Aborted\b|"
+    r"\bjob (?P<job_2>\d{1,12}(?:\.\d{1,9})?) died through signal\b"
+)
 
 
 def grid_engine(text: str) -> Message | None:
@@ -69,7 +72,7 @@ def grid_engine(text: str) -> Message | None:
     if is_limit is None and not (_FAILED_100.search(text) and asked and code):
         return None
     number, most = _NUMBER.search(text), _MOST_USED.search(text)
-    which = f"the job {number['job'] or number['job_1']}" if number else "a job"
+    which = f"the job {number['job'] or number['job_1'] or number['job_2']}" if number else "a job"
     if is_limit is not None:
         said = f"Grid Engine ended {which}, because it reached one of its limits (h_rt and h_cpu of time, h_vmem of "
         said += "virtual memory)"

@@ -1,14 +1,14 @@
-"""What the kernel, and the daemons that kill before it does, say of processes that they killed for memory."""
+"""What the kernel says of processes that it killed for memory."""
 
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import replace
 
 from ..facts import Message, Victim
 from ..kinds import Kind, first_of
 from ..patterns import COUNT, SIZE, Form, pattern, size
+from .daemons import daemons
 from .kernel_tables import has_rows, kib, processes, stats
 
 __all__ = ["KERNEL_KILL", "kernel"]
@@ -31,11 +31,13 @@ _REAPED = pattern(rf"oom_reaper: reaped process ({COUNT}) \(([^\n]{{0,64}}?)\)")
 _SHORT = pattern(
     rf"(?:[Oo]ut of memory[^\n]{{0,200}}?: )?\bKilled process ({COUNT}),?(?: UID \d{{1,10}},)? \(([^\n]{{1,64}}?)\)"
 )
-_SYSTEM = pattern(rf"System OOM encountered, victim process: (?P<name>[^\n,\"'`]{{1,64}})(?:, pid: (?P<pid>{COUNT}))?")
+_SYSTEM = pattern(
+    rf"(?:System|Cgroup) OOM encountered, victim process: (?P<name>[^\n,\"'`]{{1,64}})(?:, pid: (?P<pid>{COUNT}))?"
+)
 """What a kubelet says of what the kernel killed on its node."""
 _IN_CGROUP = pattern(
     r"Memory cgroup out of memory|constraint=CONSTRAINT_MEMCG|killed as a result of limit of|Memory cgroup stats for|"
-    r"mem_cgroup_(?:out_of_memory|oom\w{0,20})\+0x"
+    r"Cgroup OOM encountered|mem_cgroup_(?:out_of_memory|oom\w{0,20})(?:\+0x|\s{0,9}\Z)"
 )
 _CGROUP_MEMORY = pattern(r"\bmemory: usage (\d{1,15})kB, limit (\d{1,15})kB")
 _ANY_CGROUP = "a container, a batch job or a unit of systemd"
@@ -113,189 +115,10 @@ _UNIT = Kind(
 )
 """What systemd says of a unit, whoever killed in it: the kernel, or systemd-oomd, which has a line of its own."""
 
-_DAEMONS = (
-    Kind(
-        "systemd_oomd",
-        pattern(
-            r"Marked (?P<unit>/[^\s\n]{1,300}) for killing due to memory used \((?P<used>\d{1,18})\) / total "
-            r"\((?P<limit>\d{1,18})\)"
-        ),
-        "systemd-oomd set out to kill all processes of {unit}, because memory and swap were nearly used up.",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(
-            r"Marked (?P<unit>/[^\s\n]{1,300}) for killing due to memory pressure for (?P<of>/[^\s\n]{1,300}?) being "
-            r"(?P<is>\d{1,3}\.\d{1,4}%) > (?P<most>\d{1,3}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?"
-        ),
-        "systemd-oomd set out to kill all processes of {unit}, because the memory pressure of {of} was {is}, above "
-        "{most}[ for more than {time}].",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(
-            r"Killed (?P<unit>/[^\s\n]{1,300}) due to memory used \((?P<used>\d{1,18})\) / total "
-            r"\((?P<limit>\d{1,18})\)"
-        ),
-        "systemd-oomd killed all processes of {unit}, because memory and swap were nearly used up.",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(
-            r"Killed (?P<unit>/[^\s\n]{1,300}) due to memory pressure for (?P<of>/[^\s\n]{1,300}?) being "
-            r"(?P<is>\d{1,3}\.\d{1,4}%) > (?P<most>\d{1,3}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?"
-        ),
-        "systemd-oomd killed all processes of {unit}, because the memory pressure of {of} was {is}, above {most}[ for "
-        "more than {time}].",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed 1 process"),
-        "systemd-oomd killed a process[ of {unit}] for memory; the text does not name it.",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed (?:(?P<count>\d{1,9}|some) )?process"),
-        "systemd-oomd killed[ {count}] processes[ of {unit}] for memory; the text does not name them.",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(
-            r"\A(?=[^\0]{0,20000}?\bMemory pressure for (?P<of>/[^\s\n]{1,300}) is (?P<is>\d{1,3}\.\d{1,4}%) > "
-            r"(?P<most>\d{1,3}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?)"
-            r"[^\0]{0,20000}?\boomd attempting to kill (?P<one>\d{1,10}) with KILL"
-        ),
-        "systemd-oomd set out to kill processes, among them the one with pid {one}, because the memory pressure of "
-        "{of} was {is}, above {most}[ for more than {time}].",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(r"\boomd attempting to kill (?P<one>\d{1,10}) with KILL"),
-        "systemd-oomd set out to kill processes, among them the one with pid {one}.",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(
-            r"\bsystemd-oomd\[\d{1,10}\]: Killed (?P<unit>/[^\s\n]{1,300})[ \t]{0,9}(?:\n|\Z)"
-        ),  # the rest is cut off
-        "systemd-oomd killed all processes of {unit}.",
-    ),
-    Kind(
-        "systemd_oomd",
-        pattern(r"Killed (?P<unit>/[^\s\n]{1,300}) due to memory pressure"),
-        "systemd-oomd killed all processes of {unit}, because of memory pressure.",
-    ),
-)
-_OOMD_KILLS = pattern(rf"\boomd attempting to kill ({COUNT}) with KILL")
-_OOMD_PRESSURE = pattern(
-    r"\bMemory pressure for (?P<of>/[^\s\n]{1,300}) is (?P<is>\d{1,3}\.\d{1,4}%) > (?P<most>\d{1,3}\.\d{1,4}%)"
-    r"(?: for > (?P<time>\w{1,10}))?"
-)
-_MOST_PIDS = 10
-_UNNAMED = Form(r"; the text does not name (?:it|them)\.$")
-_EARLIER = tuple(
-    Kind("earlyoom", form, "earlyoom killed {victims}, because the machine was low on memory.")
-    for form in (
-        pattern(
-            rf"killing process (?P<pid>{COUNT}) \"(?P<name>[^\"\n]{{1,64}})\" with signal (?:15|9): badness \d{{1,6}}"
-            rf"(?:, VmRSS (?P<memory>{SIZE}))?"
-        ),
-        pattern(
-            rf"Killing process '(?P<name>[^'\n]{{1,64}})' with signal (?:15|9), pid: (?P<pid>{COUNT}), badness: "
-            rf"\d{{1,6}}(?:, VmRSS: (?P<memory>{SIZE}))?"
-        ),
-    )
-)
-"""How versions of earlyoom before 1.3 say it."""
-_EARLYOOM = Kind(
-    "earlyoom",
-    pattern(
-        rf"sending SIG(?:TERM|KILL) to process (?:(?P<pid>{COUNT})|…|\\u2026|\.{{3}}|<\w{{1,20}}>)(?: uid \d{{1,10}})? "
-        rf"\"(?P<name>[^\"\n]{{1,64}})\":"
-        rf"(?: (?:oom_score|badness) \d{{1,6}})?(?:, (?:oom_score_adj -?\d{{1,5}}, )?VmRSS (?P<memory>{SIZE}))?"
-    ),
-    "earlyoom killed {victims}, because the machine was low on memory.",
-)
-_AVAILABLE = pattern(r"\bmem avail: (\d{1,9}) of (\d{1,9}) MiB")
-_SENDING = pattern(r"sending SIG(?:TERM|KILL) to process|[Kk]illing process (?:\d{1,10} \"|')[^\n]{1,80}? with signal")
-_LIMITS_OF_EARLYOOM = pattern(
-    r"low memory! at or below SIG(?:TERM|KILL) limits: mem (?P<mem>\d{1,3}(?:\.\d{1,2})?) ?%, swap "
-    r"(?P<swap>\d{1,3}(?:\.\d{1,2})?) ?%",
-    re.IGNORECASE,
-)
-_NOHANG = pattern(
-    rf"[Ff]ound the victim with highest badness: Name: (?P<name>[^\n]{{1,64}}?)\s{{1,40}}PID: (?P<pid>{COUNT})"
-    rf"(?:[^\0]{{0,300}}?\bVmRSS: (?P<memory>\d{{1,9}} MiB))?|"
-    rf"[Pp]rocess with highest badness \(found in [^\n()]{{1,30}}\):[^\0]{{0,120}}?\bPID: (?P<pid_1>{COUNT}), Name: "
-    rf"(?P<name_1>[^\n]{{1,64}}?), badness:"
-)
-"""What nohang, a daemon like earlyoom, says of its choice."""
 _ENDED = pattern(r"Killed process|oom_reaper: reaped|no killable processes")
 _MOST_RUNS = 1000
-"""Reports of the killer, or choices of a daemon, that are looked at."""
-_MOST_TOLD, _MOST_UNITS = 3, 5
-_RAY = Form(r"ray(?:::|let$)|gcs_server$")
-"""How processes of Ray's are named in the kernel's lists."""
-
-
-def _daemons_say(text: str) -> Message | None:
-    """Return what the daemons say that kill before the kernel does."""
-    message = first_of((_EARLYOOM, *_EARLIER), text)
-    if message is None:
-        return _nohang(text) or _oomd(text)
-    limits = next(reversed(list(itertools.islice(_LIMITS_OF_EARLYOOM.finditer(text), _MOST_RUNS))), None)
-    if limits is not None:
-        said = f"Its limits: {limits['mem']} % of memory available, and {limits['swap']} % of swap free."
-        message = replace(message, also=(said,))
-    before = list(_AVAILABLE.finditer(text[: next(_SENDING.finditer(text)).start()]))
-    if before and message.killed == 1:
-        available, total = (int(figure) * 2**20 for figure in before[-1].groups())
-        if available <= total:
-            message = replace(message, used=total - available, limit=total)
-    is_of_ray = any(_RAY.match(victim.name or "") for victim in message.victims)
-    return message if is_of_ray else replace(message, lacks="machine")
-
-
-def _oomd(text: str) -> Message | None:
-    """Return what systemd-oomd says, with the pids and the pressure of which its older versions have lines."""
-    message = first_of(_DAEMONS, text)
-    if message is None or message.statement is None:
-        return message
-    pids = list(dict.fromkeys(one[1] for one in itertools.islice(_OOMD_KILLS.finditer(text), _MOST_RUNS)))
-    pressure, also = _OOMD_PRESSURE.search(text), []
-    if pressure and pressure["is"] not in message.statement:
-        time = f" for more than {pressure['time']}" if pressure["time"] else ""
-        also.append(f"The memory pressure of {pressure['of']} was {pressure['is']}, above {pressure['most']}{time}.")
-    if pids and any(f"pid {pid}." not in message.statement for pid in pids):
-        more = ", and more" if len(pids) > _MOST_PIDS else ""
-        also.append(f"The pids that it set out to kill: {', '.join(pids[:_MOST_PIDS])}{more}.")
-        message = replace(message, statement=_UNNAMED.sub(".", message.statement))
-    return replace(message, also=(*message.also, *also))
-
-
-def _nohang(text: str) -> Message | None:
-    """Return whom nohang chose."""
-    victims = tuple(
-        dict.fromkeys(
-            Victim(
-                one["name"] or one["name_1"],
-                None,
-                None,
-                None,
-                int(one["pid"] or one["pid_1"]),
-                size(one["memory"] or ""),
-            )
-            for one in itertools.islice(_NOHANG.finditer(text), _MOST_RUNS)
-        )
-    )
-    if not victims:
-        return None
-    named = " and ".join(f"{victim.name} (pid {victim.pid})" for victim in victims[:_MOST_TOLD])
-    more = " and others" if len(victims) > _MOST_TOLD else ""
-    said = f"nohang, a daemon like earlyoom, chose {named}{more} to end, because the machine was low on memory."
-    is_of_ray = any(_RAY.match(victim.name or "") for victim in victims)
-    lacks = None if is_of_ray else "machine"
-    return Message("earlyoom", said, victims=victims, killed=len(victims), is_named=True, lacks=lacks)
+"""Reports of the killer that are looked at."""
+_MOST_UNITS = 5
 
 
 def kernel(text: str) -> Message | None:
@@ -318,7 +141,7 @@ def kernel(text: str) -> Message | None:
     if not victims:
         told = (_LIMIT, _NONE_TO_KILL, _IN_ITS_CGROUP if is_in_cgroup else _INVOKED, _REPORT, _EVENT_OF_NODE)
         said = first_of(told, text)
-        if said is None and has_rows(text) and not _daemons_say(text):
+        if said is None and has_rows(text) and not daemons(text):
             said = Message(_REPORT.cause, _REPORT.sentence)
         if said is None:
             return _of_units(text)
@@ -367,7 +190,7 @@ def _whose_cgroup(text: str) -> str:
 
 def _of_units(text: str) -> Message | None:
     """What is said of whole units: systemd has the same last word where systemd-oomd killed."""
-    in_unit, killed = _IN_UNIT.read(text), _daemons_say(text)
+    in_unit, killed = _IN_UNIT.read(text), daemons(text)
     units = list(dict.fromkeys(one["unit"] for one in itertools.islice(_IN_UNIT.form.finditer(text), _MOST_RUNS)))
     if in_unit is not None and len(units) > 1:
         more = " and others" if len(units) > _MOST_UNITS else ""

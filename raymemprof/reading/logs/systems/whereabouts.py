@@ -16,7 +16,8 @@ _OF_MACHINE = ("kernel_oom", "systemd_oomd", "earlyoom")
 _ENDS = Form(
     r"OOM[ -]?[Kk]illed|\bcontainer oom\b|\bTaskOOM\b|/tasks/oom\b|[Ee]xit(?:ed)?[ _]?[Cc]ode\b[^\n]{0,20}?\b137\b|"
     r"\bEvicted\b|[Tt]he node was low on resource|\boom-kill:|Memory cgroup (?:stats for|out of memory)|"
-    r"\bKilled process\b|\bSystem OOM encountered|\bOOMKilling\b|\bTask in /\S{1,300} killed as a result"
+    r"\bKilled process\b|\bSystem OOM encountered|\bOOMKilling\b|\bTask in /\S{1,300} killed as a result|"
+    r"\bContainer killed by YARN\b"
 )
 """Words that tell of an end for memory, or by SIGKILL."""
 _MOST_ENDS, _LINES_BEFORE, _LINES_AFTER = 20, 8, 8
@@ -35,7 +36,15 @@ _POD = (
     Form(rf"\s({_NAME}-\d{{5,12}})[ \t]{{1,20}}\d{{1,4}}[smhd]\w{{0,6}}[ \t]{{1,20}}OOMKilled\b"),
     Form(rf"\bk8s_[\w.-]{{1,63}}?_({_NAME})_[a-z0-9-]{{1,63}}_[0-9a-f-]{{36}}_\d{{1,6}}\b"),
 )
-_DESCRIBED = Form(rf"\bdescribe (?:pods?|po)(?:/|[ \t]{{1,9}})(?:-n[ \t]?{_NAME}[ \t]{{1,9}})?({_NAME})(?![\w*/.-])")
+_DESCRIBED = Form(
+    rf"\bdescribe (?:pods?|po)(?:/|[ \t]{{1,9}})(?:-n[ \t]?{_NAME}[ \t]{{1,9}})?"
+    rf"((?=[a-z.]{{0,100}}[\d-]){_NAME}|{_NAME}(?=[ \t]{{0,9}}(?:\n|\Z|[`'\"])))(?![\w*/.-])"
+)
+"""A word of a sentence may follow."""
+_EVENT_OF_POD = Form(
+    r"(?:\b|\\n)Kind:\s?Pod\b[\s\S]{0,200}?(?:\b|\\n)Name:\s?([a-z0-9][a-z0-9-]{0,250})(?:\.[0-9a-f]{14,16}|(?=\s|\\n))"
+)
+"""What an event of Kubernetes is of."""
 _NODE_OF_POD = Form(r"^[ \t]{0,40}Node:[ \t]{1,40}([a-z0-9][\w.-]{0,252})/", re.MULTILINE)
 """What `kubectl describe` says of the one pod that it was asked for."""
 _NAMESPACE = (
@@ -103,7 +112,7 @@ def with_whereabouts(message: Message, text: str) -> Message:
                 return str(found.pop()) if len(found) == 1 else None
         return None
 
-    described = set(_DESCRIBED.findall(text))
+    described = set(_DESCRIBED.findall(text)) or set(_EVENT_OF_POD.findall(text))
     pod = only(*_POD) or (described.pop() if len(described) == 1 else None)
     container, node = only(*_CONTAINER), only(*_NODE)
     if pod and node is None and len(nodes := set(_NODE_OF_POD.findall(text))) == 1:

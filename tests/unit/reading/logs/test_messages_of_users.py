@@ -118,6 +118,73 @@ def test_the_same_message_of_others(tmp_path: Path) -> None:
     assert said not in str(explain(f"(Worker pid=4123) {GPU}\nstep 1 [repeated 6x across cluster]", tmp_path))
 
 
+def test_a_gpu_and_an_actor_that_was_ended(tmp_path: Path) -> None:
+    text = (
+        f"{GPU} Process 4123 has 384.00 MiB memory in use. Including non-PyTorch memory, this process has 22.14 GiB memory in use. Process 4124 has 516.00 MiB memory in use.\n"
+        "The actor died unexpectedly before finishing this task.\n\tclass_name: Rollout\n\tactor_id: 7a8b7a8b7a8b7a8b7a8b7a8b7a8b7a8b\n\tpid: 16781\n\tname: g:0\n\tnamespace: n\n\tip: 10.20.30.40\n"
+        "The actor is dead because it was killed by `ray.kill`."
+    )
+    found = explain(text, tmp_path)
+    assert found.cause == "gpu_memory"
+    assert not found.victims
+    assert "process 4124 (516.00 MiB), process 4123 (384.00 MiB)" in found.summary
+    assert "the end of the actor Rollout (pid 16781) on node 10.20.30.40: it was ended by `ray.kill`" in found.summary
+
+
+def test_who_ended_is_named_beside_any_sentence(tmp_path: Path) -> None:
+    text = "The actor died unexpectedly before finishing this task.\n\tclass_name: Rollout\n\tactor_id: 7a8b7a8b7a8b7a8b7a8b7a8b7a8b7a8b\n\tnamespace: n\nThe actor is dead because its owner has died. Owner Id: 01000000ff"
+    found = explain(text, tmp_path)
+    assert found.cause == "owner_died"
+    assert "It was Rollout." in found.summary
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (", 0B reserved, and 3.33G reservable.", "6.78G were free, of which 3.33G could be reserved."),
+        (
+            ". Due to fragmentation, the largest contiguous region of free memory is 30.56M.; (0x0x0_HBM0)",
+            "in pieces of which the largest has 30.56M.",
+        ),
+        (".", "6.78G were free."),
+    ],
+)
+def test_what_a_tpu_could_not_give(rest: str, said: str, tmp_path: Path) -> None:
+    text = f"RuntimeError: RESOURCE_EXHAUSTED: Attempting to reserve 6.48G at the bottom of memory. That was not possible. There are 6.78G free{rest}"
+    assert explain(text, tmp_path).summary.splitlines()[0].endswith(said)
+
+
+def test_an_owner_that_was_a_driver(tmp_path: Path) -> None:
+    text = f"The actor is dead because its owner has died. Owner Id: 01000000{'f' * 48} Owner Ip address: 10.20.30.40 Owner worker exit type: SYSTEM_ERROR Worker exit detail: Owner's node has crashed."
+    found = explain(text, tmp_path)
+    assert (found.cause, found.node_ip) == ("owner_died", "10.20.30.40")
+    assert "the driver of job 01000000, at 10.20.30.40, had ended: Owner's node has crashed." in found.summary
+
+
+def test_what_somebody_says_of_a_worker_s_death_is_quoted(tmp_path: Path) -> None:
+    found = explain(f"The node's memory usage grows and there is an OOM.\n(raylet) {DEATH}", tmp_path)
+    assert "there is an OOM" in found.summary
+    guess = "There are some potential root causes. (1) The process is killed by SIGKILL by OOM killer due to high memory usage."
+    assert "The text also says" not in explain(f"(raylet) {DEATH} {guess}", tmp_path).summary
+
+
+def test_what_a_whole_cluster_spilled(tmp_path: Path) -> None:
+    text = "--- Aggregate object store stats across all nodes ---\nPlasma memory usage 50 MiB, 1 objects, 50.0% full\nSpilled 200 MiB, 4 objects, avg write throughput 570 MiB/s"
+    found = explain(text, tmp_path)
+    assert "object stores of the cluster have spilled 4 objects (200 MiB)" in found.summary
+    assert "A raylet" not in found.summary
+
+
+def test_what_is_available_is_quoted_as_it_was_last(tmp_path: Path) -> None:
+    lines = [
+        f"Jan 02 03:0{n % 7}:05 node7 foo[9]: mem avail: {n:>5} of 15881 MiB ({n / 158.81:.2f}%)"
+        for n in (15342, 9001, 56)
+    ]
+    found = explain("I just ran out of memory, and foo did nothing.\n" + "\n".join(lines), tmp_path)
+    assert "mem avail: 56 of 15881 MiB (0.35%)" in found.summary
+    assert "15342" not in found.summary
+
+
 def test_of_several_kills_one_is_named(tmp_path: Path) -> None:
     found = explain(TEXTS["several killed, one named"].text, tmp_path)
     assert "killed 3 workers on node 10.20.30.40" in found.summary.splitlines()[0]
