@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import threading
+
 from . import warn
 from .options import Options, Settings, resolve
 from .origin import Origin
 
-__all__ = ["Profile"]
+__all__ = ["Profile", "Tally"]
+
+
+class Tally:
+    """How many calls have ended, and what they kept: memory after less memory before, in bytes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.count = self.kept = 0
+
+    def add(self, kept: int) -> None:
+        """Count a call."""
+        with self._lock:
+            self.count += 1
+            self.kept += kept
 
 
 class Profile:
     """What was decorated and how: all that a wrapper takes along to the worker."""
 
-    __slots__ = ("_origin", "_settings", "kind", "name", "options")
+    __slots__ = ("_origin", "_settings", "kind", "name", "options", "tally")
 
-    def __init__(self, name: str, kind: str, options: Options, origin: Origin | None = None) -> None:
+    def __init__(
+        self, name: str, kind: str, options: Options, origin: Origin | None = None, tally: Tally | None = None
+    ) -> None:
         self.name = name
         self.kind = kind
         self.options = options
         self._origin = origin
+        self.tally = tally
+        """Counts the calls that end in this process; it does not travel."""
         self._settings: Settings | None = None
 
     def __reduce__(self) -> tuple[type[Profile], tuple[str, str, Options, Origin | None]]:
