@@ -63,12 +63,9 @@ def attach(
         say(error)
     if not begun:
         raise errors[0]
-    say(f"recording {', '.join(_names(begun))} for {seconds:g} s; Ctrl-C ends it sooner.")
+    what = str(begun[0]) if len(begun) == 1 else f"{len(begun)} actors"
+    say(f"recording {what} for {seconds:g} s; Ctrl-C ends it sooner.")
     _show(_until_ended(begun), actor is None)
-
-
-def _names(begun: list[Attachment]) -> list[str]:
-    return sorted({repr(one) for one in begun})
 
 
 def _until_ended(begun: list[Attachment]) -> list[Attached]:

@@ -18,6 +18,8 @@ _BY_ID = "_function_execution_info"
 _BY_DESCRIPTOR = "execution_infos"
 """What it keeps for those that were called; Ray looks here first."""
 _MAKE = "_make_actor_method_executor"
+_FOR = "raymemprof_in_place_of"
+"""An attribute of an executor that is called in place of a method's own: the method."""
 
 
 def unknown_executor_names() -> str | None:
@@ -44,7 +46,12 @@ def actor_methods(actor: object) -> dict[str, Callable[..., Any]]:
 def _own_infos(actor: object) -> list[Any]:
     """Leave out other classes, to whose actors this one has handles."""
     found = [info for _, info in _infos(getattr(ray_worker(), _MANAGER))]
-    return [one for one in found if getattr(type(actor), one.function.name, None) == one.function.method]
+    return [one for one in found if getattr(type(actor), one.function.name, None) == _before(one.function)]
+
+
+def _before(executor: Any) -> Any:
+    """Return the method that an executor is for, in whose place another may be called."""
+    return getattr(executor, _FOR, executor.method)
 
 
 class Exchange:
@@ -57,6 +64,7 @@ class Exchange:
             made = methods.get(info.function.name)
             if made is not None:
                 executor = getattr(self._manager, _MAKE)(info.function.name, made)
+                setattr(executor, _FOR, info.function.method)
                 self._new[id(info)] = info, info._replace(function=executor)
         self._old = {id(new): (new, old) for old, new in self._new.values()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from . import warn
 from .options import Options, Settings, resolve
@@ -53,6 +54,10 @@ class Profile:
                 warn.once(complaint, complaint)
             self._settings = settings
         return settings
+
+    def turn_off(self) -> None:
+        """Have nothing more recorded in this process; calls that run are recorded on."""
+        self._settings = replace(self.settings(), enabled=False)
 
     def is_off(self) -> bool:
         """Whether it is known that nothing is recorded."""

@@ -53,7 +53,8 @@ class Attached(Record):
         call_count: the calls that began and ended meanwhile; None where the actor did not say.
         memory_before: memory at the beginning. What was allocated before is in no capture.
         memory_after: memory at the end.
-        kept: what these calls kept: memory after each, less memory before it. Calls that overlap count it twice.
+        kept: memory after each of these calls less memory before it, summed. Calls that overlap count the same twice;
+            and the kernel counts memory in steps, so what small calls keep may show between them.
         notes: what was not recorded, and why.
         grew: memory after less memory before.
     """
@@ -85,8 +86,8 @@ class Attached(Record):
         return " ".join(
             [
                 f"{who}: {calls} recorded in {show_seconds(self.duration)}, until {self.ended_by}.",
-                f"Memory (RSS − SHR) went from {show_bytes(self.memory_before)} to {show_bytes(self.memory_after)};",
-                f"the calls kept {show_bytes(self.kept)}. What was allocated before is in no capture.",
+                f"Memory (RSS − SHR) went from {show_bytes(self.memory_before)} to {show_bytes(self.memory_after)}.",
+                "What was allocated before is in no capture.",
                 *self.notes,
             ]
         )
@@ -148,6 +149,9 @@ class Attachment:
     def __repr__(self) -> str:
         state = "recording" if self.result is None else f"ended: {self.result.ended_by}"
         return f"Attachment({self._said.get('name', 'actor')} {self._actor_id[:8]}…, {state})"
+
+    def __str__(self) -> str:
+        return f"{self._said.get('name', 'actor')} (pid {self._said.get('pid')})"
 
     def wait(self, timeout: float | None = None) -> Attached:
         """Wait until it has ended by itself: the time is over, or the actor died.

@@ -36,6 +36,8 @@ _POLL = 0.25
 """Seconds between looks at what the driver wants: each asks the GCS, which takes it a millisecond."""
 _SILENCE = 3.0
 """Seconds without a sign of life from the driver, whose job has ended too, after which it is taken for dead."""
+_TRIES = 10
+"""How often the driver is told something, where the GCS does not answer."""
 _CLOSING = 2.0
 """Seconds to wait for the capture to be closed."""
 _GONE = "the driver died or disconnected"
@@ -77,12 +79,9 @@ class _Methods:
     not_python: list[str]
 
 
-def _methods(actor: object, options: Options, tally: Tally) -> _Methods:
+def _methods(actor: object, profile: Callable[[str], Profile]) -> _Methods:
     original = cluster.class_before_ray(type(actor)) or type(actor)
     names, found = method_names(original), _Methods({}, [], [])
-
-    def profile(name: str) -> Profile:
-        return Profile(name, "method", options, tally=tally)
 
     for attribute, method in cluster.actor_methods(actor).items():
         name_of, function = names.get(attribute), getattr(method, "__func__", method)
@@ -110,6 +109,8 @@ class _Recording:
         self._actor = actor
         self._request = request
         self._tally = Tally()
+        self._profiles: list[Profile] = []
+        self._is_over = False
         self._exchange: cluster.Exchange | None = None
         self._lease: Lease | None = None
         self._heard = time.monotonic()
@@ -127,16 +128,15 @@ class _Recording:
             self._say(self._request.begun, {"problem": str(error) if is_ours else describe(error)})
             return
         self._say(self._request.begun, said)
-        began, memory = time.monotonic(), said["memory"]
-        why = None
+        began, memory, why = time.monotonic(), said["memory"], None
         while why is None:
             time.sleep(_POLL)
             why = self._why_over()
             seconds = self._request.seconds
             if why is None and seconds is not None and time.monotonic() - began >= seconds:
                 why = f"{seconds:g} s were over"
-            if why is None and self._exchange is not None:
-                self._exchange.make()
+            if why is None:
+                why = self._made_again()
         duration = time.monotonic() - began
         self._end()
         after, *_ = process_memory.now()
@@ -150,13 +150,22 @@ class _Recording:
         time.sleep(_POLL)
         self._undo()  # a call that began at the same time may have brought one back
 
+    def _made_again(self) -> str | None:
+        """Have the exchange made again; return why that cannot be."""
+        try:
+            if self._exchange is not None:
+                self._exchange.make()
+        except Exception as error:
+            return f"the actor's methods could not be exchanged: {describe(error)}"
+        return None
+
     def _begin(self) -> dict[str, Any]:
         problem = cluster.unknown_executor_names()
         if problem is not None:
             raise _NotRecordedError(problem)
         options = Options(**self._request.options)
         options = dataclasses.replace(options, linger=LINGER if options.linger is None else options.linger)
-        methods = _methods(self._actor, options, self._tally)
+        methods = _methods(self._actor, lambda name: self._profile(name, options))
         if not methods.made and not methods.already:
             raise _NotRecordedError("it has no method in Python to record, or is one of Ray's own actors")
         settings = Profile("", "method", options).settings()
@@ -189,6 +198,14 @@ class _Recording:
             "note": note,
         }
 
+    def _profile(self, name: str, options: Options) -> Profile:
+        """Return what a method is recorded with; Ray Data's get their names when they are called."""
+        made = Profile(name, "method", options, tally=self._tally)
+        self._profiles.append(made)
+        if self._is_over:
+            made.turn_off()
+        return made
+
     def _why_over(self) -> str | None:
         """Return why the driver does not want it any more; None while it does, as far as is known."""
         now = time.monotonic()
@@ -213,6 +230,9 @@ class _Recording:
 
     def _end(self) -> None:
         """End recording; calls that run are sampled on, and traced no more. Never raises of its own accord."""
+        self._is_over = True
+        for profile in self._profiles:  # a call that Ray has begun, and that has not come to its code, runs unrecorded
+            profile.turn_off()
         self._undo()
         try:
             running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
@@ -234,10 +254,14 @@ class _Recording:
             warn.once("attached", f"an actor's own methods were not put back: {describe(error)}")
 
     def _say(self, key: str, value: dict[str, Any]) -> None:
-        try:
-            cluster.put_value(key, value)
-        except Exception as error:
-            warn.once("attached", f"the driver was not told what became of its attachment: {describe(error)}")
+        for is_last in (*[False] * _TRIES, True):
+            try:
+                cluster.put_value(key, value)
+                return
+            except Exception as error:  # the GCS does not answer now
+                if is_last:
+                    warn.once("attached", f"the driver was not told what became of its attachment: {describe(error)}")
+            time.sleep(_POLL)
 
     def _forget(self, key: str) -> None:
         try:
