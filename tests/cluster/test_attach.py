@@ -189,7 +189,7 @@ def test_under_load(
     result = attachment.result
     assert result is not None
     assert (load.wrong, result.name, result.notes) == ([], cls.__name__, ())
-    assert is_as_it_was(actor) == (True, True)
+    wait_for(lambda: is_as_it_was(actor) == (True, True), 3)  # a call that just began may have opened a capture
     recorded = calls_of(cluster, actor)
     assert {call.status for call in recorded} == {"finished"}
     assert 3 * at_once < result.call_count <= len(recorded) < load.done
@@ -365,41 +365,40 @@ def test_what_is_recorded_already_is_not_recorded_twice(cluster: Path) -> None:
 MISSING = "raise ModuleNotFoundError(\"No module named 'raymemprof'\")"
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [(MISSING, "raymemprof cannot be imported in its process"), ("__version__ = '0.0.9'", "has raymemprof 0.0.9, and")],
-    ids=["missing", "older"],
-)
-def test_another_raymemprof_or_none(cluster: Path, tmp_path: Path, text: str, why: str) -> None:
-    (tmp_path / "raymemprof").mkdir()
-    (tmp_path / "raymemprof" / "__init__.py").write_text(text)
+def test_what_keeps_an_actor_from_being_recorded(cluster: Path, tmp_path: Path) -> None:
+    """Each is one sentence in the driver, and the actor runs on."""
     actor = actor_of(Cache)
 
-    def ship(actor: Any) -> None:
-        sys.path.insert(0, str(tmp_path))
+    def refused(why: str, **options: Any) -> None:
+        with pytest.raises(AttachError, match=why):
+            raymemprof.attach(actor, **options)
+        assert ray.get(actor.double.remote(4)) == 8
+
+    def move(actor: Any, there: str, to: str) -> None:
+        kind = type(ray._private.worker.global_worker.function_actor_manager)
+        setattr(kind, to, getattr(kind, there))
+        delattr(kind, there)
+
+    def put_before(actor: Any, folder: str) -> None:
+        sys.path.insert(0, folder)
         for name in [name for name in sys.modules if name.partition(".")[0] == "raymemprof"]:
             del sys.modules[name]
 
-    ray.get(actor.__ray_call__.remote(ship))
-    with pytest.raises(AttachError, match=why):
-        raymemprof.attach(actor)
-    assert ray.get(actor.double.remote(4)) == 8
-
-
-def test_ray_has_moved_what_is_needed(cluster: Path) -> None:
-    actor = actor_of(Cache)
-
-    def move(actor: Any) -> None:
-        kind = type(ray._private.worker.global_worker.function_actor_manager)
-        kind._moved = kind._make_actor_method_executor
-        del kind._make_actor_method_executor
-
-    ray.get(actor.__ray_call__.remote(move))
-    with pytest.raises(AttachError, match=r"Ray .+ has no _make_actor_method_executor, which raymemprof needs"):
-        raymemprof.attach(actor)
-    assert ray.get(actor.double.remote(4)) == 8
-    with pytest.raises(AttachError, match="recording is off there"):
-        raymemprof.attach(actor_of(Cache), enabled=False)
+    refused("recording is off there", enabled=False)
+    ray.get(actor.__ray_call__.remote(move, "_make_actor_method_executor", "_moved"))
+    refused(r"Ray .+ has no _make_actor_method_executor, which raymemprof needs")
+    ray.get(actor.__ray_call__.remote(move, "_moved", "_make_actor_method_executor"))
+    for number, (text, why) in enumerate(
+        (
+            (MISSING, "raymemprof cannot be imported in its process"),
+            ("__version__ = '0.0.9'", "its node has raymemprof 0.0.9, and yours is"),
+        )
+    ):
+        package = tmp_path / str(number) / "raymemprof"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(text)
+        ray.get(actor.__ray_call__.remote(put_before, str(package.parent)))
+        refused(why)
 
 
 def test_bad_input(cluster: Path) -> None:
@@ -435,7 +434,7 @@ def test_from_a_terminal(cluster: Path) -> None:
 
 
 def in_process(*words: str, actors: list[Any]) -> tuple[str, str]:
-    """Run the command here, where it is connected, and call the actors once they are recorded; return what it prints."""
+    """Run the command here, where it is connected, and call the actors once they record; return what it prints."""
 
     def call() -> None:
         while any(is_as_it_was(actor)[0] for actor in actors):

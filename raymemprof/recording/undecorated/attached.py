@@ -40,6 +40,8 @@ _TRIES = 10
 """How often the driver is told something, where the GCS does not answer."""
 _CLOSING = 2.0
 """Seconds to wait for the capture to be closed."""
+_GRACE = 0.25
+"""Seconds that calls which run at the end have to end too, before they are traced no more."""
 _GONE = "the driver died or disconnected"
 _DETACHED = "the attachment ended while the call ran; it was traced until then"
 
@@ -235,16 +237,25 @@ class _Recording:
             profile.turn_off()
         self._undo()
         try:
-            running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
-            is_ours = all(one.profile.tally is self._tally for one in running)
             tracker.release(self)
-            capture = self._lease.capture if self._lease is not None else None
-            if capture is not None and is_ours and running:
-                tracker.close(_DETACHED)
-            elif capture is not None and is_ours and capture.linger <= LINGER:
-                capture.closed.wait(_CLOSING)
+            if self._lease is not None:
+                self._end_tracing()
         except Exception as error:
             warn.once("attached", f"tracing was not ended at once: {describe(error)}")
+
+    def _end_tracing(self) -> None:
+        """Wait until the capture is closed; calls that run on are traced no more. Others' calls are left alone."""
+        began = time.monotonic()
+        while (now := time.monotonic()) < began + _CLOSING:
+            capture = tracker.open_capture()
+            running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
+            if capture is None or any(one.profile.tally is not self._tally for one in running):
+                return
+            if running and now > began + _GRACE:
+                tracker.close(_DETACHED)
+            elif not running and capture.linger > LINGER:  # it was opened for calls that are recorded without this
+                return
+            time.sleep(_GRACE / 10)
 
     def _undo(self) -> None:
         try:
