@@ -805,10 +805,10 @@ class Worked:
 
 
 def attached(folder: Path) -> None:
-    """What a call of a running actor takes before it is attached to, meanwhile, and after."""
+    """What a call of a running actor takes before it is attached to, meanwhile, and after; undisturbed by others."""
 
     def latency(actor: Any, calls: int = 300) -> float:
-        return statistics.median(timed(lambda: ray.get(actor.work.remote()), calls))
+        return statistics.quantiles(timed(lambda: ray.get(actor.work.remote()), calls), n=10)[0]
 
     for what, options in (("full tracing", {}), ("memory sampling only", {"heap": False})):
         options["directory"] = str(folder / "attached")

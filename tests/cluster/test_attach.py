@@ -16,10 +16,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import pytest
 import ray
 from click.testing import CliRunner
+from ray import cloudpickle
 
 import raymemprof
 from raymemprof import AttachError, profile_memory
