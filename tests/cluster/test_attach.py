@@ -238,7 +238,7 @@ def test_calls_that_run_are_untouched(cluster: Path) -> None:
         within = actor.wait.remote(2)
         ray.get(actor.keep.remote(1))
         began = time.monotonic()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 1.8  # while the call takes two
     assert attachment.result.call_count == 1
     assert ray.get([before, within]) == [1.5, 2]
     (call,) = calls_of(cluster, actor, name="Cache.wait")
@@ -277,16 +277,15 @@ def test_the_wait_is_reported_and_has_a_limit(
     monkeypatch.setattr(attaching, "_PATIENCE", 0.3)
     actor = actor_of(Cache)
     ray.get(actor.double.remote(1))
-    busy = actor.wait.remote(2)
+    calls = [actor.wait.remote(1)]
     with pytest.raises(AttachError, match=r"has not come to it within 0\.5 s"):
-        raymemprof.attach(actor, timeout=0.5)
+        raymemprof.attach(actor, timeout=0.5, heap=False)
     assert len([record for record in caplog.records if "waiting behind what is queued" in record.message]) == 1
+    calls += [actor.wait.remote(0.1) for _ in range(12)]  # behind the request that was given up
     attachment = raymemprof.attach(actor)
-    assert 0.5 < attachment.waited < 2.5
+    assert 1 < attachment.waited < 5
     attachment.end()
-    ray.get([busy, actor.double.remote(2)])
-    time.sleep(0.5)  # for the request that was given up, which came before
-    ray.get(actor.double.remote(3))
+    ray.get([*calls, actor.double.remote(2)])
     assert list(calls_of(cluster, actor)) == []
     assert is_as_it_was(actor) == (True, True)
 
