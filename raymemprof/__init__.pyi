@@ -10,7 +10,7 @@ from .diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, 
 from .diagnosis.usage.shared_memory import SharedMemoryOwner, SharedMemoryOwners
 from .diagnosis.usage.usage import usage
 from .display.rows import Rows
-from .errors import CaptureError
+from .errors import AttachError, CaptureError
 from .host import ResourceIsolation
 from .reading.catalog.listing import calls, captures
 from .reading.catalog.records import Call, Calls, Capture, Captures, ChildProcess
@@ -26,10 +26,14 @@ from .reading.reports.report import Report
 from .reading.reports.summary import FunctionSummary, Summary, summary
 from .reading.reports.targets import Target
 from .recording.decorator import ProfileMemory, profile_memory
+from .recording.undecorated.attach import Attached, Attachment, attach
 from .recording.undecorated.runtime_env import runtime_env
 
 __version__: str
 __all__ = [
+    "AttachError",
+    "Attached",
+    "Attachment",
     "Call",
     "Calls",
     "Capture",
@@ -73,6 +77,7 @@ __all__ = [
     "Victim",
     "__version__",
     "advise",
+    "attach",
     "calls",
     "captures",
     "clean",

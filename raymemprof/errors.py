@@ -1,4 +1,4 @@
-"""The errors that reading raises."""
+"""The errors that raymemprof raises of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,24 @@ from pathlib import Path
 
 from .display.text import printable
 
-__all__ = ["CaptureError"]
+__all__ = ["AttachError", "CaptureError"]
+
+
+class AttachError(Exception):
+    """An actor cannot be recorded, or not in time; it runs on unharmed.
+
+    Attributes:
+        reason: one sentence.
+    """
+
+    reason: str
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = printable(" ".join(reason.split()))
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class CaptureError(Exception):

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import CaptureError
+from ..errors import AttachError, CaptureError
 from ..ownership import UntrustedError
 from . import diagnosis, recorded
+from .attach import attach
 from .output import say
 from .run import run, runtime_env
 
@@ -40,7 +41,7 @@ class _Commands(click.Group):
             text = str(error)
         except OSError as error:
             text = f"{error.filename}: {error.strerror}." if error.filename and error.strerror else str(error)
-        except (CaptureError, ValueError, TypeError) as error:
+        except (AttachError, CaptureError, ValueError, TypeError) as error:
             text = str(error)
         else:
             raise SystemExit(status if isinstance(status, int) else 0)
@@ -60,6 +61,7 @@ def main(context: click.Context) -> None:
 for _command in (
     run,
     runtime_env,
+    attach,
     recorded.calls,
     recorded.summary,
     recorded.captures,

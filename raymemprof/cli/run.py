@@ -18,14 +18,21 @@ from .options import together
 from .output import say
 from .program import run_module, run_script
 
-__all__ = ["run", "runtime_env"]
+__all__ = ["HOW_OPTIONS", "NEXT", "run", "runtime_env"]
 
-_NEXT = (
+NEXT = (
     "next: `raymemprof flamegraph --name NAME` draws what a function of this table allocated, `raymemprof calls --name "
     "NAME` lists its calls, `raymemprof doctor` looks for what is wrong."
 )
 
 
+HOW_OPTIONS = (
+    click.option("--heap/--no-heap", default=None, help="Trace allocations, or sample memory only. Default: trace."),
+    click.option("--native", is_flag=True, default=None, help="Record C and C++ frames too."),
+    click.option("--every", type=click.IntRange(1), help="Trace one call in this many of each function."),
+    click.option("--directory", type=click.Path(), help="Folder on each node to record to, not that of Ray's logs."),
+)
+"""How to record: those options of `profile_memory` that are asked for most."""
 _OPTIONS = (
     click.option(
         "--include",
@@ -34,12 +41,9 @@ _OPTIONS = (
         help="Record only functions whose full name (package.module.Class.method) or name fits; may be given again.",
     ),
     click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out those that fit; may be given again."),
-    click.option("--heap/--no-heap", default=None, help="Trace allocations, or sample memory only. Default: trace."),
-    click.option("--native", is_flag=True, default=None, help="Record C and C++ frames too."),
-    click.option("--every", type=click.IntRange(1), help="Trace one call in this many of each function."),
-    click.option("--directory", type=click.Path(), help="Folder on each node to record to, not that of Ray's logs."),
+    *HOW_OPTIONS,
 )
-"""What to record, and how: those options of `profile_memory` that are asked for most."""
+"""What to record, and how."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -101,6 +105,6 @@ class _Tables:
                 say(found)
             else:
                 click.echo(str(found), err=True)
-                say(_NEXT if found else "")
+                say(NEXT if found else "")
         if not self._found:
             say("the job did not connect to Ray, so nothing was recorded.")

@@ -3,7 +3,19 @@
 It tells what runs here and which nodes there are, runs functions on them, and reads what Ray knows.
 """
 
+from .actors import (
+    Actor,
+    NoHandleError,
+    actor_handle,
+    actor_id,
+    begin_in_actor,
+    living_actors,
+    named_actor,
+    state_of_actor,
+    why_it_failed,
+)
 from .ask import LIMIT, LOOK, Answers, NoAnswerError, answer, ask, ended, on_each_node, on_nodes
+from .by_value import OURS, by_value
 from .connect import Connection, connect, disconnect, locate
 from .environments import (
     DRIVING,
@@ -15,6 +27,7 @@ from .environments import (
     try_in_job,
 )
 from .exceptions import KILLED, is_intended_exit, task_of
+from .executors import Exchange, actor_methods, unknown_executor_names
 from .identity import (
     ProcessIdentity,
     TaskIdentity,
@@ -30,12 +43,14 @@ from .identity import (
     task_identity,
     task_name,
 )
+from .key_values import delete_value, get_value, put_value
 from .loading import MODULE as LOADING
 from .loading import pass_through, unknown_names
 from .metrics import counter, histogram, metrics_address
 from .nodes import MissingNode, Node, missing, nodes
 from .remote_objects import (
     actor_class,
+    class_before_ray,
     deployed,
     deployment_like,
     is_exported,
@@ -65,10 +80,14 @@ __all__ = [
     "LIMIT",
     "LOADING",
     "LOOK",
+    "OURS",
+    "Actor",
     "Answers",
     "Connection",
+    "Exchange",
     "MissingNode",
     "NoAnswerError",
+    "NoHandleError",
     "Node",
     "NodeStats",
     "ObjectReferences",
@@ -77,19 +96,27 @@ __all__ = [
     "TaskAttempt",
     "TaskIdentity",
     "actor_class",
+    "actor_handle",
+    "actor_id",
+    "actor_methods",
     "address",
     "answer",
     "around_init",
     "ask",
     "attempts",
     "before_shutdown",
+    "begin_in_actor",
+    "by_value",
+    "class_before_ray",
     "connect",
     "counter",
+    "delete_value",
     "deployed",
     "deployment_like",
     "disconnect",
     "ended",
     "gcs_address",
+    "get_value",
     "given_to_job",
     "here",
     "histogram",
@@ -102,11 +129,13 @@ __all__ = [
     "job_id",
     "kill_threshold",
     "kill_thresholds",
+    "living_actors",
     "living_jobs",
     "locate",
     "logs_directory",
     "metrics_address",
     "missing",
+    "named_actor",
     "node_stats",
     "nodes",
     "on_each_node",
@@ -115,15 +144,19 @@ __all__ = [
     "original_function",
     "pass_through",
     "process_identity",
+    "put_value",
     "ray_version",
     "references",
     "remote_kind",
     "remote_like",
     "running_tasks",
+    "state_of_actor",
     "task_identity",
     "task_name",
     "task_of",
     "tasks_killed_for_memory",
     "try_in_job",
+    "unknown_executor_names",
     "unknown_names",
+    "why_it_failed",
 ]

@@ -26,13 +26,13 @@ from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
 
-__all__ = ["RunningCall", "begin", "covered", "end", "running_calls"]
+__all__ = ["LINGER", "RunningCall", "begin", "covered", "end", "running_calls"]
 
 _MOST_COUNTED = 10_000
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran, and with it what was noted until then"
 _OF_THE_BEGINNING = ("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory")
 """Keys of a call's `begin` line that hold whatever became of its capture and its journal."""
-_LINGER = 0.25
+LINGER = 0.25
 _LEAST_FORK = 0.0002
 """Seconds: a call that took less has started no child."""
 _ROOM = 50
@@ -198,7 +198,7 @@ class RunningCall:
         linger = settings.linger
         if linger is None:
             is_of_actor = profile.kind in ("actor", "method") and who.actor_id is not None
-            linger = math.inf if is_of_actor else _LINGER
+            linger = math.inf if is_of_actor else LINGER
         try:
             self.lease = tracker.acquire(
                 self, settings, self.journal, lambda: contract.file_stem(profile.name, who.task_id, who.attempt), linger
@@ -282,6 +282,8 @@ class RunningCall:
             },
             is_needed=True,
         )
+        if self.profile.tally is not None:
+            self.profile.tally.add(private - self.first)
         metrics.send(self.profile.name, max(self.peak, self.total), status)
 
     def _renewed_journal(self) -> str | None:

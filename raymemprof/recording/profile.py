@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+
 from . import warn
 from .options import Options, Settings, resolve
 from .origin import Origin
 
-__all__ = ["Profile"]
+__all__ = ["Profile", "Tally"]
+
+
+class Tally:
+    """How many calls have ended, and what they kept: memory after less memory before, in bytes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.count = self.kept = 0
+
+    def add(self, kept: int) -> None:
+        """Count a call."""
+        with self._lock:
+            self.count += 1
+            self.kept += kept
 
 
 class Profile:
     """What was decorated and how: all that a wrapper takes along to the worker."""
 
-    __slots__ = ("_origin", "_settings", "kind", "name", "options")
+    __slots__ = ("_origin", "_settings", "kind", "name", "options", "tally")
 
-    def __init__(self, name: str, kind: str, options: Options, origin: Origin | None = None) -> None:
+    def __init__(
+        self, name: str, kind: str, options: Options, origin: Origin | None = None, tally: Tally | None = None
+    ) -> None:
         self.name = name
         self.kind = kind
         self.options = options
         self._origin = origin
+        self.tally = tally
+        """Counts the calls that end in this process; it does not travel."""
         self._settings: Settings | None = None
 
     def __reduce__(self) -> tuple[type[Profile], tuple[str, str, Options, Origin | None]]:
@@ -33,6 +54,10 @@ class Profile:
                 warn.once(complaint, complaint)
             self._settings = settings
         return settings
+
+    def turn_off(self) -> None:
+        """Have nothing more recorded in this process; calls that run are recorded on."""
+        self._settings = replace(self.settings(), enabled=False)
 
     def is_off(self) -> bool:
         """Whether it is known that nothing is recorded."""

@@ -149,6 +149,11 @@ class ProcessTracker:
         """Return those that have a place."""
         return list(self._holders)
 
+    def open_capture(self) -> Capture | None:
+        """Return the capture that is open, or is being opened or closed, if there is one."""
+        capture = self._latest
+        return capture if capture is not None and not capture.closed.is_set() else None
+
     def followed(self) -> Capture | None:
         """Return the open capture where memray follows this process's forks. Takes no lock: a fork may hold any."""
         capture = self._capture

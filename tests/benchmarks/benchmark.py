@@ -797,6 +797,56 @@ def after(folder: Path) -> None:
     )
 
 
+class Worked:
+    """A class of actors whose calls take some milliseconds."""
+
+    def work(self) -> int:
+        return sum(work() for _ in range(20))
+
+
+def attached(folder: Path) -> None:
+    """What a call of a running actor takes before it is attached to, meanwhile, and after; undisturbed by others."""
+
+    def latency(actor: Any, calls: int = 300) -> float:
+        return statistics.quantiles(timed(lambda: ray.get(actor.work.remote()), calls), n=10)[0]
+
+    for what, options in (("full tracing", {}), ("memory sampling only", {"heap": False})):
+        options["directory"] = str(folder / "attached")
+        found: dict[str, list[float]] = {"before": [], "meanwhile": [], "after": [], "decorated": []}
+        for _ in range(3):  # in turn: how busy the machine is changes
+            actor = ray.remote(num_cpus=0)(Worked).remote()
+            latency(actor)
+            found["before"].append(latency(actor))
+            with raymemprof.attach(actor, **options) as attachment:
+                latency(actor, 30)
+                found["meanwhile"].append(latency(actor))
+            assert attachment.result.call_count == 330
+            found["after"].append(latency(actor))
+            ray.kill(actor)
+            actor = profile_memory(**options)(ray.remote(num_cpus=0)(Worked)).remote()
+            latency(actor, 30)
+            found["decorated"].append(latency(actor))
+            ray.kill(actor)
+        best = {when: min(times) for when, times in found.items()}
+        ms = {when: f"{seconds * 1e3:.2f} ms" for when, seconds in best.items()}
+        report(
+            f"a call of a running actor that is attached to, {what}",
+            ms["meanwhile"],
+            f"a decorated actor, {ms['decorated']}",
+            f"{best['meanwhile'] / best['decorated']:.2f} times",
+            "not slower (within 10 %)",
+            best["meanwhile"] < 1.1 * best["decorated"],
+        )
+        report(
+            f"a call of an actor that was attached to, {what}",
+            ms["after"],
+            f"before, {ms['before']}",
+            f"{best['after'] / best['before']:.2f} times",
+            "not slower (within 10 %)",
+            best["after"] < 1.1 * best["before"],
+        )
+
+
 def texts(folder: Path) -> None:
     """`explain()` of 1 MB of a log, as the raylet writes it and as a driver's terminal shows it."""
     log = EVENTS.parent / "logs" / "raylet.out"
@@ -829,6 +879,7 @@ def main() -> None:
         "records",
         "ooms",
         "texts",
+        "attached",
     )
     parser.add_argument("--only", choices=rows, nargs="+", default=rows, help="what to measure; all of it by default")
     arguments = parser.parse_args()
@@ -852,6 +903,7 @@ def main() -> None:
             "records": lambda: records(folder),
             "ooms": lambda: [events(folder, kind, 200_000) for kind in ("mixed", "failures", "kills")],
             "texts": lambda: texts(folder),
+            "attached": lambda: attached(folder),
         }
         for row in rows:
             if row in arguments.only:

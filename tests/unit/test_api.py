@@ -18,6 +18,7 @@ from raymemprof.recording.options import Options
 
 FUNCTIONS = """
 advise(calls: Iterable[Call] | None = None) -> Recommendations
+attach(actor: Any, *, seconds: float | None = None, timeout: float = 60.0, **options: Any) -> Attachment
 calls(source: Source = None, *, name: str | None = None, status: str | None = None, kind: str | None = None, task_id:
         str | None = None, actor_id: str | None = None, job_id: str | None = None, node_id: str | None = None) ->
         Calls
@@ -67,6 +68,29 @@ directory: str | None
 """What `profile_memory` takes by name."""
 
 TYPES = """
+class AttachError(Exception)
+    reason: str
+class Attached
+    name: str
+    actor_id: str
+    node_id: str | None
+    pid: int
+    started_at: datetime
+    waited: float
+    duration: float | None
+    ended_by: str
+    call_count: int | None
+    memory_before: int
+    memory_after: int | None
+    kept: int | None
+    notes: tuple[str, ...]
+    grew: int | None
+class Attachment
+    waited: float
+    notes: tuple[str, ...]
+    result: Attached | None
+    def wait(timeout: float | None = None) -> Attached
+    def end() -> Attached
 class Call
     name: str
     kind: str
@@ -421,8 +445,8 @@ IN_A_SHELL = {
     "all": "everything",
 }
 """Parameters that commands have under another name."""
-RECORDING = (raymemprof.profile_memory, raymemprof.runtime_env)
-"""Functions that return what is not ours, or Ray's."""
+RECORDING = (raymemprof.attach, raymemprof.profile_memory, raymemprof.runtime_env)
+"""Functions that return what records, or what is Ray's."""
 FILTERS = ("name", "status", "kind", "task_id", "actor_id", "job_id", "node_id")
 
 
@@ -552,7 +576,7 @@ def test_what_is_returned_has_json() -> None:
     assert rows.keys() == {name for name, kind in classes().items() if issubclass(kind, raymemprof.Rows)} - {"Rows"}
     assert all(issubclass(getattr(raymemprof, row), Record) for row in rows.values())
     without = {name for name, kind in classes().items() if not hasattr(kind, "to_json")}
-    assert without == {"CaptureError", "ProfileMemory", "ResourceIsolation"}
+    assert without == {"AttachError", "Attachment", "CaptureError", "ProfileMemory", "ResourceIsolation"}
 
 
 def test_json_has_the_names_of_the_attributes() -> None:

@@ -35,6 +35,10 @@ UPWARDS = {
         "raymemprof.__version__",
     ): "the version stands in the public face; nodes must have the same",
     ("raymemprof.display.rows", "raymemprof.cluster.MissingNode"): "for type checking only",
+    (
+        "raymemprof.cluster.actors",
+        "raymemprof.__version__",
+    ): "the version stands in the public face; an actor's node must have the same",
 }
 """Imports that run upwards, each with the reason why it is left."""
 KNOWS_RAY: dict[str, str] = {}

@@ -133,12 +133,12 @@ class Tallied:
 
 
 def tally(place: Place, filters: Filters) -> Tallied:
-    """Sum up the calls of a place; of filters, name, kind, job, node and since are heeded."""
+    """Sum up the calls of a place; of filters, all but status and task are heeded."""
     found = Tallied()
     only = only_capture(place.source)
-    since = Filters(since=filters.since)
-    has_sums = only is None and filters.since is None
-    for process in processes(place, found.skipped, read_sums if has_sums else lambda path: read_digest(path, since)):
+    chosen = Filters(since=filters.since, actor_id=filters.actor_id)
+    has_sums = only is None and chosen == Filters()
+    for process in processes(place, found.skipped, read_sums if has_sums else lambda path: read_digest(path, chosen)):
         digest = process.digest
         found.names.update(digest.names)
         found.skipped.extend(process.damage())
@@ -151,7 +151,7 @@ def tally(place: Place, filters: Filters) -> Tallied:
             if filters.fit_sum(one.name, one.kind, one.job_id):
                 _of(tallies, one.name, one.kind).add_sum(one, process)
         for call in process.calls():
-            if only in (None, call.capture) and since.fit(call) and filters.fit_sum(call.name, call.kind, call.job_id):
+            if only in (None, call.capture) and chosen.fit(call) and filters.fit_sum(call.name, call.kind, call.job_id):
                 _of(tallies, call.name, call.kind).add_call(call)
     for tallies in (found.tallies, *found.of_others.values()):
         for counted in tallies.values():

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import builtins
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ... import cluster
 from .. import warn
 
-__all__ = ["OURS", "by_value", "look"]
+__all__ = ["look"]
 
-OURS = "raymemprof."
-"""What the names of our own functions begin with that are pickled whole."""
 _seen: set[str] = set()
 """The jobs and runtime environments that were looked at."""
 
@@ -28,7 +24,7 @@ def look(runtime_env: Mapping[str, Any] | None = None) -> None:
     one = f"{cluster.job_id()} {runtime_env!r}"
     if one not in _seen:
         _seen.add(one)
-        cluster.try_in_job(by_value(_problem_there), runtime_env, _tell)
+        cluster.try_in_job(cluster.by_value(_problem_there), runtime_env, _tell)
 
 
 def _tell(problem: object) -> None:
@@ -42,16 +38,3 @@ def _problem_there() -> object:
     except Exception as error:
         return f"raymemprof cannot be imported on a worker ({error}); install it in the workers' environment"
     return switch.problem()
-
-
-def by_value(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that is pickled whole, for workers that cannot import this module.
-
-    It uses nothing of this module, and what it imports itself.
-    """
-    made = types.FunctionType(
-        function.__code__, {"__builtins__": builtins}, function.__name__, function.__defaults__, function.__closure__
-    )
-    made.__module__ = "__main__"
-    made.__qualname__ = OURS + function.__name__
-    return made

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from ... import cluster
 
-__all__ = ["Naming", "is_rays", "naming", "own_name"]
+__all__ = ["Naming", "is_rays", "method_names", "naming", "own_name", "runs_user_code"]
 
 Naming: TypeAlias = Callable[[tuple[Any, ...]], "str | None"]
 """Returns what to name a call after, from its arguments; None for the function's own name."""
@@ -51,6 +51,8 @@ _RUN_USER_CODE: tuple[tuple[str, Naming], ...] = (
     ("ray.util.dask.*", _task_name),
 )
 _TASKS_RUN_USER_CODE: tuple[tuple[str, Naming], ...] = (("ray.data.*", _task_name),)
+_SAMPLES = ("handle_request", "submit", "method")
+"""Names of methods: what one of the patterns has in a class says that it runs the user's code."""
 _RAYS = ("ray", "raymemprof")
 """Packages."""
 
@@ -64,3 +66,17 @@ def naming(full_name: str, kind: str) -> Naming | None:
     """Return how to name the calls of something of Ray's that runs the user's code; None where it does not."""
     known = _TASKS_RUN_USER_CODE + _RUN_USER_CODE if kind == "task" else _RUN_USER_CODE
     return next((name_of for pattern, name_of in known if fnmatchcase(full_name, pattern)), None)
+
+
+def method_names(original: type) -> dict[str, Naming]:
+    """Return the attributes of an actor's class whose calls are recorded, and how each is named; of Ray's own few."""
+    full_name = f"{original.__module__}.{original.__qualname__}"
+    if not is_rays(full_name):
+        return dict.fromkeys(dir(original), own_name)
+    found = {attribute: naming(f"{full_name}.{attribute}", "method") for attribute in dir(original)}
+    return {attribute: name_of for attribute, name_of in found.items() if name_of is not None}
+
+
+def runs_user_code(module: str, class_name: str) -> bool:
+    """Whether an actor's class is not Ray's own, or is one of Ray's that runs the user's code."""
+    return not is_rays(module) or any(naming(f"{module}.{class_name}.{name}", "method") for name in _SAMPLES)

@@ -179,4 +179,4 @@ def _hook(theirs: Callable[[], None] | str | None) -> Callable[[], None]:
         if theirs is not None:
             theirs()
 
-    return probe.by_value(raymemprof_hook)
+    return cluster.by_value(raymemprof_hook)

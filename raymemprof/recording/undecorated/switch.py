@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import types
-from collections.abc import Callable
-from typing import Any
 
 from ... import cluster
 from .. import warn
@@ -15,14 +12,13 @@ from ..options import Options
 from ..outcome import describe
 from ..profile import Profile
 from ..safety import interruptions
-from ..wrappers import is_recorded, recorded
-from .probe import OURS
-from .rays_own import Naming, is_rays, naming, own_name
+from ..wrappers import recorded
+from .named import is_recorded_below, named
+from .rays_own import Naming, is_rays, method_names, naming, own_name
 from .selection import Selection
 
 __all__ = ["arm", "problem"]
 
-_MOST_DECORATORS = 100
 _problem: str | None = (
     "raymemprof.pth was not read when Python started on the worker, or raymemprof could not be imported then; "
     "install raymemprof with pip"
@@ -44,16 +40,6 @@ def arm() -> None:
     loaded = _Loaded(Selection.here())
     cluster.pass_through(loaded.function, loaded.actor_class)
     _problem = None
-
-
-def _is_recorded_below(function: Any) -> bool:
-    """Whether a function records its calls, or one does that it was put around by `functools.wraps`."""
-    seen = 0
-    while isinstance(function, types.FunctionType) and seen < _MOST_DECORATORS:
-        if is_recorded(function):
-            return True
-        function, seen = getattr(function, "__wrapped__", None), seen + 1
-    return False
 
 
 def problem() -> str | None:
@@ -84,7 +70,7 @@ class _Loaded:
 
     def _function(self, function: types.FunctionType) -> types.FunctionType:
         name, module = function.__qualname__, function.__module__ or ""
-        if _is_recorded_below(function) or name.startswith(OURS):
+        if is_recorded_below(function) or name.startswith(cluster.OURS):
             return function
         full_name = f"{module}.{name}"
         if is_rays(module):
@@ -94,10 +80,7 @@ class _Loaded:
 
     def _actor_class(self, modified: type, original: type) -> None:
         name, full_name = original.__qualname__, f"{original.__module__}.{original.__qualname__}"
-        names: dict[str, Naming] = dict.fromkeys(dir(original), own_name)
-        if is_rays(full_name):
-            found = {attribute: naming(f"{full_name}.{attribute}", "method") for attribute in names}
-            names = {attribute: name_of for attribute, name_of in found.items() if name_of is not None}
+        names = method_names(original)
         for attribute, name_of in names.items():
             value = inspect.getattr_static(original, attribute, None)
             if name_of is not own_name and isinstance(value, types.FunctionType):
@@ -113,19 +96,12 @@ class _Loaded:
         return self._selection.wants(*names)
 
     def _named(self, function: types.FunctionType, full_name: str, name_of: Naming) -> types.FunctionType:
-        """Return a function each call of which is recorded under a name of its own."""
-        by_name: dict[str, Callable[..., Any]] = {}
-
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            name = name_of(args) or function.__qualname__
-            run = by_name.get(name)
-            if run is None:
-                is_wanted = self._wants(full_name, name)
-                run = recorded(function, Profile(name, "task", _NO_OPTIONS)) if is_wanted else function
-                by_name[name] = run
-            return run(*args, **kwargs)
-
-        return functools.update_wrapper(wrapper, function)  # type: ignore[return-value]
+        return named(
+            function,
+            name_of,
+            lambda name: Profile(name, "task", _NO_OPTIONS),
+            lambda name: self._wants(full_name, name),
+        )
 
     def _note(self, error: Exception) -> None:
         if interruptions.is_users(error):

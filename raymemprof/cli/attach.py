@@ -1,0 +1,116 @@
+"""The command that records actors which run already: `attach`."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Any
+
+import click
+
+from .. import cluster
+from ..reading.catalog.filters import Filters
+from ..reading.reports.summary import summary_of
+from ..recording.undecorated.attach import Attached, Attachment, attach_each
+from ..recording.undecorated.rays_own import runs_user_code
+from .options import address_option, connect, together
+from .output import print_shown, say
+from .run import HOW_OPTIONS, NEXT
+
+__all__ = ["attach"]
+
+_LEAST_OF_AN_ID = 8
+"""Characters from which on a text may be the beginning of an id."""
+
+
+@click.command()
+@click.argument("actor", required=False)
+@click.option("--namespace", help="Namespace of the actor of that name, if several have it.")
+@click.option("--all", "everything", is_flag=True, help="Record every actor that runs now, without Ray's own.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, help="How long to record."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait behind what is queued in an actor.",
+)
+@together(*HOW_OPTIONS)
+@address_option
+def attach(
+    actor: str | None,
+    namespace: str | None,
+    everything: bool,
+    seconds: float,
+    timeout: float,
+    **options: Any,
+) -> None:
+    """Record an actor that runs already, without restarting it.
+
+    ACTOR is its name, or its id as `ray list actors` shows it; the beginning is enough. Ctrl-C ends it sooner. When it
+    has ended, a table of the calls that were recorded follows. By default it connects to the cluster that runs here.
+    """
+    if (actor is None) != everything:
+        raise ValueError("Name an actor, by its name or id, or give --all.")
+    if not cluster.is_connected():
+        connect("auto")
+    handles = _all_handles() if actor is None else [_handle(actor, namespace)]
+    if not handles:
+        raise ValueError("No actor runs that could be recorded.")
+    begun, errors = attach_each(handles, seconds, timeout, options, say)
+    for error in errors if begun else ():
+        say(error)
+    if not begun:
+        raise errors[0]
+    what = str(begun[0]) if len(begun) == 1 else f"{len(begun)} actors"
+    say(f"recording {what} for {seconds:g} s; Ctrl-C ends it sooner.")
+    _show(_until_ended(begun), actor is None)
+
+
+def _until_ended(begun: list[Attachment]) -> list[Attached]:
+    try:
+        return [one.wait() for one in begun]
+    except KeyboardInterrupt:
+        return [one.end() for one in begun]
+
+
+def _show(results: list[Attached], everything: bool) -> None:
+    for result in results:
+        click.echo(str(result), err=True)
+    started = min(result.started_at for result in results).timestamp()
+    actor_id = None if everything else results[0].actor_id
+    table = summary_of([(None, Filters(kind="actor", since=started, actor_id=actor_id))])
+    print_shown(table)
+    say(NEXT if table else "")
+
+
+def _handle(actor: str, namespace: str | None) -> Any:
+    """Return a handle to the one actor that is meant. Raises `ValueError` where none is, or several."""
+    if cluster.gcs_address() is None:  # Ray Client, which lists none
+        return cluster.named_actor(actor, namespace)
+    living = cluster.living_actors()
+    found = [one for one in living if one.name == actor and namespace in (None, one.namespace)]
+    if not found and len(actor) >= _LEAST_OF_AN_ID and namespace is None:
+        found = [one for one in living if one.actor_id.startswith(actor.lower())]
+    if not found:
+        names = sorted({one.name for one in living if one.name})
+        near = [name for name in names if fnmatch.fnmatch(name.lower(), f"*{actor.lower()}*")] or names
+        known = f" Named actors: {', '.join(near[:5])}{', …' if len(near) > 5 else ''}." if near else ""
+        raise ValueError(f"No living actor has the name or id {actor!r}.{known}")
+    if len(found) > 1:
+        raise ValueError(
+            f"{actor!r} means {len(found)} actors: {', '.join(map(str, found[:5]))}. Give --namespace or an id."
+        )
+    return cluster.actor_handle(found[0])
+
+
+def _all_handles() -> list[Any]:
+    handles = []
+    for one in cluster.living_actors():
+        if runs_user_code(one.module, one.class_name):
+            try:
+                handles.append(cluster.actor_handle(one))
+            except cluster.NoHandleError as error:
+                say(error)
+    return handles
