@@ -1,6 +1,7 @@
 """Which of Ray's own functions and actors run the user's code, and what their calls are named after.
 
 All else that is Ray's is a part of Ray: controllers, proxies, counters, job supervisors. It is not recorded.
+Serve, Train and Tune run the user's code beside the calls of their actors: `users_code.py` has that recorded.
 """
 
 from __future__ import annotations
@@ -39,12 +40,6 @@ _RUN_USER_CODE: tuple[tuple[str, Naming], ...] = (
     ("ray.data.*Aggregator*", own_name),
     ("ray.data.*Shuffle*Actor.*", own_name),
     ("ray.data.*.FooterReader.*", own_name),
-    ("ray.serve._private.replica.*.handle_request*", own_name),
-    ("ray.serve._private.replica.*.initialize_and_get_metadata", own_name),
-    ("ray.serve._private.replica.*.reconfigure", own_name),
-    ("ray.train._internal.worker_group.RayTrainWorker.*", own_name),
-    ("ray.train.v2._internal.execution.worker_group.worker.RayTrainWorker.*", own_name),
-    ("ray.tune.trainable.*", own_name),
     ("ray.rllib.*", own_name),
     ("ray.util.multiprocessing.pool.PoolActor.*", own_name),
     ("ray.util.actor_group.*", own_name),
