@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from ... import cluster
 
-__all__ = ["Naming", "is_rays", "method_names", "naming", "own_name", "runs_user_code"]
+__all__ = ["Naming", "is_rays", "known_class", "method_names", "naming", "own_name", "runs_user_code"]
 
 Naming: TypeAlias = Callable[[tuple[Any, ...]], "str | None"]
 """Returns what to name a call after, from its arguments; None for the function's own name."""
@@ -46,10 +46,18 @@ _RUN_USER_CODE: tuple[tuple[str, Naming], ...] = (
     ("ray.util.dask.*", _task_name),
 )
 _TASKS_RUN_USER_CODE: tuple[tuple[str, Naming], ...] = (("ray.data.*", _task_name),)
+_DERIVE = ("ray.tune.trainable.util", "ray.train._internal.worker_group")
+"""Modules that derive classes of others: `tune.with_resources` and `tune.with_parameters`; workers of a group."""
 _SAMPLES = ("handle_request", "submit", "method")
 """Names of methods: what one of the patterns has in a class says that it runs the user's code."""
 _RAYS = ("ray", "raymemprof")
 """Packages."""
+
+
+def known_class(cls: type) -> type:
+    """Return the class that one knows an actor by: of which Tune, or Train for RLlib's learners, derived its own."""
+    known = (base for base in cls.__mro__ if base.__module__ != cls.__module__ and base is not object)
+    return next(known, cls) if cls.__module__ in _DERIVE else cls
 
 
 def is_rays(module: str) -> bool:

@@ -14,7 +14,7 @@ from ..profile import Profile
 from ..safety import interruptions
 from ..wrappers import recorded
 from .named import is_recorded_below, named
-from .rays_own import Naming, is_rays, method_names, naming, own_name
+from .rays_own import Naming, is_rays, known_class, method_names, naming, own_name
 from .selection import Selection
 from .users_code import UsersCode
 
@@ -85,6 +85,7 @@ class _Loaded:
         return recorded(function, Profile(name, "task", _NO_OPTIONS)) if self.wants(full_name, name) else function
 
     def _actor_class(self, modified: type, original: type) -> None:
+        original = known_class(original)
         name, full_name = original.__qualname__, f"{original.__module__}.{original.__qualname__}"
         names = method_names(original)
         for attribute, name_of in names.items():
