@@ -32,6 +32,7 @@ class Filters:
     job_id: str | None = None
     node_id: str | None = None
     context: str | None = None
+    """`rank 3`, or a pattern."""
     since: float | None = None
     """Seconds since the epoch: only calls that began then, or later."""
 
