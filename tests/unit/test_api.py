@@ -27,7 +27,8 @@ captures(source: Source = None, *, name: str | None = None, status: str | None =
         None, context: str | None = None) -> Captures
 clean(source: Source = None, *, name: str | None = None, status: str | None = None, kind: str | None = None, task_id:
         str | None = None, actor_id: str | None = None, job_id: str | None = None, node_id: str | None = None,
-        context: str | None = None, older_than: float | timedelta | None = None, all: bool = False, dry_run: bool = False) -> RemovedFiles
+        context: str | None = None, older_than: float | timedelta | None = None, all: bool = False, dry_run: bool =
+        False) -> RemovedFiles
 doctor(source: Source = None) -> Diagnosis
 explain(error_or_text: BaseException | str, source: Source = None) -> Explanation
 fetch(target: Target, to: str | PathLike[str] = '.') -> Fetched

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -149,6 +151,29 @@ def test_actors_are_known_by_the_users_class() -> None:
     derived = tune.with_resources(tune.with_parameters(Trial, data=1), {"CPU": 1})
     assert known_class(derived) is Trial
     assert known_class(Trial) is Trial
+
+
+def test_routes_of_fastapi_are_recorded(recorder: Recorder, tmp_path: Any) -> None:
+    """FastAPI has the functions themselves; where one cannot be recorded, the requests are."""
+    namespace: dict[str, Any] = {"__name__": "ray.serve._private.http_util"}
+    exec("class Ingress:\n    async def __call__(self, scope): return await self.items()", namespace)
+
+    class Api(namespace["Ingress"]):  # type: ignore[misc]
+        def number(self) -> int:
+            return 4
+
+        async def items(self) -> int:
+            return 5
+
+    routed = [Api.number, Api.items]
+    for function in routed:
+        function._serve_cls = Api  # type: ignore[attr-defined]
+    api = recorder.recorded(Api)()
+    assert routed[0](api) == 4
+    assert asyncio.run(api({})) == 5
+    expected = ["number", "__call__" if sys.version_info < (3, 11) else "items"]
+    assert [name.rpartition(".")[2] for name in calls_of(tmp_path)] == expected
+    assert str(inspect.signature(routed[0])) == "(self) -> 'int'"
 
 
 def test_a_deployment_is_recorded(recorder: Recorder, tmp_path: Any) -> None:
