@@ -28,10 +28,11 @@ class UsersCode(NamedTuple):
 
 USERS_CODE = (
     UsersCode("Serve", "ray.serve._private.replica", "UserCallableWrapper.__init__", "deployment_def"),
+    UsersCode("Serve's batches", "ray.serve.batching", "_BatchQueue.__init__", "handle_batch_func"),
     UsersCode("Train", "ray.train.v2._internal.execution.worker_group.thread_runner", "ThreadRunner.run", "target"),
     UsersCode("Train and Tune", "ray.train._internal.session", "_TrainSession.reset", "training_func"),
 )
-"""The second of Train is its version 2. The last is version 1, and Tune where a trial is a function."""
+"""That of Train alone is its version 2. The last is version 1, and Tune where a trial is a function."""
 
 
 def pass_users_code(change: Callable[[Any], Any], unknown: Callable[[str], None]) -> None:
@@ -82,14 +83,15 @@ def library_context(instance: object = None) -> dict[str, str]:
 
 
 def _of_serve(module: Any, instance: object) -> dict[str, str]:
-    """The route is the one that the request has by the proxy's choice: that of the app; none through a handle."""
+    """A batch has the routes of its requests; a request that came through a handle alone has none."""
     replica = module._get_internal_replica_context()
     if replica is None:
         return {}
     found = {"deployment": f"{replica.app_name}:{replica.deployment}"}
-    request = module._serve_request_context.get()
-    if request is not None and request.route:
-        found["context"] = f"route {request.route}"
+    requests = module._serve_batch_request_context.get() or [module._serve_request_context.get()]
+    routes = sorted({str(request.route) for request in requests if request is not None and request.route})
+    if routes:
+        found["context"] = f"route {', '.join(routes)}"
     return found
 
 

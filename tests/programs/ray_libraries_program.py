@@ -37,6 +37,12 @@ class Model:
     async def later(self, megabytes):
         return ones(megabytes)
 
+    async def batch(self, all_megabytes):  # Serve is not imported where it cannot be
+        return [ones(megabytes) for megabytes in all_megabytes]
+
+    async def one(self, megabytes):
+        return await self.in_batches(megabytes)
+
 
 def serving(port):
     from fastapi import FastAPI
@@ -50,6 +56,7 @@ def serving(port):
         def wide(self, megabytes: int):
             return ones(megabytes)
 
+    Model.in_batches = serve.batch(Model.batch, max_batch_size=4, batch_wait_timeout_s=0.01)
     serve.start(http_options={"port": port})
     make = functools.partial(serve.deployment, ray_actor_options={"num_cpus": 0.1})
     handle = serve.run(make(Model).bind(), name="default", route_prefix="/model")
@@ -60,6 +67,7 @@ def serving(port):
         for path in ("model", "other", "routes/wide/14")
     ]
     answers.append(handle.later.remote(13).result(timeout_s=60))
+    answers += [handle.one.remote(megabytes).result(timeout_s=60) for megabytes in (15, 16)]
     answers.append("ProxyActor" in {one.name for one in raymemprof.usage().processes if one.memory > MIB})
     return answers
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import warn
 from ..classes import recorded_class
+from ..decorator import profile_of
 from ..options import Options
 from ..outcome import describe
 from ..profile import Profile
@@ -102,7 +103,7 @@ class UsersCode:
         if not _is_of_ray(given):
             name = given.__qualname__
             is_wanted = self._wants(f"{given.__module__}.{name}", name)
-            return recorded(given, Profile(name, "task", _NO_OPTIONS)) if is_wanted else given
+            return recorded(given, profile_of(given, _NO_OPTIONS)) if is_wanted else given
         for variable, cell in zip(given.__code__.co_freevars, given.__closure__ or (), strict=True):
             if deepest and variable not in _NOT_THE_USERS:
                 inner = self._within(cell.cell_contents, deepest - 1)
