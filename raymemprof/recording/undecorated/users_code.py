@@ -58,8 +58,9 @@ class UsersCode:
 
         def wanted(attribute: str) -> bool:
             value = inspect.getattr_static(cls, attribute)
-            is_own = attribute == "__init__" or not _is_of_ray(getattr(value, "__func__", value))
-            is_request = attribute == "__call__" and not is_routed
+            function = getattr(value, "__func__", value)
+            is_own = attribute == "__init__" or not _is_of_ray(function)  # what Ray put around it is not: a batch's
+            is_request = attribute == "__call__" and is_rays(function.__module__) and not is_routed
             return (is_own or is_request) and self._wants(f"{cls.__module__}.{name}.{attribute}", f"{name}.{attribute}")
 
         return recorded_class(cls, _NO_OPTIONS, wanted)
