@@ -77,6 +77,7 @@ _FILTERS = (
     click.option("--actor-id", help="Only this actor's."),
     click.option("--job-id", help="Only this job's."),
     click.option("--node-id", help="Only this node's."),
+    click.option("--context", help="Only calls with this context, or with *: 'rank 3', 'route /sum'."),
 )
 """The filters of `calls()`."""
 

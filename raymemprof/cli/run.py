@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from .. import cluster
+from ..display.text import show_bytes
 from ..reading.reports.summary import Summary, summary
+from ..recording.memory import process_memory
 from ..recording.undecorated.runtime_env import record_job
 from ..recording.undecorated.runtime_env import runtime_env as environment
 from .options import together
@@ -83,16 +85,25 @@ def runtime_env(base: str, **options: Any) -> None:
     click.echo(json.dumps(environment(given, **options)))
 
 
+def _memory_here() -> tuple[int, int]:
+    """Return this process's memory now, and at its peak as far as the kernel tells. Bytes of RSS − SHR."""
+    private, shared, _ = process_memory.now()
+    highest, _ = process_memory.ever()
+    return private, max(private, highest - shared)
+
+
 class _Tables:
     """What each cluster that the job connected to says of its calls, asked before the job leaves it."""
 
     def __init__(self) -> None:
         self._found: list[Summary | str] = []
+        self._driver = 0, 0
 
     def add(self) -> None:
         """Sum up the calls of the job that this process is connected for, if it is. Never raises."""
         try:
             if cluster.is_connected():
+                self._driver = _memory_here()
                 self._found.append(summary(job_id=cluster.job_id()))
         except Exception as error:  # `ray.shutdown` and the job's exit status must not suffer
             self._found.append(f"the calls of this job could not be summed up: {error}")
@@ -106,5 +117,8 @@ class _Tables:
             else:
                 click.echo(str(found), err=True)
                 say(NEXT if found else "")
-        if not self._found:
+        if self._found:
+            now, peak = map(show_bytes, self._driver)
+            say(f"the driver, which is not in the table, had {now} itself at its end, and about {peak} at its peak.")
+        else:
             say("the job did not connect to Ray, so nothing was recorded.")

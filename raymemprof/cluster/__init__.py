@@ -44,6 +44,7 @@ from .identity import (
     task_name,
 )
 from .key_values import delete_value, get_value, put_value
+from .libraries import library_context, pass_users_code
 from .loading import MODULE as LOADING
 from .loading import pass_through, unknown_names
 from .metrics import counter, histogram, metrics_address
@@ -129,6 +130,7 @@ __all__ = [
     "job_id",
     "kill_threshold",
     "kill_thresholds",
+    "library_context",
     "living_actors",
     "living_jobs",
     "locate",
@@ -143,6 +145,7 @@ __all__ = [
     "original_actor_class",
     "original_function",
     "pass_through",
+    "pass_users_code",
     "process_identity",
     "put_value",
     "ray_version",

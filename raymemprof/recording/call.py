@@ -30,7 +30,10 @@ __all__ = ["LINGER", "RunningCall", "begin", "covered", "end", "running_calls"]
 
 _MOST_COUNTED = 10_000
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran, and with it what was noted until then"
-_OF_THE_BEGINNING = ("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory")
+_OF_THE_BEGINNING = (
+    *("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory"),
+    *("deployment", "context"),
+)
 """Keys of a call's `begin` line that hold whatever became of its capture and its journal."""
 LINGER = 0.25
 _LEAST_FORK = 0.0002
@@ -165,6 +168,7 @@ class RunningCall:
             "actor_id": who.actor_id,
             "job_id": who.job_id,
             "memory": private,
+            **cluster.library_context(self.instance),
             **({"children": added} if added else {}),
         }
         if self.lease is not None:
@@ -291,7 +295,8 @@ class RunningCall:
         if not self.journal.is_lost():
             return None
         self.journal = journal_for(self.settings.directory, self.profile.name, self._who)
-        self.journal.write({key: self._begin_line[key] for key in _OF_THE_BEGINNING}, is_needed=True)
+        line = self._begin_line
+        self.journal.write({key: line[key] for key in _OF_THE_BEGINNING if key in line}, is_needed=True)
         return _JOURNAL_GONE
 
     def _note_end(self) -> None:

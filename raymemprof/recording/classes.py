@@ -25,14 +25,16 @@ _ABOUT_CLASSES = ("abc", "enum", "typing", "typing_extensions")
 """Modules whose classes have methods that make classes, which no actor is asked to run."""
 
 
-def recorded_class(cls: type, options: Options) -> type:
+def recorded_class(cls: type, options: Options, wanted: Callable[[str], bool] = lambda attribute: True) -> type:
     """Return `cls` with its methods recorded, or where it has its name already, a subclass that has them recorded.
+
+    `wanted` is asked about each by its name.
 
     A class that others may know by its name is not ours to change. It would not help in a worker either: what is
     pickled by its name is there as its module defines it.
     """
     profiled = _subclass(cls) if is_in_use(cls, cls) else cls
-    record_methods(profiled, cls, options)
+    record_methods(profiled, cls, options, wanted)
     return profiled
 
 

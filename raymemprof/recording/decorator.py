@@ -22,7 +22,7 @@ from .profile import Profile
 from .reached import note_block
 from .wrappers import recorded
 
-__all__ = ["profile_memory"]
+__all__ = ["profile_memory", "profile_of"]
 
 T = TypeVar("T")
 
@@ -172,15 +172,20 @@ def _decorate(target: Any, options: Options) -> Any:
     if isinstance(target, type):
         return recorded_class(target, options)
     if inspect.isfunction(target):
-        origin = Origin(target)
-        if _is_method(target):
-            kind = "actor" if target.__name__ == "__init__" else "method"
-            return recorded(target, Profile(target.__qualname__, kind, options, origin), bound=True)
-        return recorded(target, Profile(target.__qualname__, "task", options, origin))
+        profile = profile_of(target, options)
+        return recorded(target, profile, bound=profile.kind != "task")
     raise TypeError(
         f"profile_memory cannot decorate {target!r}: it takes a function, a class, "
         "or what @ray.remote or @serve.deployment made of one (and a label, for `with`)."
     )
+
+
+def profile_of(function: Callable[..., Any], options: Options) -> Profile:
+    """Return what a function is recorded as: a method of a class, or a task."""
+    kind = "task"
+    if _is_method(function):
+        kind = "actor" if function.__name__ == "__init__" else "method"
+    return Profile(function.__qualname__, kind, options, Origin(function))
 
 
 def _is_method(function: Callable[..., Any]) -> bool:

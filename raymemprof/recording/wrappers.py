@@ -18,7 +18,7 @@ from .call import begin, covered, end
 from .profile import Profile
 from .reached import note_function
 
-__all__ = ["is_recorded", "recorded"]
+__all__ = ["is_recorded", "record_in_place", "recorded"]
 
 _MARK = "__raymemprof_"
 """What an attribute begins with that holds what a function is recorded with; it may have taken that of another too."""
@@ -49,6 +49,22 @@ def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = Fa
         made.__dict__.update(function.__dict__)
     setattr(made, f"{_MARK}{id(function)}", (made.__code__, function))
     return made
+
+
+def record_in_place(function: types.FunctionType, profile: Profile, *, bound: bool = False) -> bool:
+    """Have a function itself record its calls, which others refer to; return whether that can be done."""
+    plain = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    plain.__kwdefaults__ = function.__kwdefaults__
+    functools.update_wrapper(plain, function)
+    made = recorded(plain, profile, bound=bound)
+    try:
+        function.__code__ = made.__code__
+    except ValueError:  # it is a wrapper's
+        return False
+    function.__dict__.update({name: value for name, value in vars(made).items() if name.startswith(_MARK)})
+    return True
 
 
 def is_recorded(function: types.FunctionType) -> bool:

@@ -20,14 +20,15 @@ FUNCTIONS = """
 advise(calls: Iterable[Call] | None = None) -> Recommendations
 attach(actor: Any, *, seconds: float | None = None, timeout: float = 60.0, **options: Any) -> Attachment
 calls(source: Source = None, *, name: str | None = None, status: str | None = None, kind: str | None = None, task_id:
-        str | None = None, actor_id: str | None = None, job_id: str | None = None, node_id: str | None = None) ->
-        Calls
+        str | None = None, actor_id: str | None = None, job_id: str | None = None, node_id: str | None = None, context:
+        str | None = None) -> Calls
 captures(source: Source = None, *, name: str | None = None, status: str | None = None, kind: str | None = None,
         task_id: str | None = None, actor_id: str | None = None, job_id: str | None = None, node_id: str | None =
-        None) -> Captures
+        None, context: str | None = None) -> Captures
 clean(source: Source = None, *, name: str | None = None, status: str | None = None, kind: str | None = None, task_id:
         str | None = None, actor_id: str | None = None, job_id: str | None = None, node_id: str | None = None,
-        older_than: float | timedelta | None = None, all: bool = False, dry_run: bool = False) -> RemovedFiles
+        context: str | None = None, older_than: float | timedelta | None = None, all: bool = False, dry_run: bool =
+        False) -> RemovedFiles
 doctor(source: Source = None) -> Diagnosis
 explain(error_or_text: BaseException | str, source: Source = None) -> Explanation
 fetch(target: Target, to: str | PathLike[str] = '.') -> Fetched
@@ -117,6 +118,8 @@ class Call
     children_before: int
     own_peak: int
     children_copied: int | None
+    deployment: str | None
+    context: str | None
     growth: int
 class Calls(Rows[Call])
 class Capture
@@ -206,6 +209,7 @@ class FunctionSummary
     node_ids: tuple[str, ...]
     largest: Call
     guilty_line: Line | None
+    deployment: str | None
 class Heap
     title: str
     peak: int
@@ -447,7 +451,7 @@ IN_A_SHELL = {
 """Parameters that commands have under another name."""
 RECORDING = (raymemprof.attach, raymemprof.profile_memory, raymemprof.runtime_env)
 """Functions that return what records, or what is Ray's."""
-FILTERS = ("name", "status", "kind", "task_id", "actor_id", "job_id", "node_id")
+FILTERS = ("name", "status", "kind", "task_id", "actor_id", "job_id", "node_id", "context")
 
 
 def public() -> dict[str, Any]:
@@ -617,7 +621,7 @@ def test_a_parameter_is_the_same_everywhere() -> None:
 def test_filters_are_the_same_everywhere() -> None:
     assert tuple(one.name for one in dataclasses.fields(Filters)) == (*FILTERS, "since")  # which the magic uses alone
     for function in (raymemprof.calls, raymemprof.captures, raymemprof.clean):
-        assert tuple(inspect.signature(function).parameters)[1:8] == FILTERS, function
+        assert tuple(inspect.signature(function).parameters)[1 : 1 + len(FILTERS)] == FILTERS, function
     filtered = {}
     for name, command in commands().items():
         options = [one.name for one in command.params]

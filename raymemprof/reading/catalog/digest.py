@@ -20,11 +20,12 @@ _LATE = 16
 
 
 class Sum(Struct):
-    """What is known of the calls of one name and kind in one job, of one process."""
+    """What is known of the calls of one name, kind and deployment in one job, of one process."""
 
     name: str
     kind: str
     job_id: str | None
+    deployment: str | None = None
     statuses: dict[str, int] = field(default_factory=dict)
     """How many ended so."""
     peaks: dict[int, int] = field(default_factory=dict)
@@ -82,7 +83,7 @@ class Digest(Struct):
     left_out: int = 0
     """How many lines were damaged."""
     sums: dict[str, Sum] | None = None
-    """Sums of the calls that have ended, by name, kind and job; None if each call is kept by itself."""
+    """Sums of the calls that have ended, by name, kind, job and deployment; None if each call is kept by itself."""
     late: list[int] = field(default_factory=list)
     """The numbers of those that ended last, and are not summed up yet."""
     end: int = 0
@@ -142,10 +143,10 @@ class Digest(Struct):
         if self.sums is None or begin is None or ended is None:
             return
         self.peaks.pop(number, None)
-        key = f"{begin.kind} {begin.job_id} {begin.name}"
+        key = f"{begin.kind} {begin.job_id} {begin.deployment} {begin.name}"
         found = self.sums.get(key)
         if found is None:
-            found = self.sums[key] = Sum(begin.name, begin.kind, begin.job_id)
+            found = self.sums[key] = Sum(begin.name, begin.kind, begin.job_id, begin.deployment)
         found.add(begin, ended, self.children.pop(number, None))
 
     def _take(self, line: Event) -> None:

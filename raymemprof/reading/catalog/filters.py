@@ -31,6 +31,8 @@ class Filters:
     actor_id: str | None = None
     job_id: str | None = None
     node_id: str | None = None
+    context: str | None = None
+    """`rank 3`, or a pattern."""
     since: float | None = None
     """Seconds since the epoch: only calls that began then, or later."""
 
@@ -54,6 +56,7 @@ class Filters:
             and _begins(call.actor_id, self.actor_id)
             and _begins(call.job_id, self.job_id)
             and _begins(call.node_id, self.node_id)
+            and _is_in(call.context, self.context)
             and (self.since is None or call.started_at.timestamp() >= self.since)
         )
 
@@ -81,6 +84,7 @@ class Filters:
             and _begins(begin.task_id, self.task_id)
             and _begins(begin.actor_id, self.actor_id)
             and _begins(begin.job_id, self.job_id)
+            and _is_in(begin.context, self.context)
             and (self.since is None or begin.time >= self.since)
         )
 
@@ -106,6 +110,10 @@ def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:
 
 def _begins(value: str | None, wanted: str | None) -> bool:
     return wanted is None or (value is not None and value.startswith(wanted))
+
+
+def _is_in(context: str | None, wanted: str | None) -> bool:
+    return wanted is None or (context is not None and names(wanted, context))
 
 
 EVERY_CALL = Filters()

@@ -32,6 +32,7 @@ def calls(
     actor_id: str | None = None,
     job_id: str | None = None,
     node_id: str | None = None,
+    context: str | None = None,
 ) -> Calls:
     """Return the calls that were recorded, in the order in which they began.
 
@@ -46,6 +47,7 @@ def calls(
         actor_id: only this Ray actor's.
         job_id: only this Ray job's.
         node_id: only this Ray node's. Of each id the beginning is enough.
+        context: only calls with this context, or with `*`: `rank 3`, `route /sum`, `trial *`.
 
     Returns:
         A sequence of `Call`, which prints as a table and has `to_pandas()`. Nodes that did not answer are named below
@@ -64,7 +66,7 @@ def calls(
         >>> raymemprof.calls("/tmp/raymemprof-example", name="load")[-1].status
         'finished'
     """
-    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
+    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id, context)
     if source is None and cluster.is_connected():
         answers = ask_nodes(_calls_there, filters)
         listings = list(answers.by_node.values())
@@ -96,6 +98,7 @@ def captures(
     actor_id: str | None = None,
     job_id: str | None = None,
     node_id: str | None = None,
+    context: str | None = None,
 ) -> Captures:
     """Return the capture files, in the order in which they were opened: those that hold a call that fits.
 
@@ -112,7 +115,7 @@ def captures(
         >>> raymemprof.captures("/tmp/raymemprof-example")[-1].path.suffix
         '.bin'
     """
-    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
+    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id, context)
     if source is None and cluster.is_connected():
         answers = ask_nodes(_captures_there, filters)
         found = {capture.path.name: capture for there, _ in answers.by_node.values() for capture in there}

@@ -144,6 +144,8 @@ class RecordedProcess:
             own_peak,
             family.copied if family is not None else None,
             self.path,
+            begin.deployment,
+            begin.context,
         )
 
     def capture(self, name: str | None) -> Path | None:

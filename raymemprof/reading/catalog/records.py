@@ -11,7 +11,7 @@ from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes, show_seconds
 
-__all__ = ["Call", "Calls", "Capture", "Captures", "ChildProcess"]
+__all__ = ["Call", "Calls", "Capture", "Captures", "ChildProcess", "other_deployment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,9 @@ class Call(Record):
         own_peak: the most memory of the process alone.
         children_left: those that were still there when it ended.
         note: why it was not traced; or since when it is not known whether it still runs, on another machine.
+        deployment: the deployment of Ray Serve that ran it, with its application: `default:Summarizer`.
+        context: what a library of Ray's says of it: `route /sum` of a request to Ray Serve, `rank 3` of a worker of Ray
+            Train, `trial 1b2c3_00000` of Ray Tune; None where it says nothing.
     """
 
     name: str
@@ -132,6 +135,8 @@ class Call(Record):
     children_copied: int | None = None
     journal: Path | None = field(default=None, repr=False, compare=False)
     """The journal that tells of it, where it lies."""
+    deployment: str | None = None
+    context: str | None = None
 
     @property
     def growth(self) -> int:
@@ -158,6 +163,8 @@ class Calls(Rows[Call]):
         ("pid", lambda call: str(call.pid), True),
         ("task", lambda call: _short(call.task_id, call.attempt), False),
         ("node", lambda call: _short_id(call.node_id), False),
+        ("deployment", lambda call: other_deployment(call.deployment, call.name), False),
+        ("context", lambda call: call.context or "", False),
         ("note", lambda call: call.error or call.note or "", False),
     )
     _if_various: ClassVar[tuple[str, ...]] = ("node",)
@@ -183,6 +190,12 @@ class Captures(Rows[Capture]):
         ("file", lambda capture: capture.path.name, False),  # the longest: it leaves the others in view
     )
     _if_various: ClassVar[tuple[str, ...]] = ("node",)
+
+
+def other_deployment(deployment: str | None, name: str) -> str:
+    """Return a deployment's name for a table; nothing where a function, class or method so named implies it."""
+    expected = f"default:{name}", f"default:{name.rpartition('.')[0]}"
+    return "" if deployment is None or deployment in expected else deployment
 
 
 def _short(task_id: str | None, attempt: int | None) -> str:

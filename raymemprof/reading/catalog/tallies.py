@@ -32,6 +32,7 @@ class Tally:
 
     name: str
     kind: str
+    deployment: str | None = None
     statuses: Counter[str] = field(default_factory=Counter)
     peaks: Counter[int] = field(default_factory=Counter)
     """How many calls have their peak in a bucket."""
@@ -115,8 +116,8 @@ class Tally:
                 self.captures[path] = os.lstat(path).st_size
 
 
-Tallies = dict[tuple[str, str], Tally]
-"""By kind and name."""
+Tallies = dict[tuple[str, str, str | None], Tally]
+"""By kind, name and deployment."""
 
 
 @dataclass(slots=True)
@@ -149,10 +150,10 @@ def tally(place: Place, filters: Filters) -> Tallied:
         tallies = found.of_others.setdefault(who, {}) if is_others else found.tallies
         for one in (digest.sums or {}).values():
             if filters.fit_sum(one.name, one.kind, one.job_id):
-                _of(tallies, one.name, one.kind).add_sum(one, process)
+                _of(tallies, one.name, one.kind, one.deployment).add_sum(one, process)
         for call in process.calls():
             if only in (None, call.capture) and chosen.fit(call) and filters.fit_sum(call.name, call.kind, call.job_id):
-                _of(tallies, call.name, call.kind).add_call(call)
+                _of(tallies, call.name, call.kind, call.deployment).add_call(call)
     for tallies in (found.tallies, *found.of_others.values()):
         for counted in tallies.values():
             counted.measure_largest()
@@ -174,11 +175,11 @@ def added(parts: Iterable[Tallied]) -> Tallied:
 
 
 def _add(whole: Tallies, part: Tallies) -> None:
-    for (kind, name), one in part.items():
-        whole.setdefault((kind, name), Tally(name, kind)).add(one)
+    for key, one in part.items():
+        whole.setdefault(key, Tally(one.name, one.kind, one.deployment)).add(one)
 
 
-def _of(tallies: Tallies, name: str, kind: str) -> Tally:
+def _of(tallies: Tallies, name: str, kind: str, deployment: str | None) -> Tally:
     if kind in ("actor", "method"):
         kind, name = "actor", name.rpartition(".")[0] or name
-    return tallies.setdefault((kind, name), Tally(name, kind))
+    return tallies.setdefault((kind, name, deployment), Tally(name, kind, deployment))

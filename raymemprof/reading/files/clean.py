@@ -88,6 +88,7 @@ def clean(
     actor_id: str | None = None,
     job_id: str | None = None,
     node_id: str | None = None,
+    context: str | None = None,
     older_than: float | timedelta | None = None,
     all: bool = False,
     dry_run: bool = False,
@@ -109,6 +110,7 @@ def clean(
         actor_id: only this Ray actor's.
         job_id: only this Ray job's.
         node_id: only this Ray node's.
+        context: only calls with this context.
         older_than: only what was last written to so many seconds ago, or a `timedelta`.
         all: everything. A filter, `older_than` or `all` must be given.
         dry_run: remove nothing, and return what would be removed.
@@ -129,8 +131,8 @@ def clean(
     if not isinstance(older_than, (int, float, timedelta, type(None))):
         raise TypeError(f"older_than={older_than!r} must be a number of seconds or a timedelta.")
     seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
-    if not (all or seconds is not None or any((name, status, kind, task_id, actor_id, job_id, node_id))):
+    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id, context)
+    if not (all or seconds is not None or any((name, status, kind, task_id, actor_id, job_id, node_id, context))):
         raise ValueError("say what to remove: older_than, a filter such as name or job_id, or all.")
     if seconds is not None and not seconds >= 0:
         raise ValueError(f"older_than={older_than!r} must be 0 seconds or more.")

@@ -19,7 +19,7 @@ from ..catalog import sources
 from ..catalog.filters import Filters, some_names
 from ..catalog.listing import ask_nodes, caption_of, caption_of_folders
 from ..catalog.places import Place, place_here
-from ..catalog.records import Call
+from ..catalog.records import Call, other_deployment
 from ..catalog.sources import Source
 from ..catalog.tallies import Tallied, Tally, added, tally
 from .heap import heap
@@ -61,6 +61,7 @@ class FunctionSummary(Record):
         largest: the one that rose by most, `growth`. The one with the highest peak may have used little itself.
         guilty_line: the line that held most in `largest` at its peak, or when it was killed; None where it was not
             looked up.
+        deployment: the deployment of Ray Serve, with its application: `default:Summarizer`. Each has a row of its own.
     """
 
     name: str
@@ -83,6 +84,7 @@ class FunctionSummary(Record):
     node_ids: tuple[str, ...]
     largest: Call
     guilty_line: Line | None = None
+    deployment: str | None = None
 
 
 class Summary(Rows[FunctionSummary]):
@@ -106,10 +108,11 @@ class Summary(Rows[FunctionSummary]):
         ("first", lambda one: f"{one.first_started_at:%m-%d %H:%M}", False),
         ("last", lambda one: f"{one.last_started_at:%m-%d %H:%M}", False),
         ("nodes", lambda one: _count(len(one.node_ids)), True),
+        ("deployment", lambda one: other_deployment(one.deployment, one.name), False),
         ("line of the largest", lambda one: _place(one.guilty_line), False),
     )
     _if_various: ClassVar[tuple[str, ...]] = ("kind", "nodes")
-    _expendable: ClassVar[tuple[str, ...]] = ("first", "last", "captures", "p50", "kept", "kind", "nodes")
+    _expendable: ClassVar[tuple[str, ...]] = ("first", "last", "captures", "p50", "kept", "kind", "nodes", "deployment")
 
 
 def summary(
@@ -215,6 +218,7 @@ def _row(one: Tally) -> FunctionSummary:
         last_started_at=one.last,
         node_ids=tuple(sorted(one.node_ids)),
         largest=one.largest,
+        deployment=one.deployment,
     )
 
 

@@ -83,7 +83,7 @@ class _Methods:
 
 def _methods(actor: object, profile: Callable[[str], Profile]) -> _Methods:
     original = cluster.class_before_ray(type(actor)) or type(actor)
-    names, found = method_names(original), _Methods({}, [], [])
+    names, found = method_names(original, "attached"), _Methods({}, [], [])
 
     for attribute, method in cluster.actor_methods(actor).items():
         name_of, function = names.get(attribute), getattr(method, "__func__", method)

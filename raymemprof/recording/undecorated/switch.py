@@ -14,8 +14,9 @@ from ..profile import Profile
 from ..safety import interruptions
 from ..wrappers import recorded
 from .named import is_recorded_below, named
-from .rays_own import Naming, is_rays, method_names, naming, own_name
+from .rays_own import Naming, is_rays, known_class, method_names, naming, own_name
 from .selection import Selection
+from .users_code import UsersCode
 
 __all__ = ["arm", "problem"]
 
@@ -39,7 +40,12 @@ def arm() -> None:
         return
     loaded = _Loaded(Selection.here())
     cluster.pass_through(loaded.function, loaded.actor_class)
+    cluster.pass_users_code(UsersCode(loaded.wants, is_recorded_below).recorded, _tell_unknown)
     _problem = None
+
+
+def _tell_unknown(name: str) -> None:
+    warn.once(name, f"what this library runs is not recorded: Ray {cluster.ray_version()} has no {name}")
 
 
 def problem() -> str | None:
@@ -76,9 +82,10 @@ class _Loaded:
         if is_rays(module):
             name_of = naming(full_name, "task")
             return function if name_of is None else self._named(function, full_name, name_of)
-        return recorded(function, Profile(name, "task", _NO_OPTIONS)) if self._wants(full_name, name) else function
+        return recorded(function, Profile(name, "task", _NO_OPTIONS)) if self.wants(full_name, name) else function
 
     def _actor_class(self, modified: type, original: type) -> None:
+        original = known_class(original)
         name, full_name = original.__qualname__, f"{original.__module__}.{original.__qualname__}"
         names = method_names(original)
         for attribute, name_of in names.items():
@@ -88,11 +95,12 @@ class _Loaded:
 
         def wanted(attribute: str) -> bool:
             its_own = names.get(attribute) is own_name
-            return its_own and self._wants(f"{full_name}.{attribute}", f"{name}.{attribute}")
+            return its_own and self.wants(f"{full_name}.{attribute}", f"{name}.{attribute}")
 
         record_methods(modified, original, _NO_OPTIONS, wanted)
 
-    def _wants(self, *names: str) -> bool:
+    def wants(self, *names: str) -> bool:
+        """Whether something of these names is to be recorded."""
         return self._selection.wants(*names)
 
     def _named(self, function: types.FunctionType, full_name: str, name_of: Naming) -> types.FunctionType:
@@ -100,7 +108,7 @@ class _Loaded:
             function,
             name_of,
             lambda name: Profile(name, "task", _NO_OPTIONS),
-            lambda name: self._wants(full_name, name),
+            lambda name: self.wants(full_name, name),
         )
 
     def _note(self, error: Exception) -> None:

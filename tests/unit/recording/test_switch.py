@@ -81,8 +81,8 @@ def test_whose_a_function_is() -> None:
     assert not is_rays("__main__")
     assert naming("ray.data._internal.execution.operators.map_operator._map_task", "task") is not None
     assert naming("ray.serve._private.controller.ServeController.get_deployment_info", "method") is None
-    assert naming("ray.serve._private.replica.ReplicaActor.check_health", "method") is None
-    assert naming("ray.serve._private.replica.ReplicaActor.handle_request", "method") is not None
+    assert naming("ray.serve._private.replica.ReplicaActor.handle_request", "method") is None
+    assert naming("ray.rllib.env.single_agent_env_runner.SingleAgentEnvRunner.sample", "method") is not None
     assert naming("ray.data._internal.stats._StatsActor.record_start", "method") is None
 
 
