@@ -1,5 +1,8 @@
 """Writes a process's journal, each line with a single `write`, also on a disk that is full, or full for a while.
 
+When it has grown by some megabytes it is compacted (`compacting.py`), on a thread of its own; only the last step of
+that, in which the smaller file takes its place, keeps who writes waiting.
+
 What must not be lost, as the end of a call, has room kept for it beyond the file's end (Linux). Where that is not to be
 had it waits in memory until the disk takes it.
 """
@@ -11,6 +14,7 @@ import contextlib
 import ctypes
 import errno
 import json
+import math
 import os
 import sys
 import threading
@@ -23,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from . import warn
+from . import compacting, warn
 from .safety import descriptors, file_size_limit, interruptions, locks
 from .safety.threads import HiddenThread
 
@@ -43,6 +47,8 @@ _RETRY = 1.0
 """Seconds between attempts to write what has waited."""
 _FRESH = 5e-5
 """Seconds for which what the kernel said of the file holds: to ask it takes 6 microseconds."""
+_LONGEST_LOCK = 1.0
+"""Seconds for which a line waits while another is written, or the file replaced, each of which takes a millisecond."""
 _LOOK = 0.005
 """Seconds between looks at whether the file has its name still."""
 _MOST_WAITING = 256 * 2**10
@@ -89,6 +95,18 @@ class Journal:
         """Held by the thread that writes what has waited; no other waits for it."""
         self._is_catching_up = False
         self._later: HiddenThread | None = None
+        self._lock = threading.RLock()
+        """Held while a line is written, and while a smaller file takes the place of this one."""
+        self._is_replacing = False
+        self.is_shared = False
+        """Whether others write to it too, as forked children do that memray follows: then it is not replaced."""
+        self._compacting: HiddenThread | None = None
+        self._due_at: float = compacting.LARGE
+        """Bytes from which it is looked at whether it is worth while to compact it."""
+        self._worth_at = 0
+        """Bytes from which it is, or where one of these captures is gone for which lines stayed the last time."""
+        self._held_by: frozenset[str] = frozenset()
+        self._is_finished = False
         _all.add(self)
 
     def write(self, line: dict[str, Any], *, is_needed: bool = False) -> int:
@@ -100,7 +118,9 @@ class Journal:
         try:
             if self._waiting:
                 self.catch_up()
-            self._append(data, is_needed)
+            end = self._append(data, is_needed)
+            if end > self._due_at:
+                self._compact_later(end)
         except OSError as error:
             is_room = sum(map(len, self._waiting)) + len(data) <= _MOST_WAITING
             if interruptions.is_users(error) or not (is_needed and is_room):
@@ -133,14 +153,30 @@ class Journal:
 
         A name is looked up every few milliseconds only.
         """
+        if not self._looks_lost():
+            return False
+        try:  # it may have been replaced just now
+            if not self._lock.acquire(timeout=_LONGEST_LOCK):
+                return False
+            self._look_due = 0.0
+            return self._looks_lost() and not self._is_replacing
+        finally:
+            try:
+                self._lock.release()
+            except RuntimeError as error:
+                locks.was_not_taken(error)
+
+    def _looks_lost(self) -> bool:
         now = time.monotonic()
         if now >= self._look_due:
             self._look_due = now + _LOOK
             self._has_lost_name = not descriptors.is_named(self._kept, self._name)
         if self._has_lost_name:
             return True
-        status = self._seen = self._kept.status()
-        self._seen_at = now
+        kept = self._kept
+        status = kept.status()
+        if kept is self._kept:
+            self._seen, self._seen_at = status, now
         return status is not None and status.st_nlink == 0  # if it is None, it is opened again when it is written
 
     def close(self) -> None:
@@ -154,6 +190,10 @@ class Journal:
     def finish(self) -> None:
         """At the process's end: write what has waited, and give back the room that was kept. Raises `OSError`."""
         self.catch_up()
+        self._due_at, self._is_finished = math.inf, True
+        deadline = time.monotonic() + _LONGEST_LOCK
+        while self._compacting is not None and self._compacting.is_alive() and time.monotonic() < deadline:
+            time.sleep(_LOOK)  # or what it wrote would be left there
         status = self._kept.status()
         if self._room > 0 and status is not None:
             os.truncate(self._kept.number, status.st_size)
@@ -162,7 +202,20 @@ class Journal:
         flags |= os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         return descriptors.open_kept(self.path, flags, self.mode, give_up=bool)  # it is opened again then
 
-    def _append(self, data: bytes, is_needed: bool) -> None:
+    def _append(self, data: bytes, is_needed: bool) -> int:
+        """Append to the file, and return where it ends then."""
+        try:
+            # A finalizer that interrupted the replacement in its thread has the lock too.
+            if not self._lock.acquire(timeout=_LONGEST_LOCK) or self._is_replacing:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(self.path))
+            return self._append_now(data, is_needed)
+        finally:
+            try:
+                self._lock.release()
+            except RuntimeError as error:
+                locks.was_not_taken(error)
+
+    def _append_now(self, data: bytes, is_needed: bool) -> int:
         # `is_lost` has just asked, most times.
         status = self._seen if time.monotonic() - self._seen_at < _FRESH else self._kept.status()
         self._seen = None
@@ -175,7 +228,7 @@ class Journal:
         if end > file_size_limit.longest_file():
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self.path))
         if end + _KEPT_ROOM > self._room >= 0:
-            self._keep_room(status.st_size, end, is_needed)
+            self._keep_room(self._kept.number, status.st_size, end, is_needed)
         written = 0
         try:
             written = os.write(self._kept.number, data)
@@ -183,6 +236,7 @@ class Journal:
             self._torn = written != size and (self._torn or written > 0)
         if written != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        return end
 
     def _open_again(self) -> os.stat_result:
         """Open the file again, whose descriptor somebody closed."""
@@ -195,13 +249,13 @@ class Journal:
             raise FileNotFoundError(errno.ENOENT, "the journal was deleted, and its descriptor closed", str(self.path))
         return os.fstat(self._kept.number)
 
-    def _keep_room(self, size: int, end: int, is_needed: bool) -> None:
+    def _keep_room(self, number: int, size: int, end: int, is_needed: bool) -> None:
         allocate = _fallocate()
         if allocate is None:
             self._room = -1
             return
         ctypes.set_errno(0)
-        if allocate(self._kept.number, _KEEP_SIZE, size, end - size + _ROOM) == 0:
+        if allocate(number, _KEEP_SIZE, size, end - size + _ROOM) == 0:
             self._room = end + _ROOM
             return
         error = ctypes.get_errno()
@@ -209,6 +263,68 @@ class Journal:
             self._room = -1  # this file system does not do that
         elif not is_needed:
             raise OSError(error, os.strerror(error), str(self.path))
+
+    def _compact_later(self, size: int) -> None:
+        """Have it looked at on a thread of its own whether to compact it, once at a time."""
+        self._due_at = size + compacting.LARGE
+        if self.is_shared or self._is_finished or (self._compacting is not None and self._compacting.is_alive()):
+            return
+        thread = self._compacting = HiddenThread(lambda: self._compact(size))
+        with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
+            thread.start()
+
+    def _compact(self, size: int) -> None:
+        folder = self.path.parent
+        try:
+            if size < self._worth_at and all(compacting.is_there(folder, name) for name in self._held_by):
+                return
+            new = compacting.Replacement(self.path, self.mode)
+            is_journal = False
+            try:
+                done = new.fill(may_go_on=lambda: not (self._is_finished or self.is_shared))
+                self._worth_at, self._held_by = 2 * done.read, done.held_by
+                if new.is_worth_while(done):
+                    is_journal = self._replace(new)
+                    self._worth_at = 2 * done.written
+                    self._due_at = done.written + compacting.LARGE
+            finally:
+                new.close(is_journal)
+            compacting.sweep(folder)
+        except Exception as error:
+            self._worth_at = 2 * size
+            if not (self._is_finished or self.is_shared):
+                warn.once("compact", f"{self.path} grows on: it could not be compacted: {error!r}")
+
+    def _replace(self, new: compacting.Replacement) -> bool:
+        """Have a smaller file take this one's place; return whether it has."""
+        try:
+            if new.kept is None or not self._lock.acquire(timeout=_LONGEST_LOCK):
+                return False
+            before = self._kept
+            is_it = (before.device, before.inode) == (new.old.device, new.old.inode)
+            self._look_due = 0.0
+            if not is_it or self.is_shared or self._is_finished or self._looks_lost():
+                return False
+            self._is_replacing = True
+            try:
+                size = os.fstat(new.kept.number).st_size
+                room = self._room
+                self._keep_room(new.kept.number, size, size, is_needed=False)
+                try:
+                    new.take_its_place()
+                except BaseException:
+                    self._room = room
+                    raise
+                self._kept, self._seen, self._look_due = new.kept, None, 0.0
+            finally:
+                self._is_replacing = False
+        finally:
+            try:
+                self._lock.release()
+            except RuntimeError as error:
+                locks.was_not_taken(error)
+        descriptors.close(before)
+        return True
 
     def _write_later(self) -> None:
         if self._later is None or not self._later.is_alive():

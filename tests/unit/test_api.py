@@ -207,7 +207,7 @@ class FunctionSummary
     first_started_at: datetime
     last_started_at: datetime
     node_ids: tuple[str, ...]
-    largest: Call
+    largest: Call | None
     guilty_line: Line | None
     deployment: str | None
 class Heap

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, CompactedCalls
 
 __all__ = ["Group", "groups_of"]
 
@@ -24,9 +24,21 @@ class Group:
     calls: list[Call] = field(default_factory=list)
     processes: dict[tuple[Any, ...], list[Call]] = field(default_factory=dict)
     """By what has a peak of its own: a call, or an actor's process."""
+    compacted: list[CompactedCalls] = field(default_factory=list)
+    """Calls that are counted, and not among these."""
+
+    @property
+    def call_count(self) -> int:
+        """How many calls there were."""
+        return len(self.calls) + sum(one.count() for one in self.compacted)
+
+    @property
+    def peak_count(self) -> int:
+        """How many peaks there were."""
+        return len(self.processes) if self.kind == "actor" else self.call_count
 
 
-def groups_of(recorded: list[Call]) -> Iterable[Group]:
+def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) -> Iterable[Group]:
     """Group calls by what they are advised as."""
     groups: dict[tuple[str, str], Group] = {}
     for number, call in enumerate(_outermost(recorded)):
@@ -38,6 +50,12 @@ def groups_of(recorded: list[Call]) -> Iterable[Group]:
         group = groups.setdefault((kind, name), Group(name, kind))
         group.calls.append(call)
         group.processes.setdefault(key, []).append(call)
+    for one in compacted:
+        kind, name = one.kind, one.name
+        if kind in ("actor", "method"):
+            kind, name = "actor", name.rpartition(".")[0] or name
+        if (kind, name) in groups:  # else these ran within others
+            groups[kind, name].compacted.append(one)
     return groups.values()
 
 

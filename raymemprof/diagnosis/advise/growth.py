@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ...display.text import show_bytes
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, CompactedCalls
 
 __all__ = [
     "LEAST_CALLS",
@@ -36,6 +36,8 @@ _FLOORS = 10
 """Parts that an actor's calls are cut into; what counts is the least that it had in each."""
 _GROWTH = 50 * _MIB
 """Growth below which caches, allocators and late imports explain it."""
+_PARTS = 100
+"""Calls of a life that count where not all of them are known one by one, about."""
 _RISING = 0.75
 """Of the steps from part to part so many must be up."""
 _JUMP = 0.6
@@ -53,6 +55,8 @@ class Growth:
     """Those of its methods that ended, by their end."""
     first: int
     last: int
+    call_count: int
+    """How many ended, with those that are only counted."""
 
     @property
     def size(self) -> int:
@@ -82,14 +86,22 @@ def lives(calls: Iterable[Call]) -> dict[object, list[Call]]:
     return found
 
 
-def growths(calls: Iterable[Call]) -> Iterator[Growth]:
-    """Yield the processes of actors whose memory grows from call to call, and does not fall again."""
+def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> Iterator[Growth]:
+    """Yield the processes of actors whose memory grows from call to call, and does not fall again.
+
+    Calls that are only counted need not be known for that: some of all times are left.
+    """
+    others: Counter[object] = Counter()
+    for one in compacted:
+        others[one.process] += one.count() if one.kind == "method" else 0
     for life in lives(calls).values():
         ended = _ended(life)
         if len(ended) >= LEAST_CALLS:
-            floors = _floors([call.memory_after or 0 for call in ended])
+            count = len(ended) + others[process_of(ended[-1])]
+            even = ended if count == len(ended) else _evenly(ended)
+            floors = _floors([call.memory_after or 0 for call in even])
             if _rises(floors):
-                yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1])
+                yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1], count)
 
 
 def too_few(calls: Iterable[Call]) -> dict[str, int]:
@@ -128,6 +140,17 @@ def kept_by(call: Call) -> int:
 
 def _ended(life: list[Call]) -> list[Call]:
     return sorted((call for call in life if call.kind == "method" and call.memory_after is not None), key=end_of)
+
+
+def _evenly(ended: list[Call]) -> list[Call]:
+    """Return some of the calls, at about even intervals: where not all are known, the latest are, and few before."""
+    first, last = end_of(ended[0]), end_of(ended[-1])
+    interval = (last - first) / _PARTS
+    found: list[Call] = []
+    for call in ended:
+        if not found or end_of(call) - end_of(found[-1]) >= interval:
+            found.append(call)
+    return found if len(found) >= _FLOORS else ended
 
 
 def _floors(values: list[int]) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from ....display.text import show_bytes, show_seconds
-from ....reading.catalog.records import Calls
+from ....reading.catalog.records import Calls, compacted_of
 from ....reading.reports.heap import Heap
 from ....reading.reports.lines import Lines
 from ...advise.growth import Growth, about_captures, captures_of, end_of, growths, kept_by, lives, too_few
@@ -41,7 +41,7 @@ def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Uncl
             else f"of {name} {ended}, too few to tell",
         )
     growing: dict[str, list[Growth]] = {}
-    for growth in growths(observed.calls):
+    for growth in growths(observed.calls, compacted_of(observed.calls)):
         growing.setdefault(growth.name, []).append(growth)
     for name, found in growing.items():
         killed = next((group for group in groups if group.is_actor and group.name == name), None)
@@ -67,9 +67,9 @@ def _leaking(
     node = observed.node(last.node_id)
     is_alive = node is not None and any(process.pid == last.pid for process in node.processes)
     lines = _what_stays(growth, whole)
-    per_call = growth.size / (len(growth.calls) - 1)
+    per_call = growth.size / (growth.call_count - 1)
     evidence = [
-        f"Over {len(growth.calls)} calls it grew from {show_bytes(growth.first)} to {show_bytes(growth.last)}, "
+        f"Over {growth.call_count:,} calls it grew from {show_bytes(growth.first)} to {show_bytes(growth.last)}, "
         f"{show_bytes(round(per_call))} a call, and did not fall again; most in {growth.method} "
         f"(pid {last.pid} on {observed.where(last.node_id)})."
     ]
@@ -114,7 +114,7 @@ def _leaking(
     is_past = killed is None and not is_alive and observed.is_past(last.job_id, end_of(last))
     if not is_sure or is_past:
         severity = "info"
-    by = f"by {show_bytes(growth.size)} over {len(growth.calls)} calls"
+    by = f"by {show_bytes(growth.size)} over {growth.call_count:,} calls"
     if not is_sure:
         title = f"{growth.name} may grow with each call: it grew {by}, too few to be sure."
     else:

@@ -1,0 +1,321 @@
+"""Compacts journals, so that they do not grow for ever: a process its own, and those of processes that are gone.
+
+What is to stay is written beside a journal, and then takes its name: whoever has the old file open reads that to its
+end, and a kill at any moment leaves one of the two, whole. It runs in the user's process, on a thread of its own, with
+pauses in which the user's code runs alone. No call waits for more than the last step, which is a rename.
+
+Only a journal's own process writes to it, and replaces it while it lives. Another's is replaced where its process is
+known to be gone: it ran as the same user, since the machine was started and among the processes that are seen from here
+(`contract.machine`), and there is no process with its number. Else it stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import journal as contract
+from . import warn
+from .safety import descriptors, file_size_limit
+from .safety.threads import HiddenThread
+
+__all__ = ["LARGE", "Replacement", "compact_ended", "compact_ended_later", "is_there", "size_of_journals", "sweep"]
+
+LARGE = 3 * 2**20
+"""Bytes by which a journal grows before it is worth while to compact it again."""
+_WORTH = 0.75
+"""What is left must be less than this part of it."""
+_FEW = 2**18
+"""Bytes of another process's journal from which it may be worth while."""
+_OF_ENDED = 50
+"""Calls that ended last and stay, of a process that has ended."""
+_STILL = 60.0
+"""Seconds for which nobody wrote to the journal of a process that has ended."""
+_AT_A_TIME = 16 * 2**20
+"""Bytes of such journals that are gone through at a time, of any of them: more will be by others, or later."""
+_INTERVAL = 60.0
+"""Seconds between such times in a process."""
+_FIRST_LINE = 2**13
+_PAUSE = 0.002
+"""Seconds after so many lines as take less."""
+_BUFFER = 2**16
+"""Bytes that are read and written at once: a thread of the user's waits meanwhile."""
+_LITTLE = 2**16
+"""Bytes that may be copied while the user's calls wait."""
+_ROUNDS = 10
+_BLOCK = 512
+"""Bytes that `st_blocks` counts."""
+_LEFT_OVER = 3600.0
+"""Seconds after which nobody goes on to write what was to take a journal's place."""
+
+
+class Replacement:
+    """A file that is to take a journal's place. Its methods raise `OSError`."""
+
+    def __init__(self, journal: Path, mode: int | None = None) -> None:
+        """Begin it; `mode` says who may read it, None for who may read the journal."""
+        self.journal = journal
+        self._path = journal.with_name(contract.beside(journal.name))
+        self._buffer = bytearray()
+        self._read = 0
+        self.kept: descriptors.Kept | None = None
+        self.old = descriptors.open_kept(journal, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        try:
+            status = os.fstat(self.old.number)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_uid != os.geteuid():
+                raise OSError(errno.EINVAL, "It is no plain file of this user's", str(journal))
+            if status.st_blocks * _BLOCK < status.st_size // 2:
+                raise OSError(errno.EINVAL, "It has holes", str(journal))
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self.kept = descriptors.open_kept(self._path, flags, 0o600, give_up=bool)
+            os.fchmod(self.kept.number, stat.S_IMODE(status.st_mode) if mode is None else mode)
+        except BaseException:
+            self.close()
+            raise
+
+    def fill(self, recent: int = contract.RECENT, may_go_on: Callable[[], bool] = lambda: True) -> contract.Compacted:
+        """Write what is to stay of what the journal has now; raises `OSError` when it may not go on."""
+        size = os.fstat(self.old.number).st_size
+        folder = self.journal.parent
+
+        def pause() -> None:
+            if not may_go_on():
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED), str(self._path))
+            time.sleep(_PAUSE)
+
+        done = contract.compact(
+            lambda at: self._data(at, size),
+            lambda name: is_there(folder, name),
+            self._write,
+            recent=recent,
+            pause=pause,
+        )
+        self._read = done.read
+        return done
+
+    def is_worth_while(self, done: contract.Compacted) -> bool:
+        """Whether so little is left that it may take the journal's place; it is on the disk then, but for the last."""
+        if done.written > _WORTH * done.read:
+            return False
+        self._come_near()
+        os.fsync(self._own().number)  # or a power failure would leave less than there was
+        self._come_near()
+        return True
+
+    def _come_near(self) -> None:
+        for _ in range(_ROUNDS):
+            if self.catch_up() <= _LITTLE:
+                return
+
+    def catch_up(self) -> int:
+        """Write what was added to the journal since, and return how many bytes that was."""
+        began = self._read
+        size = os.fstat(self._old().number).st_size
+        while data := self._data(self._read, size):
+            self._write(data)
+            self._read += len(data)
+        self._flush()
+        return self._read - began
+
+    def take_its_place(self) -> None:
+        """Be the journal from now on. Nothing may be written to that meanwhile."""
+        if os.fstat(self._old().number).st_size - self._read > 2 * _LITTLE:
+            raise OSError(errno.EBUSY, "It is written faster than it is compacted", str(self.journal))
+        self.catch_up()
+        if not descriptors.is_named(self._old(), str(self.journal)):
+            raise FileNotFoundError(errno.ENOENT, "The journal was removed", str(self.journal))
+        own = self._own()
+        if not descriptors.is_named(own, str(self._path)):
+            raise FileNotFoundError(errno.ENOENT, "It was removed", str(self._path))
+        os.rename(self._path, self.journal)
+
+    def close(self, is_journal: bool = False) -> None:
+        """Let go of the files; of what was written too, unless it is the journal now."""
+        descriptors.close(self.old)
+        if self.kept is not None and not is_journal:
+            if descriptors.is_named(self.kept, str(self._path)):
+                with contextlib.suppress(OSError):
+                    self._path.unlink(missing_ok=True)
+            descriptors.close(self.kept)
+
+    def _data(self, position: int, end: int) -> bytes:
+        data = os.pread(self._old().number, max(min(_BUFFER, end - position), 0), position)
+        self._old()  # or it was another file's when that was read
+        return data
+
+    def _write(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) >= _BUFFER:
+            self._flush()
+
+    def _flush(self) -> None:
+        own = self._own()
+        status = own.status()
+        if status is not None and status.st_size + len(self._buffer) > file_size_limit.longest_file():
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self._path))
+        while self._buffer:
+            del self._buffer[: os.write(own.number, self._buffer)]
+
+    def _old(self) -> descriptors.Kept:
+        return self._checked(self.old, self.journal)
+
+    def _own(self) -> descriptors.Kept:
+        return self._checked(self.kept, self._path)
+
+    @staticmethod
+    def _checked(kept: descriptors.Kept | None, path: Path) -> descriptors.Kept:
+        if kept is None or kept.status() is None:  # its number may be another file's
+            raise OSError(errno.EBADF, "somebody closed its descriptor", str(path))
+        return kept
+
+
+def is_there(folder: Path, name: str) -> bool:
+    """Whether a capture is in a folder, or its whole name is that of one elsewhere; also where that cannot be told."""
+    try:
+        os.lstat(folder / name)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def size_of_journals(folder: Path) -> int:
+    """Return how many bytes a folder's journals take. Raises `OSError` where it cannot be read."""
+    taken = 0
+    for entry in descriptors.scan(folder):
+        if contract.is_journal(entry.name) or contract.is_beside(entry.name):
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                taken += min(status.st_size, status.st_blocks * _BLOCK)  # one may have holes
+    return taken
+
+
+_pass = threading.Lock()
+"""Held while a thread goes through a folder; no other waits for it."""
+_due = 0.0
+
+
+def compact_ended_later(folder: Path, most: int) -> None:
+    """Where a folder's journals take more than `most` bytes, have some compacted on another thread. Never raises."""
+    global _due
+    now = time.monotonic()
+    if now < _due:
+        return
+    _due = now + _INTERVAL
+    with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
+        HiddenThread(lambda: _compact_ended_now(folder, most)).start()
+
+
+def _compact_ended_now(folder: Path, most: int) -> None:
+    if not _pass.acquire(blocking=False):
+        return
+    try:
+        compact_ended(folder, most)
+    except Exception as error:
+        warn.once("compact", f"journals in {folder} were not compacted: {error!r}")
+    finally:
+        _pass.release()
+
+
+def compact_ended(folder: Path, most: int) -> int:
+    """Where a folder's journals take more than `most` bytes, compact some of those whose processes have ended.
+
+    Returns how many were. Another process may do the same now: of a journal that nobody writes to any more both make
+    the same. Raises `OSError` where the folder cannot be read.
+    """
+    sweep(folder)
+    found: list[tuple[str, int]] = []
+    total = 0
+    for entry in descriptors.scan(folder):
+        with contextlib.suppress(OSError):
+            if contract.is_journal(entry.name):
+                status = entry.stat(follow_symlinks=False)
+                total += status.st_size
+                is_still = time.time() - status.st_mtime > _STILL
+                if status.st_size >= _FEW and status.st_uid == os.geteuid() and is_still:
+                    found.append((entry.name, status.st_size))
+    random.shuffle(found)
+    count = gone_through = 0
+    for name, size in found:
+        if total <= most or gone_through > _AT_A_TIME:
+            break
+        with contextlib.suppress(OSError):  # gone, or nothing to be compacted: the others may be
+            if is_of_the_gone(folder / name):
+                gone_through += size
+                saved = _compact_of_the_gone(folder / name)
+                total -= saved
+                count += saved > 0
+    return count
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes left that were killed while they compacted a journal. Raises `OSError`."""
+    for entry in descriptors.scan(folder):
+        if contract.is_beside(entry.name):
+            with contextlib.suppress(OSError):  # gone, or somebody else's
+                status = entry.stat(follow_symlinks=False)
+                is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+                if is_own and time.time() - status.st_mtime > _LEFT_OVER:
+                    os.unlink(entry.path)
+
+
+def is_of_the_gone(journal: Path) -> bool:
+    """Whether the process that wrote a journal here has certainly ended. Raises `OSError`."""
+    with descriptors.reading(journal, os.O_NONBLOCK | os.O_NOFOLLOW) as file:
+        process = _process(os.pread(file.fileno(), _FIRST_LINE, 0))
+    here = contract.machine()
+    if process is None or process.pid is None or here is None or process.machine != here:
+        return False
+    if process.host != socket.gethostname():
+        return False
+    if process.logs and not os.path.samefile(process.logs, journal.parent):
+        return False  # it may be a copy, which somebody fetched
+    return not contract.has_process(process.pid)
+
+
+def _compact_of_the_gone(journal: Path) -> int:
+    """Compact a journal whose process has ended, if that is worth while; return by how many bytes."""
+    new = Replacement(journal)
+    is_journal = False
+    try:
+        before = os.fstat(new.old.number)
+        done = new.fill(_OF_ENDED)
+        if not new.is_worth_while(done) or new.kept is None:
+            return 0
+        os.utime(new.kept.number, ns=(before.st_atime_ns, before.st_mtime_ns))
+        now = os.fstat(new.old.number)
+        if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            return 0  # somebody writes to it all the same
+        new.take_its_place()
+        is_journal = True
+        size = os.fstat(new.kept.number).st_size
+        descriptors.close(new.kept)
+        return before.st_size - size
+    finally:
+        new.close(is_journal)
+
+
+def _process(beginning: bytes) -> contract.Process | None:
+    """The process that a journal's first line names."""
+    try:
+        line = contract.decode(beginning.partition(b"\n")[0])
+    except ValueError:
+        return None
+    return line if isinstance(line, contract.Process) else None
+
+
+def _after_fork() -> None:
+    global _pass, _due
+    _pass, _due = threading.Lock(), 0.0
+
+
+os.register_at_fork(after_in_child=_after_fork)
