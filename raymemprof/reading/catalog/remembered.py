@@ -58,8 +58,9 @@ _VERSION = zlib.crc32(
 
 def read_sums(path: Path) -> Digest:
     """Return what a journal says, with the sums of calls that have ended; raises `OSError` where it cannot be read."""
-    opened = contract.open_plain(path)  # once: what is read is all of one file, also where another takes its name
-    try:
+    with open(contract.open_plain(path), "rb", buffering=0) as journal:
+        # Opened once: what is read is all of one file, also where another takes its name.
+        opened = journal.fileno()
         status = os.fstat(opened)
         file = _file_of(path) if status.st_size >= _WORTH else None
         digest = (_remembered(file, opened, status) if file is not None else None) or Digest(sums={})
@@ -68,8 +69,6 @@ def read_sums(path: Path) -> Digest:
         if file is not None and digest.end - start >= _WORTH:
             with contextlib.suppress(OSError, ValueError, TypeError, OverflowError, RecursionError):
                 _remember(file, opened, status, digest)
-    finally:
-        os.close(opened)
     return digest
 
 
