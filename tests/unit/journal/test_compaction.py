@@ -205,7 +205,10 @@ def test_clean_with_a_filter_removes_no_capture_of_others(tmp_path: Path) -> Non
     only_sums = write(tmp_path / "raymemprof-load-local-0-1-2.jsonl", [process, *gone, *mine[-2:]])
     compact(only_sums, recent=0)
     assert list(raymemprof.clean(tmp_path, name="load")) == []
-    assert list(raymemprof.clean(tmp_path, name="load", kind="task")) == []
+    others = {"event": "sum", "name": "other", "kind": "task", "statuses": {"finished": 3}}
+    has_others = write(tmp_path / "raymemprof-load-local-0-1-3.jsonl", [process, *mine[-2:], others])
+    assert list(raymemprof.clean(tmp_path, name="load")) == []
+    has_others.unlink()
     assert {file.path for file in raymemprof.clean(tmp_path, name="other")} == set()  # CAPTURE holds `load` too
     assert {file.path for file in raymemprof.clean(tmp_path, kind="task")} == {tmp_path / CAPTURE, path, only_sums}
 
