@@ -283,15 +283,17 @@ def _is_multiple(number: int, stride: int) -> bool:
 
 
 class _Captures:
-    """Which captures lines are to stay for: those that are there, and those that were not closed yet."""
+    """Which captures lines are to stay for: those that are there, and while their process lives, all not closed yet."""
 
-    def __init__(self, is_there: Callable[[str], bool]) -> None:
+    def __init__(self, is_there: Callable[[str], bool], has_ended: bool) -> None:
+        self._has_ended = has_ended
         self._is_there = is_there
         self._known: dict[str, bool] = {}
 
     def opened(self, name: str) -> None:
         """Until it is closed it counts as there: while memray compresses it, it may have another name."""
-        self._known[name] = True
+        if not self._has_ended:
+            self._known[name] = True
 
     def closed(self, name: str) -> None:
         self._known.pop(name, None)
@@ -312,6 +314,7 @@ def compact(
     write: Callable[[bytes], object],
     *,
     recent: int = RECENT,
+    has_ended: bool = False,
     pause: Callable[[], object],
 ) -> Compacted:
     """Write what is to stay of a journal's whole lines; raises `OSError` where it cannot be compacted.
@@ -322,9 +325,10 @@ def compact(
         is_there: whether a capture's file is there, or may be.
         write: takes what is to stay.
         recent: how many of the calls that ended last stay whole.
+        has_ended: whether the process that wrote it has.
         pause: called after every few lines.
     """
-    captures = _Captures(is_there)
+    captures = _Captures(is_there, has_ended)
     read = 0
     for text, is_ended, end in _texts(read_at):
         read = end if is_ended else read

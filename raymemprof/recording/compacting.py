@@ -81,7 +81,7 @@ class Replacement:
             self.close()
             raise
 
-    def fill(self, recent: int = contract.RECENT, may_go_on: Callable[[], bool] = lambda: True) -> contract.Compacted:
+    def fill(self, may_go_on: Callable[[], bool] = lambda: True, *, has_ended: bool = False) -> contract.Compacted:
         """Write what is to stay of what the journal has now; raises `OSError` when it may not go on."""
         size = os.fstat(self.old.number).st_size
         folder = self.journal.parent
@@ -95,7 +95,8 @@ class Replacement:
             lambda at: self._data(at, size),
             lambda name: is_there(folder, name),
             self._write,
-            recent=recent,
+            recent=_OF_ENDED if has_ended else contract.RECENT,
+            has_ended=has_ended,
             pause=pause,
         )
         self._read = done.read
@@ -288,7 +289,7 @@ def _compact_of_the_gone(journal: Path) -> int:
     is_journal = False
     try:
         before = os.fstat(new.old.number)
-        done = new.fill(_OF_ENDED)
+        done = new.fill(has_ended=True)
         if not new.is_worth_while(done) or new.kept is None:
             return 0
         os.utime(new.kept.number, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -174,6 +174,8 @@ def test_a_capture_that_is_not_closed_counts_as_there(tmp_path: Path, is_closed:
     before = path.read_bytes()
     compact(path)
     assert (path.read_bytes() == before) is not is_closed
+    compact(path, has_ended=True)
+    assert path.read_bytes() != before
 
 
 @pytest.mark.parametrize("line", ["fork", "fetched"])
