@@ -119,12 +119,32 @@ class Arrival:
     def _finish(self) -> None:
         self.write(memoryview(self.file.last_line), self.file.state.size)
         assert self._descriptor is not None  # to write is to open
+        kept = self._only_in_copy()
+        if kept is not None:
+            self.fail(
+                f"its journal does not tell of {kept} any more, as the copy in {self.folder} does; fetch it to another "
+                "folder."
+            )
+            return
         if not self.file.is_open:
             os.utime(self._descriptor, ns=(self.file.state.changed, self.file.state.changed))
         os.replace(self._part, self.final)
         self.is_whole = True
         descriptor, self._descriptor = self._descriptor, None
         os.close(descriptor)
+
+    def _only_in_copy(self) -> str | None:
+        """Return a capture in the folder that the journal there tells of, and the one that has arrived does not.
+
+        That was compacted since, when the capture was gone where it was written.
+        """
+        if not contract.is_journal(self.file.name) or not self.final.exists():
+            return None
+        told = {line.capture for line in contract.read_lines(self._part) if isinstance(line, contract.Open)}
+        for line in contract.read_lines(self.final):
+            if isinstance(line, contract.Open) and line.capture not in told and (self.folder / line.capture).exists():
+                return line.capture
+        return None
 
     def fail(self, why: str) -> None:
         """Give it up."""
