@@ -91,7 +91,12 @@ class Lines:
 
 
 def read_lines(
-    source: Path | int, *, with_samples: bool = False, with_forks: bool = False, with_series: bool = False, start: int = 0
+    source: Path | int,
+    *,
+    with_samples: bool = False,
+    with_forks: bool = False,
+    with_series: bool = False,
+    start: int = 0,
 ) -> Lines:
     """Return the lines of a journal, or of one that is open, from a byte on at which one begins, to go through once."""
     return Lines(source, with_samples=with_samples, with_forks=with_forks, with_series=with_series, start=start)
