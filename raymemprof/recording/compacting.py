@@ -106,12 +106,13 @@ class Replacement:
         """Whether so little is left that it may take the journal's place; it is on the disk then, but for the last."""
         if done.written > _WORTH * done.read:
             return False
-        self._come_near()
+        self.come_near()
         os.fsync(self._own().number)  # or a power failure would leave less than there was
-        self._come_near()
+        self.come_near()
         return True
 
-    def _come_near(self) -> None:
+    def come_near(self) -> None:
+        """Write what was added to the journal since, but for a little."""
         for _ in range(_ROUNDS):
             if self.catch_up() <= _LITTLE:
                 return

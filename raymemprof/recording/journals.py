@@ -1,7 +1,8 @@
 """Writes a process's journal, each line with a single `write`, also on a disk that is full, or full for a while.
 
-When it has grown by some megabytes it is compacted (`compacting.py`), on a thread of its own; only the last step of
-that, in which the smaller file takes its place, keeps who writes waiting.
+Threads do not wait for each other. When the journal has grown by some megabytes it is compacted (`compacting.py`), on a
+thread of its own. For its last step, in which the smaller file takes its place, that thread waits until nobody writes.
+A line that comes just then is held for some milliseconds, and if that takes longer, in memory.
 
 What must not be lost, as the end of a call, has room kept for it beyond the file's end (Linux). Where that is not to be
 had it waits in memory until the disk takes it.
@@ -47,8 +48,15 @@ _RETRY = 1.0
 """Seconds between attempts to write what has waited."""
 _FRESH = 5e-5
 """Seconds for which what the kernel said of the file holds: to ask it takes 6 microseconds."""
-_LONGEST_LOCK = 1.0
-"""Seconds for which a line waits while another is written, or the file replaced, each of which takes a millisecond."""
+_LONGEST_FINISH = 1.0
+"""Seconds for which the process's end waits for a thread that compacts."""
+_PATIENCE = 0.02
+"""Seconds for which lines wait while a smaller file takes the place of this one, which takes a millisecond."""
+_NOBODY = 0.005
+"""Seconds for which the replacement waits until nobody writes; it is tried again later."""
+_ATTEMPTS = 20
+_PAUSE = 0.05
+"""Seconds between these."""
 _LOOK = 0.005
 """Seconds between looks at whether the file has its name still."""
 _MOST_WAITING = 256 * 2**10
@@ -85,8 +93,8 @@ class Journal:
         self._name = str(path)
         self._look_due = 0.0
         self._has_lost_name = False
-        self._seen: os.stat_result | None = None
-        self._seen_at = 0.0
+        self._seen: tuple[descriptors.Kept, os.stat_result | None, float] | None = None
+        """What the kernel said of a file, and when."""
         self._torn = False
         self._room = 0
         """Where in the file the room ends that is kept for it."""
@@ -95,9 +103,11 @@ class Journal:
         """Held by the thread that writes what has waited; no other waits for it."""
         self._is_catching_up = False
         self._later: HiddenThread | None = None
-        self._lock = threading.RLock()
-        """Held while a line is written, and while a smaller file takes the place of this one."""
+        self._writing: set[object] = set()
+        """Something for each line that is just written. Whoever writes adds it first, and then looks at the next."""
         self._is_replacing = False
+        """Whether a smaller file is about to take the place of this one: nothing may be written then."""
+        self._patient_until = 0.0
         self.is_shared = False
         """Whether others write to it too, as forked children do that memray follows: then it is not replaced."""
         self._compacting: HiddenThread | None = None
@@ -116,37 +126,60 @@ class Journal:
         """
         data = _encoded(line) + b"\n"
         try:
-            if self._waiting:
-                self.catch_up()
-            end = self._append(data, is_needed)
-            if end > self._due_at:
-                self._compact_later(end)
+            self.catch_up()
+            end = None if self._waiting else self._append(data, is_needed)
         except OSError as error:
-            is_room = sum(map(len, self._waiting)) + len(data) <= _MOST_WAITING
-            if interruptions.is_users(error) or not (is_needed and is_room):
+            if interruptions.is_users(error) or not (is_needed and self._has_room_for(data)):
                 raise
-            self._waiting.append(data)
             warn.once("journal", f"{self.path} cannot be written now, which is tried again: {error}")
-            self._write_later()
+            self._keep_for_later(data)
             return 0
+        if end is None:  # so that those of a call keep their order
+            if not self._has_room_for(data):
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(self.path))
+            self._keep_for_later(data)
+            return 0
+        if end > self._due_at:
+            self._compact_later(end)
         return len(data)
 
-    def catch_up(self) -> None:
-        """Write what has waited. Raises `OSError` where the disk refuses it still."""
+    def _has_room_for(self, data: bytes) -> bool:
+        return sum(map(len, list(self._waiting))) + len(data) <= _MOST_WAITING
+
+    def _keep_for_later(self, data: bytes) -> None:
+        self._waiting.append(data)
         try:
-            if self._is_first.acquire(blocking=False) and not self._is_catching_up:
-                self._is_catching_up = True
-                try:
-                    while self._waiting:
-                        self._append(self._waiting[0], is_needed=True)
-                        self._waiting.popleft()
-                finally:
-                    self._is_catching_up = False
+            self.catch_up()  # whoever held others back may have ended just before
+        except OSError as error:
+            if interruptions.is_users(error):
+                raise
+        if self._waiting:
+            self._write_later()
+
+    def catch_up(self) -> None:
+        """Write what has waited, unless another thread does. Raises `OSError` where the disk refuses it still."""
+        while self._waiting and self._write_waiting():
+            pass  # what was added when this thread had ended, and held the lock still, is for it to write
+
+    def _write_waiting(self) -> bool:
+        """Write what has waited; return whether all was that did."""
+        try:
+            if not self._is_first.acquire(blocking=False) or self._is_catching_up:
+                return False
+            self._is_catching_up = True
+            try:
+                while self._waiting:
+                    if self._append(self._waiting[0], is_needed=True) is None:
+                        return False
+                    self._waiting.popleft()
+            finally:
+                self._is_catching_up = False
         finally:
             try:
                 self._is_first.release()
             except RuntimeError as error:
                 locks.was_not_taken(error)
+        return True
 
     def is_lost(self) -> bool:
         """Whether the file has been deleted, renamed or replaced, so that nobody finds what is written.
@@ -155,16 +188,9 @@ class Journal:
         """
         if not self._looks_lost():
             return False
-        try:  # it may have been replaced just now
-            if not self._lock.acquire(timeout=_LONGEST_LOCK):
-                return False
-            self._look_due = 0.0
-            return self._looks_lost() and not self._is_replacing
-        finally:
-            try:
-                self._lock.release()
-            except RuntimeError as error:
-                locks.was_not_taken(error)
+        kept, self._look_due = self._kept, 0.0
+        # In this order: where a smaller file has just taken its place, `_kept` is that one.
+        return self._looks_lost() and not self._is_replacing and kept is self._kept
 
     def _looks_lost(self) -> bool:
         now = time.monotonic()
@@ -175,8 +201,7 @@ class Journal:
             return True
         kept = self._kept
         status = kept.status()
-        if kept is self._kept:
-            self._seen, self._seen_at = status, now
+        self._seen = kept, status, now
         return status is not None and status.st_nlink == 0  # if it is None, it is opened again when it is written
 
     def close(self) -> None:
@@ -189,36 +214,41 @@ class Journal:
 
     def finish(self) -> None:
         """At the process's end: write what has waited, and give back the room that was kept. Raises `OSError`."""
-        self.catch_up()
         self._due_at, self._is_finished = math.inf, True
-        deadline = time.monotonic() + _LONGEST_LOCK
+        deadline = time.monotonic() + _LONGEST_FINISH
         while self._compacting is not None and self._compacting.is_alive() and time.monotonic() < deadline:
             time.sleep(_LOOK)  # or what it wrote would be left there
-        status = self._kept.status()
+        self.catch_up()
+        if self._waiting:
+            raise OSError(errno.EAGAIN, "lines wait for another thread", str(self.path))
+        kept = self._kept
+        status = kept.status()
         if self._room > 0 and status is not None:
-            os.truncate(self._kept.number, status.st_size)
+            os.truncate(kept.number, status.st_size)
 
     def _open(self, flags: int = 0) -> descriptors.Kept:
         flags |= os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         return descriptors.open_kept(self.path, flags, self.mode, give_up=bool)  # it is opened again then
 
-    def _append(self, data: bytes, is_needed: bool) -> int:
-        """Append to the file, and return where it ends then."""
-        try:
-            # A finalizer that interrupted the replacement in its thread has the lock too.
-            if not self._lock.acquire(timeout=_LONGEST_LOCK) or self._is_replacing:
-                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(self.path))
-            return self._append_now(data, is_needed)
-        finally:
+    def _append(self, data: bytes, is_needed: bool) -> int | None:
+        """Append to the file, and return where it ends then; None where nothing may be written to it now."""
+        while True:
+            mine = object()
             try:
-                self._lock.release()
-            except RuntimeError as error:
-                locks.was_not_taken(error)
+                self._writing.add(mine)
+                if not self._is_replacing:
+                    return self._append_now(data, is_needed)
+            finally:
+                self._writing.discard(mine)
+            if time.monotonic() >= self._patient_until:
+                return None
+            time.sleep(_PATIENCE / 50)
 
     def _append_now(self, data: bytes, is_needed: bool) -> int:
+        kept, seen, self._seen = self._kept, self._seen, None
         # `is_lost` has just asked, most times.
-        status = self._seen if time.monotonic() - self._seen_at < _FRESH else self._kept.status()
-        self._seen = None
+        is_fresh = seen is not None and seen[0] is kept and time.monotonic() - seen[2] < _FRESH
+        status = seen[1] if seen is not None and is_fresh else kept.status()
         if status is None:
             status = self._kept.status() or self._open_again()
         if self._torn:
@@ -269,9 +299,10 @@ class Journal:
         self._due_at = size + compacting.LARGE
         if self.is_shared or self._is_finished or (self._compacting is not None and self._compacting.is_alive()):
             return
-        thread = self._compacting = HiddenThread(lambda: self._compact(size))
-        with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
-            thread.start()
+        # No more threads or memory, or the process is about to end: the line was written, and its writer must not fail.
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._compacting = HiddenThread(lambda: self._compact(size))
+            self._compacting.start()
 
     def _compact(self, size: int) -> None:
         folder = self.path.parent
@@ -297,34 +328,53 @@ class Journal:
 
     def _replace(self, new: compacting.Replacement) -> bool:
         """Have a smaller file take this one's place; return whether it has."""
-        try:
-            if new.kept is None or not self._lock.acquire(timeout=_LONGEST_LOCK):
-                return False
+        for _ in range(_ATTEMPTS):
             before = self._kept
-            is_it = (before.device, before.inode) == (new.old.device, new.old.inode)
-            self._look_due = 0.0
-            if not is_it or self.is_shared or self._is_finished or self._looks_lost():
-                return False
-            self._is_replacing = True
             try:
-                size = os.fstat(new.kept.number).st_size
-                room = self._room
-                self._keep_room(new.kept.number, size, size, is_needed=False)
-                try:
-                    new.take_its_place()
-                except BaseException:
-                    self._room = room
-                    raise
-                self._kept, self._seen, self._look_due = new.kept, None, 0.0
+                self._patient_until = time.monotonic() + _PATIENCE
+                self._is_replacing = True
+                if self._is_nobody_writing():
+                    return self._replace_now(new)
             finally:
                 self._is_replacing = False
-        finally:
-            try:
-                self._lock.release()
-            except RuntimeError as error:
-                locks.was_not_taken(error)
-        descriptors.close(before)
+                if self._kept is not before:
+                    descriptors.close(before)
+                self._catch_up_or_later()
+            time.sleep(_PAUSE)
+            new.come_near()
+        return False
+
+    def _is_nobody_writing(self) -> bool:
+        """Wait a little until nobody writes; return whether that is so."""
+        deadline = time.monotonic() + _NOBODY
+        while self._writing:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_NOBODY / 20)
         return True
+
+    def _replace_now(self, new: compacting.Replacement) -> bool:
+        before = self._kept
+        is_it = (before.device, before.inode) == (new.old.device, new.old.inode)
+        self._look_due = 0.0
+        if new.kept is None or not is_it or self.is_shared or self._is_finished or self._looks_lost():
+            return False
+        size = os.fstat(new.kept.number).st_size
+        room = self._room
+        self._keep_room(new.kept.number, size, size, is_needed=False)
+        try:
+            new.take_its_place()
+        except BaseException:
+            self._room = room
+            raise
+        self._kept, self._seen, self._look_due = new.kept, None, 0.0
+        return True
+
+    def _catch_up_or_later(self) -> None:
+        try:
+            self.catch_up()
+        except OSError:
+            self._write_later()
 
     def _write_later(self) -> None:
         if self._later is None or not self._later.is_alive():

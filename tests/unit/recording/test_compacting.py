@@ -158,30 +158,65 @@ def test_what_is_written_meanwhile_is_there(tmp_path: Path, journal: Journal) ->
     assert (a.call_count, a.finished_count) == (sum(written), sum(written))
 
 
-def test_lines_wait_where_a_replacement_takes_long(tmp_path: Path, journal: Journal) -> None:
-    """They are neither lost nor written to the file that is replaced, and the call goes on."""
-    held, done = threading.Event(), threading.Event()
+def test_lines_wait_where_a_replacement_takes_long(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are neither lost nor written to the file that is replaced, keep their order, and the calls go on."""
+    write_calls(journal, range(4_000))
+    is_replacing, done = threading.Event(), threading.Event()
+    take_its_place = compacting.Replacement.take_its_place
 
-    def hold() -> None:
-        with journal._lock:
-            held.set()
-            done.wait(10)
+    def slowly(new: compacting.Replacement) -> None:
+        is_replacing.set()
+        assert done.wait(10)
+        take_its_place(new)
 
-    thread = threading.Thread(target=hold)
+    monkeypatch.setattr(compacting.Replacement, "take_its_place", slowly)
+    thread = threading.Thread(target=compact, args=(journal,))
     thread.start()
-    held.wait()
-    begin, end = lines_of(0)
-    size = journal.path.stat().st_size
+    assert is_replacing.wait(10)
+    size, number = journal.path.stat().st_size, journal.path.stat().st_ino
     began = time.monotonic()
-    assert journal.write(end, is_needed=True) == 0
-    with pytest.raises(BlockingIOError):
-        journal.write(begin)
-    assert time.monotonic() - began < 5
+    write_calls(journal, range(4_000, 4_100))
+    assert time.monotonic() - began < 0.5
+    assert not journal.is_lost()
     assert journal.path.stat().st_size == size
     done.set()
     thread.join()
-    journal.write(begin)
-    assert [line.call for line in contract.read_lines(journal.path) if isinstance(line, contract.End)] == [0]
+    assert journal.path.stat().st_ino != number
+    assert not journal.is_lost()
+    lines = [line for line in contract.read_lines(journal.path) if isinstance(line, (contract.Begin, contract.End))]
+    last = [(line.call, type(line).__name__) for line in lines if line.call >= 4_000]
+    assert last == [(number, name) for number in range(4_000, 4_100) for name in ("Begin", "End")]
+
+
+def test_a_write_that_takes_long_holds_nobody_else_up(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor a file that takes the journal's place: that waits until it is done, and gives up."""
+    write_calls(journal, range(4_000))
+    is_slow, done = threading.Event(), threading.Event()
+    write = os.write
+
+    def slowly(number: int, data: bytes) -> int:
+        if data.startswith(b'{"event":"begin","call":4000,'):
+            is_slow.set()
+            assert done.wait(30)
+        return write(number, data)
+
+    monkeypatch.setattr(os, "write", slowly)
+    thread = threading.Thread(target=write_calls, args=(journal, range(4_000, 4_001)))
+    thread.start()
+    assert is_slow.wait(10)
+    began = time.monotonic()
+    write_calls(journal, range(4_001, 4_101))
+    assert time.monotonic() - began < 0.5
+    assert not compact(journal)
+    done.set()
+    thread.join()
+    assert compact(journal)
+    (a,) = raymemprof.summary(tmp_path, lines=False)
+    assert (a.call_count, a.finished_count) == (4_101, 4_101)
 
 
 def test_a_journal_that_forked_children_write_to_is_not_replaced(journal: Journal) -> None:
