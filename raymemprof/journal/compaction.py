@@ -5,7 +5,8 @@ that were not traced, or whose capture is gone, these stay whole: those that hav
 each function those that grew most, those with the highest peaks, those that failed, and some of all times, spread
 evenly, since they show how memory went on. The others are counted in `sum` lines, by name, kind, job, actor, outcome
 and hour.
-What is not known here, as a newer version's line or a damaged one, stays.
+What is not known here, as a newer version's line, stays, if it has less than 64 KiB. So does a damaged line, and it is
+counted, unless what is left of it says that it is the beginning or end of a call that does not stay.
 
 The lines that stay are copied as they are, in their order. So what is compacted again loses nothing more by that.
 """
@@ -136,6 +137,8 @@ class _Selection:
         self._sums: dict[_Key, Sum] = {}
         self._told: list[_Ended] = []
         """Those that a SIGTERM may have ended: what did is in Ray's logs."""
+        self._ended = _Numbers()
+        """Those of all calls that have ended: an interrupted writer may have written an end twice."""
         self._strays = 0
         self._most_largest = _MOST_LARGEST
         self.kept = _Numbers()
@@ -147,6 +150,9 @@ class _Selection:
             if len(self._begins) > _MOST_RUNNING:
                 raise OSError(errno.E2BIG, "More calls have not ended than can be told apart")
         elif isinstance(line, End):
+            if line.call in self._ended:
+                return
+            self._ended.add(line.call)
             begin = self._begins.pop(line.call, None)
             if begin is None:  # its beginning may come late, or be damaged
                 self._strays += 1

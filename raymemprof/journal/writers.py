@@ -32,6 +32,9 @@ def machine() -> str | None:
         return None
 
 
+os.register_at_fork(after_in_child=machine.cache_clear)  # it may be in another container, as after `unshare`
+
+
 def has_process(pid: int) -> bool:
     """Whether there is a process with this number here, whichever it is; also where that cannot be told."""
     try:

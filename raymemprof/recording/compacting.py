@@ -12,15 +12,20 @@ known to be gone: it ran as the same user, since the machine was started and amo
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import math
 import os
 import random
+import shutil
 import socket
 import stat
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from .. import journal as contract
 from . import warn
@@ -53,8 +58,21 @@ _LITTLE = 2**16
 _ROUNDS = 10
 _BLOCK = 512
 """Bytes that `st_blocks` counts."""
+_SPARSE = 20
+_MOST_SPARSE = 2**26
+"""A file has holes if it is so many times as large as its blocks, and so many bytes more: some file systems compress."""
+_LEAST_FREE = 0.05
+"""The part of the disk that stays free: captures need as much."""
+_HERE = -100
+"""Linux's AT_FDCWD."""
+_EXCHANGE = 2
+"""Linux's RENAME_EXCHANGE."""
 _LEFT_OVER = 3600.0
 """Seconds after which nobody goes on to write what was to take a journal's place."""
+
+
+class _NotWorthWhileError(OSError):
+    """Most of a journal is to stay."""
 
 
 class Replacement:
@@ -65,14 +83,16 @@ class Replacement:
         self.journal = journal
         self._path = journal.with_name(contract.beside(journal.name))
         self._buffer = bytearray()
-        self._read = 0
+        self._read = self._written = 0
         self.kept: descriptors.Kept | None = None
-        self.old = descriptors.open_kept(journal, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        self._most: float = math.inf
+        """Bytes of it above which it is not worth while."""
+        self.old = descriptors.open_kept(journal, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, give_up=bool)
         try:
             status = os.fstat(self.old.number)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_uid != os.geteuid():
                 raise OSError(errno.EINVAL, "It is no plain file of this user's", str(journal))
-            if status.st_blocks * _BLOCK < status.st_size // 2:
+            if status.st_size > _MOST_SPARSE + _SPARSE * _BLOCK * status.st_blocks:
                 raise OSError(errno.EINVAL, "It has holes", str(journal))
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
             self.kept = descriptors.open_kept(self._path, flags, 0o600, give_up=bool)
@@ -85,25 +105,40 @@ class Replacement:
         """Write what is to stay of what the journal has now; raises `OSError` when it may not go on."""
         size = os.fstat(self.old.number).st_size
         folder = self.journal.parent
+        self._most = _WORTH * size
+        disk = shutil.disk_usage(folder)
+        if disk.free - self._most < _LEAST_FREE * disk.total:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
         def pause() -> None:
             if not may_go_on():
                 raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED), str(self._path))
             time.sleep(_PAUSE)
 
-        done = contract.compact(
-            lambda at: self._data(at, size),
-            lambda name: is_there(folder, name),
-            self._write,
-            recent=_OF_ENDED if has_ended else contract.RECENT,
-            has_ended=has_ended,
-            pause=pause,
-        )
+        held: set[str] = set()
+
+        def is_here(name: str) -> bool:
+            if is_there(folder, name):
+                held.add(name)
+            return name in held
+
+        try:
+            done = contract.compact(
+                lambda at: self._data(at, size),
+                is_here,
+                self._write,
+                recent=_OF_ENDED if has_ended else contract.RECENT,
+                has_ended=has_ended,
+                pause=pause,
+            )
+        except _NotWorthWhileError:
+            return contract.Compacted(size, size, frozenset(held))
         self._read = done.read
         return done
 
     def is_worth_while(self, done: contract.Compacted) -> bool:
         """Whether so little is left that it may take the journal's place; it is on the disk then, but for the last."""
+        self._most = math.inf  # what is added from now on stays in any case
         if done.written > _WORTH * done.read:
             return False
         self.come_near()
@@ -137,7 +172,10 @@ class Replacement:
         own = self._own()
         if not descriptors.is_named(own, str(self._path)):
             raise FileNotFoundError(errno.ENOENT, "It was removed", str(self._path))
-        os.rename(self._path, self.journal)
+        _take_name(self._path, self.journal, own, self._old())
+        if descriptors.is_named(self.old, str(self._path)):
+            with contextlib.suppress(OSError):  # `sweep` removes it later
+                self._path.unlink()
 
     def close(self, is_journal: bool = False) -> None:
         """Let go of the files; of what was written too, unless it is the journal now."""
@@ -155,6 +193,9 @@ class Replacement:
 
     def _write(self, data: bytes) -> None:
         self._buffer += data
+        self._written += len(data)
+        if self._written > self._most:
+            raise _NotWorthWhileError(errno.ECANCELED, "Too much of it is to stay", str(self.journal))
         if len(self._buffer) >= _BUFFER:
             self._flush()
 
@@ -179,6 +220,39 @@ class Replacement:
         return kept
 
 
+def _take_name(new: Path, journal: Path, own: descriptors.Kept, old: descriptors.Kept) -> None:
+    """Have a file take a journal's name, where that is there still: else somebody has just removed it. Raises `OSError`.
+
+    Where the file system can, they change names, which fails where one has none.
+    """
+    exchange = _renameat2()
+    if exchange is not None:
+        ctypes.set_errno(0)
+        if exchange(_HERE, os.fsencode(new), _HERE, os.fsencode(journal), _EXCHANGE) == 0:
+            return
+        error = ctypes.get_errno()
+        if error == errno.ENOENT:
+            raise FileNotFoundError(error, "The journal was removed", str(journal))
+    if os.fstat(old.number).st_nlink == 0:
+        raise FileNotFoundError(errno.ENOENT, "The journal was removed", str(journal))
+    try:
+        os.rename(new, journal)
+    except OSError:  # of a network's file system the answer may be lost, and asked for again
+        if not os.path.lexists(journal) or not descriptors.is_named(own, str(journal)):
+            raise
+
+
+@cache
+def _renameat2() -> Any:
+    """Linux's `renameat2`, or None."""
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+    return function
+
+
 def is_there(folder: Path, name: str) -> bool:
     """Whether a capture is in a folder, or its whole name is that of one elsewhere; also where that cannot be told."""
     try:
@@ -194,12 +268,18 @@ def size_of_journals(folder: Path) -> int:
     """Return how many bytes a folder's journals take. Raises `OSError` where it cannot be read."""
     taken = 0
     for entry in descriptors.scan(folder):
-        if contract.is_journal(entry.name) or contract.is_beside(entry.name):
+        if contract.is_journal(entry.name):  # not what is to take its place: that is there for a moment
             with contextlib.suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
                 taken += min(status.st_size, status.st_blocks * _BLOCK)  # one may have holes
     return taken
 
+
+_fruitless: dict[tuple[int, int, int], float] = {}
+"""Journals of the gone, by device, inode and size, that could not be made smaller, and when that was found."""
+_MOST_FRUITLESS = 1_000
+_AGAIN = 3600.0
+"""Seconds after which they are looked at again: captures for which lines stay may have gone."""
 
 _pass = threading.Lock()
 """Held while a thread goes through a folder; no other waits for it."""
@@ -231,8 +311,7 @@ def _compact_ended_now(folder: Path, most: int) -> None:
 def compact_ended(folder: Path, most: int) -> int:
     """Where a folder's journals take more than `most` bytes, compact some of those whose processes have ended.
 
-    Returns how many were. Another process may do the same now: of a journal that nobody writes to any more both make
-    the same. Raises `OSError` where the folder cannot be read.
+    Returns how many were. Raises `OSError` where the folder cannot be read.
     """
     sweep(folder)
     found: list[tuple[str, int]] = []
@@ -243,7 +322,8 @@ def compact_ended(folder: Path, most: int) -> int:
                 status = entry.stat(follow_symlinks=False)
                 total += status.st_size
                 is_still = time.time() - status.st_mtime > _STILL
-                if status.st_size >= _FEW and status.st_uid == os.geteuid() and is_still:
+                is_known = time.monotonic() < _fruitless.get(_key(status), -_AGAIN) + _AGAIN
+                if not is_known and status.st_size >= _FEW and status.st_uid == os.geteuid() and is_still:
                     found.append((entry.name, status.st_size))
     random.shuffle(found)
     count = gone_through = 0
@@ -257,6 +337,10 @@ def compact_ended(folder: Path, most: int) -> int:
                 total -= saved
                 count += saved > 0
     return count
+
+
+def _key(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size
 
 
 def sweep(folder: Path) -> None:
@@ -286,12 +370,18 @@ def is_of_the_gone(journal: Path) -> bool:
 
 def _compact_of_the_gone(journal: Path) -> int:
     """Compact a journal whose process has ended, if that is worth while; return by how many bytes."""
+    import fcntl
+
     new = Replacement(journal)
     is_journal = False
     try:
         before = os.fstat(new.old.number)
+        fcntl.flock(new.old.number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # one worker at a time, until it is closed
         done = new.fill(has_ended=True)
         if not new.is_worth_while(done) or new.kept is None:
+            while len(_fruitless) >= _MOST_FRUITLESS:
+                del _fruitless[next(iter(_fruitless))]
+            _fruitless[_key(before)] = time.monotonic()
             return 0
         os.utime(new.kept.number, ns=(before.st_atime_ns, before.st_mtime_ns))
         now = os.fstat(new.old.number)

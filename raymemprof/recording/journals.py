@@ -59,6 +59,8 @@ _PAUSE = 0.05
 """Seconds between these."""
 _LOOK = 0.005
 """Seconds between looks at whether the file has its name still."""
+_PART_GONE = 4
+"""Of the captures for which lines stayed, more than one in so many must be gone before it is looked at anew."""
 _MOST_WAITING = 256 * 2**10
 """Bytes that wait at most."""
 
@@ -114,7 +116,7 @@ class Journal:
         self._due_at: float = compacting.LARGE
         """Bytes from which it is looked at whether it is worth while to compact it."""
         self._worth_at = 0
-        """Bytes from which it is, or where one of these captures is gone for which lines stayed the last time."""
+        """Bytes from which it is, or where many of these captures are gone for which lines stayed the last time."""
         self._held_by: frozenset[str] = frozenset()
         self._is_finished = False
         _all.add(self)
@@ -307,7 +309,8 @@ class Journal:
     def _compact(self, size: int) -> None:
         folder = self.path.parent
         try:
-            if size < self._worth_at and all(compacting.is_there(folder, name) for name in self._held_by):
+            gone = sum([not compacting.is_there(folder, name) for name in self._held_by])
+            if size < self._worth_at and not gone > len(self._held_by) // _PART_GONE:
                 return
             new = compacting.Replacement(self.path, self.mode)
             is_journal = False

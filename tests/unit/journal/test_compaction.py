@@ -331,3 +331,15 @@ def test_an_actor_that_grows_is_still_found(tmp_path: Path) -> None:
     compact(path)
     after = raymemprof.calls(tmp_path)
     assert not list(growths(after, compacted_of(after)))
+
+
+def test_an_end_that_was_written_twice_counts_once(tmp_path: Path) -> None:
+    """Its writer was interrupted after it wrote, and wrote again."""
+    lines = [line for number in range(4_000) for line in call(number, capture=None, slot=None, turn=None)]
+    lines = [one for line in lines for one in [line] * (2 if line["event"] == "end" and line["call"] % 2 else 1)]
+    path = write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", [PROCESS, *lines])
+    for _ in range(2):
+        compact(path)
+        (load,) = raymemprof.summary(tmp_path, lines=False)
+        assert (load.call_count, load.finished_count + load.failed_count) == (4_000, 4_000)
+    assert path.stat().st_size < 1_300 * 400

@@ -418,3 +418,144 @@ def test_a_forked_child_does_not_keep_the_folder(tmp_path: Path) -> None:
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_what_is_to_take_a_journals_place_drives_out_no_capture(tmp_path: Path) -> None:
+    """It lies there for a moment; captures that went for it would be gone for good."""
+    journal = ended_journal(tmp_path, 1)
+    captures = [tmp_path / f"raymemprof-a-local-0-1-{number}.bin" for number in range(4)]
+    for number, path in enumerate(captures):
+        path.write_bytes(bytes(journal.stat().st_size))
+        os.utime(path, (number, number))
+    budget = 5 * journal.stat().st_size + 1_000
+    new = compacting.Replacement(journal)
+    os.write(new.kept.number if new.kept else -1, bytes(journal.stat().st_size))
+    assert disk_budget.enforce(tmp_path, budget, 1) == 0
+    assert not disk_budget.has_to_end(captures[0], budget)
+    new.close()
+
+
+def test_no_more_is_written_than_is_worth_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a journal of which all stays, nor is it gone through each time anew."""
+    journal = ended_journal(tmp_path, 1, 10)
+    capture = "raymemprof-a-local-0-1-1.bin"
+    (tmp_path / capture).write_bytes(b"1")
+    with journal.open("a") as file:
+        for number in range(10, 8_000):
+            begin, end = lines_of(number)
+            file.writelines(json.dumps(line) + "\n" for line in ({**begin, "capture": capture}, end))
+    os.utime(journal, (1, 1))
+    written, write = [0], os.write
+
+    def counted(number: int, data: bytes) -> int:
+        written[0] += len(data)
+        return write(number, data)
+
+    monkeypatch.setattr(os, "write", counted)
+    for _ in range(3):
+        assert compacting.compact_ended(tmp_path, 0) == 0
+    assert 0 < written[0] <= 0.75 * journal.stat().st_size
+
+
+def test_a_nearly_full_disk_is_left_to_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = ended_journal(tmp_path, 1)
+    before = journal.read_bytes()
+    monkeypatch.setattr(compacting, "_LEAST_FREE", 1.0)
+    assert compacting.compact_ended(tmp_path, 0) == 0
+    assert journal.read_bytes() == before
+    monkeypatch.undo()
+    assert compacting.compact_ended(tmp_path, 0) == 1
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_journal_that_is_removed_in_the_last_moment_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    ended_journal(tmp_path, 1)
+    take_name, function = compacting._take_name, compacting._renameat2()
+
+    def then_cleaned(*names: Any) -> None:
+        assert len(raymemprof.clean(tmp_path, all=True)) == 1
+        take_name(*names)
+
+    monkeypatch.setattr(compacting, "_take_name", then_cleaned)
+    monkeypatch.setattr(compacting, "_renameat2", lambda: function if can_exchange else None)
+    assert compacting.compact_ended(tmp_path, 0) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_that_cannot_exchange_names_and_loses_answers(
+    tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS does: the name was changed, and that is asked for again."""
+    write_calls(journal, range(4_000))
+    rename = os.rename
+
+    def twice(old: Any, new: Any) -> None:
+        rename(old, new)
+        rename(old, new)
+
+    monkeypatch.setattr(compacting, "_renameat2", lambda: None)
+    monkeypatch.setattr(os, "rename", twice)
+    assert compact(journal)
+    monkeypatch.undo()
+    assert not journal.is_lost()
+    write_calls(journal, range(4_000, 4_010))
+    (a,) = raymemprof.summary(tmp_path, lines=False)
+    assert (a.call_count, a.finished_count) == (4_010, 4_010)
+
+
+def test_who_needs_a_number_does_not_wait(tmp_path: Path) -> None:
+    from raymemprof.recording.safety import descriptors
+
+    descriptors.guard()
+    new = compacting.Replacement(ended_journal(tmp_path, 1))
+    assert new.kept is not None
+    for kept in (new.kept, new.old):
+        began = time.monotonic()
+        os.dup2(2, kept.number)
+        assert time.monotonic() - began < 0.5
+        os.close(kept.number)
+    new.close()
+
+
+def test_captures_that_go_one_by_one_do_not_have_all_copied_each_time(tmp_path: Path, journal: Journal) -> None:
+    captures = [f"raymemprof-a-local-0-1-{number}.bin" for number in range(40)]
+    for number, name in enumerate(captures):
+        (tmp_path / name).write_bytes(b"1")
+        for call in range(100 * number, 100 * (number + 1)):
+            begin, end = lines_of(call)
+            journal.write({**begin, "capture": name})
+            journal.write(end)
+    journal._compact(journal.path.stat().st_size)
+    fills, fill = [], compacting.Replacement.fill
+    with pytest.MonkeyPatch.context() as patch:
+
+        def counted(*options: Any, **more: Any) -> contract.Compacted:
+            fills.append(1)
+            return fill(*options, **more)
+
+        patch.setattr(compacting.Replacement, "fill", counted)
+        for name in captures:
+            (tmp_path / name).unlink()
+            journal._compact(journal.path.stat().st_size)
+    assert 0 < len(fills) < 20
+
+
+def test_a_fork_in_another_container_knows_that_it_is_there(tmp_path: Path) -> None:
+    """Where pids are others, it must not take the journals of its parent's processes for those of the gone."""
+    import ctypes
+
+    here = contract.machine()
+    child = os.fork()
+    if child == 0:
+        if ctypes.CDLL(None).unshare(0x20000000) and ctypes.CDLL(None).unshare(0x30000000):
+            os._exit(2)
+        grandchild = os.fork()
+        if grandchild == 0:
+            os._exit(contract.machine() == here)
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == 2:
+        pytest.skip("there can be no other containers here")
+    assert status == 0
