@@ -62,8 +62,9 @@ _UNWANTED = tuple(b'{"event":"%b"' % event for event in (b"place", b"sample", b"
 """Lines that say nothing of which calls are to stay."""
 
 
-_Key = tuple[str, str, str | None, str | None, str | None, str, float]
-"""What sums are told apart by: name, kind, job, actor, deployment, outcome, and which span of time it is."""
+_Key = tuple[str, str, str | None, str | None, str | None, bool, str, float]
+"""What sums are told apart by: name, kind, job, actor, deployment, whether they ran within others, outcome, and which
+span of time it is."""
 
 
 class Compacted(NamedTuple):
@@ -198,8 +199,8 @@ class _Selection:
                 break
             joined: dict[_Key, Sum] = {}
             for one in found:
-                key = one.name, one.kind, one.job_id, one.actor_id, one.deployment, _outcome(one), one.first // span
-                add_sum(joined.setdefault(key, Sum(*key[:4], deployment=one.deployment)), one)
+                key = *_apart(one), _outcome(one), one.first // span
+                add_sum(joined.setdefault(key, Sum(*key[:4], deployment=one.deployment, inner=one.inner)), one)
             found = list(joined.values())
         for one in found:
             one.kept = max(min(one.kept, _MOST_BYTES), -_MOST_BYTES)
@@ -263,13 +264,13 @@ class _Selection:
             add_call(self._sum(begin, call.end.status, begin.time), begin, call.end, call.family)
 
     def _sum(self, of: Begin | Sum, outcome: str, time: float) -> Sum:
-        name, job_id, actor_id, deployment = of.name, of.job_id, of.actor_id, of.deployment
-        if (name, of.kind, job_id) not in self._functions and len(self._functions) >= _MOST_NAMES:
-            name, job_id, actor_id, deployment = OTHER_NAMES, None, None, None
-        key = name, of.kind, job_id, actor_id, deployment, outcome, time // _SPANS[0]
+        apart = _apart(of)
+        if (of.name, of.kind, of.job_id) not in self._functions and len(self._functions) >= _MOST_NAMES:
+            apart = OTHER_NAMES, of.kind, None, None, None, of.inner
+        key = *apart, outcome, time // _SPANS[0]
         found = self._sums.get(key)
         if found is None:
-            found = self._sums[key] = Sum(name, of.kind, job_id, actor_id, deployment=deployment)
+            found = self._sums[key] = Sum(*apart[:4], deployment=apart[4], inner=apart[5])
         return found
 
 
@@ -277,6 +278,10 @@ def _rank(among: list[tuple[int, _Ended]], size: int, call: _Ended) -> None:
     call.reasons += 1
     among.append((size, call))
     among.sort(key=lambda one: -one[0])
+
+
+def _apart(of: Begin | Sum) -> tuple[str, str, str | None, str | None, str | None, bool]:
+    return of.name, of.kind, of.job_id, of.actor_id, of.deployment, of.inner
 
 
 def _outcome(found: Sum) -> str:

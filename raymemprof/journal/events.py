@@ -135,6 +135,7 @@ class Begin(_Event, tag="begin"):
     note: str | None = None
     deployment: str | None = None
     context: str | None = None
+    inner: bool = False
     children: Figure = 0
     pools: Figure = 0
     free: Figure | None = None
@@ -278,6 +279,7 @@ class Sum(_Event, tag="sum"):
     kept: Signed = 0
     traced: Figure = 0
     deployment: str | None = None
+    inner: bool = False
 
     def __post_init__(self) -> None:
         for value in (self.job_id, self.actor_id):

@@ -60,7 +60,7 @@ _BLOCK = 512
 """Bytes that `st_blocks` counts."""
 _SPARSE = 20
 _MOST_SPARSE = 2**26
-"""A file has holes if it is so many times as large as its blocks, and so many bytes more: some file systems compress."""
+"""A file has holes if it is so many times as large as its blocks, and so many bytes more: some are compressed."""
 _LEAST_FREE = 0.05
 """The part of the disk that stays free: captures need as much."""
 _HERE = -100
@@ -221,7 +221,7 @@ class Replacement:
 
 
 def _take_name(new: Path, journal: Path, own: descriptors.Kept, old: descriptors.Kept) -> None:
-    """Have a file take a journal's name, where that is there still: else somebody has just removed it. Raises `OSError`.
+    """Have a file take a journal's name, where that is there still: it may just have been removed. Raises `OSError`.
 
     Where the file system can, they change names, which fails where one has none.
     """

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from ...reading.catalog.records import Call, CompactedCalls
+from .growth import process_of
 
 __all__ = ["Group", "groups_of"]
 
@@ -41,7 +42,14 @@ class Group:
 def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) -> Iterable[Group]:
     """Group calls by what they are advised as."""
     groups: dict[tuple[str, str], Group] = {}
-    for number, call in enumerate(_outermost(recorded)):
+    compacted = list(compacted)
+    outer: dict[object, set[str]] = {}
+    """By process, the names of calls that are only counted, and ran within no other."""
+    for one in compacted:
+        if not one.is_inner:
+            outer.setdefault(one.process, set()).add(one.name)
+    whole = [call for call in recorded if not call.is_inner or not outer.get(process_of(call), set()) - {call.name}]
+    for number, call in enumerate(_outermost(whole)):
         kind, name = call.kind, call.name
         key: tuple[Any, ...] = (number,)
         if kind in ("actor", "method"):
@@ -50,12 +58,17 @@ def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) ->
         group = groups.setdefault((kind, name), Group(name, kind))
         group.calls.append(call)
         group.processes.setdefault(key, []).append(call)
+    for call in recorded:
+        if not call.is_inner:
+            outer.setdefault(process_of(call), set()).add(call.name)
     for one in compacted:
+        if one.is_inner and outer.get(one.process, set()) - {one.name}:
+            continue
         kind, name = one.kind, one.name
         if kind in ("actor", "method"):
             kind, name = "actor", name.rpartition(".")[0] or name
-        if (kind, name) in groups:  # else these ran within others
-            groups[kind, name].compacted.append(one)
+        if (kind, name) in groups or kind == "actor" or set(one.statuses) == {"finished"}:  # else no peak is known
+            groups.setdefault((kind, name), Group(name, kind)).compacted.append(one)
     return groups.values()
 
 

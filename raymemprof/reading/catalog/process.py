@@ -111,7 +111,17 @@ class RecordedProcess:
                 statuses: dict[str, int] = dict(found.statuses.items())
                 is_certain = filters.takes_all(found)
                 yield CompactedCalls(
-                    who, found.name, found.kind, found.actor_id, is_certain, found.peak, statuses, found.peaks
+                    who,
+                    found.name,
+                    found.kind,
+                    found.actor_id,
+                    is_certain,
+                    found.peak,
+                    statuses,
+                    found.peaks,
+                    found.kept,
+                    found.traced,
+                    found.inner,
                 )
 
     def call(self, begin: Begin, end: End | None, family: Children | None) -> Call:
@@ -159,6 +169,7 @@ class RecordedProcess:
             self.path,
             begin.deployment,
             begin.context,
+            begin.inner,
         )
 
     def capture(self, name: str | None) -> Path | None:

@@ -146,6 +146,8 @@ class Call(Record):
     """The journal that tells of it, where it lies."""
     deployment: str | None = None
     context: str | None = None
+    is_inner: bool = field(default=False, repr=False, compare=False)
+    """Whether it ran within another call of its task."""
 
     @property
     def growth(self) -> int:
@@ -170,6 +172,12 @@ class CompactedCalls:
     """How many ended so."""
     peaks: dict[int, int]
     """How many peaks were in a bucket (`journal.BUCKET`)."""
+    kept: int
+    """By how much their process was larger when they ended than when they began, all together. Bytes."""
+    traced: int
+    """How many were traced."""
+    is_inner: bool
+    """Whether they ran within other calls of their tasks."""
 
     def count(self, status: str | None = None) -> int:
         """Return how many they are, or those of them that ended so."""

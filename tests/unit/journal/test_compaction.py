@@ -14,7 +14,7 @@ import pytest
 
 import raymemprof
 from raymemprof import journal as contract
-from raymemprof.diagnosis.advise.growth import growths
+from raymemprof.diagnosis.advise.growth import about_captures, growths
 from raymemprof.reading.catalog.records import compacted_of
 
 CALLS = 8_000
@@ -343,3 +343,37 @@ def test_an_end_that_was_written_twice_counts_once(tmp_path: Path) -> None:
         (load,) = raymemprof.summary(tmp_path, lines=False)
         assert (load.call_count, load.finished_count + load.failed_count) == (4_000, 4_000)
     assert path.stat().st_size < 1_300 * 400
+
+
+def test_the_method_that_grows_is_named_not_the_one_called_after(tmp_path: Path) -> None:
+    actor = {"kind": "method", "actor_id": "ab"}
+    lines: list[dict[str, Any]] = []
+    memory = 10**8
+    for number in range(CALLS):
+        name = "Cache.add" if number * 7919 % 10 < 4 else "Cache.get"
+        begin, end = call(number, **actor, name=name, memory=memory)
+        memory += 50_000 * (name == "Cache.add")
+        lines += [begin, {**end, "memory": memory, "peak": memory}]
+    path = write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", [PROCESS, *lines])
+    compact(path)
+    calls = raymemprof.calls(tmp_path)
+    (growth,) = growths(calls, compacted_of(calls))
+    assert growth.method == "Cache.add"
+    (said,) = about_captures(growth.calls, growth.compacted)
+    assert f"{CALLS:,} of its {CALLS:,} calls" in said
+
+
+def test_what_ran_within_others_is_no_row_of_its_own(tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = []
+    for number in range(0, CALLS, 2):
+        outer, outer_end = call(number)
+        inner, inner_end = call(number + 1, name="parse", kind="block", task_id=outer["task_id"], slot=1, inner=True)
+        inner["time"] = outer["time"] + 0.01
+        lines += [outer, inner, {**inner_end, "duration": 0.1}, outer_end]
+    path = write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", [PROCESS, *lines])
+    for _ in range(2):
+        (advice,) = raymemprof.advise(raymemprof.calls(tmp_path))
+        assert (advice.name, advice.call_count) == ("load", CALLS // 2)
+        (parse,) = raymemprof.advise(raymemprof.calls(tmp_path, name="parse"))
+        assert (parse.name, parse.call_count) == ("parse", CALLS // 2)
+        compact(path, recent=50)
