@@ -1,8 +1,8 @@
 """Writes a process's journal, each line with a single `write`, also on a disk that is full, or full for a while.
 
-Threads do not wait for each other. When the journal has grown by some megabytes it is compacted (`compacting.py`), on a
-thread of its own. For its last step, in which the smaller file takes its place, that thread waits until nobody writes.
-A line that comes just then is held for some milliseconds, and if that takes longer, in memory.
+Threads do not wait for each other. When the journal has grown by some megabytes it is compacted, on a thread of its own.
+For its last step, in which the smaller file (`replacement.py`) takes its place, that thread waits until nobody writes. A
+line that comes just then is held for some milliseconds, and if that takes longer, in memory.
 
 What must not be lost, as the end of a call, has room kept for it beyond the file's end (Linux). Where that is not to be
 had it waits in memory until the disk takes it.
@@ -29,6 +29,7 @@ from typing import Any
 import msgspec
 
 from . import compacting, warn
+from .replacement import Replacement, is_there
 from .safety import descriptors, file_size_limit, interruptions, locks
 from .safety.threads import HiddenThread
 
@@ -309,10 +310,10 @@ class Journal:
     def _compact(self, size: int) -> None:
         folder = self.path.parent
         try:
-            gone = sum([not compacting.is_there(folder, name) for name in self._held_by])
+            gone = sum([not is_there(folder, name) for name in self._held_by])
             if size < self._worth_at and not gone > len(self._held_by) // _PART_GONE:
                 return
-            new = compacting.Replacement(self.path, self.mode)
+            new = Replacement(self.path, self.mode)
             is_journal = False
             try:
                 done = new.fill(may_go_on=lambda: not (self._is_finished or self.is_shared))
@@ -329,7 +330,7 @@ class Journal:
             if not (self._is_finished or self.is_shared):
                 warn.once("compact", f"{self.path} grows on: it could not be compacted: {error!r}")
 
-    def _replace(self, new: compacting.Replacement) -> bool:
+    def _replace(self, new: Replacement) -> bool:
         """Have a smaller file take this one's place; return whether it has."""
         for _ in range(_ATTEMPTS):
             before = self._kept
@@ -356,7 +357,7 @@ class Journal:
             time.sleep(_NOBODY / 20)
         return True
 
-    def _replace_now(self, new: compacting.Replacement) -> bool:
+    def _replace_now(self, new: Replacement) -> bool:
         before = self._kept
         is_it = (before.device, before.inode) == (new.old.device, new.old.inode)
         self._look_due = 0.0

@@ -24,7 +24,7 @@ import pytest
 
 import raymemprof
 from raymemprof import journal as contract
-from raymemprof.recording import compacting, disk_budget
+from raymemprof.recording import compacting, disk_budget, replacement
 from raymemprof.recording.journals import Journal
 
 PROGRAM = """
@@ -164,14 +164,14 @@ def test_lines_wait_where_a_replacement_takes_long(
     """They are neither lost nor written to the file that is replaced, keep their order, and the calls go on."""
     write_calls(journal, range(4_000))
     is_replacing, done = threading.Event(), threading.Event()
-    take_its_place = compacting.Replacement.take_its_place
+    take_its_place = replacement.Replacement.take_its_place
 
-    def slowly(new: compacting.Replacement) -> None:
+    def slowly(new: replacement.Replacement) -> None:
         is_replacing.set()
         assert done.wait(10)
         take_its_place(new)
 
-    monkeypatch.setattr(compacting.Replacement, "take_its_place", slowly)
+    monkeypatch.setattr(replacement.Replacement, "take_its_place", slowly)
     thread = threading.Thread(target=compact, args=(journal,))
     thread.start()
     assert is_replacing.wait(10)
@@ -231,15 +231,15 @@ def test_a_journal_that_was_deleted_does_not_come_back(
     tmp_path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_calls(journal, range(4_000))
-    fill = compacting.Replacement.fill
+    fill = replacement.Replacement.fill
 
-    def then_deleted(new: compacting.Replacement, *options: Any, **more: Any) -> contract.Compacted:
+    def then_deleted(new: replacement.Replacement, *options: Any, **more: Any) -> contract.Compacted:
         try:
             return fill(new, *options, **more)
         finally:
             journal.path.unlink()
 
-    monkeypatch.setattr(compacting.Replacement, "fill", then_deleted)
+    monkeypatch.setattr(replacement.Replacement, "fill", then_deleted)
     compact(journal)
     assert list(tmp_path.iterdir()) == []
     assert journal.is_lost()
@@ -255,9 +255,9 @@ def test_a_descriptor_that_the_user_takes_is_left_alone(
     user = os.open(tmp_path / "user", os.O_RDWR)
     os.lseek(user, 7, os.SEEK_SET)
     for which in ("old", "kept"):
-        made: list[compacting.Replacement] = []
+        made: list[replacement.Replacement] = []
 
-        def taken(new: compacting.Replacement, data: bytes, which: str = which, made: Any = made) -> None:
+        def taken(new: replacement.Replacement, data: bytes, which: str = which, made: Any = made) -> None:
             if not made:
                 made.append(new)
                 number = getattr(new, which).number
@@ -266,7 +266,7 @@ def test_a_descriptor_that_the_user_takes_is_left_alone(
             if len(new._buffer) >= 2**16:
                 new._flush()
 
-        monkeypatch.setattr(compacting.Replacement, "_write", taken)
+        monkeypatch.setattr(replacement.Replacement, "_write", taken)
         assert not compact(journal)
         assert made
         os.close(getattr(made[0], which).number)  # the user's, from then on
@@ -428,7 +428,7 @@ def test_what_is_to_take_a_journals_place_drives_out_no_capture(tmp_path: Path) 
         path.write_bytes(bytes(journal.stat().st_size))
         os.utime(path, (number, number))
     budget = 5 * journal.stat().st_size + 1_000
-    new = compacting.Replacement(journal)
+    new = replacement.Replacement(journal)
     os.write(new.kept.number if new.kept else -1, bytes(journal.stat().st_size))
     assert disk_budget.enforce(tmp_path, budget, 1) == 0
     assert not disk_budget.has_to_end(captures[0], budget)
@@ -460,7 +460,7 @@ def test_no_more_is_written_than_is_worth_while(tmp_path: Path, monkeypatch: pyt
 def test_a_nearly_full_disk_is_left_to_captures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = ended_journal(tmp_path, 1)
     before = journal.read_bytes()
-    monkeypatch.setattr(compacting, "_LEAST_FREE", 1.0)
+    monkeypatch.setattr(replacement, "_LEAST_FREE", 1.0)
     assert compacting.compact_ended(tmp_path, 0) == 0
     assert journal.read_bytes() == before
     monkeypatch.undo()
@@ -472,14 +472,14 @@ def test_a_journal_that_is_removed_in_the_last_moment_stays_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
 ) -> None:
     ended_journal(tmp_path, 1)
-    take_name, function = compacting._take_name, compacting._renameat2()
+    take_name, function = replacement._take_name, replacement._renameat2()
 
     def then_cleaned(*names: Any) -> None:
         assert len(raymemprof.clean(tmp_path, all=True)) == 1
         take_name(*names)
 
-    monkeypatch.setattr(compacting, "_take_name", then_cleaned)
-    monkeypatch.setattr(compacting, "_renameat2", lambda: function if can_exchange else None)
+    monkeypatch.setattr(replacement, "_take_name", then_cleaned)
+    monkeypatch.setattr(replacement, "_renameat2", lambda: function if can_exchange else None)
     assert compacting.compact_ended(tmp_path, 0) == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -495,7 +495,7 @@ def test_a_file_system_that_cannot_exchange_names_and_loses_answers(
         rename(old, new)
         rename(old, new)
 
-    monkeypatch.setattr(compacting, "_renameat2", lambda: None)
+    monkeypatch.setattr(replacement, "_renameat2", lambda: None)
     monkeypatch.setattr(os, "rename", twice)
     assert compact(journal)
     monkeypatch.undo()
@@ -509,7 +509,7 @@ def test_who_needs_a_number_does_not_wait(tmp_path: Path) -> None:
     from raymemprof.recording.safety import descriptors
 
     descriptors.guard()
-    new = compacting.Replacement(ended_journal(tmp_path, 1))
+    new = replacement.Replacement(ended_journal(tmp_path, 1))
     assert new.kept is not None
     for kept in (new.kept, new.old):
         began = time.monotonic()
@@ -528,14 +528,14 @@ def test_captures_that_go_one_by_one_do_not_have_all_copied_each_time(tmp_path: 
             journal.write({**begin, "capture": name})
             journal.write(end)
     journal._compact(journal.path.stat().st_size)
-    fills, fill = [], compacting.Replacement.fill
+    fills, fill = [], replacement.Replacement.fill
     with pytest.MonkeyPatch.context() as patch:
 
         def counted(*options: Any, **more: Any) -> contract.Compacted:
             fills.append(1)
             return fill(*options, **more)
 
-        patch.setattr(compacting.Replacement, "fill", counted)
+        patch.setattr(replacement.Replacement, "fill", counted)
         for name in captures:
             (tmp_path / name).unlink()
             journal._compact(journal.path.stat().st_size)
