@@ -1,8 +1,8 @@
 """Writes a process's journal, each line with a single `write`, also on a disk that is full, or full for a while.
 
-Threads do not wait for each other. When the journal has grown by some megabytes it is compacted, on a thread of its own.
-For its last step, in which the smaller file (`replacement.py`) takes its place, that thread waits until nobody writes. A
-line that comes just then is held for some milliseconds, and if that takes longer, in memory.
+Threads do not wait for each other. When the journal has grown by some megabytes it is compacted, on a thread of its
+own. For its last step, in which the smaller file (`replacement.py`) takes its place, that thread waits until nobody
+writes. A line that comes just then is held for some milliseconds, and if that takes longer, in memory.
 
 What must not be lost, as the end of a call, has room kept for it beyond the file's end (Linux). Where that is not to be
 had it waits in memory until the disk takes it.
