@@ -251,8 +251,9 @@ def _told(place: Place, *, is_running: bool | None = None) -> _Told:
     left_out: list[str] = []
     for folder in place.folders:
         evidence = Evidence(folder)
-        calls, _, skipped = list_calls(replace(place, folders=(folder,)), Filters())
-        left_out += skipped
+        listed = list_calls(replace(place, folders=(folder,)), Filters())
+        calls = listed.calls
+        left_out += listed.skipped
         kills += _kills(evidence, calls, place.node_id)
         finished.update(call.task_id for call in calls if call.task_id and call.attempt and call.status == "finished")
         kernel = kernel or evidence.kernel or {}

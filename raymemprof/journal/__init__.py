@@ -6,11 +6,12 @@ and the source texts of the code in them, each content once for all processes th
 
 Lines, by their `event`, and what else they hold (times are seconds since the epoch, sizes bytes):
 
-- `process`: `version`, `pid`, `created` (the process's start), `host`, `node_id`, `worker_id`, `logs` (the node's Ray
-  logs), `python`, `ray`
+- `process`: `version`, `pid`, `created` (the process's start), `host`, `machine` (of which boot and container the pid
+  is), `node_id`, `worker_id`, `logs` (the node's Ray logs), `python`, `ray`
 - `open`: `capture`, `time`, `native`
 - `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
-  `memory`, `children` (what child processes that were there before add, if any); and `capture`, `slot`, `turn` if it is
+  `memory`, `children` (what child processes that were there before add, if any), `inner` (if it runs within
+  another call of its task that the journal tells of); and `capture`, `slot`, `turn` if it is
   traced (with `pools`, `free`, `used`, as in a sample, where they are known), else `note`
 - `peak`: `calls` (their numbers), `memory`, `time`: the process's memory rose by a tenth or more while they ran
 - `memory`: `time`, `after` (milliseconds since then), `memory` and `children` (what child processes added, if any) of
@@ -31,6 +32,10 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
   are still there), and `note` if tracing stopped before
 - `close`: `capture`, `time`, and `bytes` and `crc32` of the whole file, where reading it did not take too long
+- `sum`: `name`, `kind`, `job_id`, `actor_id`, `deployment`, `inner`, `first` and `last`
+  (when they began), `statuses` (how many ended so),
+  `peaks` (how many were in a bucket), `peak`, `kept` (what they left in the process), `traced` (how many were): calls
+  that ended, whose own lines are gone, as their captures are (`compaction.py`)
 - `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
   ended: what had become of the process by then
 
@@ -42,6 +47,7 @@ ends is marked by an allocation made from a frame whose file is one of the `*_FI
 
 from __future__ import annotations
 
+from .compaction import RECENT, Compacted, compact
 from .events import (
     SAMPLE_KEYS,
     VERSION,
@@ -59,11 +65,24 @@ from .events import (
     Process,
     Sample,
     Source,
+    Sum,
     decode,
     is_figure,
     well_formed,
 )
-from .files import PREFIX, checksum, file_stem, is_capture, is_journal, is_ours, is_source, named_for, open_plain
+from .files import (
+    PREFIX,
+    beside,
+    checksum,
+    file_stem,
+    is_beside,
+    is_capture,
+    is_journal,
+    is_ours,
+    is_source,
+    named_for,
+    open_plain,
+)
 from .lines import Lines, append, read_lines
 from .marks import (
     BEGIN_BLOCK_FILE,
@@ -79,15 +98,19 @@ from .marks import (
     slot_of,
 )
 from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
-from .writers import is_alive
+from .sums import BUCKET, OTHER_NAMES, add_call, add_sum, bucket_of, peak_of, was_told_to_end
+from .writers import has_process, is_alive, machine
 
 __all__ = [
     "BEGIN_BLOCK_FILE",
     "BEGIN_FILE",
+    "BUCKET",
     "END_FILE",
     "FRAME_FILE",
     "MOST_TEXT",
+    "OTHER_NAMES",
     "PREFIX",
+    "RECENT",
     "RUN_USER_CODE",
     "SAMPLE_FILE",
     "SAMPLE_KEYS",
@@ -95,6 +118,7 @@ __all__ = [
     "Begin",
     "Children",
     "Close",
+    "Compacted",
     "End",
     "Event",
     "Fetched",
@@ -107,29 +131,40 @@ __all__ = [
     "Process",
     "Sample",
     "Source",
+    "Sum",
+    "add_call",
+    "add_sum",
     "append",
+    "beside",
+    "bucket_of",
     "checksum",
+    "compact",
     "decode",
     "digest_of",
     "file_stem",
     "frame_name",
+    "has_process",
     "is_alive",
+    "is_beside",
     "is_capture",
     "is_confidential",
     "is_figure",
     "is_journal",
     "is_ours",
     "is_source",
+    "machine",
     "marked_turn",
     "marker_size",
     "named_for",
     "named_sources",
     "open_plain",
+    "peak_of",
     "read_lines",
     "read_text",
     "read_text_at",
     "recorder_of",
     "slot_of",
     "source_name",
+    "was_told_to_end",
     "well_formed",
 ]

@@ -11,9 +11,10 @@ import re
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 __all__ = [
+    "LAST_MOMENT",
     "SAMPLE_KEYS",
     "STATUSES",
     "VERSION",
@@ -31,6 +32,7 @@ __all__ = [
     "Process",
     "Sample",
     "Source",
+    "Sum",
     "decode",
     "decode_lines",
     "is_figure",
@@ -66,9 +68,12 @@ _MOST_BYTES = 1 << 62
 """No figure is above this."""
 Figure = Annotated[int, Meta(ge=0, le=_MOST_BYTES)]
 """A number of bytes, or a count."""
+Bucket = Annotated[int, Meta(ge=-1, le=2200)]
+"""A bucket of sizes (`sums.py`), none of which is above the most bytes."""
 Signed = Annotated[int, Meta(ge=-_MOST_BYTES, le=_MOST_BYTES)]
 Pid = Annotated[int, Meta(ge=0, lt=1 << 31)]
-Seconds = Annotated[float, Meta(ge=0, lt=float(1 << 33))]
+LAST_MOMENT = float((1 << 33) - 1)
+Seconds = Annotated[float, Meta(ge=0, le=LAST_MOMENT)]
 """Of a time since the epoch, which is the year 2242 at most, and of a duration: so their sum is a date."""
 _MOST_MILLISECONDS = 1 << 40
 Id = str | None
@@ -89,6 +94,7 @@ class Process(_Event, tag="process"):
     pid: Pid | None = None
     created: Seconds | None = None
     host: str | None = None
+    machine: str | None = None
     node_id: Id = None
     worker_id: Id = None
     logs: str | None = None
@@ -129,6 +135,7 @@ class Begin(_Event, tag="begin"):
     note: str | None = None
     deployment: str | None = None
     context: str | None = None
+    inner: bool = False
     children: Figure = 0
     pools: Figure = 0
     free: Figure | None = None
@@ -257,6 +264,34 @@ class Close(_Event, tag="close"):
     crc32: Figure | None = None
 
 
+class Sum(_Event, tag="sum"):
+    """Calls of one name, kind, job, actor and deployment that have ended, and whose own lines are gone."""
+
+    name: str
+    kind: str
+    job_id: Id = None
+    actor_id: Id = None
+    first: Seconds = LAST_MOMENT
+    last: Seconds = 0.0
+    statuses: dict[Status, Figure] = field(default_factory=dict)
+    peaks: dict[Bucket, Figure] = field(default_factory=dict)
+    peak: Figure = 0
+    kept: Signed = 0
+    traced: Figure = 0
+    deployment: str | None = None
+    inner: bool = False
+
+    def __post_init__(self) -> None:
+        for value in (self.job_id, self.actor_id):
+            if value is not None:
+                _check_id(value)
+
+    @property
+    def count(self) -> int:
+        """How many calls it is of."""
+        return sum(self.statuses.values())
+
+
 class Fetched(_Event, tag="fetched"):
     """A copy was made on another machine; what had become of the process by then."""
 
@@ -265,7 +300,7 @@ class Fetched(_Event, tag="fetched"):
     error: str | None
 
 
-Event = Process | Open | Begin | Peak | Memory | Children | Fork | Place | Source | Sample | End | Close | Fetched
+Event = Process | Open | Begin | Peak | Memory | Children | Fork | Place | Source | Sample | End | Close | Sum | Fetched
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _SURROGATE = b"\\ud"
 

@@ -12,8 +12,10 @@ import zlib
 
 __all__ = [
     "PREFIX",
+    "beside",
     "checksum",
     "file_stem",
+    "is_beside",
     "is_capture",
     "is_journal",
     "is_ours",
@@ -23,6 +25,7 @@ __all__ = [
 ]
 
 PREFIX = "raymemprof-"
+_BESIDE = ".new"
 _NOT_PLAIN = "It is no plain file"
 _CHECKED_AT_ONCE = 2**18
 
@@ -58,6 +61,16 @@ def is_journal(name: str) -> bool:
 def is_source(name: str) -> bool:
     """Whether a file's name is a source text's, which `sources.py` reads."""
     return name.startswith(f"{PREFIX}source-") and name.endswith(".txt")
+
+
+def beside(journal: str) -> str:
+    """Return a name under which a journal may be written that is to take the place of this one: no other has it."""
+    return f".{journal[:200]}.{os.getpid()}-{time.time_ns()}{_BESIDE}"
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file's name is one of those."""
+    return name.startswith(f".{PREFIX}") and name.endswith(_BESIDE)
 
 
 def is_ours(name: str) -> bool:

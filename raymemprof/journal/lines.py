@@ -6,15 +6,14 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator
-from io import FileIO
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .events import Event, decode, decode_lines
 from .files import open_plain
 
-__all__ = ["Lines", "append", "read_lines"]
+__all__ = ["Lines", "append", "read_lines", "texts"]
 
 _MOST_LINE = 4 * 2**20
 """Bytes of a line; a longer one is none of ours."""
@@ -26,7 +25,10 @@ _FORKS = ("fork",)
 
 
 def append(path: Path, line: dict[str, Any]) -> None:
-    """Append a line to a journal that is there, of whatever process; raises `OSError` where that cannot be done."""
+    """Append a line to a journal that is there, of whatever process; raises `OSError` where that cannot be done.
+
+    One that is appended to so is never compacted (`compaction.py`): a line could come to a file that was replaced.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
         os.write(descriptor, json.dumps(line, separators=(",", ":")).encode() + b"\n")
@@ -44,7 +46,7 @@ class Lines:
 
     def __init__(
         self,
-        path: Path,
+        source: Path | int,
         *,
         with_samples: bool = False,
         with_forks: bool = False,
@@ -55,7 +57,8 @@ class Lines:
         """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
         self.end = start
         """Where in the file the last whole line ends, when all is read."""
-        self._file = open(open_plain(path), "rb", buffering=0)  # noqa: SIM115  # closed when all is read
+        number = source if isinstance(source, int) else open_plain(source)
+        self._file = open(number, "rb", buffering=0, closefd=number != source)  # noqa: SIM115  # closed when all is read
         left_out = ((_SAMPLES, with_samples), (_FORKS, with_forks), (_SERIES, with_series))
         unwanted = [event for events, is_wanted in left_out if not is_wanted for event in events]
         self._unwanted = tuple(f'{{"event":"{event}"'.encode() for event in unwanted)
@@ -64,7 +67,9 @@ class Lines:
     def __iter__(self) -> Iterator[Event]:
         with self._file as file:
             torn = 0
-            for text, is_ended in _texts(file, self.end):
+            number = file.fileno()
+            for text, is_ended, end in texts(lambda at: _read_at(number, at), self.end):
+                self.end = end
                 torn = 0 if is_ended else len(text)
                 if b"\n" in text and not (text.startswith(self._unwanted) or self._has_unwanted(text)):
                     try:
@@ -82,53 +87,61 @@ class Lines:
                             torn = 0  # it is whole, if its end is still to come
                             if event is not None:
                                 yield event
-            self.end = file.tell() - torn
+            self.end -= torn
 
 
 def read_lines(
-    path: Path, *, with_samples: bool = False, with_forks: bool = False, with_series: bool = False, start: int = 0
+    source: Path | int,
+    *,
+    with_samples: bool = False,
+    with_forks: bool = False,
+    with_series: bool = False,
+    start: int = 0,
 ) -> Lines:
-    """Return the lines of a journal from a byte on at which one begins, to go through once."""
-    return Lines(path, with_samples=with_samples, with_forks=with_forks, with_series=with_series, start=start)
+    """Return the lines of a journal, or of one that is open, from a byte on at which one begins, to go through once."""
+    return Lines(source, with_samples=with_samples, with_forks=with_forks, with_series=with_series, start=start)
 
 
-def _texts(file: FileIO, position: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield lines, one or many at once, and whether they have their end, which a kill may have torn off of the last.
+def texts(read_at: Callable[[int], tuple[int, bytes]], position: int) -> Iterator[tuple[bytes, bool, int]]:
+    """Yield lines, one or many at once, whether they have their end, and how far has been read.
 
-    Of one that is too long there is a stand-in, and where the file has a hole there is one NUL.
+    A kill may have torn the end of the last off. Of one that is too long there is a stand-in, and where the file has a
+    hole there is one NUL. `read_at` returns where there is something from a position on, and some of it.
     """
     pending = bytearray()
     is_too_long = False
     while True:
-        start = _next_data(file, position)
-        block = file.read(_BLOCK)
+        start, block = read_at(position)
         if start > position and not is_too_long:
             pending += b"\0"
         if not block:
             if pending:
-                yield bytes(pending), False
+                yield bytes(pending), False, start
             return
         position = start + len(block)
         first, newline, rest = block.partition(b"\n")
         if newline and (pending or is_too_long):
-            yield (_TOO_LONG if is_too_long or len(pending) + len(first) > _MOST_LINE else bytes(pending) + first), True
+            is_too_long = is_too_long or len(pending) + len(first) > _MOST_LINE
+            yield (_TOO_LONG if is_too_long else bytes(pending) + first), True, position - len(rest)
             pending, is_too_long = bytearray(), False
         else:
             rest = block
         whole, newline, rest = rest.rpartition(b"\n")
         if newline:
-            yield whole, True
+            yield whole, True, position - len(rest)
         if not is_too_long:
             pending += rest
             if len(pending) > _MOST_LINE:
                 is_too_long, pending = True, bytearray()
 
 
-def _next_data(file: FileIO, position: int) -> int:
-    """Go to where the file has data again, or to its end: a file of terabytes may be one hole."""
-    try:
-        return file.seek(position, os.SEEK_DATA)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return file.seek(0, os.SEEK_END)
-        return file.seek(position)  # this file system does not tell
+def _read_at(number: int, position: int) -> tuple[int, bytes]:
+    """Read from where the file has data again: one of terabytes may be one hole. Others may write to it meanwhile."""
+    size = os.fstat(number).st_size
+    if position < size:
+        try:
+            position = os.lseek(number, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to what was its end
+                position = size
+    return position, os.pread(number, _BLOCK, position)

@@ -145,7 +145,7 @@ def _show(since: float, folder: str | Path | None) -> None:
     try:
         found: Summary = summary_of(wanted)
         show(found)
-        traced = [one.largest for one in found if one.largest.capture is not None]
+        traced = [one.largest for one in found if one.largest is not None and one.largest.capture is not None]
         if traced:
             show(flamegraph(max(traced, key=lambda call: call.growth)))
     except (CaptureError, OSError, ValueError) as error:

@@ -32,7 +32,7 @@ _MOST_COUNTED = 10_000
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran, and with it what was noted until then"
 _OF_THE_BEGINNING = (
     *("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory"),
-    *("deployment", "context"),
+    *("deployment", "context", "inner"),
 )
 """Keys of a call's `begin` line that hold whatever became of its capture and its journal."""
 LINGER = 0.25
@@ -169,6 +169,7 @@ class RunningCall:
             "job_id": who.job_id,
             "memory": private,
             **cluster.library_context(self.instance),
+            **({"inner": True} if self._is_inner() else {}),
             **({"children": added} if added else {}),
         }
         if self.lease is not None:
@@ -187,6 +188,11 @@ class RunningCall:
         self._mark(contract.BEGIN_BLOCK_FILE if block else contract.BEGIN_FILE)
         sampler.add(self)
         self._started = time.perf_counter()
+
+    def _is_inner(self) -> bool:
+        """Whether it runs within another call of its task that its journal tells of."""
+        outer = self.enclosing
+        return outer is not None and outer._begun and outer.journal is self.journal and self._who.task_id is not None
 
     def _lease(self, who: cluster.TaskIdentity) -> str | None:
         """Join the tracker, or return why not."""

@@ -162,6 +162,7 @@ class Capture:
         """Have captures go that the node's disk has no room for."""
         try:
             disk_budget.enforce(self.path.parent, self.settings.max_bytes, self.settings.keep)
+            disk_budget.compact_journals(self.path.parent, self.settings.max_bytes)
         except Exception as error:
             warn.once("budget", f"captures in {self.path.parent} were not kept within their budget: {error!r}")
 
@@ -181,6 +182,8 @@ class Capture:
         _make_forks_private()
         if self.settings.follow_fork:
             from . import forks  # noqa: F401  # from here on it notes where children begin
+
+            self.journal.is_shared = True
         if self.settings.switch_allocators:
             self.allocators.switch()
         try:

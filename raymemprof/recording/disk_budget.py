@@ -1,9 +1,11 @@
-"""Keeps the captures in a folder within the node's disk budget.
+"""Keeps the captures and journals in a folder within the node's disk budget.
 
 Called by any of the node's workers when a capture was opened, has grown, or was closed; one at a time goes through the
 folder. What goes first is what tells least: captures in which every call finished and none is among the largest of its
 function, oldest first. Where those that are closed take too much by themselves, the largest peaks follow, then failed
-and killed calls. Journals stay. A capture that is still written cannot go: where that is what is left, it has to end.
+and killed calls. Journals stay, and no more than half of the budget counts as theirs, so that captures have the rest.
+From an eighth of it on, those of processes that have ended are compacted, on a thread of its own. A capture that is
+still written cannot go: where that is what is left, it has to end.
 
 This runs in the user's process. So it holds some 5 MB at most, whatever lies on disk: captures are gone through by
 the oldest `_MOST_AT_ONCE`, and journals line by line, with pauses in which the user's code runs alone.
@@ -23,14 +25,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import journal as contract
+from . import compacting
 from .safety import descriptors
 
-__all__ = ["enforce", "has_to_end"]
+__all__ = ["compact_journals", "enforce", "has_to_end"]
 
 _JUST_BEGUN = 60.0
 """Seconds."""
 _LEFT = 0.8
 """How much of the budget stays in use once it was exceeded, so that not every capture goes through this."""
+_OF_JOURNALS = 8
+"""The part of the budget that journals may take before those of processes that have ended are compacted."""
+_MOST_OF_JOURNALS = 2
+"""The part of the budget that they count for at most."""
 _MOST_AT_ONCE = 8_000
 """Captures."""
 _MOST_LARGEST = 10_000
@@ -78,10 +85,10 @@ class _Survey:
 
 
 def enforce(folder: Path, max_bytes: int, keep: int) -> int:
-    """Where a folder's captures take more than `max_bytes`, remove some; returns how many. Raises `OSError`."""
+    """Where a folder's files take more than `max_bytes`, remove captures; returns how many. Raises `OSError`."""
     removed = 0
     seen: int | None = None
-    while _taken(folder) > max_bytes:
+    while _taken(folder, max_bytes) > max_bytes:
         with _one_at_a_time(folder) as is_mine:
             if not is_mine:
                 break
@@ -97,20 +104,26 @@ def enforce(folder: Path, max_bytes: int, keep: int) -> int:
 def has_to_end(capture: Path, max_bytes: int) -> bool:
     """Whether a capture that is still written takes its share, or more, of a budget that is used up."""
     folder = capture.parent
+    room = max_bytes - _of_journals(folder, max_bytes)
     total = count = own = 0
     for entry in _entries(folder):
         total += entry.size
         count += 1
         if entry.name == capture.name:
             own = entry.size
-    if total <= max_bytes or own * count < max_bytes:  # however many of them are written
+    if total <= room or own * count < room:  # however many of them are written
         return False
-    return own * max(len(_survey(folder, set(), 0).written), 1) >= max_bytes
+    return own * max(len(_survey(folder, set(), 0).written), 1) >= room
+
+
+def compact_journals(folder: Path, max_bytes: int) -> None:
+    """Have journals compacted later whose processes have ended, where all take too much. Raises `OSError`."""
+    compacting.compact_ended_later(folder, max_bytes // _OF_JOURNALS)
 
 
 def _make_room(folder: Path, max_bytes: int, keep: int) -> tuple[int, int]:
     """Remove what is to go; returns what tells the captures that may go from others, and how many of them went."""
-    total = _taken(folder)
+    total = _taken(folder, max_bytes)
     closed: int | None = None
     is_too_much = False
     may_go = gone = 0
@@ -153,9 +166,16 @@ def _after(folder: Path, last: _Entry | None) -> Iterator[_Entry]:
     return (entry for entry in _entries(folder) if last is None or entry > last)
 
 
-def _taken(folder: Path) -> int:
-    """Bytes that captures and source texts take. Asked while this process is traced: what it allocates is recorded."""
-    return sum(entry.size for entry in _entries(folder, contract.is_capture, contract.is_source))
+def _taken(folder: Path, max_bytes: int) -> int:
+    """Bytes that a folder's files take. Asked while this process is traced: what it allocates is recorded."""
+    return sum(entry.size for entry in _entries(folder, contract.is_capture, contract.is_source)) + _of_journals(
+        folder, max_bytes
+    )
+
+
+def _of_journals(folder: Path, max_bytes: int) -> int:
+    """Bytes that a folder's journals take, as far as they count."""
+    return min(compacting.size_of_journals(folder), max_bytes // _MOST_OF_JOURNALS)
 
 
 def _entries(folder: Path, *kinds: Callable[[str], bool]) -> Iterator[_Entry]:
@@ -187,6 +207,7 @@ def _one_at_a_time(folder: Path) -> Iterator[bool]:
     import fcntl
 
     kept = descriptors.open_kept(folder)
+    _held.append(kept)
     try:
         try:
             fcntl.flock(kept.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,7 +215,23 @@ def _one_at_a_time(folder: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
     finally:
+        if kept in _held:
+            _held.remove(kept)
         descriptors.close(kept)
+
+
+_held: list[descriptors.Kept] = []
+
+
+def _after_fork() -> None:
+    """Let a forked child not hold on to the folder: the lock is the file's that both have open."""
+    while _held:
+        kept = _held.pop()
+        if kept.status() is not None:
+            os.close(kept.number)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _survey(folder: Path, wanted: set[str], keep: int) -> _Survey:

@@ -1,5 +1,9 @@
 """Writes a process's journal, each line with a single `write`, also on a disk that is full, or full for a while.
 
+Threads do not wait for each other. When the journal has grown by some megabytes it is compacted, on a thread of its
+own. For its last step, in which the smaller file (`replacement.py`) takes its place, that thread waits until nobody
+writes. A line that comes just then is held for some milliseconds, and if that takes longer, in memory.
+
 What must not be lost, as the end of a call, has room kept for it beyond the file's end (Linux). Where that is not to be
 had it waits in memory until the disk takes it.
 """
@@ -11,6 +15,7 @@ import contextlib
 import ctypes
 import errno
 import json
+import math
 import os
 import sys
 import threading
@@ -23,7 +28,8 @@ from typing import Any
 
 import msgspec
 
-from . import warn
+from . import compacting, warn
+from .replacement import Replacement, is_there
 from .safety import descriptors, file_size_limit, interruptions, locks
 from .safety.threads import HiddenThread
 
@@ -43,8 +49,19 @@ _RETRY = 1.0
 """Seconds between attempts to write what has waited."""
 _FRESH = 5e-5
 """Seconds for which what the kernel said of the file holds: to ask it takes 6 microseconds."""
+_LONGEST_FINISH = 1.0
+"""Seconds for which the process's end waits for a thread that compacts."""
+_PATIENCE = 0.02
+"""Seconds for which lines wait while a smaller file takes the place of this one, which takes a millisecond."""
+_NOBODY = 0.005
+"""Seconds for which the replacement waits until nobody writes; it is tried again later."""
+_ATTEMPTS = 20
+_PAUSE = 0.05
+"""Seconds between these."""
 _LOOK = 0.005
 """Seconds between looks at whether the file has its name still."""
+_PART_GONE = 4
+"""Of the captures for which lines stayed, more than one in so many must be gone before it is looked at anew."""
 _MOST_WAITING = 256 * 2**10
 """Bytes that wait at most."""
 
@@ -79,8 +96,8 @@ class Journal:
         self._name = str(path)
         self._look_due = 0.0
         self._has_lost_name = False
-        self._seen: os.stat_result | None = None
-        self._seen_at = 0.0
+        self._seen: tuple[descriptors.Kept, os.stat_result | None, float] | None = None
+        """What the kernel said of a file, and when."""
         self._torn = False
         self._room = 0
         """Where in the file the room ends that is kept for it."""
@@ -89,6 +106,20 @@ class Journal:
         """Held by the thread that writes what has waited; no other waits for it."""
         self._is_catching_up = False
         self._later: HiddenThread | None = None
+        self._writing: set[object] = set()
+        """Something for each line that is just written. Whoever writes adds it first, and then looks at the next."""
+        self._is_replacing = False
+        """Whether a smaller file is about to take the place of this one: nothing may be written then."""
+        self._patient_until = 0.0
+        self.is_shared = False
+        """Whether others write to it too, as forked children do that memray follows: then it is not replaced."""
+        self._compacting: HiddenThread | None = None
+        self._due_at: float = compacting.LARGE
+        """Bytes from which it is looked at whether it is worth while to compact it."""
+        self._worth_at = 0
+        """Bytes from which it is, or where many of these captures are gone for which lines stayed the last time."""
+        self._held_by: frozenset[str] = frozenset()
+        self._is_finished = False
         _all.add(self)
 
     def write(self, line: dict[str, Any], *, is_needed: bool = False) -> int:
@@ -98,49 +129,82 @@ class Journal:
         """
         data = _encoded(line) + b"\n"
         try:
-            if self._waiting:
-                self.catch_up()
-            self._append(data, is_needed)
+            self.catch_up()
+            end = None if self._waiting else self._append(data, is_needed)
         except OSError as error:
-            is_room = sum(map(len, self._waiting)) + len(data) <= _MOST_WAITING
-            if interruptions.is_users(error) or not (is_needed and is_room):
+            if interruptions.is_users(error) or not (is_needed and self._has_room_for(data)):
                 raise
-            self._waiting.append(data)
             warn.once("journal", f"{self.path} cannot be written now, which is tried again: {error}")
-            self._write_later()
+            self._keep_for_later(data)
             return 0
+        if end is None:  # so that those of a call keep their order
+            if not self._has_room_for(data):
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(self.path))
+            self._keep_for_later(data)
+            return 0
+        if end > self._due_at:
+            self._compact_later(end)
         return len(data)
 
-    def catch_up(self) -> None:
-        """Write what has waited. Raises `OSError` where the disk refuses it still."""
+    def _has_room_for(self, data: bytes) -> bool:
+        return sum(map(len, list(self._waiting))) + len(data) <= _MOST_WAITING
+
+    def _keep_for_later(self, data: bytes) -> None:
+        self._waiting.append(data)
         try:
-            if self._is_first.acquire(blocking=False) and not self._is_catching_up:
-                self._is_catching_up = True
-                try:
-                    while self._waiting:
-                        self._append(self._waiting[0], is_needed=True)
-                        self._waiting.popleft()
-                finally:
-                    self._is_catching_up = False
+            self.catch_up()  # whoever held others back may have ended just before
+        except OSError as error:
+            if interruptions.is_users(error):
+                raise
+        if self._waiting:
+            self._write_later()
+
+    def catch_up(self) -> None:
+        """Write what has waited, unless another thread does. Raises `OSError` where the disk refuses it still."""
+        while self._waiting and self._write_waiting():
+            pass  # what was added when this thread had ended, and held the lock still, is for it to write
+
+    def _write_waiting(self) -> bool:
+        """Write what has waited; return whether all was that did."""
+        try:
+            if not self._is_first.acquire(blocking=False) or self._is_catching_up:
+                return False
+            self._is_catching_up = True
+            try:
+                while self._waiting:
+                    if self._append(self._waiting[0], is_needed=True) is None:
+                        return False
+                    self._waiting.popleft()
+            finally:
+                self._is_catching_up = False
         finally:
             try:
                 self._is_first.release()
             except RuntimeError as error:
                 locks.was_not_taken(error)
+        return True
 
     def is_lost(self) -> bool:
         """Whether the file has been deleted, renamed or replaced, so that nobody finds what is written.
 
         A name is looked up every few milliseconds only.
         """
+        if not self._looks_lost():
+            return False
+        kept, self._look_due = self._kept, 0.0
+        # In this order: where a smaller file has just taken its place, `_kept` is that one.
+        return self._looks_lost() and not self._is_replacing and kept is self._kept
+
+    def _looks_lost(self) -> bool:
         now = time.monotonic()
         if now >= self._look_due:
             self._look_due = now + _LOOK
             self._has_lost_name = not descriptors.is_named(self._kept, self._name)
         if self._has_lost_name:
             return True
-        status = self._seen = self._kept.status()
-        self._seen_at = now
+        kept = self._kept
+        status = kept.status()
+        self._seen = kept, status, now
         return status is not None and status.st_nlink == 0  # if it is None, it is opened again when it is written
 
     def close(self) -> None:
@@ -153,19 +217,41 @@ class Journal:
 
     def finish(self) -> None:
         """At the process's end: write what has waited, and give back the room that was kept. Raises `OSError`."""
+        self._due_at, self._is_finished = math.inf, True
+        deadline = time.monotonic() + _LONGEST_FINISH
+        while self._compacting is not None and self._compacting.is_alive() and time.monotonic() < deadline:
+            time.sleep(_LOOK)  # or what it wrote would be left there
         self.catch_up()
-        status = self._kept.status()
+        if self._waiting:
+            raise OSError(errno.EAGAIN, "lines wait for another thread", str(self.path))
+        kept = self._kept
+        status = kept.status()
         if self._room > 0 and status is not None:
-            os.truncate(self._kept.number, status.st_size)
+            os.truncate(kept.number, status.st_size)
 
     def _open(self, flags: int = 0) -> descriptors.Kept:
         flags |= os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         return descriptors.open_kept(self.path, flags, self.mode, give_up=bool)  # it is opened again then
 
-    def _append(self, data: bytes, is_needed: bool) -> None:
+    def _append(self, data: bytes, is_needed: bool) -> int | None:
+        """Append to the file, and return where it ends then; None where nothing may be written to it now."""
+        while True:
+            mine = object()
+            try:
+                self._writing.add(mine)
+                if not self._is_replacing:
+                    return self._append_now(data, is_needed)
+            finally:
+                self._writing.discard(mine)
+            if time.monotonic() >= self._patient_until:
+                return None
+            time.sleep(_PATIENCE / 50)
+
+    def _append_now(self, data: bytes, is_needed: bool) -> int:
+        kept, seen, self._seen = self._kept, self._seen, None
         # `is_lost` has just asked, most times.
-        status = self._seen if time.monotonic() - self._seen_at < _FRESH else self._kept.status()
-        self._seen = None
+        is_fresh = seen is not None and seen[0] is kept and time.monotonic() - seen[2] < _FRESH
+        status = seen[1] if seen is not None and is_fresh else kept.status()
         if status is None:
             status = self._kept.status() or self._open_again()
         if self._torn:
@@ -175,7 +261,7 @@ class Journal:
         if end > file_size_limit.longest_file():
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self.path))
         if end + _KEPT_ROOM > self._room >= 0:
-            self._keep_room(status.st_size, end, is_needed)
+            self._keep_room(self._kept.number, status.st_size, end, is_needed)
         written = 0
         try:
             written = os.write(self._kept.number, data)
@@ -183,6 +269,7 @@ class Journal:
             self._torn = written != size and (self._torn or written > 0)
         if written != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        return end
 
     def _open_again(self) -> os.stat_result:
         """Open the file again, whose descriptor somebody closed."""
@@ -195,13 +282,13 @@ class Journal:
             raise FileNotFoundError(errno.ENOENT, "the journal was deleted, and its descriptor closed", str(self.path))
         return os.fstat(self._kept.number)
 
-    def _keep_room(self, size: int, end: int, is_needed: bool) -> None:
+    def _keep_room(self, number: int, size: int, end: int, is_needed: bool) -> None:
         allocate = _fallocate()
         if allocate is None:
             self._room = -1
             return
         ctypes.set_errno(0)
-        if allocate(self._kept.number, _KEEP_SIZE, size, end - size + _ROOM) == 0:
+        if allocate(number, _KEEP_SIZE, size, end - size + _ROOM) == 0:
             self._room = end + _ROOM
             return
         error = ctypes.get_errno()
@@ -209,6 +296,89 @@ class Journal:
             self._room = -1  # this file system does not do that
         elif not is_needed:
             raise OSError(error, os.strerror(error), str(self.path))
+
+    def _compact_later(self, size: int) -> None:
+        """Have it looked at on a thread of its own whether to compact it, once at a time."""
+        self._due_at = size + compacting.LARGE
+        if self.is_shared or self._is_finished or (self._compacting is not None and self._compacting.is_alive()):
+            return
+        # No more threads or memory, or the process is about to end: the line was written, and its writer must not fail.
+        with contextlib.suppress(RuntimeError, MemoryError):
+            self._compacting = HiddenThread(lambda: self._compact(size))
+            self._compacting.start()
+
+    def _compact(self, size: int) -> None:
+        folder = self.path.parent
+        try:
+            gone = sum([not is_there(folder, name) for name in self._held_by])
+            if size < self._worth_at and not gone > len(self._held_by) // _PART_GONE:
+                return
+            new = Replacement(self.path, self.mode)
+            is_journal = False
+            try:
+                done = new.fill(may_go_on=lambda: not (self._is_finished or self.is_shared))
+                self._worth_at, self._held_by = 2 * done.read, done.held_by
+                if new.is_worth_while(done):
+                    is_journal = self._replace(new)
+                    self._worth_at = 2 * done.written
+                    self._due_at = done.written + compacting.LARGE
+            finally:
+                new.close(is_journal)
+            compacting.sweep(folder)
+        except Exception as error:
+            self._worth_at = 2 * size
+            if not (self._is_finished or self.is_shared):
+                warn.once("compact", f"{self.path} grows on: it could not be compacted: {error!r}")
+
+    def _replace(self, new: Replacement) -> bool:
+        """Have a smaller file take this one's place; return whether it has."""
+        for _ in range(_ATTEMPTS):
+            before = self._kept
+            try:
+                self._patient_until = time.monotonic() + _PATIENCE
+                self._is_replacing = True
+                if self._is_nobody_writing():
+                    return self._replace_now(new)
+            finally:
+                self._is_replacing = False
+                if self._kept is not before:
+                    descriptors.close(before)
+                self._catch_up_or_later()
+            time.sleep(_PAUSE)
+            new.come_near()
+        return False
+
+    def _is_nobody_writing(self) -> bool:
+        """Wait a little until nobody writes; return whether that is so."""
+        deadline = time.monotonic() + _NOBODY
+        while self._writing:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_NOBODY / 20)
+        return True
+
+    def _replace_now(self, new: Replacement) -> bool:
+        before = self._kept
+        is_it = (before.device, before.inode) == (new.old.device, new.old.inode)
+        self._look_due = 0.0
+        if new.kept is None or not is_it or self.is_shared or self._is_finished or self._looks_lost():
+            return False
+        size = os.fstat(new.kept.number).st_size
+        room = self._room
+        self._keep_room(new.kept.number, size, size, is_needed=False)
+        try:
+            new.take_its_place()
+        except BaseException:
+            self._room = room
+            raise
+        self._kept, self._seen, self._look_due = new.kept, None, 0.0
+        return True
+
+    def _catch_up_or_later(self) -> None:
+        try:
+            self.catch_up()
+        except OSError:
+            self._write_later()
 
     def _write_later(self) -> None:
         if self._later is None or not self._later.is_alive():

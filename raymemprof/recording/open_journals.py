@@ -90,6 +90,7 @@ def _process_line() -> dict[str, Any]:
         "pid": process.pid,
         "created": process.create_time(),
         "host": socket.gethostname(),
+        "machine": contract.machine(),
         "node_id": who.node_id,
         "worker_id": who.worker_id,
         "logs": str(cluster.logs_directory() or "") or None,

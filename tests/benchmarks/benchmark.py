@@ -531,6 +531,67 @@ def million(folder: Path) -> None:
         )
 
 
+DAY = """
+import os, signal, sys
+from raymemprof import profile_memory
+
+@profile_memory(directory=sys.argv[1], heap=sys.argv[3] == "heap", linger=float("inf"), max_bytes=512 * 2**20)
+class Cache:
+    def __init__(self):
+        self.kept = []
+    def get(self, number):
+        return number
+    def add(self, number):
+        self.kept.append(bytearray(1000))  # the leak
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def rss():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+cache = Cache()
+calls = int(sys.argv[2])
+for number in range(calls // 10):
+    if number == calls // 100:
+        early = rss()
+    for _ in range(9):
+        cache.get(number)
+    cache.add(number)
+print(early, rss(), len(cache.kept), calls // 100, flush=True)
+cache.die()
+"""
+
+
+def day(folder: Path, calls: int) -> None:
+    """A day of a worker: many short calls of an actor's methods, one of which leaks, and a kill in the end."""
+    for kind in ("heap", "sampled"):
+        recorded = folder / f"day-{kind}"
+        command = [sys.executable, "-c", DAY, str(recorded), str(calls), kind]
+        out = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+        early, late, kept, before = map(int, out.split())
+        leaked = (kept - before) * 1000
+        size = sum(path.stat().st_size for path in recorded.iterdir())
+        journal = sum(path.stat().st_size for path in recorded.glob("*.jsonl"))
+        rows = raymemprof.summary(recorded, lines=False)
+        killed = raymemprof.calls(recorded, status="killed")
+        said = ""
+        if kind == "heap":
+            captures = [capture.path for capture in raymemprof.captures(recorded)]
+            line = raymemprof.heap(captures[-1]).top(1, view="leaks")[0]
+            assert line.function.endswith("add"), line
+            said = f", {len(captures)} captures, the leak is at line {line.line}"
+        assert [call.name for call in killed] == ["Cache.die"]
+        assert sum(row.call_count for row in rows) == calls // 10 * 10 + 2
+        report(
+            f"a day of a worker that makes {calls:,} calls, {kind}",
+            f"{size / calls:.0f} bytes a call on disk, {journal / calls:.0f} of them in the journal{said}",
+            f"{leaked / 2**20:.0f} MiB leaked",
+            f"the worker grew by {(late - early - leaked) / 2**20:.1f} MiB beside that",
+            "within the budget of 512 MiB, under 16 MiB beside the leak",
+            size <= 512 * 2**20 and late - early - leaked < 16 * 2**20,
+        )
+
+
 def write_journal(recorded: Path, worker: int, count: int) -> None:
     """Write what a worker writes that traces so many calls of a few functions."""
     started = 1.7e9 + worker
@@ -863,6 +924,7 @@ def main() -> None:
     parser.add_argument("--captures", type=int, default=1000, help="captures to merge")
     parser.add_argument("--tasks", type=int, default=10_000, help="short tasks to run")
     parser.add_argument("--bytes", type=int, default=2**30, help="size of the file to fetch")
+    parser.add_argument("--calls", type=int, default=10**6, help="calls of a worker's day")
     rows = (
         "short",
         "real",
@@ -876,6 +938,7 @@ def main() -> None:
         "fetch",
         "calls",
         "million",
+        "day",
         "records",
         "ooms",
         "texts",
@@ -900,6 +963,7 @@ def main() -> None:
             "fetch": lambda: fetched(folder, arguments.bytes),
             "calls": lambda: catalogue(folder),
             "million": lambda: million(folder),
+            "day": lambda: day(folder, arguments.calls),
             "records": lambda: records(folder),
             "ooms": lambda: [events(folder, kind, 200_000) for kind in ("mixed", "failures", "kills")],
             "texts": lambda: texts(folder),

@@ -81,7 +81,7 @@ def assert_each_has_its_own(task_ids, expected, actor, every=1):
     own = []
     for task_id in task_ids:
         (call,) = calls(task_id=task_id.hex())
-        assert (call.status, call.note) == ("finished", None)
+        assert (call.status, call.note, call.is_inner) == ("finished", None, False)
         own.append(call)
     together = heap(own)
     assert together.call_count == len(expected)
@@ -126,3 +126,27 @@ def test_an_async_actors_generators():
     items = [list(stream) for stream in streams]
     assert [sum(ray.get(item, timeout=90)) for item in items] == expected
     assert_each_has_its_own([item[0].task_id() for item in items], expected, actor, every=7)
+
+
+@profile_memory
+def load(size):
+    return len(bytes(size))
+
+
+@ray.remote(num_cpus=0)
+@profile_memory
+def part(size):
+    return load(size)
+
+
+@ray.remote(num_cpus=0)
+@profile_memory
+def whole(size):
+    return load(size) + ray.get(part.remote(size))
+
+
+def test_what_runs_within_another_call_of_its_task_is_told_apart():
+    """So that `advise()` does not take it for a task of its own where only sums of the calls are left."""
+    assert ray.get(whole.remote(STEP), timeout=60) == 2 * STEP
+    inner = {call.name: call.is_inner for name in ("whole", "part", "load") for call in calls(name=name)}
+    assert inner == {"whole": False, "part": False, "load": True}

@@ -207,7 +207,7 @@ class FunctionSummary
     first_started_at: datetime
     last_started_at: datetime
     node_ids: tuple[str, ...]
-    largest: Call
+    largest: Call | None
     guilty_line: Line | None
     deployment: str | None
 class Heap
@@ -419,7 +419,15 @@ class Victim
 """
 """Every public type, with its attributes and methods. A record has `to_json()` too, and a table what `Rows` has."""
 
-INTERNAL = {"Call.place", "Call.lies_on", "Call.journal", "Capture.lies_on", "Report.shown", "Victim.node_id"}
+INTERNAL = {
+    "Call.place",
+    "Call.is_inner",
+    "Call.lies_on",
+    "Call.journal",
+    "Capture.lies_on",
+    "Report.shown",
+    "Victim.node_id",
+}
 """Fields that only raymemprof itself uses: they are in no repr, table or JSON."""
 ALIASES = {"Source", "Target"}
 """Public names of types that parameters take."""

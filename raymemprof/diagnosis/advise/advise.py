@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,8 +19,9 @@ from ...cluster import MissingNode
 from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes
+from ...journal import BUCKET
 from ...reading.catalog import listing
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, CompactedCalls, compacted_of
 from ..usage.records import Usage
 from ..usage.usage import usage
 from .capacity import GRAIN, Capacity, at_once, capacities, fitting, held_already, memory_for, num_cpus_for
@@ -152,7 +154,8 @@ def advise(calls: Iterable[Call] | None = None) -> Recommendations:
             raise TypeError(f"advise takes calls as raymemprof.calls() returns them, not {call!r}.")
     now = usage() if cluster.is_connected() else None
     chosen = getattr(calls, "chosen", "")
-    return advise_of(recorded, now, getattr(calls, "missing", ()), getattr(calls, "left_out", ()), chosen)
+    missing, left_out = getattr(calls, "missing", ()), getattr(calls, "left_out", ())
+    return advise_of(recorded, now, missing, left_out, chosen, compacted_of(calls))
 
 
 def advise_of(
@@ -161,11 +164,12 @@ def advise_of(
     missing: Iterable[MissingNode] = (),
     left_out: Iterable[str] = (),
     chosen: str = "",
+    compacted: Iterable[CompactedCalls] = (),
 ) -> Recommendations:
     """Return the same for what is known already: these calls, and what memory is used for now."""
     recorded, nodes = list(recorded), capacities(now)
     named = {node.node_id: node for node in (*missing, *(now.missing if now else ()))}
-    found = [_recommended(group, nodes) for group in groups_of(recorded)]
+    found = [_recommended(group, nodes) for group in groups_of(recorded, compacted)]
     found.sort(key=lambda one: (-one.p95, one.name))
     return Recommendations(found, _caption(nodes), named.values(), left_out, chosen)
 
@@ -173,27 +177,44 @@ def advise_of(
 def advise_seen(name: str, kind: str, sizes: Mapping[tuple[str, int], int], now: Usage | None) -> Recommendation:
     """Return the same for what nobody profiled: of processes that were seen, their sizes by node id and pid."""
     theirs = frozenset(sizes)
-    return _sized(Group(name, kind), sorted(sizes.values()), max(sizes.values()), capacities(now), theirs)
+    return _sized(Group(name, kind), Counter(sizes.values()), max(sizes.values()), capacities(now), theirs)
 
 
 def _recommended(group: Group, nodes: list[Capacity]) -> Recommendation:
-    processes = list(group.processes.values())
-    finished = sorted(_peak(calls) for calls in processes if _is_whole(group, calls))
-    bounds = sorted(_peak(calls) for calls in processes if not _is_whole(group, calls))
+    finished, bounds = _peaks(group)
     if finished:
         median = _percentile(finished, 0.5)
-        bounds = [peak for peak in bounds if peak > median]
+        bounds = Counter({peak: count for peak, count in bounds.items() if peak > median})
     killed = max((call.peak_memory for call in group.calls if call.status == "killed"), default=0)
     theirs = frozenset(
         (call.node_id or "", call.pid) for call in group.calls if group.kind == "actor" or call.status == "running"
     )
-    return _sized(group, sorted(finished + bounds), killed, nodes, theirs)
+    return _sized(group, finished + bounds, killed, nodes, theirs)
+
+
+def _peaks(group: Group) -> tuple[Counter[int], Counter[int]]:
+    """Return the peaks that tell what was needed, each so many times, and those that are a lower bound of that."""
+    of_sums: Counter[tuple[Any, ...]] = Counter()
+    finished: Counter[int] = Counter()
+    for one in group.compacted:
+        if group.kind == "actor":
+            who = (*one.process, one.actor_id)
+            of_sums[who] = max(of_sums[who], one.peak)
+        elif set(one.statuses) == {"finished"}:
+            for bucket, count in one.peaks.items():
+                finished[min(round(BUCKET**bucket), one.peak) if bucket >= 0 else 0] += count
+    bounds: Counter[int] = Counter()
+    for who, calls in group.processes.items():
+        peak = max(max(call.peak_memory for call in calls), of_sums.pop(who, 0))
+        (finished if _is_whole(group, calls) else bounds)[peak] += 1
+    finished.update(of_sums.values())  # of processes of which only sums are known
+    return finished, bounds
 
 
 def _sized(
-    group: Group, peaks: list[int], killed: int, nodes: list[Capacity], theirs: frozenset[tuple[str, int]]
+    group: Group, peaks: Counter[int], killed: int, nodes: list[Capacity], theirs: frozenset[tuple[str, int]]
 ) -> Recommendation:
-    """Return what follows of the peaks, in order, and of the processes that these calls run in now."""
+    """Return what follows of the peaks, each so many times, and of the processes that these calls run in now."""
     p50, p95 = _percentile(peaks, 0.5), _percentile(peaks, 0.95)
     needs = max(math.ceil(max(p95, killed) * MARGIN / GRAIN), 1) * GRAIN
     fits = {node.node_id: fitting(node, needs, held_already(theirs, node)) for node in nodes}
@@ -202,11 +223,11 @@ def _sized(
     return Recommendation(
         name=group.name,
         kind=group.kind,
-        call_count=len(group.calls),
-        peak_count=len(group.processes) or len(peaks),
+        call_count=group.call_count,
+        peak_count=group.peak_count or peaks.total(),
         p50=p50,
         p95=p95,
-        max=peaks[-1],
+        max=max(peaks),
         needs=needs,
         memory=memory,
         num_cpus=num_cpus,
@@ -219,10 +240,6 @@ def _sized(
     )
 
 
-def _peak(calls: list[Call]) -> int:
-    return max(call.peak_memory for call in calls)
-
-
 def _is_whole(group: Group, calls: list[Call]) -> bool:
     """Whether a peak is what was needed, and no lower bound. An actor lives on, and so far it has needed this."""
     if group.kind == "actor":
@@ -230,9 +247,14 @@ def _is_whole(group: Group, calls: list[Call]) -> bool:
     return all(call.status == "finished" for call in calls)
 
 
-def _percentile(ordered: list[int], part: float) -> int:
-    """Return the nearest rank: a peak that was measured."""
-    return ordered[max(math.ceil(part * len(ordered)) - 1, 0)]
+def _percentile(peaks: Counter[int], part: float) -> int:
+    """Return the nearest rank: a peak that was measured, or within 1 % of that."""
+    rank = max(math.ceil(part * peaks.total()), 1)
+    for peak in sorted(peaks):
+        rank -= peaks[peak]
+        if rank <= 0:
+            return peak
+    raise ValueError("there is no peak")
 
 
 def _caption(nodes: list[Capacity]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, CompactedCalls
+from .growth import process_of
 
 __all__ = ["Group", "groups_of"]
 
@@ -24,12 +25,31 @@ class Group:
     calls: list[Call] = field(default_factory=list)
     processes: dict[tuple[Any, ...], list[Call]] = field(default_factory=dict)
     """By what has a peak of its own: a call, or an actor's process."""
+    compacted: list[CompactedCalls] = field(default_factory=list)
+    """Calls that are counted, and not among these."""
+
+    @property
+    def call_count(self) -> int:
+        """How many calls there were."""
+        return len(self.calls) + sum(one.count() for one in self.compacted)
+
+    @property
+    def peak_count(self) -> int:
+        """How many peaks there were."""
+        return len(self.processes) if self.kind == "actor" else self.call_count
 
 
-def groups_of(recorded: list[Call]) -> Iterable[Group]:
+def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) -> Iterable[Group]:
     """Group calls by what they are advised as."""
     groups: dict[tuple[str, str], Group] = {}
-    for number, call in enumerate(_outermost(recorded)):
+    compacted = list(compacted)
+    outer: dict[object, set[str]] = {}
+    """By process, the names of calls that are only counted, and ran within no other."""
+    for one in compacted:
+        if not one.is_inner:
+            outer.setdefault(one.process, set()).add(one.name)
+    whole = [call for call in recorded if not call.is_inner or not outer.get(process_of(call), set()) - {call.name}]
+    for number, call in enumerate(_outermost(whole)):
         kind, name = call.kind, call.name
         key: tuple[Any, ...] = (number,)
         if kind in ("actor", "method"):
@@ -38,6 +58,17 @@ def groups_of(recorded: list[Call]) -> Iterable[Group]:
         group = groups.setdefault((kind, name), Group(name, kind))
         group.calls.append(call)
         group.processes.setdefault(key, []).append(call)
+    for call in recorded:
+        if not call.is_inner:
+            outer.setdefault(process_of(call), set()).add(call.name)
+    for one in compacted:
+        if one.is_inner and outer.get(one.process, set()) - {one.name}:
+            continue
+        kind, name = one.kind, one.name
+        if kind in ("actor", "method"):
+            kind, name = "actor", name.rpartition(".")[0] or name
+        if (kind, name) in groups or kind == "actor" or set(one.statuses) == {"finished"}:  # else no peak is known
+            groups.setdefault((kind, name), Group(name, kind)).compacted.append(one)
     return groups.values()
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ...display.text import show_bytes
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, CompactedCalls
 
 __all__ = [
     "LEAST_CALLS",
@@ -36,10 +36,13 @@ _FLOORS = 10
 """Parts that an actor's calls are cut into; what counts is the least that it had in each."""
 _GROWTH = 50 * _MIB
 """Growth below which caches, allocators and late imports explain it."""
+_PARTS = 100
+"""Calls of a life that count where not all of them are known one by one, about."""
 _RISING = 0.75
 """Of the steps from part to part so many must be up."""
 _JUMP = 0.6
 """One step with more of the growth than this is something that was loaded once."""
+_GONE = "the capture is gone, as to keep the disk budget"
 _LATE = 0.25
 """Less of the growth than this in the second half is a cache that is nearly full."""
 
@@ -53,6 +56,13 @@ class Growth:
     """Those of its methods that ended, by their end."""
     first: int
     last: int
+    compacted: tuple[CompactedCalls, ...] = ()
+    """Those that are only counted."""
+
+    @property
+    def call_count(self) -> int:
+        """How many ended, with those that are only counted."""
+        return len(self.calls) + sum(one.count() for one in self.compacted)
 
     @property
     def size(self) -> int:
@@ -67,9 +77,15 @@ class Growth:
     @property
     def method(self) -> str:
         """The method in which it grows most."""
-        grown: dict[str, int] = {}
-        for before, call in itertools.pairwise(self.calls):
-            grown[call.name] = grown.get(call.name, 0) + (call.memory_after or 0) - (before.memory_after or 0)
+        grown: Counter[str] = Counter()
+        if self.compacted:  # what lies between two calls that are known is of others
+            for one in self.compacted:
+                grown[one.name] += one.kept
+            for call in self.calls:
+                grown[call.name] += kept_by(call)
+        else:
+            for before, call in itertools.pairwise(self.calls):
+                grown[call.name] += (call.memory_after or 0) - (before.memory_after or 0)
         return max(grown, key=lambda name: grown[name])
 
 
@@ -82,14 +98,23 @@ def lives(calls: Iterable[Call]) -> dict[object, list[Call]]:
     return found
 
 
-def growths(calls: Iterable[Call]) -> Iterator[Growth]:
-    """Yield the processes of actors whose memory grows from call to call, and does not fall again."""
+def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> Iterator[Growth]:
+    """Yield the processes of actors whose memory grows from call to call, and does not fall again.
+
+    Calls that are only counted need not be known for that: some of all times are left.
+    """
+    others: dict[object, list[CompactedCalls]] = {}
+    for one in compacted:
+        if one.kind == "method":
+            others.setdefault((one.process, one.actor_id), []).append(one)
     for life in lives(calls).values():
         ended = _ended(life)
         if len(ended) >= LEAST_CALLS:
-            floors = _floors([call.memory_after or 0 for call in ended])
+            more = tuple(others.get((process_of(ended[-1]), ended[-1].actor_id), ()))
+            even = _evenly(ended) if more else ended
+            floors = _floors([call.memory_after or 0 for call in even])
             if _rises(floors):
-                yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1])
+                yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1], more)
 
 
 def too_few(calls: Iterable[Call]) -> dict[str, int]:
@@ -106,18 +131,20 @@ def captures_of(life: Iterable[Call]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(call.capture for call in life if call.capture is not None))
 
 
-def about_captures(life: Sequence[Call]) -> Iterator[str]:
+def about_captures(life: Sequence[Call], compacted: Sequence[CompactedCalls] = ()) -> Iterator[str]:
     """Say of which captures of an actor's life its lines are, and what is in none that is there."""
     captures, untraced = captures_of(life), [call for call in life if call.capture is None]
     if len(captures) > 1:
         yield f"That is summed over the {len(captures)} captures of its process that are there."
-    if untraced:
-        grown = sum(max(kept_by(call), 0) for call in untraced)
-        reasons = Counter(call.note or "the capture is gone, as to keep the disk budget" for call in untraced)
+    if untraced or compacted:
+        others = sum(one.count() for one in compacted)
+        grown = sum(max(kept_by(call), 0) for call in untraced) + sum(max(one.kept, 0) for one in compacted)
+        reasons = Counter(call.note or _GONE for call in untraced)
+        reasons[_GONE] += sum(one.traced for one in compacted)
         which = "Not in it" if captures else "No line is known"
         yield (
-            f"{which}: {len(untraced)} of its {len(life)} calls, in which it grew by {show_bytes(grown)}, have no "
-            f"capture that is there ({reasons.most_common(1)[0][0]})."
+            f"{which}: {len(untraced) + others:,} of its {len(life) + others:,} calls, in which it grew by "
+            f"{show_bytes(grown)}, have no capture that is there ({reasons.most_common(1)[0][0]})."
         )
 
 
@@ -128,6 +155,17 @@ def kept_by(call: Call) -> int:
 
 def _ended(life: list[Call]) -> list[Call]:
     return sorted((call for call in life if call.kind == "method" and call.memory_after is not None), key=end_of)
+
+
+def _evenly(ended: list[Call]) -> list[Call]:
+    """Return some of the calls, at about even intervals: where not all are known, the latest are, and few before."""
+    first, last = end_of(ended[0]), end_of(ended[-1])
+    interval = (last - first) / _PARTS
+    found: list[Call] = []
+    for call in ended:
+        if not found or end_of(call) - end_of(found[-1]) >= interval:
+            found.append(call)
+    return found if len(found) >= _FLOORS else ended
 
 
 def _floors(values: list[int]) -> list[int]:

@@ -25,12 +25,12 @@ MOST_NODES = 3
 
 def about_peaks(group: Group, p50: int, p95: int) -> Iterator[str]:
     """Say why calls may need more, or less, than the peaks of a group show; p50 and p95 in bytes."""
-    processes = list(group.processes.values())
+    processes, seen = list(group.processes.values()), group.peak_count
     what, few = ("process", "processes") if group.kind == "actor" else ("call", "calls")
-    if len(processes) == 1:
+    if seen == 1:
         yield f"only one {what} was seen: others may need more."
-    elif processes and len(processes) < _FEW:
-        yield f"only {len(processes)} {few} were seen: others may need more."
+    elif 0 < seen < _FEW:
+        yield f"only {seen} {few} were seen: others may need more."
     if p50 and p95 > _VARIES * p50:
         yield (
             f"peaks vary, with the input perhaps: the 95th percentile is {p95 / p50:.1f} times the median. Ask for "
@@ -38,16 +38,20 @@ def about_peaks(group: Group, p50: int, p95: int) -> Iterator[str]:
         )
     killed = sum(any(call.status == "killed" for call in calls) for calls in processes)
     if killed:
-        were = f"{killed} of {len(processes)} {few} were" if len(processes) > 1 else f"the {what} was"
+        were = f"{killed} of {seen} {few} were" if seen > 1 else f"the {what} was"
         yield f"{were} killed: what they had is a lower bound of what they need."
-    grown = max(growths(group.calls), key=lambda growth: growth.size, default=None) if group.kind == "actor" else None
+    grown = (
+        max(growths(group.calls, group.compacted), key=lambda growth: growth.size, default=None)
+        if group.kind == "actor"
+        else None
+    )
     if grown is not None:
         yield (
-            f"it grows with each call, by {show_bytes(grown.size)} over {len(grown.calls)} calls so far: the figures "
+            f"it grows with each call, by {show_bytes(grown.size)} over {grown.call_count:,} calls so far: the figures "
             "are of what it has used until now, and it will need more the longer it lives. `raymemprof doctor` names "
             "what grows."
             if grown.is_sure
-            else f"it grew by {show_bytes(grown.size)} over its first {len(grown.calls)} calls: if it grows on, it "
+            else f"it grew by {show_bytes(grown.size)} over its first {grown.call_count} calls: if it grows on, it "
             "will need more than this."
         )
     fullest = max(group.calls, key=lambda call: call.peak_memory) if group.kind != "actor" and group.calls else None
@@ -58,7 +62,7 @@ def about_peaks(group: Group, p50: int, p95: int) -> Iterator[str]:
         )
     running = sum(any(call.status == "running" for call in calls) for calls in processes)
     if running and group.kind != "actor":
-        yield f"{running} of {len(processes)} {few} still run: their peaks may rise."
+        yield f"{running} of {seen} {few} still run: their peaks may rise."
 
 
 def about_nodes(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...display.text import first_few
+from ...reading.catalog.listing import is_about_sums
 from ...reading.catalog.sources import Source
 from .checks import (
     copies,
@@ -105,7 +106,12 @@ def _findings(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding |
 
 def _unchecked(observed: Observed) -> Iterator[str]:
     yield from map(str, observed.missing)
-    yield from (f"What it cannot read: {text}." for text in first_few(observed.calls.left_out))
+    sums: list[str] = []
+    unread: list[str] = []
+    for text in observed.calls.left_out:
+        (sums if is_about_sums(text) else unread).append(text)
+    yield from (f"Each call by itself: {text}." for text in sums)
+    yield from (f"What it cannot read: {text}." for text in first_few(unread))
     if observed.usage is None:
         yield (
             f"What memory is used for now: this is of {observed.source}. In a process that is connected to the cluster "

@@ -13,7 +13,7 @@ from ...cluster import MissingNode
 from ...display.text import show_bytes
 from ...errors import CaptureError
 from ...reading.catalog import listing, sources
-from ...reading.catalog.records import Call, Calls
+from ...reading.catalog.records import Call, Calls, compacted_of
 from ...reading.reports.heap import Heap, heap
 from ...reading.reports.life import heap_of_life
 from ...reading.reports.lines import Line
@@ -219,7 +219,7 @@ def look_around(source: sources.Source) -> Observed:
     if source is None and calls.chosen:  # no session, but what was recorded outside Ray
         chosen = calls.chosen
     now = usage() if is_connected else None
-    recommendations = advise_of(calls, now)
+    recommendations = advise_of(calls, now, compacted=compacted_of(calls))
     missing: dict[str, MissingNode] = {}
     for node in (*kills.missing, *calls.missing, *(now.missing if now else ())):
         missing.setdefault(node.node_id, node)  # the first reason is from the request that timed out

@@ -2,66 +2,50 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 from msgspec import Struct, field
 
 from ... import journal as contract
-from ...journal import Begin, Children, Close, End, Event, Fetched, Lines, Open, Peak, Process
+from ...journal import (
+    Begin,
+    Children,
+    Close,
+    End,
+    Event,
+    Fetched,
+    Lines,
+    Open,
+    Peak,
+    Process,
+    Sum,
+    add_call,
+    add_sum,
+    was_told_to_end,
+)
 from .filters import EVERY_CALL, Filters
 
-__all__ = ["BUCKET", "KEPT", "Digest", "Sum", "bucket_of", "peak_of", "was_told_to_end"]
+__all__ = ["KEPT", "Digest", "FunctionSum"]
 
-BUCKET = 1.02
-"""Peaks are counted in buckets. Each is so many times as large as the one before, so a percentile is within 1 %."""
 _LATE = 16
 """Calls that ended last, which are not summed up yet: the sampler may still say what their children had."""
 
 
-class Sum(Struct):
+class FunctionSum(contract.Sum, tag="function"):
     """What is known of the calls of one name, kind and deployment in one job, of one process."""
 
-    name: str
-    kind: str
-    job_id: str | None
-    deployment: str | None = None
-    statuses: dict[str, int] = field(default_factory=dict)
-    """How many ended so."""
-    peaks: dict[int, int] = field(default_factory=dict)
-    """How many peaks were in a bucket."""
-    peak: int = 0
-    growth: int = -1
-    kept: int = 0
-    traced: int = 0
     captures: set[str] = field(default_factory=set)
-    first: float = math.inf
-    last: float = 0.0
+    growth: int = -1
     largest: tuple[Begin, End, Children | None] | None = None
     """The call that grew most."""
 
     def add(self, begin: Begin, end: End, family: Children | None) -> None:
         """Count a call that has ended."""
-        before = begin.memory + begin.children
-        if family is not None or end.total:  # else the same in less time
-            _, peak, _ = peak_of(begin, end, family, 0)
-        else:
-            peak = end.peak if end.peak > before else before
-        statuses, peaks, status, bucket = self.statuses, self.peaks, end.status, bucket_of(peak)
-        statuses[status] = statuses.get(status, 0) + 1
-        peaks[bucket] = peaks.get(bucket, 0) + 1
-        if peak > self.peak:
-            self.peak = peak
-        if peak - before > self.growth:
-            self.growth, self.largest = peak - before, (begin, end, family)
-        self.kept += end.memory - begin.memory
-        if begin.time < self.first:
-            self.first = begin.time
-        if begin.time > self.last:
-            self.last = begin.time
+        growth = add_call(self, begin, end, family)
         if begin.capture is not None:
-            self.traced += begin.slot is not None
             self.captures.add(begin.capture)
+        if growth > self.growth:
+            self.growth, self.largest = growth, (begin, end, family)
 
 
 class Digest(Struct):
@@ -82,8 +66,10 @@ class Digest(Struct):
     """Those of all calls, also of those that were not asked for."""
     left_out: int = 0
     """How many lines were damaged."""
-    sums: dict[str, Sum] | None = None
+    sums: dict[str, FunctionSum] | None = None
     """Sums of the calls that have ended, by name, kind, job and deployment; None if each call is kept by itself."""
+    compacted: list[Sum] = field(default_factory=list)
+    """Then those of calls that are not in the journal one by one any more."""
     late: list[int] = field(default_factory=list)
     """The numbers of those that ended last, and are not summed up yet."""
     end: int = 0
@@ -119,6 +105,8 @@ class Digest(Struct):
                     sum_up(line)
                 else:
                     self._end(line, filters.status)
+            elif isinstance(line, Sum):
+                self._add(line, filters)
             else:
                 self._take(line)
         self.left_out += lines.left_out
@@ -143,11 +131,23 @@ class Digest(Struct):
         if self.sums is None or begin is None or ended is None:
             return
         self.peaks.pop(number, None)
-        key = f"{begin.kind} {begin.job_id} {begin.deployment} {begin.name}"
+        self._sum_of(begin).add(begin, ended, self.children.pop(number, None))
+
+    def _sum_of(self, one: Begin | Sum) -> FunctionSum:
+        assert self.sums is not None
+        key = f"{one.kind} {one.job_id} {one.deployment} {one.name}"
         found = self.sums.get(key)
         if found is None:
-            found = self.sums[key] = Sum(begin.name, begin.kind, begin.job_id, begin.deployment)
-        found.add(begin, ended, self.children.pop(number, None))
+            found = self.sums[key] = FunctionSum(one.name, one.kind, one.job_id, deployment=one.deployment)
+        return found
+
+    def _add(self, line: Sum, filters: Filters) -> None:
+        """Count calls whose own lines are gone."""
+        self.names.add(line.name)
+        if self.sums is not None:
+            add_sum(self._sum_of(line), line)
+        elif filters.may_fit_sum(line):
+            self.compacted.append(line)
 
     def _take(self, line: Event) -> None:
         if isinstance(line, Peak):
@@ -185,31 +185,5 @@ class Digest(Struct):
         return may_be
 
 
-def peak_of(begin: Begin, end: End | None, family: Children | None, seen: int) -> tuple[int, int, int]:
-    """Return a call's peak: of its process alone, with its children, and what they added when they had most. Bytes.
-
-    `seen` is the most that a call which has not ended was seen to have.
-    """
-    own = end.peak if end is not None else max(seen, begin.memory)
-    # Those that were there when it began may have gone before they were looked at again.
-    total, children = begin.memory + begin.children, begin.children
-    if family is not None:
-        total, children = max(total, family.total), max(children, family.memory)
-    if end is not None:
-        total, children = max(total, end.total), max(children, end.children)
-    return own, max(own, total), children
-
-
-def bucket_of(size: int) -> int:
-    """Return the bucket that a size is counted in."""
-    return round(math.log(size) / _LOG_BUCKET) if size > 0 else -1
-
-
-def was_told_to_end(end: End) -> bool:
-    """Whether a SIGTERM may have ended it."""
-    return end.status == "failed" and (end.error or "").startswith("SystemExit")
-
-
-_LOG_BUCKET = math.log(BUCKET)
-KEPT = (Digest, Sum, Begin, Children, End, Fetched, Open, Process)
+KEPT = (Digest, FunctionSum, contract.Sum, Begin, Children, End, Fetched, Open, Process)
 """What a digest is made of."""

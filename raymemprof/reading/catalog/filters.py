@@ -9,7 +9,7 @@ from types import NoneType
 
 from ... import journal as contract
 from ...display.text import printable
-from ...journal import Begin
+from ...journal import Begin, Sum
 from ...journal.events import STATUSES
 from .records import Call
 
@@ -74,6 +74,35 @@ class Filters:
             )
             and (self.kind in (None, kind) or (is_of_class and self.kind == "actor"))
             and _begins(job_id, self.job_id)
+        )
+
+    def may_fit_sum(self, found: Sum) -> bool:
+        """Whether calls that are only in a sum may be among those; which tasks' they were is not known any more."""
+        is_named = found.name != contract.OTHER_NAMES
+        return (
+            ((not is_named) or self._fits_sum(found))
+            and (self.kind is None or found.kind == self.kind)
+            and (self.status is None or self.status in found.statuses)
+            and (self.since is None or found.last >= self.since)
+        )
+
+    def takes_all(self, found: Sum) -> bool:
+        """Whether all calls that are in a sum are among those, for certain."""
+        return (
+            self.task_id is None
+            and self.context is None
+            and self.status in (None, *(found.statuses if len(found.statuses) == 1 else ()))
+            and (self.name is None or found.name != contract.OTHER_NAMES)
+            and (self.since is None or found.first >= self.since)
+            and self.may_fit_sum(found)
+            and self._fits_sum(found)
+        )
+
+    def _fits_sum(self, found: Sum) -> bool:
+        return (
+            (self.name is None or names(self.name, found.name))
+            and _begins(found.actor_id, self.actor_id)
+            and _begins(found.job_id, self.job_id)
         )
 
     def may_fit(self, begin: Begin) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +15,22 @@ from ...ownership import Believed
 from . import offered, sources
 from .filters import Filters, some_names
 from .places import Place, only_capture, place_here, processes, read_digest
-from .records import Call, Calls, Capture, Captures
+from .records import Call, Calls, Capture, Captures, CompactedCalls
 from .remembered import read_sums
 from .sources import Source
 
-__all__ = ["Listing", "ask_nodes", "calls", "caption_of", "caption_of_folders", "captures", "list_calls"]
+__all__ = [
+    "Listing",
+    "ask_nodes",
+    "calls",
+    "caption_of",
+    "caption_of_folders",
+    "captures",
+    "is_about_sums",
+    "list_calls",
+]
+
+_ONLY_SUMS = "the journal has only sums of them, which summary() counts"
 
 
 def calls(
@@ -35,6 +46,10 @@ def calls(
     context: str | None = None,
 ) -> Calls:
     """Return the calls that were recorded, in the order in which they began.
+
+    Of calls that were only sampled, or whose captures are gone, a process that made many keeps sums after a while,
+    which `summary` counts, and whole the latest, the largest, those that failed or were killed, and some of all times.
+    Its `left_out` says how many are not listed therefore.
 
     Args:
         source: a folder, or a journal or capture in one; None for all nodes of the cluster that this process is
@@ -85,7 +100,32 @@ def calls(
         names = {name for listing in listings for name in listing.names}
         caption = ": ".join(filter(None, [caption, some_names(names)])) if names else caption
     skipped = [text for listing in listings for text in listing.skipped]
-    return Calls(found, caption, missing, skipped, chosen)
+    compacted = {who: there for listing in listings for who, there in listing.compacted.items()}
+    calls = Calls(found, caption, missing, [*_about(compacted.values(), filters), *skipped], chosen)
+    calls._compacted = tuple(one for there in compacted.values() for one in there)
+    return calls
+
+
+def is_about_sums(text: str) -> bool:
+    """Whether a sentence says that calls are not listed because only sums are kept of them."""
+    return text.endswith(_ONLY_SUMS)
+
+
+def _about(compacted: Iterable[list[CompactedCalls]], filters: Filters) -> list[str]:
+    """Say how many calls are not listed because only sums are kept of them."""
+    sure = unsure = 0
+    for one in (one for there in compacted for one in there):
+        if one.is_certain:
+            sure += one.count()
+        else:
+            unsure += one.count(filters.status)
+    what = f"earlier {filters.status or ''} call".replace("  ", " ")
+    said = []
+    if sure:
+        said.append(f"{sure:,} {what}{'s are' if sure != 1 else ' is'} not listed: {_ONLY_SUMS}")
+    if unsure:
+        said.append(f"more may be among {unsure:,} {what}{'s' * (unsure != 1)} that are not listed: {_ONLY_SUMS}")
+    return said
 
 
 def captures(
@@ -137,6 +177,8 @@ class Listing(NamedTuple):
     """Of all calls there are, also those that were not asked for."""
     skipped: list[str]
     """A few words on each journal that cannot be read, or not all of it."""
+    compacted: dict[str, list[CompactedCalls]]
+    """By process, calls that may fit and are not among these."""
 
 
 def list_calls(place: Place, filters: Filters) -> Listing:
@@ -144,14 +186,17 @@ def list_calls(place: Place, filters: Filters) -> Listing:
     found: list[Call] = []
     names: set[str] = set()
     skipped: list[str] = []
+    compacted: dict[str, list[CompactedCalls]] = {}
+    only = only_capture(place.source)
     for process in processes(place, skipped, lambda path: read_digest(path, filters)):
         names |= process.digest.names
         found.extend(call for call in process.calls() if filters.fit(call))
         skipped += process.damage()
-    only = only_capture(place.source)
+        if only is None and process.is_of(filters.node_id):  # of a capture that is there all calls are
+            compacted[process.path.name] = list(process.compacted(filters))
     if only is not None:
         found = [call for call in found if call.capture == only]
-    return Listing(found, names, skipped)
+    return Listing(found, names, skipped, compacted)
 
 
 def _list_captures(place: Place, filters: Filters) -> tuple[list[Capture], list[str]]:

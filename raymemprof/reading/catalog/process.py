@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ... import journal as contract
-from ...journal import Begin, Children, End, Open, is_figure
+from ...journal import Begin, Children, End, Open, is_figure, peak_of, was_told_to_end
 from ...ownership import Believed
-from .digest import Digest, peak_of, was_told_to_end
+from .digest import Digest
 from .evidence import Evidence
-from .records import Call, Capture, ChildProcess
+from .filters import Filters
+from .records import Call, Capture, ChildProcess, CompactedCalls
 
 __all__ = ["RecordedProcess", "children_of"]
 
@@ -101,6 +102,28 @@ class RecordedProcess:
         for number, begin in self.digest.begins.items():
             yield self.call(begin, self.digest.ends.get(number), self.digest.children.get(number))
 
+    def compacted(self, filters: Filters) -> Iterator[CompactedCalls]:
+        """Yield those that are not there one by one any more, and may fit."""
+        process = self.digest.process
+        who = process.node_id, process.worker_id, process.pid or 0
+        for found in self.digest.compacted:
+            if filters.may_fit_sum(found):
+                statuses: dict[str, int] = dict(found.statuses.items())
+                is_certain = filters.takes_all(found)
+                yield CompactedCalls(
+                    who,
+                    found.name,
+                    found.kind,
+                    found.actor_id,
+                    is_certain,
+                    found.peak,
+                    statuses,
+                    found.peaks,
+                    found.kept,
+                    found.traced,
+                    found.inner,
+                )
+
     def call(self, begin: Begin, end: End | None, family: Children | None) -> Call:
         """Return a call, by what its journal says of it."""
         process = self.digest.process
@@ -146,6 +169,7 @@ class RecordedProcess:
             self.path,
             begin.deployment,
             begin.context,
+            begin.inner,
         )
 
     def capture(self, name: str | None) -> Path | None:

@@ -11,7 +11,16 @@ from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes, show_seconds
 
-__all__ = ["Call", "Calls", "Capture", "Captures", "ChildProcess", "other_deployment"]
+__all__ = [
+    "Call",
+    "Calls",
+    "Capture",
+    "Captures",
+    "ChildProcess",
+    "CompactedCalls",
+    "compacted_of",
+    "other_deployment",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +146,8 @@ class Call(Record):
     """The journal that tells of it, where it lies."""
     deployment: str | None = None
     context: str | None = None
+    is_inner: bool = field(default=False, repr=False, compare=False)
+    """Whether it ran within another call of its task."""
 
     @property
     def growth(self) -> int:
@@ -144,8 +155,40 @@ class Call(Record):
         return max(self.peak_memory - self.memory_before - self.children_before, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class CompactedCalls:
+    """Calls of a process that ended a while ago: they are counted, and not known one by one any more."""
+
+    process: tuple[str | None, str | None, int]
+    """Node, worker and pid."""
+    name: str
+    kind: str
+    actor_id: str | None
+    is_certain: bool
+    """Whether all of them are calls that were asked for: else some may be."""
+    peak: int
+    """The highest of theirs."""
+    statuses: dict[str, int]
+    """How many ended so."""
+    peaks: dict[int, int]
+    """How many peaks were in a bucket (`journal.BUCKET`)."""
+    kept: int
+    """By how much their process was larger when they ended than when they began, all together. Bytes."""
+    traced: int
+    """How many were traced."""
+    is_inner: bool
+    """Whether they ran within other calls of their tasks."""
+
+    def count(self, status: str | None = None) -> int:
+        """Return how many they are, or those of them that ended so."""
+        return sum(self.statuses.values()) if status is None else self.statuses.get(status, 0)
+
+
 class Calls(Rows[Call]):
     """A sequence of `Call`."""
+
+    _compacted: tuple[CompactedCalls, ...] = ()
+    """Those that were asked for too, and are not in it: of a part of the sequence it is not known."""
 
     _title: ClassVar[tuple[str, str]] = ("call", "calls")
     _newest_last: ClassVar[bool] = True
@@ -173,6 +216,11 @@ class Calls(Rows[Call]):
     def _more(self) -> str:
         more = super()._more()
         return more and f"{more}; summary() sums up all by function"
+
+
+def compacted_of(calls: object) -> tuple[CompactedCalls, ...]:
+    """Return what is only counted of the calls that a sequence is of; what may be others is not among it."""
+    return tuple(one for one in calls._compacted if one.is_certain) if isinstance(calls, Calls) else ()
 
 
 class Captures(Rows[Capture]):

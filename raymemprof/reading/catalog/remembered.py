@@ -51,21 +51,24 @@ class _Kept(Struct):
 
 
 _VERSION = zlib.crc32(
-    repr([digests.BUCKET, *((one.__name__, one.__struct_fields__) for one in (_Kept, *digests.KEPT))]).encode()
+    repr([contract.BUCKET, *((one.__name__, one.__struct_fields__) for one in (_Kept, *digests.KEPT))]).encode()
 )
 """Of what is kept: what was kept by another version, which has other fields, is read anew."""
 
 
 def read_sums(path: Path) -> Digest:
     """Return what a journal says, with the sums of calls that have ended; raises `OSError` where it cannot be read."""
-    status = path.lstat()
-    file = _file_of(path) if status.st_size >= _WORTH else None
-    digest = (_remembered(file, path, status) if file is not None else None) or Digest(sums={})
-    start = digest.end
-    digest.read(contract.read_lines(path, start=start))
-    if file is not None and digest.end - start >= _WORTH:
-        with contextlib.suppress(OSError, ValueError, TypeError, OverflowError, RecursionError):
-            _remember(file, path, status, digest)
+    with open(contract.open_plain(path), "rb", buffering=0) as journal:
+        # Opened once: what is read is all of one file, also where another takes its name.
+        opened = journal.fileno()
+        status = os.fstat(opened)
+        file = _file_of(path) if status.st_size >= _WORTH else None
+        digest = (_remembered(file, opened, status) if file is not None else None) or Digest(sums={})
+        start = digest.end
+        digest.read(contract.read_lines(opened, start=start))
+        if file is not None and digest.end - start >= _WORTH:
+            with contextlib.suppress(OSError, ValueError, TypeError, OverflowError, RecursionError):
+                _remember(file, opened, status, digest)
     return digest
 
 
@@ -80,7 +83,7 @@ def _file_of(path: Path) -> Path | None:
     return cache / "raymemprof" / "sums" / f"{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]}.sums"
 
 
-def _remembered(file: Path, path: Path, status: os.stat_result) -> Digest | None:
+def _remembered(file: Path, journal: int, status: os.stat_result) -> Digest | None:
     try:
         if not _are_own(file):
             return None
@@ -92,16 +95,16 @@ def _remembered(file: Path, path: Path, status: os.stat_result) -> Digest | None
         if (kept.version, kept.device, kept.inode) != (_VERSION, status.st_dev, status.st_ino):
             return None
         is_as_it_was = kept.size < status.st_size or (kept.size, kept.changed) == (status.st_size, status.st_mtime_ns)
-        is_same = is_as_it_was and kept.stretches == _stretches(path, kept.digest.end)
+        is_same = is_as_it_was and kept.stretches == _stretches(journal, kept.digest.end)
     except (OSError, ValueError, OverflowError, RecursionError):
         return None
     return kept.digest if is_same and kept.digest.sums is not None else None
 
 
-def _remember(file: Path, path: Path, status: os.stat_result, digest: Digest) -> None:
+def _remember(file: Path, journal: int, status: os.stat_result, digest: Digest) -> None:
     place = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     data = bytearray()
-    kept = _Kept(_VERSION, *place, _stretches(path, digest.end), digest)
+    kept = _Kept(_VERSION, *place, _stretches(journal, digest.end), digest)
     msgspec.msgpack.Encoder().encode_into(kept, data)  # where memory is short `encode` ends the process
     if len(data) + _CHECK > _MOST:
         return
@@ -135,11 +138,7 @@ def _checksum(data: bytes) -> bytes:
     return zlib.crc32(data).to_bytes(_CHECK, "little")
 
 
-def _stretches(path: Path, end: int) -> bytes:
+def _stretches(journal: int, end: int) -> bytes:
     """Parts of the first bytes of a journal, the last ones among them."""
-    with open(contract.open_plain(path), "rb") as file:
-        found = []
-        for number in range(1, _STRETCHES + 1):
-            file.seek(max(end * number // _STRETCHES - _STRETCH, 0))
-            found.append(file.read(min(_STRETCH, end)))
-    return b"".join(found)
+    starts = [max(end * number // _STRETCHES - _STRETCH, 0) for number in range(1, _STRETCHES + 1)]
+    return b"".join(os.pread(journal, min(_STRETCH, end), start) for start in starts)

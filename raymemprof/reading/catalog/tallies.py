@@ -12,8 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ...journal import BUCKET, OTHER_NAMES, Sum, bucket_of
 from ..captures.followed import captures_of_forks
-from .digest import BUCKET, Sum, bucket_of
+from .digest import FunctionSum
 from .filters import Filters
 from .places import Place, only_capture, processes, read_digest
 from .process import RecordedProcess
@@ -50,21 +51,25 @@ class Tally:
     largest_bytes: int = 0
     """The size of its capture, with those of forked children."""
 
-    def add_sum(self, found: Sum, process: RecordedProcess) -> None:
+    def add_function(self, found: FunctionSum, process: RecordedProcess) -> None:
         """Add the calls of one process that have ended."""
+        self.add_sum(found, process)
+        for name in found.captures:
+            self._add_capture(process.capture(name))
+        if found.largest is not None and found.growth > self.growth:
+            self.growth, self.largest = found.growth, process.call(*found.largest)
+
+    def add_sum(self, found: Sum, process: RecordedProcess) -> None:
+        """Add calls of one process that are not known one by one."""
         self.statuses.update(found.statuses)
         self.peaks.update(found.peaks)
         self.peak = max(self.peak, found.peak)
         self.kept += found.kept
         self.traced += found.traced
-        for name in found.captures:
-            self._add_capture(process.capture(name))
         if process.node_id is not None:
             self.node_ids.add(process.node_id)
         self.first = min(self.first, datetime.fromtimestamp(found.first, timezone.utc))
         self.last = max(self.last, datetime.fromtimestamp(found.last, timezone.utc))
-        if found.largest is not None and found.growth > self.growth:
-            self.growth, self.largest = found.growth, process.call(*found.largest)
 
     def add_call(self, call: Call) -> None:
         """Add one call."""
@@ -139,6 +144,7 @@ def tally(place: Place, filters: Filters) -> Tallied:
     only = only_capture(place.source)
     chosen = Filters(since=filters.since, actor_id=filters.actor_id)
     has_sums = only is None and chosen == Filters()
+    uncertain = 0
     for process in processes(place, found.skipped, read_sums if has_sums else lambda path: read_digest(path, chosen)):
         digest = process.digest
         found.names.update(digest.names)
@@ -150,10 +156,24 @@ def tally(place: Place, filters: Filters) -> Tallied:
         tallies = found.of_others.setdefault(who, {}) if is_others else found.tallies
         for one in (digest.sums or {}).values():
             if filters.fit_sum(one.name, one.kind, one.job_id):
-                _of(tallies, one.name, one.kind, one.deployment).add_sum(one, process)
+                _of(tallies, one.name, one.kind, one.deployment).add_function(one, process)
+            elif one.name == OTHER_NAMES:
+                uncertain += sum(one.statuses.values())
+        for compacted in digest.compacted if only is None else ():  # of a capture that is there all calls are
+            if not filters.fit_sum(compacted.name, compacted.kind, compacted.job_id):
+                uncertain += compacted.count if compacted.name == OTHER_NAMES else 0
+            elif chosen.takes_all(compacted):
+                _of(tallies, compacted.name, compacted.kind, compacted.deployment).add_sum(compacted, process)
+            else:
+                uncertain += compacted.count
         for call in process.calls():
             if only in (None, call.capture) and chosen.fit(call) and filters.fit_sum(call.name, call.kind, call.job_id):
                 _of(tallies, call.name, call.kind, call.deployment).add_call(call)
+    if uncertain:
+        found.skipped.append(
+            f"more may be among {uncertain:,} earlier calls that are not counted: the journal has only sums of them, "
+            "with others"
+        )
     for tallies in (found.tallies, *found.of_others.values()):
         for counted in tallies.values():
             counted.measure_largest()

@@ -69,6 +69,8 @@ class Arrival:
     folder: Path
     trouble: str | None = None
     """Why it did not arrive."""
+    fewer: int = 0
+    """How many calls the copy that was here listed, of which this has only sums."""
     has_changed: bool = False
     is_whole: bool = False
     written: int = 0
@@ -119,12 +121,48 @@ class Arrival:
     def _finish(self) -> None:
         self.write(memoryview(self.file.last_line), self.file.state.size)
         assert self._descriptor is not None  # to write is to open
+        kept = self._only_in_copy()
+        if kept is not None:
+            self.fail(
+                f"its journal does not tell of {kept} any more, as the copy in {self.folder} does; fetch it to another "
+                "folder."
+            )
+            return
+        self.fewer = self._only_in_sums()
         if not self.file.is_open:
             os.utime(self._descriptor, ns=(self.file.state.changed, self.file.state.changed))
         os.replace(self._part, self.final)
         self.is_whole = True
         descriptor, self._descriptor = self._descriptor, None
         os.close(descriptor)
+
+    def _only_in_copy(self) -> str | None:
+        """Return a capture in the folder that the journal there tells of, and the one that has arrived does not.
+
+        That was compacted since, when the capture was gone where it was written.
+        """
+        if not contract.is_journal(self.file.name) or not self.final.exists():
+            return None
+        told = {line.capture for line in contract.read_lines(self._part) if isinstance(line, contract.Open)}
+        for line in contract.read_lines(self.final):
+            if isinstance(line, contract.Open) and line.capture not in told and (self.folder / line.capture).exists():
+                return line.capture
+        return None
+
+    def _only_in_sums(self) -> int:
+        """Return how many calls the journal in the folder lists of which the one that has arrived has only sums."""
+        if not contract.is_journal(self.file.name) or not self.final.exists():
+            return 0
+        listed: set[int] = set()
+        has_sums = False
+        for line in contract.read_lines(self._part):
+            if isinstance(line, contract.Begin):
+                listed.add(line.call)
+            has_sums = has_sums or isinstance(line, contract.Sum)
+        if not has_sums:
+            return 0
+        before = contract.read_lines(self.final)
+        return sum(isinstance(line, contract.Begin) and line.call not in listed for line in before)
 
     def fail(self, why: str) -> None:
         """Give it up."""

@@ -253,6 +253,8 @@ def _of_process(process: RecordedProcess, captures: list[Capture], wanted: _Want
         fits = wanted.filters.fit(call)
         removal.fitting += fits
         by_capture.setdefault(call.capture, []).append(fits)
+    sums = process.digest.compacted if process.is_of(wanted.filters.node_id) else []
+    removal.fitting += sum(wanted.filters.may_fit_sum(one) for one in sums if wanted.is_by_call)
     may_be_running = process.may_be_running
     for capture in captures:
         of_it = by_capture.get(capture.path, [not wanted.is_by_call])
@@ -269,6 +271,7 @@ def _of_process(process: RecordedProcess, captures: list[Capture], wanted: _Want
                 if not is_written(path.name):
                     removal.remove(path, capture.node_id)
     is_all = all(fit for fits in by_capture.values() for fit in fits) and not (wanted.is_by_call and not by_capture)
+    is_all = is_all and all(map(wanted.filters.takes_all, process.digest.compacted))
     with contextlib.suppress(FileNotFoundError):
         is_left = any(capture.path not in removal.gone for capture in process.captures())
         if is_all and not may_be_running and wanted.is_old(process.path) and not is_left:

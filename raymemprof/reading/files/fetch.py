@@ -168,6 +168,12 @@ class _Delivery:
             if capture.is_whole:
                 self.arrived[source] = capture.final
             troubled = [arrival for arrival in of_source if arrival.trouble is not None]
+            for one in of_source:
+                if one.fewer:
+                    self.missing[
+                        f"{one.final}: {one.fewer:,} calls that it listed are only in sums now, as in the journal "
+                        "that it is a copy of."
+                    ] = None
             for arrival in troubled:
                 path = source.path.with_name(arrival.file.name)
                 node = lost.get(arrival.source.node_id or "")

@@ -58,7 +58,8 @@ class FunctionSummary(Record):
         first_started_at: when the first of them began, UTC.
         last_started_at: when the last of them did.
         node_ids: the Ray nodes they ran on.
-        largest: the one that rose by most, `growth`. The one with the highest peak may have used little itself.
+        largest: the one that rose by most, `growth`. The one with the highest peak may have used little itself. None
+            where its lines in the journal were damaged.
         guilty_line: the line that held most in `largest` at its peak, or when it was killed; None where it was not
             looked up.
         deployment: the deployment of Ray Serve, with its application: `default:Summarizer`. Each has a row of its own.
@@ -82,7 +83,7 @@ class FunctionSummary(Record):
     first_started_at: datetime
     last_started_at: datetime
     node_ids: tuple[str, ...]
-    largest: Call
+    largest: Call | None
     guilty_line: Line | None = None
     deployment: str | None = None
 
@@ -180,9 +181,13 @@ def summary_of(asked: Iterable[tuple[Source, Filters]], lines: bool = True) -> S
     ordered = sorted(found.tallies.values(), key=lambda one: (-one.peak, one.name))
     rows = [_row(one) for one in ordered]
     if lines:
-        wanted = [number for number, row in enumerate(rows[:_MOST_LINES]) if row.largest.capture is not None]
-        small = [number for number in wanted if ordered[number].largest_bytes <= _MOST_CAPTURE]
-        for number, line in zip(small, _lines([rows[number].largest for number in small]), strict=True):
+        wanted = {
+            number: row.largest
+            for number, row in enumerate(rows[:_MOST_LINES])
+            if row.largest is not None and row.largest.capture is not None
+        }
+        small = {number: call for number, call in wanted.items() if ordered[number].largest_bytes <= _MOST_CAPTURE}
+        for number, line in zip(small, _lines(list(small.values())), strict=True):
             rows[number] = replace(rows[number], guilty_line=line)
         large = [rows[number].name for number in wanted if number not in small]
         if large:
@@ -196,7 +201,6 @@ def _tally_there(filters: Filters, living: frozenset[str]) -> Tallied:
 
 
 def _row(one: Tally) -> FunctionSummary:
-    assert one.largest is not None  # there is a call
     count = one.statuses
     return FunctionSummary(
         name=one.name,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raymemprof import journal
 from raymemprof.journal.events import Begin, Close, End, Memory, Sample, decode, decode_lines
 
 BEGIN = {"event": "begin", "call": 3, "time": 1.5, "name": "load", "kind": "task", "memory": 7}
@@ -97,3 +100,25 @@ def test_what_is_missing_has_its_default() -> None:
     sample = decode(b'{"event":"sample","capture":"a.bin","mark":1,"time":2,"memory":3,"shared":4}')
     assert isinstance(sample, Sample)
     assert (sample.arenas, sample.pools, sample.moves, sample.segments) == (0, 0, [], None)
+
+
+def test_lines_that_are_added_while_it_is_read_are_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "raymemprof-a-local-0-1-1.jsonl"
+    path.touch()
+    count = 20_000
+
+    def write() -> None:
+        for number in range(count):
+            journal.append(path, {"event": "peak", "calls": [number], "memory": number})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found: list[int] = []
+    end = left_out = 0
+    while writer.is_alive() or end < path.stat().st_size:
+        lines = journal.read_lines(path, start=end)
+        found.extend(line.memory for line in lines if isinstance(line, journal.Peak))
+        end, left_out = lines.end, left_out + lines.left_out
+    writer.join()
+    assert left_out == 0
+    assert found == list(range(count))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from ....display.text import show_bytes, show_seconds
-from ....reading.catalog.records import Calls
+from ....reading.catalog.records import Call, Calls, compacted_of
 from ....reading.reports.heap import Heap
 from ....reading.reports.lines import Lines
 from ...advise.growth import Growth, about_captures, captures_of, end_of, growths, kept_by, lives, too_few
@@ -41,7 +41,7 @@ def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Uncl
             else f"of {name} {ended}, too few to tell",
         )
     growing: dict[str, list[Growth]] = {}
-    for growth in growths(observed.calls):
+    for growth in growths(observed.calls, compacted_of(observed.calls)):
         growing.setdefault(growth.name, []).append(growth)
     for name, found in growing.items():
         killed = next((group for group in groups if group.is_actor and group.name == name), None)
@@ -67,9 +67,9 @@ def _leaking(
     node = observed.node(last.node_id)
     is_alive = node is not None and any(process.pid == last.pid for process in node.processes)
     lines = _what_stays(growth, whole)
-    per_call = growth.size / (len(growth.calls) - 1)
+    per_call = growth.size / (growth.call_count - 1)
     evidence = [
-        f"Over {len(growth.calls)} calls it grew from {show_bytes(growth.first)} to {show_bytes(growth.last)}, "
+        f"Over {growth.call_count:,} calls it grew from {show_bytes(growth.first)} to {show_bytes(growth.last)}, "
         f"{show_bytes(round(per_call))} a call, and did not fall again; most in {growth.method} "
         f"(pid {last.pid} on {observed.where(last.node_id)})."
     ]
@@ -79,7 +79,7 @@ def _leaking(
         whose = f"{actors} actors of its class grow" if actors > 1 else "It grows"
         evidence.append(f"{whose}{restarted}; these figures are of the one that grew most.")
     evidence += about_lines(observed, lines)
-    evidence += [*about_captures(life), *(whole.left_out if whole is not None else ())]
+    evidence += [*about_captures(life, growth.compacted), *(whole.left_out if whole is not None else ())]
     left = None
     if node is not None and is_alive and observed.when - end_of(last) < _STILL:
         free = node.left
@@ -94,7 +94,7 @@ def _leaking(
     steps = []
     if lines:
         steps.append(f"Let go of what {lines[0].location} keeps, or bound it (deque(maxlen=…), an LRU).")
-    elif sum(kept_by(call) for call in life if call.capture is None) >= MAINLY * growth.size:
+    elif _in_no_capture(growth, life) >= MAINLY * growth.size:
         steps.append(
             f"Find the line: what {growth.name} grew by is in no capture that is there. Record it again with a larger "
             "disk budget (`RAYMEMPROF_MAX_BYTES`, or max_bytes= of @profile_memory), and with heap tracing on."
@@ -114,7 +114,7 @@ def _leaking(
     is_past = killed is None and not is_alive and observed.is_past(last.job_id, end_of(last))
     if not is_sure or is_past:
         severity = "info"
-    by = f"by {show_bytes(growth.size)} over {len(growth.calls)} calls"
+    by = f"by {show_bytes(growth.size)} over {growth.call_count:,} calls"
     if not is_sure:
         title = f"{growth.name} may grow with each call: it grew {by}, too few to be sure."
     else:
@@ -131,6 +131,11 @@ def _leaking(
         lines=lines,
         calls=Calls([max(growth.calls, key=lambda call: (call.memory_after or 0) - call.memory_before)]),
     )
+
+
+def _in_no_capture(growth: Growth, life: list[Call]) -> int:
+    """Return by how much an actor grew in calls of which no capture is there."""
+    return sum(kept_by(call) for call in life if call.capture is None) + sum(one.kept for one in growth.compacted)
 
 
 def _what_stays(growth: Growth, whole: Heap | None) -> Lines:

@@ -1,0 +1,74 @@
+"""Sums of calls that have ended, which can be added up: over hours, processes and nodes."""
+
+from __future__ import annotations
+
+import math
+
+from .events import Begin, Children, End, Sum
+
+__all__ = ["BUCKET", "OTHER_NAMES", "add_call", "add_sum", "bucket_of", "peak_of", "was_told_to_end"]
+
+BUCKET = 1.02
+"""Peaks are counted in buckets. Each is so many times as large as the one before, so a percentile is within 1 %."""
+_LOG_BUCKET = math.log(BUCKET)
+OTHER_NAMES = "(other names)"
+"""What a sum is of where a process made up so many names that they are not told apart."""
+
+
+def add_call(to: Sum, begin: Begin, end: End, family: Children | None) -> int:
+    """Count a call that has ended, and return by how much it grew. A million calls go through here."""
+    before = begin.memory + begin.children
+    if family is not None or end.total:  # else the same in less time
+        _, peak, _ = peak_of(begin, end, family, 0)
+    else:
+        peak = end.peak if end.peak > before else before
+    statuses, peaks, status, bucket = to.statuses, to.peaks, end.status, bucket_of(peak)
+    statuses[status] = statuses.get(status, 0) + 1
+    peaks[bucket] = peaks.get(bucket, 0) + 1
+    if peak > to.peak:
+        to.peak = peak
+    to.kept += end.memory - begin.memory
+    if begin.time < to.first:
+        to.first = begin.time
+    if begin.time > to.last:
+        to.last = begin.time
+    if begin.slot is not None:
+        to.traced += 1
+    return peak - before
+
+
+def add_sum(to: Sum, other: Sum) -> None:
+    """Add what is known of other calls."""
+    for status, count in other.statuses.items():
+        to.statuses[status] = to.statuses.get(status, 0) + count
+    for bucket, count in other.peaks.items():
+        to.peaks[bucket] = to.peaks.get(bucket, 0) + count
+    to.peak = max(to.peak, other.peak)
+    to.kept += other.kept
+    to.traced += other.traced
+    to.first, to.last = min(to.first, other.first), max(to.last, other.last)
+
+
+def peak_of(begin: Begin, end: End | None, family: Children | None, seen: int) -> tuple[int, int, int]:
+    """Return a call's peak: of its process alone, with its children, and what they added when they had most. Bytes.
+
+    `seen` is the most that a call which has not ended was seen to have.
+    """
+    own = end.peak if end is not None else max(seen, begin.memory)
+    # Those that were there when it began may have gone before they were looked at again.
+    total, children = begin.memory + begin.children, begin.children
+    if family is not None:
+        total, children = max(total, family.total), max(children, family.memory)
+    if end is not None:
+        total, children = max(total, end.total), max(children, end.children)
+    return own, max(own, total), children
+
+
+def bucket_of(size: int) -> int:
+    """Return the bucket that a size is counted in."""
+    return round(math.log(size) / _LOG_BUCKET) if size > 0 else -1
+
+
+def was_told_to_end(end: End) -> bool:
+    """Whether a SIGTERM may have ended it."""
+    return end.status == "failed" and (end.error or "").startswith("SystemExit")
