@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 from .. import cluster
 from .. import journal as contract
 from . import frames, metrics, warn
+from .current import covered, current
 from .memory import process_memory
 from .memory.children import children
 from .open_journals import journal_for
@@ -26,7 +26,7 @@ from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
 
-__all__ = ["LINGER", "RunningCall", "begin", "covered", "end", "running_calls"]
+__all__ = ["LINGER", "RunningCall", "begin", "end"]
 
 _MOST_COUNTED = 10_000
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran, and with it what was noted until then"
@@ -110,21 +110,21 @@ class RunningCall:
 
     def enter(self) -> None:
         """Make this the call that the running code belongs to."""
-        self._outer = _current.get()
+        self._outer = current.get()
         self._entered = True
         self.thread = threading.get_ident()
-        _current.set(self)
+        current.set(self)
 
     def leave(self) -> None:
         """Undo `enter`."""
         if self._entered:
-            _current.set(self._outer)
+            current.set(self._outer)
             self._entered = False
             self._outer = None
 
     def is_current(self) -> bool:
         """Whether the running code belongs to this call, and to none within it."""
-        return _current.get() is self
+        return current.get() is self
 
     def start(self, block: bool = False) -> None:
         """Begin to record; where that fails the call runs unrecorded. Never raises of its own accord."""
@@ -324,16 +324,6 @@ class RunningCall:
             frames.renamed(frames.mark, self.profile.name, self.lease.slot, file)(size)
 
 
-def covered(function: object, instance: object = None) -> bool:
-    """Whether what runs now is of a call that one of `function` is part of: recursion, or a method calling another."""
-    call = _current.get()
-    while call is not None:
-        if not call.ended and (call.function is function or (instance is not None and call.instance is instance)):
-            return True
-        call = call.enclosing
-    return False
-
-
 def _has_room() -> bool:
     """Whether a call can be begun and ended here: what runs out of frames halfway would leave it half recorded."""
     try:
@@ -366,7 +356,7 @@ def begin(profile: Profile, function: object, instance: object = None) -> Runnin
         if not _has_room():
             warn.once("room", f"a call within {_ROOM} frames of the recursion limit is not recorded")
             return None
-        enclosing = _current.get()
+        enclosing = current.get()
         while (
             enclosing is not None and enclosing.ended
         ):  # as seen from what a call left behind, a task of asyncio's say
@@ -401,35 +391,15 @@ def end(call: RunningCall, error: BaseException | None = None) -> None:
         tracker.release(call)
 
 
-def running_calls() -> list[RunningCall]:
-    """Return the calls that this thread works for, innermost first; on a thread of its own, those that alone can be."""
-    call = _current.get()
-    if call is not None:
-        return [one for one in _chain(call) if not one.ended]
-    running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
-    chain = _chain(max(running, key=lambda one: one.number, default=None))
-    return chain if set(running) <= set(chain) else []
-
-
-def _chain(call: RunningCall | None) -> list[RunningCall]:
-    chain = []
-    while call is not None:
-        chain.append(call)
-        call = call.enclosing
-    return chain
-
-
 _counts: dict[str, int] = {}
 _numbers = itertools.count()
-_current: ContextVar[RunningCall | None] = ContextVar("raymemprof_call", default=None)
-"""The innermost call that the running code belongs to."""
 
 
 def _after_fork() -> None:
     """Number the calls of a forked child anew, and have none run in it."""
     global _numbers
     _numbers = itertools.count()
-    _current.set(None)
+    current.set(None)
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from .. import journal as contract
 from . import warn
-from .call import running_calls
+from .call import RunningCall
+from .current import current
 from .places import stack_from
 from .tracker import tracker
 
@@ -60,7 +61,7 @@ def _followed() -> _Capture | None:
     open_capture = tracker.followed()
     if open_capture is None:
         return None
-    calls = [call for call in running_calls() if call.lease is not None and call.lease.capture is open_capture]
+    calls = [call for call in _running_calls() if call.lease is not None and call.lease.capture is open_capture]
     return _Capture(open_capture.journal.path, open_capture.path.name, [call.number for call in calls])
 
 
@@ -74,6 +75,24 @@ def _after_in_child() -> None:
         contract.append(capture.journal, _fork.line | {"pid": os.getpid()})
     except Exception as error:
         warn.once("fork", f"where a child process began was not noted: {error!r}")
+
+
+def _running_calls() -> list[RunningCall]:
+    """Return the calls that this thread works for, innermost first; on a thread of its own, those that alone can be."""
+    call = current.get()
+    if call is not None:
+        return [one for one in _chain(call) if not one.ended]
+    running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
+    chain = _chain(max(running, key=lambda one: one.number, default=None))
+    return chain if set(running) <= set(chain) else []
+
+
+def _chain(call: RunningCall | None) -> list[RunningCall]:
+    chain = []
+    while call is not None:
+        chain.append(call)
+        call = call.enclosing
+    return chain
 
 
 os.register_at_fork(before=_before, after_in_child=_after_in_child)

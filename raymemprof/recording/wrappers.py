@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 from . import entry, frames
-from .call import begin, covered, end
+from .call import begin, end
+from .current import covered
 from .profile import Profile
 from .reached import note_function
 
