@@ -142,7 +142,7 @@ def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
     fetched = fetching.fetch(_chosen(captures, **filters), to)
     for path in fetched:
         print_path("Fetched", path)
-    for text in fetched.left_out:
+    for text in (*fetched.left_out, *fetched.notes):
         say(text)
     return 1 if fetched.left_out else 0
 

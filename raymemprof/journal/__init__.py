@@ -71,6 +71,7 @@ from .events import (
     well_formed,
 )
 from .files import (
+    LEFT_OVER,
     PREFIX,
     beside,
     checksum,
@@ -107,6 +108,7 @@ __all__ = [
     "BUCKET",
     "END_FILE",
     "FRAME_FILE",
+    "LEFT_OVER",
     "MOST_TEXT",
     "OTHER_NAMES",
     "PREFIX",

@@ -11,6 +11,7 @@ import time
 import zlib
 
 __all__ = [
+    "LEFT_OVER",
     "PREFIX",
     "beside",
     "checksum",
@@ -61,6 +62,10 @@ def is_journal(name: str) -> bool:
 def is_source(name: str) -> bool:
     """Whether a file's name is a source text's, which `sources.py` reads."""
     return name.startswith(f"{PREFIX}source-") and name.endswith(".txt")
+
+
+LEFT_OVER = 3600.0
+"""Seconds after which nobody goes on to write what was to take a journal's place."""
 
 
 def beside(journal: str) -> str:

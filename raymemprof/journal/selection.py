@@ -27,8 +27,11 @@ _SPANS = (3600.0, 86400.0, 30 * 86400.0, float("inf"))
 _MOST_STRAYS = 1_000
 _MOST_RUNNING = 10_000
 """Calls that have begun and not ended, as far as this goes on."""
-_MOST_NUMBER = 2**27
-"""No process makes so many calls; the numbers of those that stay take a bit each."""
+_PAGE_BITS = 12
+_MOST_PAGES = 2**15
+"""Pages of numbers: those of 134 million calls that follow each other, in 16 MiB."""
+_LEAST_KEPT = 2**20
+"""Bytes that a call must have left behind for that to be a reason."""
 _LATE = 16
 """Calls that ended last, of which the sampler may still say what their children had."""
 _MOST_BYTES = 1 << 62
@@ -45,20 +48,20 @@ class Numbers:
     """Numbers of calls: most stay or go in a row, and there can be a million of them."""
 
     def __init__(self) -> None:
-        self._bits = bytearray()
+        self._pages: dict[int, bytearray] = {}
 
     def add(self, number: int) -> None:
-        """Take a number in; raises `OSError` where no process gives such."""
-        index = number >> 3
-        if number >= _MOST_NUMBER:
-            raise OSError(errno.E2BIG, "Calls have numbers that no process gives")
-        if index >= len(self._bits):
-            self._bits.extend(bytes(index + 1024 - len(self._bits)))
-        self._bits[index] |= 1 << (number & 7)
+        """Take a number in; raises `OSError` where there are too many."""
+        page = self._pages.get(number >> _PAGE_BITS)
+        if page is None:
+            if len(self._pages) >= _MOST_PAGES:
+                raise OSError(errno.E2BIG, "There are more calls than can be told apart")
+            page = self._pages[number >> _PAGE_BITS] = bytearray((1 << _PAGE_BITS) >> 3)
+        page[(number & (1 << _PAGE_BITS) - 1) >> 3] |= 1 << (number & 7)
 
     def __contains__(self, number: int) -> bool:
-        index = number >> 3
-        return index < len(self._bits) and bool(self._bits[index] >> (number & 7) & 1)
+        page = self._pages.get(number >> _PAGE_BITS)
+        return page is not None and bool(page[(number & (1 << _PAGE_BITS) - 1) >> 3] >> (number & 7) & 1)
 
 
 class _Ended:
@@ -77,13 +80,15 @@ class _Ended:
 class _Function:
     """The calls of a function whose lines stay, by the reason."""
 
-    __slots__ = ("failed", "highest", "largest", "spread", "stride")
+    __slots__ = ("failed", "highest", "kept", "largest", "spread", "stride")
 
     def __init__(self) -> None:
         self.largest: list[tuple[int, _Ended]] = []
         """Those that grew most."""
         self.highest: list[tuple[int, _Ended]] = []
         """Those with the highest peaks."""
+        self.kept: list[tuple[int, _Ended]] = []
+        """Those that left most behind."""
         self.failed: deque[_Ended] = deque()
         self.spread: deque[_Ended] = deque()
         self.stride = 1
@@ -150,7 +155,7 @@ class Selection:
             self.kept.add(number)
         for function in self._functions.values():
             self._bound(function)
-            for _, one in (*function.largest, *function.highest):
+            for _, one in (*function.largest, *function.highest, *function.kept):
                 self.kept.add(one.begin.call)
             for one in (*function.failed, *function.spread):
                 self.kept.add(one.begin.call)
@@ -190,6 +195,9 @@ class Selection:
             _rank(function.largest, growth, call)
         if len(function.highest) < most or peak > function.highest[-1][0]:
             _rank(function.highest, peak, call)
+        kept = call.end.memory - begin.memory
+        if kept >= _LEAST_KEPT and (len(function.kept) < most or kept > function.kept[-1][0]):
+            _rank(function.kept, kept, call)
         if was_told_to_end(call.end) and len(self._told) < _MOST_STRAYS:
             call.reasons += 1
             self._told.append(call)
@@ -209,7 +217,7 @@ class Selection:
 
     def _bound(self, function: _Function) -> None:
         """Let go of what is too much."""
-        for among in (function.largest, function.highest):
+        for among in (function.largest, function.highest, function.kept):
             while len(among) > self._most_largest:
                 self._let_go(among.pop()[1])
         while len(function.failed) > self._share(_MOST_FAILED):

@@ -11,6 +11,7 @@ known to be gone: it ran as the same user, since the machine was started and amo
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import socket
@@ -22,7 +23,7 @@ from pathlib import Path
 from .. import journal as contract
 from . import warn
 from .replacement import BLOCK, Replacement
-from .safety import descriptors
+from .safety import descriptors, file_locks
 from .safety.threads import HiddenThread
 
 __all__ = ["LARGE", "compact_ended", "compact_ended_later", "size_of_journals", "sweep"]
@@ -38,8 +39,6 @@ _AT_A_TIME = 16 * 2**20
 _INTERVAL = 60.0
 """Seconds between such times in a process."""
 _FIRST_LINE = 2**13
-_LEFT_OVER = 3600.0
-"""Seconds after which nobody goes on to write what was to take a journal's place."""
 
 
 def size_of_journals(folder: Path) -> int:
@@ -58,6 +57,8 @@ _fruitless: dict[tuple[int, int, int], float] = {}
 _MOST_FRUITLESS = 1_000
 _AGAIN = 3600.0
 """Seconds after which they are looked at again: captures for which lines stay may have gone."""
+_ITS_OWN = (errno.E2BIG, errno.EINVAL)
+"""What a journal is refused with for what stands in it."""
 
 _pass = threading.Lock()
 """Held while a thread goes through a folder; no other waits for it."""
@@ -128,7 +129,7 @@ def sweep(folder: Path) -> None:
             with contextlib.suppress(OSError):  # gone, or somebody else's
                 status = entry.stat(follow_symlinks=False)
                 is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-                if is_own and time.time() - status.st_mtime > _LEFT_OVER:
+                if is_own and time.time() - status.st_mtime > contract.LEFT_OVER:
                     os.unlink(entry.path)
 
 
@@ -148,30 +149,41 @@ def is_of_the_gone(journal: Path) -> bool:
 
 def _compact_of_the_gone(journal: Path) -> int:
     """Compact a journal whose process has ended, if that is worth while; return by how many bytes."""
-    import fcntl
-
     new = Replacement(journal)
     is_journal = False
     try:
         before = os.fstat(new.old.number)
-        fcntl.flock(new.old.number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # one worker at a time, until it is closed
-        done = new.fill(has_ended=True)
-        if not new.is_worth_while(done) or new.kept is None:
-            while len(_fruitless) >= _MOST_FRUITLESS:
-                del _fruitless[next(iter(_fruitless))]
-            _fruitless[_key(before)] = time.monotonic()
-            return 0
-        os.utime(new.kept.number, ns=(before.st_atime_ns, before.st_mtime_ns))
-        now = os.fstat(new.old.number)
-        if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            return 0  # somebody writes to it all the same
-        new.take_its_place()
-        is_journal = True
-        size = os.fstat(new.kept.number).st_size
-        descriptors.close(new.kept)
-        return before.st_size - size
+        with file_locks.held(new.old) as is_alone:  # until it is closed, below
+            if not is_alone:
+                return 0
+            try:
+                done = new.fill(has_ended=True)
+                is_worth_while = new.is_worth_while(done)
+            except OSError as error:
+                if error.errno in _ITS_OWN:
+                    _remember_fruitless(before)
+                raise
+            if not is_worth_while or new.kept is None:
+                _remember_fruitless(before)
+                return 0
+            now = os.fstat(new.old.number)
+            if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                return 0  # somebody writes to it all the same
+            new.take_its_place()
+            is_journal = True
+            with contextlib.suppress(OSError):  # only now: what is old and has no journal's name is swept away
+                os.utime(new.kept.number, ns=(before.st_atime_ns, before.st_mtime_ns))
+            size = os.fstat(new.kept.number).st_size
+            descriptors.close(new.kept)
+            return before.st_size - size
     finally:
         new.close(is_journal)
+
+
+def _remember_fruitless(status: os.stat_result) -> None:
+    while len(_fruitless) >= _MOST_FRUITLESS:
+        del _fruitless[next(iter(_fruitless))]
+    _fruitless[_key(status)] = time.monotonic()
 
 
 def _process(beginning: bytes) -> contract.Process | None:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from .. import journal as contract
 from . import compacting
-from .safety import descriptors
+from .safety import descriptors, file_locks
 
 __all__ = ["compact_journals", "enforce", "has_to_end"]
 
@@ -204,34 +204,12 @@ def _names(capture: str) -> set[str]:
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[bool]:
     """Hold the folder against the node's other workers, if none holds it: then that one sees to it."""
-    import fcntl
-
     kept = descriptors.open_kept(folder)
-    _held.append(kept)
     try:
-        try:
-            fcntl.flock(kept.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-        except BlockingIOError:
-            yield False
+        with file_locks.held(kept) as is_held:
+            yield is_held
     finally:
-        if kept in _held:
-            _held.remove(kept)
         descriptors.close(kept)
-
-
-_held: list[descriptors.Kept] = []
-
-
-def _after_fork() -> None:
-    """Let a forked child not hold on to the folder: the lock is the file's that both have open."""
-    while _held:
-        kept = _held.pop()
-        if kept.status() is not None:
-            os.close(kept.number)
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _survey(folder: Path, wanted: set[str], keep: int) -> _Survey:

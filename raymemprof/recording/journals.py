@@ -320,8 +320,11 @@ class Journal:
                 self._worth_at, self._held_by = 2 * done.read, done.held_by
                 if new.is_worth_while(done):
                     is_journal = self._replace(new)
-                    self._worth_at = 2 * done.written
-                    self._due_at = done.written + compacting.LARGE
+                    if is_journal:
+                        self._worth_at = 2 * done.written
+                        self._due_at = done.written + compacting.LARGE
+                    else:
+                        self._worth_at = size + compacting.LARGE
             finally:
                 new.close(is_journal)
             compacting.sweep(folder)
@@ -333,16 +336,21 @@ class Journal:
     def _replace(self, new: Replacement) -> bool:
         """Have a smaller file take this one's place; return whether it has."""
         for _ in range(_ATTEMPTS):
-            before = self._kept
+            before, has_replaced = self._kept, False
             try:
                 self._patient_until = time.monotonic() + _PATIENCE
                 self._is_replacing = True
                 if self._is_nobody_writing():
-                    return self._replace_now(new)
+                    has_replaced = self._replace_now(new)
+                    return has_replaced
+            except OSError as error:
+                if error.errno != errno.EBUSY:  # much was added just now
+                    raise
             finally:
                 self._is_replacing = False
-                if self._kept is not before:
-                    descriptors.close(before)
+                if has_replaced:  # where it was opened again instead, that may have its number
+                    with contextlib.suppress(OSError):  # a network's file system may say so late that a write failed
+                        descriptors.close(before)
                 self._catch_up_or_later()
             time.sleep(_PAUSE)
             new.come_near()

@@ -176,6 +176,7 @@ class Explanation
     summary: str
 class Fetched(list[Path])
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
     def to_json() -> str
 class Finding
     severity: str

@@ -241,6 +241,8 @@ def _clean(place: Place, wanted: _Wanted) -> _Removal:
             _of_process(process, captures, wanted, removal)
     if not wanted.is_by_call:
         _orphans(place, told, wanted, removal)
+        for folder in place.folders:
+            _unfinished(folder, place.node_id, wanted, removal)
     for folder in place.folders:
         _source_texts(folder, place.node_id, wanted, removal)
     return removal
@@ -299,6 +301,18 @@ def _orphans(place: Place, told: set[str], wanted: _Wanted, removal: _Removal) -
                         removal.refused.append(f"{name} ({foreign})")
                     elif wanted.is_old(path) and not _is_just_begun(name) and not is_written(name):
                         removal.remove(path, place.node_id)
+
+
+def _unfinished(folder: Path, node_id: str | None, wanted: _Wanted, removal: _Removal) -> None:
+    """Remove what processes left that were killed while they compacted a journal."""
+    believed = Believed(folder)
+    for name in os.listdir(folder):
+        if contract.is_beside(name):
+            with contextlib.suppress(FileNotFoundError):
+                status = (folder / name).lstat()
+                is_left = time.time() - status.st_mtime > contract.LEFT_OVER
+                if is_left and believed.foreign(status) is None and wanted.is_old(folder / name):
+                    removal.remove(folder / name, node_id)
 
 
 def _source_texts(folder: Path, node_id: str | None, wanted: _Wanted, removal: _Removal) -> None:

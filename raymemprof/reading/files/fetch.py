@@ -36,16 +36,19 @@ class Fetched(list[Path]):
 
     Attributes:
         left_out: a sentence for each capture or node that could not be had.
+        notes: sentences on what arrived, such as a journal that lists fewer calls than the copy in whose place it came.
     """
 
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
-    def __init__(self, paths: Iterable[Path] = (), left_out: Iterable[str] = ()) -> None:
+    def __init__(self, paths: Iterable[Path] = (), left_out: Iterable[str] = (), notes: Iterable[str] = ()) -> None:
         super().__init__(paths)
         self.left_out = tuple(map(printable, left_out))
+        self.notes = tuple(map(printable, notes))
 
     def __repr__(self) -> str:
-        return "\n".join([super().__repr__(), *self.left_out])
+        return "\n".join([super().__repr__(), *self.left_out, *self.notes])
 
     def to_json(self) -> str:
         """Return a JSON array of the paths."""
@@ -99,7 +102,7 @@ def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
     arrived = [delivery.arrived[source] for source in sources if source in delivery.arrived]
     if delivery.error is not None and not arrived:
         raise delivery.error
-    return Fetched(dict.fromkeys(arrived), delivery.missing)
+    return Fetched(dict.fromkeys(arrived), delivery.missing, delivery.notes)
 
 
 @dataclass(eq=False)
@@ -110,6 +113,8 @@ class _Delivery:
     arrived: dict[Source, Path] = field(default_factory=dict)
     missing: dict[str, None] = field(default_factory=dict)
     """Sentences."""
+    notes: dict[str, None] = field(default_factory=dict)
+    """Sentences on what has arrived."""
     error: Exception | None = None
     """The first of what could not be had, as it is raised where nothing else could."""
     _named: dict[str, tuple[Source, State]] = field(default_factory=dict)
@@ -170,7 +175,7 @@ class _Delivery:
             troubled = [arrival for arrival in of_source if arrival.trouble is not None]
             for one in of_source:
                 if one.fewer:
-                    self.missing[
+                    self.notes[
                         f"{one.final}: {one.fewer:,} calls that it listed are only in sums now, as in the journal "
                         "that it is a copy of."
                     ] = None

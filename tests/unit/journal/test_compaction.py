@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -377,3 +378,33 @@ def test_what_ran_within_others_is_no_row_of_its_own(tmp_path: Path) -> None:
         (parse,) = raymemprof.advise(raymemprof.calls(tmp_path, name="parse"))
         assert (parse.name, parse.call_count) == ("parse", CALLS // 2)
         compact(path, recent=50)
+
+
+def test_a_worker_that_made_very_many_calls_is_compacted_like_others(tmp_path: Path) -> None:
+    """Their numbers begin at 0 in each process and go on for as long as it lives."""
+    first = 10**10
+    lines = [line for number in range(2_000) for line in call(number)]
+    for line in lines:
+        line["call"] += first
+    journal = write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", [PROCESS, *lines])
+    tracemalloc.start()
+    compact(journal, recent=10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+    (load,) = raymemprof.summary(tmp_path, lines=False)
+    assert load.call_count == 2_000
+
+
+def test_the_call_that_left_most_behind_stays(tmp_path: Path) -> None:
+    """Also where many others grew more, and gave it back."""
+    left, mib = 777, 2**20
+    lines = [PROCESS]
+    for number in range(3_000):
+        begin, end = call(number)
+        begin["memory"] = (100 if number <= left else 500) * mib
+        end["memory"] = (100 if number < left else 500) * mib
+        end["peak"] = end["memory"] + (900 if number % 50 == 0 else 10) * mib
+        lines += [begin, end]
+    compact(write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", lines), recent=10)
+    assert max(one.memory_after - one.memory_before for one in raymemprof.calls(tmp_path)) == 400 * mib

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import errno
 import json
 import math
 import os
@@ -559,3 +560,91 @@ def test_a_fork_in_another_container_knows_that_it_is_there(tmp_path: Path) -> N
     if status == 2:
         pytest.skip("there can be no other containers here")
     assert status == 0
+
+
+def test_a_journal_that_cannot_be_replaced_is_not_copied_again_at_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fills, fill = [], replacement.Replacement.fill
+
+    def counted(*options: Any, **more: Any) -> contract.Compacted:
+        fills.append(1)
+        return fill(*options, **more)
+
+    monkeypatch.setattr(replacement.Replacement, "fill", counted)
+    write_calls(journal, range(3_000))
+    journal._writing.add("a thread that hangs")
+    for _ in range(5):
+        journal._compact(journal.path.stat().st_size)
+    assert len(fills) == 1
+    assert journal._due_at > journal.path.stat().st_size
+    journal._writing.clear()
+    assert compact(journal)
+
+
+def test_what_was_written_fast_is_waited_for(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_calls(journal, range(3_000))
+    take_its_place, tries = replacement.Replacement.take_its_place, []
+
+    def busy_at_first(new: replacement.Replacement) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError(errno.EBUSY, "It is written faster than it is compacted")
+        take_its_place(new)
+
+    monkeypatch.setattr(replacement.Replacement, "take_its_place", busy_at_first)
+    assert compact(journal)
+    write_calls(journal, range(3_000, 3_010))
+    (a,) = raymemprof.summary(journal.path.parent, lines=False)
+    assert a.finished_count == 3_010
+
+
+def test_a_forked_child_does_not_hold_a_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended_journal(tmp_path, 1)
+    children = []
+
+    def forked(*_: Any, **__: Any) -> contract.Compacted:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+        children.append(child)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(replacement.Replacement, "fill", forked)
+            assert compacting.compact_ended(tmp_path, 0) == 0
+        assert compacting.compact_ended(tmp_path, 0) == 1
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def test_a_journal_that_cannot_be_compacted_is_not_read_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = ended_journal(tmp_path, 1)
+    with journal.open("a") as file:  # another process wrote to it
+        file.write('{"event":"fork","capture":"a","parent":1,"pid":2,"calls":[],"time":1.0,"stack":[]}\n')
+    os.utime(journal, (1, 1))
+    fills, fill = [], replacement.Replacement.fill
+
+    def counted(*options: Any, **more: Any) -> contract.Compacted:
+        fills.append(1)
+        return fill(*options, **more)
+
+    monkeypatch.setattr(replacement.Replacement, "fill", counted)
+    for _ in range(3):
+        assert compacting.compact_ended(tmp_path, 0) == 0
+    assert len(fills) == 1
+
+
+def test_clean_removes_what_was_left_unfinished(tmp_path: Path) -> None:
+    left, begun = (tmp_path / contract.beside(f"raymemprof-a-local-0-1-{number}.jsonl") for number in (1, 2))
+    for path in (left, begun):
+        path.write_bytes(bytes(1000))
+    os.utime(left, (1, 1))
+    assert [file.path for file in raymemprof.clean(tmp_path, all=True)] == [left]
+    assert (left.exists(), begun.exists()) == (False, True)
