@@ -29,7 +29,7 @@ sys.modules |= dict.fromkeys(["ray.serve.scripts", "ray.util.state.state_cli", "
 from ray.scripts.scripts import main
 main()
 """
-"""The `ray` command without what only its other subcommands need, such as FastAPI and pandas: 0.7 s instead of 2.4 s."""
+"""The `ray` command without what only its other subcommands import, such as FastAPI and pandas: a third of the time."""
 STARTING = 120
 """Seconds that a node may take to be there."""
 QUICK_TO_BURY = {
