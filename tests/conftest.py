@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.machine import Machine
-from tests.programs.several_nodes import Nodes
+from tests.programs.several_nodes import RAY, Nodes
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where Ctrl-C cannot be tested
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,7 +30,7 @@ os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # two workers fo
 
 # Clusters want a token, as they do by default where there is one, and `ray.init()` sees to that. Who connects to one by
 # its address has to say so. It is said before Ray is imported, which reads it then; an older Ray has no such command.
-_generate = [sys.executable, "-m", "ray.scripts.scripts", "get-auth-token", "--generate"]
+_generate = [sys.executable, "-c", RAY, "get-auth-token", "--generate"]
 if not os.environ.get("RAY_AUTH_MODE") and subprocess.run(_generate, capture_output=True).returncode == 0:
     os.environ["RAY_AUTH_MODE"] = "token"
 

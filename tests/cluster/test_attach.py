@@ -162,14 +162,12 @@ class Load:
             time.sleep(0.01)
 
 
-@pytest.mark.versions
-@pytest.mark.rays
 @pytest.mark.parametrize(
     ("cls", "options", "at_once", "planted"),
     [
-        (Cache, {}, 2, "the planted line"),
+        pytest.param(Cache, {}, 2, "the planted line", marks=pytest.mark.rays),
         (GroupedCache, {"max_concurrency": 4, "concurrency_groups": {"io": 2}}, 4, "the planted line of the group"),
-        (AsyncCache, {}, 10, "the planted line of the coroutine"),
+        pytest.param(AsyncCache, {}, 10, "the planted line of the coroutine", marks=pytest.mark.versions),
     ],
     ids=["sync", "threaded", "async"],
 )
@@ -203,7 +201,6 @@ def test_under_load(
 
 
 @pytest.mark.versions
-@pytest.mark.rays
 def test_every_kind_of_method(cluster: Path) -> None:
     plain, coroutines = actor_of(Cache), actor_of(AsyncCache)
 
@@ -300,7 +297,6 @@ time.sleep(60)
 """
 
 
-@pytest.mark.versions
 @pytest.mark.rays
 def test_the_driver_is_killed(cluster: Path, wait_for: Any) -> None:
     """The actor goes on, and recording ends within 5 s."""
@@ -411,8 +407,6 @@ def test_bad_input(cluster: Path) -> None:
             raymemprof.attach(given, **options)
 
 
-@pytest.mark.versions
-@pytest.mark.rays
 def test_from_a_terminal(cluster: Path) -> None:
     """By name and by id, and all that run; Ctrl-C ends it, and a table follows."""
     named = actor_of(Cache, name="cache", namespace="terminal")

@@ -21,11 +21,11 @@ from raymemprof import journal, profile_memory
 from raymemprof.recording import disk_budget
 
 MB = 10**6
-WORKERS = 20
-BUDGET = 50 * MB
-MOST = 60 * MB
+WORKERS = 10
+BUDGET = 25 * MB
+MOST = 30 * MB
 PATIENCE = 10
-"""Seconds for which the folder may hold more, as it does for a moment while twenty close at once."""
+"""Seconds for which the folder may hold more, as it does for a moment while ten close at once."""
 
 
 def sizes(folder: Path) -> dict[str, int]:

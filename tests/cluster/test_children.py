@@ -223,7 +223,6 @@ def pool(go: str, method: str) -> list[int]:
         return workers.map(eval, [hold] * 3, chunksize=1)  # what it calls must be found in a new interpreter
 
 
-@pytest.mark.versions
 def test_a_subprocess() -> None:
     call, truth = ran(runs, 240 * MIB, name="a_subprocess", holds=240 * MIB, children=1)
     assert call.peak_memory == near(truth)

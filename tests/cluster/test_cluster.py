@@ -111,7 +111,7 @@ def largest(name: str, nodes: Nodes) -> raymemprof.Call:
     return call
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 def test_every_call_is_listed_once_with_its_node(nodes: Nodes, recorded: Recorded) -> None:
     calls = raymemprof.calls(job_id=recorded.job_id)
     assert sorted((call.node_id, call.task_id) for call in calls if call.kind == "task") == sorted(recorded.loads)
@@ -148,7 +148,7 @@ def test_each_node_sums_up_its_own(nodes: Nodes, recorded: Recorded) -> None:
     assert [row.node_ids for row in raymemprof.summary(job_id=recorded.job_id, node_id=two[:12])] == [(two,)] * 2
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 def test_every_capture_is_listed_once_with_its_node(nodes: Nodes, recorded: Recorded) -> None:
     captures = raymemprof.captures(job_id=recorded.job_id)
     assert len({capture.path for capture in captures}) == len(captures)
@@ -191,7 +191,7 @@ def test_a_node_is_asked_alone(nodes: Nodes, recorded: Recorded, monkeypatch: py
     assert len(raymemprof.calls(node_id="ffff")) == 0
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 @each_node
 def test_a_heap_is_read_where_it_lies(name: str, nodes: Nodes, recorded: Recorded) -> None:
     call = largest(name, nodes)
@@ -255,7 +255,7 @@ def test_reports_of_all_nodes(nodes: Nodes, recorded: Recorded, tmp_path: Path) 
     assert sum(recorded.stores.values()) <= stores.peak < sum(recorded.stores.values()) + beside
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 def test_merging_on_the_nodes_is_merging_what_was_fetched(nodes: Nodes, recorded: Recorded, tmp_path: Path) -> None:
     def rows(lines: Any) -> list[Any]:
         return sorted((line.function, line.file, line.line, line.bytes, line.allocations) for line in lines)
@@ -298,7 +298,6 @@ def check_read(read: dict[str, Any], recorded: Recorded) -> None:
     assert read["report"] > MIB
 
 
-@pytest.mark.versions
 def test_from_another_driver(nodes: Nodes, recorded: Recorded, run_script: Any, tmp_path: Path) -> None:
     code = f"""
 import pathlib, ray
@@ -430,7 +429,6 @@ def of_the_module(size):
 """
 
 
-@pytest.mark.versions
 def test_functions_of_a_script_and_of_a_module(nodes: Nodes, run_script: Any, tmp_path: Path) -> None:
     (tmp_path / "imported.py").write_text(IMPORTED)
     job_id, ran_on = json.loads(run_script(SCRIPT.replace("ADDRESS", repr(nodes.address))))

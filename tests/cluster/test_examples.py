@@ -18,8 +18,8 @@ from tests.paths import EXAMPLES
     [
         ("data", r".*MapBatches\(count_words\)"),
         ("serve", r"Search\.__call__"),
-        pytest.param("train", r"fit_line, rank 1,", marks=[pytest.mark.versions, pytest.mark.rays]),
-        pytest.param("tune", r"fit_polynomial, trial \w+_00002,", marks=[pytest.mark.versions, pytest.mark.rays]),
+        ("train", r"fit_line, rank 1,"),
+        ("tune", r"fit_polynomial, trial \w+_00002,"),
     ],
 )
 def test_it_names_its_mistake(name: str, what: str) -> None:

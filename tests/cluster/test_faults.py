@@ -111,7 +111,6 @@ def test_calls_on_a_full_disk_take_no_file_descriptors(mounted: Callable[[str], 
     assert len(os.listdir(folder)) <= 2  # the filler, and at most one journal that came to nothing
 
 
-@pytest.mark.versions
 def test_a_nearly_full_disk_is_sampled_and_not_traced(
     mounted: Callable[[str], Path], in_worker: Callable[..., Any]
 ) -> None:
@@ -132,7 +131,6 @@ def test_a_nearly_full_disk_is_sampled_and_not_traced(
     assert list(raymemprof.captures(folder)) == []
 
 
-@pytest.mark.versions
 def test_a_disk_that_fills_in_mid_call_and_is_emptied(
     mounted: Callable[[str], Path], wait_for: Callable[..., Any]
 ) -> None:
@@ -431,7 +429,6 @@ def test_damaged_captures(state: str, recorded: Path, tmp_path: Path) -> None:
     assert raymemprof.heap(path).allocations >= 20  # and the next good capture is read
 
 
-@pytest.mark.versions
 def test_the_journal_has_the_checksum_of_each_closed_capture(recorded: Path) -> None:
     (journal,) = recorded.glob("*.jsonl")
     lines = [json.loads(line) for line in journal.read_text().splitlines()]

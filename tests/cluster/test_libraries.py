@@ -150,7 +150,6 @@ print(inside[0], pool()[0], pool()[1])
 """
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize(
     ("first", "option", "env", "printed"),
     [

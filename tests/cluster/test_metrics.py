@@ -164,7 +164,7 @@ def samples(endpoint: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], floa
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(module) for module in AGENT), reason="the metrics agent needs ray[default]"
 )
-@pytest.mark.versions
+@pytest.mark.rays
 def test_prometheus_has_each_call(wait_for: Callable[..., Any]) -> None:
     with Job() as record:
         assert_unharmed(record)

@@ -112,7 +112,6 @@ def switched(head: Cluster) -> Job:
 
 
 @pytest.mark.versions
-@pytest.mark.rays
 def test_the_same_calls_as_decorated(head: Cluster, decorated: Job, switched: Job) -> None:
     assert decorated.answer["results"] == switched.answer["results"] == RESULTS
     assert kinds(head.calls(decorated)) == CALLS
@@ -129,7 +128,6 @@ def line_of(text: str) -> int:
     return line
 
 
-@pytest.mark.versions
 @pytest.mark.rays
 def test_run_records_without_a_changed_line(head: Cluster, switched: Job) -> None:
     ran = drive(head, COMMAND, "run", PROGRAM, "plain")
@@ -235,7 +233,6 @@ def test_a_submitted_job(head: Cluster) -> None:
     assert all(call.capture is None for call in calls)  # as the job was submitted
 
 
-@pytest.mark.versions
 @pytest.mark.rays
 def test_libraries_name_their_work(head: Cluster, tmp_path: Path) -> None:
     """Ray Data's calls are named after its operators, whoever runs them; Ray's own actors are left out."""

@@ -114,7 +114,7 @@ def test_without_a_cluster(run_script: Callable[..., str]) -> None:
 
 
 @LINUX
-@pytest.mark.versions
+@pytest.mark.rays
 def test_every_process_with_its_role(nodes: Any, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
     go = str(tmp_path / "go")
     keeper, idle = Keeper.options(**on("two")).remote(), Keeper.options(**on("one")).remote()
@@ -185,7 +185,7 @@ def test_every_process_with_its_role(nodes: Any, tmp_path: Path, wait_for: Calla
 
 
 @LINUX
-@pytest.mark.versions
+@pytest.mark.rays
 def test_processes_are_as_the_system_has_them(nodes: Any) -> None:
     def outside() -> dict[int, tuple[int, int]]:
         found = {}
@@ -264,7 +264,7 @@ def test_another_node_s_object_store_is_known_as_that(nodes: Any, wait_for: Call
         ray.kill(holder)
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 def test_copies_of_other_nodes_objects_are_told_apart(nodes: Any, wait_for: Callable[..., Any]) -> None:
     """They are used until the room is needed, and are no reason to spill."""
     import numpy
@@ -283,7 +283,7 @@ def test_copies_of_other_nodes_objects_are_told_apart(nodes: Any, wait_for: Call
 
 
 @LINUX
-@pytest.mark.versions
+@pytest.mark.rays
 def test_a_worker_that_is_stopped_silences_nobody(nodes: Any) -> None:
     """A raylet answers when all its workers have."""
     keeper, stopped = Keeper.options(**on("two")).remote(), Keeper.options(**on("two")).remote()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...journal import Process
-from ..logs import endings
 from .records import Call
+
+if TYPE_CHECKING:  # its patterns take a third of a second to compile, and most calls end well
+    from ..logs import endings
 
 __all__ = ["Evidence"]
 
@@ -22,6 +25,8 @@ class Evidence:
     @cached_property
     def raylet(self) -> dict[tuple[int, str | None], endings.Death]:
         """The raylet's word, by pid and worker."""
+        from ..logs import endings
+
         said: dict[tuple[int, str | None], endings.Death] = {}
         for death in endings.raylet_deaths(self._logs):
             known = said.get((death.pid, death.worker_id))
@@ -32,6 +37,8 @@ class Evidence:
     @cached_property
     def kernel(self) -> dict[int, endings.Death] | None:
         """The kernel's word, by pid; None where its log may not be read."""
+        from ..logs import endings
+
         return endings.kernel_kills()
 
     def of_call(self, call: Call) -> tuple[str, str | None, endings.Death | None]:
@@ -42,6 +49,8 @@ class Evidence:
         self, worker_id: str | None, pid: int, since: datetime
     ) -> tuple[str, str | None, endings.Death | None]:
         """Return the same for a worker that was seen alive at `since`."""
+        from ..logs import endings
+
         return endings.how_it_ended(self._logs, worker_id, pid, since, self.raylet, self.kernel)
 
     def of(self, process: Process) -> tuple[str, str | None, endings.Death | None]:

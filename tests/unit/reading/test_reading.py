@@ -180,7 +180,7 @@ def test_a_folder_of_two_processes(folder: Path, tmp_path: Path) -> None:
     assert len(raymemprof.captures(tmp_path)) == 2
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 def test_ids_of_tasks_and_actors(cluster: Path) -> None:
     import ray
 

@@ -844,15 +844,15 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", TEXTS)
 def test_damage_finds_no_other_victim(name: str, others: Path) -> None:
     """In a session in which others died."""
-    text, choice = TEXTS[name], random.Random(1)
-    for length in range(0, len(text), max(len(text) // 20, 1)):
+    text, choice = TEXTS[name], random.Random(name)
+    for length in range(0, len(text), max(len(text) // 8, 1)):
         assert_only_the_named(text[:length], others)
         assert_only_the_named(text[length:], others)
     lines = text.splitlines()
-    for _ in range(15):
+    for _ in range(5):
         choice.shuffle(lines)
         assert_only_the_named("\n".join(lines), others)
-    for _ in range(30):
+    for _ in range(10):
         start = choice.randrange(len(text) + 1)
         end = min(len(text), start + choice.choice([0, 1, 20]))
         edit = "".join(choice.choices("0123456789abcdef ():,.\n", k=choice.choice([0, 1, 3])))
@@ -901,7 +901,7 @@ def test_cut_at_any_length(name: str) -> None:
     """At some of the lengths, since there are many texts: at others of each."""
     text = ALL[name]
     whole = parse(text)
-    for length in range(len(name) % 61, len(text), 61):
+    for length in range(len(name) % 61, len(text), 61 * (1 + len(text) // 2000)):
         assert_no_invention(text[:length], whole)
         assert_no_invention(text[length:], whole)
 
@@ -909,8 +909,8 @@ def test_cut_at_any_length(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_lines_in_any_order(name: str) -> None:
     text = ALL[name].replace("\\n", "\n")
-    whole, lines, order = parse(text), text.splitlines(), random.Random(0)
-    for _ in range(40):
+    whole, lines, order = parse(text), text.splitlines(), random.Random(name)
+    for _ in range(10):
         order.shuffle(lines)
         shuffled = "\n".join(lines)
         assert_no_invention(shuffled, whole)
@@ -919,10 +919,10 @@ def test_lines_in_any_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_random_edits(name: str) -> None:
-    text, choice = ALL[name], random.Random(0)
+    text, choice = ALL[name], random.Random(name)
     most = len(parse(text).victims)
     anything = "".join(sorted(set(text))) + "\x00\x1b\\é{}()[]0123456789.,=: \n"
-    for _ in range(150):
+    for _ in range(40):
         edited = text
         for _ in range(choice.randint(1, 8)):
             start = choice.randrange(len(edited) + 1)
