@@ -14,9 +14,8 @@ from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
 from ...reading.logs.facts import Message, TopProcess, Victim
-from ...reading.logs.messages import parse
+from ...reading.logs.messages import read
 from ...reading.logs.programs.libraries import CANNOT_ALLOCATE
-from ...reading.logs.text.layouts import as_printed
 from ...reading.reports.lines import Lines
 from .considered import considered, was_idle
 from .evidence import look
@@ -125,10 +124,11 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         errors, text = [], error_or_text
     else:
         raise TypeError(f"explain takes an exception or a text, not {error_or_text!r}.")
-    message = _with_attributes(parse(text), errors)
+    said, printed = read(text)
+    message = _with_attributes(said, errors)
     if source is not None:
         sources.find(source)  # raises where there is no such folder, whatever the error is
-    died = message.cause == "unknown" and _A_WORKER_DIED.search(as_printed(text)) is not None
+    died = message.cause == "unknown" and _A_WORKER_DIED.search(printed) is not None
     finding = Finding(message, tells_of_death=died)
     missing: tuple[MissingNode, ...] = ()
     if message.victims or (died and not message.is_named):

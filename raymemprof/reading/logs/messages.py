@@ -41,7 +41,7 @@ from .text.escapes import without_marks
 from .text.layouts import as_printed
 from .text.mentions import without_mentions
 
-__all__ = ["parse"]
+__all__ = ["parse", "read"]
 
 _LONG = 50_000
 """Characters from which on a text is a log, whose lines are taken to stand in their order."""
@@ -74,11 +74,17 @@ _MOST_NODES = 10
 
 def parse(text: str) -> Message:
     """Return what a text says. Never raises: what cannot be made out is None, and the cause "unknown"."""
-    said = states(text)
-    if said is not None:
-        return said
-    text = without_marks(text)
-    printed = as_printed(text)
+    return read(text)[0]
+
+
+def read(text: str) -> tuple[Message, str]:
+    """Return what a text says, and the text as it was printed."""
+    plain = without_marks(text)
+    printed = as_printed(plain)
+    return states(text) or _read(plain, printed), printed
+
+
+def _read(text: str, printed: str) -> Message:
     found = _parse(printed)
     if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)

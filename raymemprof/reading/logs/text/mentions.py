@@ -32,7 +32,7 @@ _TALK = Form(
     r"(?:How|What|Why|Does|Do|Is|Are|Can|Could|Should|When|Whenever|If|To (?:avoid|prevent|fix|debug|solve))\b(?!')"
     r"(?![^\n]{0,500}(?:Error|Exception)\)?: )"
     r"(?=[^\d\n?]{0,500}(?:137[^\d\n?]{0,500})?\??[ \t]{0,9}$)"
-    r")",
+    r")[^\n]*",
     re.MULTILINE,
 )
 _TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}(?=[^\n]{1,500}\n[ \t]{0,40}\n)")
@@ -48,8 +48,9 @@ _SUPPOSED = Form(
 
 def without_mentions(text: str) -> str:
     """Return a text without what is no message: a name or a message that is quoted there is no evidence."""
-    text = _TITLE.sub("", text)
+    title = _TITLE.match(text)
+    text = text[title.end() :] if title else text
     text = _TRACEBACK_CODE.sub(r"\1", text)
     text = _COMMENT.sub(r"\1", text)
     text = _SUPPOSED.sub(r"\1", text)
-    return "\n".join("" if _TALK.match(line) else line for line in text.split("\n"))
+    return _TALK.sub("", text)
