@@ -51,7 +51,7 @@ TEXTS: dict[str, Text] = {
     "macos": Text(
         "python(4123,0x1f0a2b240) malloc: *** mach_vm_map(size=8589934592) failed (error code=3)\n*** error: can't allocate region",
         "memory_error",
-        says=("macOS", "8589934592 bytes"),
+        says=("macOS", "8589934592 bytes", "python (pid 4123)"),
     ),
     "rust, a size that cannot be": Text(
         "memory allocation of 18446744073709551000 bytes failed",

@@ -137,7 +137,12 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         except sources.SeveralClustersError as error:
             finding = replace(finding, chosen=f"No recording was looked at: {str(error).rstrip('.')}")
     message = finding.message
-    if message.cause == "unknown" and message.victims and not (errors or _TELLS_OF_AN_END.search(text)):
+    ends = (
+        _ENDS_A_TASK
+        if all((one.pid, one.actor_id, one.worker_id) == (None, None, None) for one in message.victims)
+        else _TELLS_OF_AN_END
+    )
+    if message.cause == "unknown" and message.victims and not (errors or ends.search(text)):
         message = Message("unknown", quotes=message.quotes)  # whom it names does its work, as far as is known
         finding = Finding(message, tells_of_death=False)
     chosen = [f"{finding.chosen}."] if finding.chosen else []
@@ -212,6 +217,11 @@ _TELLS_OF_AN_END = re.compile(
     r"evict\w*|preempt\w*|unreachable|stopped|signal|sig[a-z]{3,4}|error|exception|oom)\b|Error|Exception",
     re.IGNORECASE,
 )
+_ENDS_A_TASK = re.compile(
+    r"\b(?:die[ds]?|dead|death|kill\w*|crash\w*|exit\w*|lost|terminat\w*|disconnect\w*|abort\w*|evict\w*)\b|SIG[A-Z]{3}",
+    re.IGNORECASE,
+)
+"""The same of a text that names a task only: that may fail, or be cancelled, in a worker that lives on."""
 _ROOT_CAUSES = re.compile(
     r"There are some potential root causes|Some common causes include|RPC [Ee]rror|"
     r"(?<=\. )(?:There(?: [a-z ]{0,30})?|Some(?: [a-z ]{0,20})?)$"

@@ -30,6 +30,7 @@ from .systems.batch_systems import batch, slurm
 from .systems.containers import OOM_KILLED, container
 from .systems.crashes import CRASHES
 from .systems.desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
+from .systems.df import with_shared_memory
 from .systems.evictions import PRESSURE, evicted
 from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
@@ -90,7 +91,7 @@ def _read(text: str, printed: str) -> Message:
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
     found = _with_prose(_with_exit_code(found, printed), printed)
     found = _with_names(with_prefixes(found, text), text)
-    found = with_machine(with_whereabouts(found, printed), text)
+    found = with_shared_memory(with_machine(with_whereabouts(found, printed), text), printed)
     if found.cause in _FAILED:
         found = _with_place(found, text, printed)
         found = _with_tracebacks(found, printed)
@@ -120,7 +121,9 @@ def _with_prose(message: Message, printed: str) -> Message:
     said = told(prose)
     if said is None:
         return message
-    return said if is_open and message.exit_detail is None else _with(*sorted((message, said), key=_is_warning))
+    if is_open and message.exit_detail is None:
+        return replace(said, node_ip=message.node_ip, node_id=message.node_id)
+    return _with(*sorted((message, said), key=_is_warning))
 
 
 def _is_warning(message: Message) -> bool:

@@ -53,8 +53,11 @@ _ENDED = (
     "ended unexpectedly, which ends the node. Ray does not know why: a kill by the kernel for lack of memory is one of "
     "its guesses."
 )
-_RAISED_IN = Form(rf"\(pid=\d{{1,10}}, ip={ADDRESS}, actor_id={HEX}{{1,56}}")
-"""What stands of an actor above the traceback of an error that it raised."""
+_RAISED_IN = Form(
+    rf"\(pid=\d{{1,10}}, ip={ADDRESS}, actor_id={HEX}{{1,56}}|"
+    rf"\b[Uu]nhandled error from worker: ray::[^\n]{{1,200}}?\(pid=\d{{1,10}}, ip={ADDRESS}"
+)
+"""What stands of a process above the traceback of an error that it raised."""
 _NODE_DIED = pattern(
     rf"^\s{{0,9}}(?:[\w.]{{0,60}}\.)?NodeDiedError:|"
     r"has been marked dead because the (?:detector|monitor) has missed too many|"

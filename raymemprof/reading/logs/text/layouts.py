@@ -52,7 +52,7 @@ _PREFIX = re.compile(
     r"|[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?=[ \t])"  # syslog
     r"|[\w.-]{1,80} (?:kernel|[\w./@-]{1,60}\[\d{1,10}\]):(?=[ \t])"
     # [pod/name/container], [logger][LEVEL] -
-    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?! terminated with exit code)(?:[ \t]-(?=[ \t]))?"
+    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?! terminated with exit code|\.\w)(?:[ \t]-(?=[ \t]))?"
     r"|\[ {0,9}\d{1,9}\.\d{6}\]"  # the kernel's clock
     r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:?(?=[ \t]|$)"
     r"|<\d{1,3}>"
@@ -74,6 +74,7 @@ _QUOTES = ("E   ", "> ")
 _SIDES = ("│", "┃", "║", "|")
 _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
 _FEWEST_NUMBERED = 3
+_GLUED = re.compile(r"(?<!\d)(\d{1,3})\t")
 _SAYING = re.compile(
     r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending |exhaust|heap|\brss\b)|"
     r"SIG|Segmentation|Aborted|core dumped|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
@@ -82,7 +83,7 @@ _SAYING = re.compile(
 _ROW = re.compile(
     r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S|"
     r"[a-z0-9][a-z0-9.-]{0,252}[ \t]{1,40}\d{1,3}/\d{1,3}[ \t]{1,40}[A-Z]|"
-    r"\d{2,12}(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|"
+    r"(?:\d{2,12}|[\[<{][A-Za-z][\w-]{1,20}[\]>}])(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|"
     r"(?:job(?:name|number)|failed|exit_status|(?:start|end)_time|ru_\w{3,12}|maxvmem|category)[ \t]{2,40}\S|"
     r"\[[ \t]{0,9}(?:pid|\d{1,10})[ \t]{0,9}\][ \t]{1,9}(?:uid|\d)|"
     r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
@@ -129,6 +130,7 @@ _FIRST_THEN = (
     ("in object store because it is full", "(global lru) capacity"),
     ("Killing subprocess", "exits with return code"),
     ("Last State:", "Exit Code:"),
+    ("Out-of-memory detected!", "(running for "),
     ("Reason:", "Exit Code:"),
     ("Allocation on device", "Device limit"),
     ("insufficient GPU memory", "Free GPU memory before"),
@@ -173,6 +175,8 @@ def _undone(text: str, is_wrapped: bool) -> str:
     if text.count("\n") < 2 and len(_LINE_END.findall(text)) >= _MANY_JOINED:
         text = _LINE_END.sub("\n", text)
     lines = textwrap.dedent(text).split("\n")
+    if text.count("\t") >= _FEWEST_NUMBERED:
+        lines = [part for line in lines for part in _unglued(line)]
     lines = _without_common_prefix(_without_quotes(_without_numbers(_without_box(lines))))
     for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
         lines = step(lines[::-1] if _is_newest_first(lines) else lines)
@@ -225,6 +229,22 @@ def _without_numbers(lines: list[str]) -> list[str]:
     return left
 
 
+def _unglued(line: str) -> list[str]:
+    """Break a line where numbers of lines, one higher each, stand in place of line ends, before tabs or a sentence."""
+    first = _GLUED.search(line) if line.count("\t") >= _FEWEST_NUMBERED else None
+    if first is None:
+        return [line]
+    parts: list[str] = []
+    left, number = line, int(first[1])
+    while (at := left.find(f"{number}\t")) >= 0 and left.find("\t") == at + len(str(number)):
+        parts.append(left[:at])
+        left, number = left[at + len(str(number)) + 1 :], number + 1
+    if len(parts) < _FEWEST_NUMBERED or "\t" in left:
+        return [line]
+    last = re.search(rf"{number}(?=[A-Z])", left)
+    return [*parts, *([left[: last.start()], left[last.end() :]] if last else [left])]
+
+
 def _without_quotes(lines: list[str]) -> list[str]:
     """Take off what pytest, or who quotes, puts before all lines, so that they are as wide as they were."""
     said = [line for line in lines if line.strip()]
@@ -243,6 +263,8 @@ def _without_common_prefix(lines: list[str]) -> list[str]:
         while not masked.startswith(common):
             common = common[:-1]
     end = max(common.rfind(end) for end in (" ", "\t", "]", ")", "|", ">")) + 1
+    if said[0][end : end + 1] in (".", "_"):  # what stands in brackets is the beginning of a word
+        end = common.rfind(" ", 0, end) + 1
     row = _PROCESS_ROW.search(first)
     end = min(end, row.start()) if row else end
     common = common[:end]

@@ -9,9 +9,11 @@ from ..patterns import Form
 __all__ = ["without_mentions"]
 
 _TRACEBACK_CODE = Form(
-    r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)[ \t]{1,60}[^\n]*$", re.MULTILINE
+    r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)"
+    r"(?![ \t]{1,60}File \")[ \t]{1,60}[^\n]*$",
+    re.MULTILINE,
 )
-"""A line of a traceback's code, which may have any words."""
+"""A line of a traceback's code, which may have any words; a frame of Cython's has none, and the next follows."""
 _TALK = Form(
     r"^[ \t]{0,40}(?:[\w./-]{1,200}\.\w{1,4}:\d{1,7}:[ \t]{0,40})?(?:[+-][ \t]{1,40})?(?:"
     # source code
