@@ -178,4 +178,11 @@ TEXTS: dict[str, Text] = {
         "warning",
         says=("32000000000 bytes", "/tmp has 8663801446 bytes"),
     ),
+    "the end of tensorflow's report": Text(
+        "2026-01-02 03:04:05.678901: I tensorflow/core/common_runtime/bfc_allocator.cc:1107] Sum Total of in-use chunks: 3.41GiB\n"
+        "2026-01-02 03:04:05.678911: I tensorflow/core/common_runtime/bfc_allocator.cc:1115] Stats: \n"
+        "Limit:                      8123456789\nInUse:                      3661234567",
+        "unknown",
+        says=("3.41GiB in use",),
+    ),
 }

@@ -261,4 +261,13 @@ TEXTS: dict[str, Text] = {
         "slurm_limit",
         says=("<JOB>.0", "<JOB>.1"),
     ),
+    "several kills, the last cut": Text(
+        "Memory cgroup out of memory: Killed process 4123 (python3) total-vm:120832kB, anon-rss:15596kB, file-rss:8924kB, shmem-rss:0kB, UID:0 pgtables:276kB oom_score_adj:-997\n"
+        "Memory cgroup out of memory: Killed process 4124 (mount) total-vm:",
+        "kernel_oom",
+        victims=(
+            ("python3", None, None, None, 4123, 15596 * 1024),
+            ("mount", None, None, None, 4124, None),
+        ),
+    ),
 }

@@ -9,7 +9,7 @@ from dataclasses import replace
 from .facts import Message, Victim
 from .kinds import first_of
 from .patterns import ADDRESS, Form
-from .programs.accelerators import TRIED, accelerator
+from .programs.accelerators import DUMPED, TRIED, accelerator
 from .programs.builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
 from .programs.libraries import LIBRARIES, MEMORY_ERROR
 from .programs.notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
@@ -268,7 +268,7 @@ def _parse(text: str) -> Message:
         return with_the_dead(_with(said, warning), text)
     if warning is not None and ended is not None and ended.victims and TELLS_OF_DEATH.search(text):
         return _with(ended, warning)
-    said = first_of((*OF_WHICH, *POOLS, *UNEXPLAINED, *NOTEBOOKS, *RUNNERS_LOST), text)
+    said = first_of((*OF_WHICH, *POOLS, *UNEXPLAINED, *DUMPED, *NOTEBOOKS, *RUNNERS_LOST), text)
     if ended is not None and warning is None:
         return _with(ended, said)
     return warning or said or Message("unknown")

@@ -472,3 +472,23 @@ def test_several_of_a_pool_in_one_sentence(tmp_path: Path) -> None:
     assert said.startswith(
         "SIGKILL ended ForkPoolWorker-3 (pid 4123) and ForkPoolWorker-4 (pid 4124) of Celery's pool;"
     )
+
+
+def test_two_workers_that_ended_differently(tmp_path: Path) -> None:
+    other = DEATH.replace("16781", "16790").partition(" Worker exit detail: ")[0].replace(WORKER, "ef56" * 14)
+    other += " Worker exit detail: The leased worker has unrecoverable failure."
+    said = explain(f"{DEATH}\n{other}", tmp_path).summary
+    assert "Ray says of the worker with pid 16781: Worker unexpectedly exits" in said
+    assert "Ray says of the worker with pid 16790: The leased worker has unrecoverable failure." in said
+    same = explain(f"{DEATH}\n{DEATH.replace('16781', '16790').replace(WORKER, 'ef56' * 14)}", tmp_path).summary
+    assert "Ray says: Worker unexpectedly exits" in same
+
+
+def test_events_of_pods_whose_names_are_replaced(tmp_path: Path) -> None:
+    text = (
+        "4m  Warning  Evicted  pod/rc-<id>  The node was low on resource: memory. Container ray was using 5053216Ki, which exceeds its request of 0.\n"
+        "3m  Warning  Evicted  pod/rc-<id2>  The node had condition: [MemoryPressure]."
+    )
+    said = explain(text, tmp_path).summary
+    assert "evicted the pod rc-<id>," in said
+    assert "did not let the pod rc-<id2> run" in said
