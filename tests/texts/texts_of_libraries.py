@@ -51,7 +51,7 @@ TEXTS: dict[str, Text] = {
     "macos": Text(
         "python(4123,0x1f0a2b240) malloc: *** mach_vm_map(size=8589934592) failed (error code=3)\n*** error: can't allocate region",
         "memory_error",
-        says=("macOS", "8589934592 bytes"),
+        says=("macOS", "8589934592 bytes", "python (pid 4123)"),
     ),
     "rust, a size that cannot be": Text(
         "memory allocation of 18446744073709551000 bytes failed",
@@ -177,5 +177,12 @@ TEXTS: dict[str, Text] = {
         "W0102 03:04:05.678901 4123 store.cc:1166] System memory request exceeds memory available in /tmp. The request is for 32000000000 bytes, and the amount available is 8663801446 bytes. You may be able to free up space by deleting files in /dev/shm.",
         "warning",
         says=("32000000000 bytes", "/tmp has 8663801446 bytes"),
+    ),
+    "the end of tensorflow's report": Text(
+        "2026-01-02 03:04:05.678901: I tensorflow/core/common_runtime/bfc_allocator.cc:1107] Sum Total of in-use chunks: 3.41GiB\n"
+        "2026-01-02 03:04:05.678911: I tensorflow/core/common_runtime/bfc_allocator.cc:1115] Stats: \n"
+        "Limit:                      8123456789\nInUse:                      3661234567",
+        "unknown",
+        says=("3.41GiB in use",),
     ),
 }

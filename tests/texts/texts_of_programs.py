@@ -518,4 +518,23 @@ TEXTS: dict[str, Text] = {
         "container_limit",
         victims=((None, None, None, None, 4123, None), (None, None, None, None, 4124, None)),
     ),
+    "dask, a budget of nothing": Text(
+        "distributed.nanny.memory - WARNING - Worker tcp://10.20.30.40:40331 (pid=4123) exceeded 0% memory budget. Restarting...",
+        "container_limit",
+        says=("whatever it uses", "pid 4123", "tcp://10.20.30.40:40331"),
+    ),
+    "backend.ai": Text(
+        "python-kernel: Out-of-memory detected!\n"
+        "python-kernel: detected potentially oom-killed process:\n"
+        "4123 (running for 61.2s, vm: 9120m, rss: 7433m): /usr/bin/python3.11 -m ipykernel_launcher",
+        "container_limit",
+        victims=killed("/usr/bin/python3.11"),
+        says=("rss of 7433m", "potentially"),
+    ),
+    "shared memory in df": Text(
+        "RuntimeError: DataLoader worker (pid 4123) is killed by signal: Bus error. It is possible that dataloader's workers are out of shared memory. Please try to raise your shared memory limit.\n"
+        "tmpfs            16G   12G  4.0G  75% /dev/shm\ntmpfs            16G   15G  1.0G  94% /dev/shm",
+        "bus_error",
+        victims=killed(None),
+    ),
 }

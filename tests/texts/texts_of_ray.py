@@ -164,4 +164,24 @@ TEXTS: dict[str, Text] = {
         "node_died",
         says=("the raylet of its node had failed",),
     ),
+    "an old monitor's error, cut": Text(
+        "ERROR worker.py:1074 -- Possible unhandled error from worker: ray::Store.get() (pid=16781, ip=10.20.30.40)\n"
+        '  File "python/ray/_raylet.pyx", line 440, in ray._raylet.execute_task\n'
+        '  File "/opt/venv/lib/python3.8/site-packages/ray/memory_monitor.py", line 128, in raise_if_low_memory',
+        "ray_memory_monitor",
+        figures={"node_ip": "10.20.30.40"},
+        says=("did not run Store.get (pid 16781)",),
+    ),
+    "an old monitor's error, with a host": Text(
+        "ray.exceptions.RayTaskError: ray_shuffle (pid=16781, host=node-7)\n"
+        '  File "/opt/venv/lib/python3.6/site-packages/ray/memory_monitor.py", line 77, in raise_if_low_memory\n'
+        "ray.memory_monitor.RayOutOfMemoryError: More",
+        "ray_memory_monitor",
+        says=("ray_shuffle (pid 16781) on node node-7",),
+    ),
+    "ray data's share of the store is full": Text(
+        "Resource usage vs limits: 2.0/16.0 CPU, 0.0/1.0 GPU, 5.21 GiB/5.21 GiB object_store_memory 0:   0%|          | 0/1 [00:00<?, ?it/s]",
+        "warning",
+        says=("5.21 GiB, and waits for room",),
+    ),
 }

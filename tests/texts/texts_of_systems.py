@@ -244,4 +244,30 @@ TEXTS: dict[str, Text] = {
         figures={"used": 20 * GIB, "limit": 20 * GIB},
         says=("20.0 GB of 20 GB",),
     ),
+    "slurm, no cgroup": Text(
+        "slurmstepd: error: xcgroup_instantiate: unable to create cgroup '/sys/fs/cgroup/memory/slurm/uid_1017' : Cannot allocate memory",
+        "warning",
+        says=("did not make a control group, /sys/fs/cgroup/memory/slurm/uid_1017",),
+    ),
+    "docker, no cgroup": Text(
+        "OCI runtime create failed: runc create failed: unable to apply cgroup configuration: mkdir /sys/fs/cgroup/memory/docker/4f1c: cannot allocate memory: unknown",
+        "warning",
+        says=("did not make a control group, /sys/fs/cgroup/memory/docker/4f1c",),
+    ),
+    "slurm's accounts of a job without its number": Text(
+        "<JOB>.batch  batch                 default          1  CANCELLED   0:15\n"
+        "<JOB>.0      train                 default          4 OUT_OF_ME+  0:125\n"
+        "<JOB>.1      train                 default          4 OUT_OF_ME+  0:125",
+        "slurm_limit",
+        says=("<JOB>.0", "<JOB>.1"),
+    ),
+    "several kills, the last cut": Text(
+        "Memory cgroup out of memory: Killed process 4123 (python3) total-vm:120832kB, anon-rss:15596kB, file-rss:8924kB, shmem-rss:0kB, UID:0 pgtables:276kB oom_score_adj:-997\n"
+        "Memory cgroup out of memory: Killed process 4124 (mount) total-vm:",
+        "kernel_oom",
+        victims=(
+            ("python3", None, None, None, 4123, 15596 * 1024),
+            ("mount", None, None, None, 4124, None),
+        ),
+    ),
 }

@@ -14,9 +14,8 @@ from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
 from ...reading.logs.facts import Message, TopProcess, Victim
-from ...reading.logs.messages import parse
+from ...reading.logs.messages import read
 from ...reading.logs.programs.libraries import CANNOT_ALLOCATE
-from ...reading.logs.text.layouts import as_printed
 from ...reading.reports.lines import Lines
 from .considered import considered, was_idle
 from .evidence import look
@@ -125,10 +124,11 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         errors, text = [], error_or_text
     else:
         raise TypeError(f"explain takes an exception or a text, not {error_or_text!r}.")
-    message = _with_attributes(parse(text), errors)
+    said, printed = read(text)
+    message = _with_attributes(said, errors)
     if source is not None:
         sources.find(source)  # raises where there is no such folder, whatever the error is
-    died = message.cause == "unknown" and _A_WORKER_DIED.search(as_printed(text)) is not None
+    died = message.cause == "unknown" and _A_WORKER_DIED.search(printed) is not None
     finding = Finding(message, tells_of_death=died)
     missing: tuple[MissingNode, ...] = ()
     if message.victims or (died and not message.is_named):
@@ -137,7 +137,12 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         except sources.SeveralClustersError as error:
             finding = replace(finding, chosen=f"No recording was looked at: {str(error).rstrip('.')}")
     message = finding.message
-    if message.cause == "unknown" and message.victims and not (errors or _TELLS_OF_AN_END.search(text)):
+    ends = (
+        _ENDS_A_TASK
+        if all((one.pid, one.actor_id, one.worker_id) == (None, None, None) for one in message.victims)
+        else _TELLS_OF_AN_END
+    )
+    if message.cause == "unknown" and message.victims and not (errors or ends.search(text)):
         message = Message("unknown", quotes=message.quotes)  # whom it names does its work, as far as is known
         finding = Finding(message, tells_of_death=False)
     chosen = [f"{finding.chosen}."] if finding.chosen else []
@@ -212,6 +217,11 @@ _TELLS_OF_AN_END = re.compile(
     r"evict\w*|preempt\w*|unreachable|stopped|signal|sig[a-z]{3,4}|error|exception|oom)\b|Error|Exception",
     re.IGNORECASE,
 )
+_ENDS_A_TASK = re.compile(
+    r"\b(?:die[ds]?|dead|death|kill\w*|crash\w*|exit\w*|lost|terminat\w*|disconnect\w*|abort\w*|evict\w*)\b|SIG[A-Z]{3}",
+    re.IGNORECASE,
+)
+"""The same of a text that names a task only: that may fail, or be cancelled, in a worker that lives on."""
 _ROOT_CAUSES = re.compile(
     r"There are some potential root causes|Some common causes include|RPC [Ee]rror|"
     r"(?<=\. )(?:There(?: [a-z ]{0,30})?|Some(?: [a-z ]{0,20})?)$"

@@ -268,6 +268,18 @@ REMEDIES = {
         "ends a worker at `distributed.worker.memory.terminate` (0.95 of the limit).",
         "https://distributed.dask.org/en/stable/worker-memory.html",
     ),
+    "dask_ends_all": Remedy(
+        "Dask's nanny ends workers at 0 % of their memory limit",
+        "Set `distributed.worker.memory.terminate` to a part of the limit, such as 0.95, or to `false` for never: 0 "
+        "ends each worker as soon as it runs.",
+        "https://distributed.dask.org/en/stable/worker-memory.html",
+    ),
+    "memory_cgroups": Remedy(
+        "the kernel did not make one more memory cgroup",
+        "This is for who runs the machine: count its memory cgroups (`cat /proc/cgroups`), of which old kernels keep "
+        "those of jobs that ended, and see how much memory is free; a reboot or a newer kernel frees them.",
+        "https://docs.kernel.org/admin-guide/cgroup-v1/memory.html",
+    ),
     "heroku": Remedy(
         "a dyno of Heroku's used more than its memory quota",
         "Run fewer processes in the dyno (`WEB_CONCURRENCY`), or take a larger dyno type.",
@@ -967,6 +979,8 @@ BY_LACK = {
     "cgroup": ("cgroup",),
     "mac's swap": ("macs_swap",),
     "dask": ("dask",),
+    "dask, ends all": ("dask_ends_all",),
+    "memory cgroups": ("memory_cgroups",),
     "heroku": ("heroku",),
     "lambda": ("lambda",),
     "build": ("build",),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from .facts import Message, Victim
 from .kinds import first_of
 from .patterns import ADDRESS, Form
-from .programs.accelerators import TRIED, accelerator
+from .programs.accelerators import DUMPED, TRIED, accelerator
 from .programs.builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
 from .programs.libraries import LIBRARIES, MEMORY_ERROR
 from .programs.notebooks import LARGE, NOTEBOOKS, OUT_OF_MEMORY
@@ -30,6 +30,7 @@ from .systems.batch_systems import batch, slurm
 from .systems.containers import OOM_KILLED, container
 from .systems.crashes import CRASHES
 from .systems.desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
+from .systems.df import with_shared_memory
 from .systems.evictions import PRESSURE, evicted
 from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
@@ -41,7 +42,7 @@ from .text.escapes import without_marks
 from .text.layouts import as_printed
 from .text.mentions import without_mentions
 
-__all__ = ["parse"]
+__all__ = ["parse", "read"]
 
 _LONG = 50_000
 """Characters from which on a text is a log, whose lines are taken to stand in their order."""
@@ -74,17 +75,23 @@ _MOST_NODES = 10
 
 def parse(text: str) -> Message:
     """Return what a text says. Never raises: what cannot be made out is None, and the cause "unknown"."""
-    said = states(text)
-    if said is not None:
-        return said
-    text = without_marks(text)
-    printed = as_printed(text)
+    return read(text)[0]
+
+
+def read(text: str) -> tuple[Message, str]:
+    """Return what a text says, and the text as it was printed."""
+    plain = without_marks(text)
+    printed = as_printed(plain)
+    return states(text) or _read(plain, printed), printed
+
+
+def _read(text: str, printed: str) -> Message:
     found = _parse(printed)
     if found.cause == "unknown" and "\n" in text and len(text) < _LONG:  # its lines may stand in the other order
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
     found = _with_prose(_with_exit_code(found, printed), printed)
     found = _with_names(with_prefixes(found, text), text)
-    found = with_machine(with_whereabouts(found, printed), text)
+    found = with_shared_memory(with_machine(with_whereabouts(found, printed), text), printed)
     if found.cause in _FAILED:
         found = _with_place(found, text, printed)
         found = _with_tracebacks(found, printed)
@@ -114,7 +121,9 @@ def _with_prose(message: Message, printed: str) -> Message:
     said = told(prose)
     if said is None:
         return message
-    return said if is_open and message.exit_detail is None else _with(*sorted((message, said), key=_is_warning))
+    if is_open and message.exit_detail is None:
+        return replace(said, node_ip=message.node_ip, node_id=message.node_id)
+    return _with(*sorted((message, said), key=_is_warning))
 
 
 def _is_warning(message: Message) -> bool:
@@ -259,7 +268,7 @@ def _parse(text: str) -> Message:
         return with_the_dead(_with(said, warning), text)
     if warning is not None and ended is not None and ended.victims and TELLS_OF_DEATH.search(text):
         return _with(ended, warning)
-    said = first_of((*OF_WHICH, *POOLS, *UNEXPLAINED, *NOTEBOOKS, *RUNNERS_LOST), text)
+    said = first_of((*OF_WHICH, *POOLS, *UNEXPLAINED, *DUMPED, *NOTEBOOKS, *RUNNERS_LOST), text)
     if ended is not None and warning is None:
         return _with(ended, said)
     return warning or said or Message("unknown")

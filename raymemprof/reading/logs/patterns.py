@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
+
+from .needs import Needs, needs_of, words_in
 
 __all__ = [
     "ADDRESS",
@@ -24,7 +25,6 @@ __all__ = [
     "pattern",
     "size",
     "whole",
-    "words_of",
 ]
 
 HEX = r"[0-9a-f]"
@@ -41,13 +41,13 @@ NAME = r"[^\n]{1,300}?"
 
 _PARTS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\.| \??", re.DOTALL)
 """Classes of characters and escaped ones, which stay what they are, and spaces."""
-_LONG = 10_000
+_LONG = 1_000
 """Characters from which on a text is first searched for words: that is many times faster than a pattern."""
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
 class Form:
-    """A regular expression; in a long text it is looked for only where a word stands that every match has."""
+    """A regular expression; in a long text it is looked for only where all words stand that every match has."""
 
     def __init__(self, text: str, flags: int = 0) -> None:
         self.regex = re.compile(text, flags)
@@ -77,15 +77,12 @@ class Form:
         return self.regex.fullmatch(text)
 
     def may_match(self, text: str) -> bool:
-        """Return False only where no match can be: the text has none of the words of which a match has one."""
-        if len(text) < _LONG or not self._words:
-            return True
-        searched = _lower(text) if self.regex.flags & re.IGNORECASE else text
-        return any(word in searched for word in self._words)
+        """Return False only where no match can be: the text lacks a word that every match has."""
+        return len(text) < _LONG or words_in(text).meet(self._needs)
 
     @cached_property
-    def _words(self) -> tuple[str, ...]:
-        return words_of(self.regex)
+    def _needs(self) -> Needs:
+        return needs_of(self.regex)
 
 
 def pattern(text: str, flags: int = 0) -> Form:
@@ -110,51 +107,3 @@ def size(text: str) -> int | None:
         return None
     base = 1024 if found[3] or found[2] + (found[4] or "") == "kB" else 1000
     return round(float(found[1]) * float(base) ** _UNITS[found[2].upper()])
-
-
-@lru_cache(maxsize=2)
-def _lower(text: str) -> str:
-    """Return a text in lower case: patterns that ignore case are many, and texts are long."""
-    return text.lower()
-
-
-def words_of(form: re.Pattern[str]) -> tuple[str, ...]:
-    """Return words of which every text that a pattern matches has at least one; none where that is not known.
-
-    Of a pattern that ignores case they are in lower case.
-    """
-    try:
-        parser = importlib.import_module("re._parser" if hasattr(re, "_parser") else "sre_parse")
-        found = _of_sequence(parser.parse(form.pattern, form.flags))
-    except (ImportError, AttributeError, TypeError, ValueError, RecursionError):  # the parser is Python's own business
-        return ()
-    if form.flags & re.IGNORECASE:
-        found = {word.lower() for word in found}
-    return tuple(sorted(found, key=len, reverse=True))
-
-
-def _of_sequence(parts: Iterable[tuple[Any, Any]]) -> set[str]:
-    """Of the things that follow each other, and are all needed, the one whose shortest word is longest."""
-    best: set[str] = set()
-    literal = ""
-    for kind, value in (*parts, (None, None)):
-        if str(kind) == "LITERAL":
-            literal += chr(value)
-            continue
-        for words in ({literal} if literal else set(), _of_part(str(kind), value)):
-            if words and min(map(len, words)) > min(map(len, best), default=0):
-                best = words
-        literal = ""
-    return best
-
-
-def _of_part(kind: str, value: Any) -> set[str]:
-    if kind == "SUBPATTERN":
-        is_any_case = bool(value[1] & re.IGNORECASE)  # of this part only
-        return set() if is_any_case else _of_sequence(value[-1])
-    if kind == "BRANCH":
-        of_each = [_of_sequence(branch) for branch in value[1]]
-        return set().union(*of_each) if all(of_each) else set()
-    if kind in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT") and value[0] > 0:
-        return _of_sequence(value[2])
-    return _of_sequence(value) if kind == "ATOMIC_GROUP" else set()

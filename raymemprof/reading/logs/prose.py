@@ -68,8 +68,16 @@ _BY_KILLER = Form(
     rf"\b{_OOM}[- _]?killer\b[^\n.]{{0,30}}?\b{_KILLS}",
     re.IGNORECASE,
 )
+_BY_RAY = Form(
+    r"\b[Rr]ay(?:'s (?:memory |OOM )?(?:monitor|killer))? (?:has |had )?killed\b[^\n.]{0,40}?"
+    r"\b(?:workers?|tasks?|actors?|process(?:es)?)\b[^\n.]{0,120}?\b(?:memory|oom)\b",
+    re.IGNORECASE,
+)
 _RAY = Form(r"\b(?:Kube)?[Rr]ay(?:let)?(?![a-z])|\bkuberay\b")
 """Ray's memory monitor is called an OOM killer, too."""
+_CLAUSE = re.compile(r"[:;,] ")
+_DENIED = re.compile(r"[\"'\s]{0,3}[:=]\s{0,3}(?:0|false|no|none|null)\b", re.IGNORECASE)
+"""What stands behind the name of what did not happen."""
 _BY_THE_KERNEL = ("kernel_oom", "the kernel's out-of-memory killer killed")
 _BY_ONE_OF_THEM = ("unknown", "an out-of-memory killer, the kernel's or Ray's, killed")
 _OF_CONTAINER = Form(
@@ -109,6 +117,7 @@ def told(text: str) -> Message | None:
     """Return what a person tells of an end for memory; None where no sentence tells of one that happened."""
     is_told = bool(_TELLS.search(text))
     for form, cause, what in (
+        (_BY_RAY, "ray_memory_monitor", "Ray killed for memory"),
         (_BY_KERNEL, *_BY_THE_KERNEL),
         (_BY_KILLER, *(_BY_ONE_OF_THEM if _RAY.search(text) else _BY_THE_KERNEL)),
         (_OF_CONTAINER, "container_limit", "a container was killed for memory"),
@@ -116,9 +125,10 @@ def told(text: str) -> Message | None:
     ):
         for found in itertools.islice(form.finditer(text), _MOST):
             said = _sentence(text, found)
-            if not (is_told or _PAST.search(said)):
+            if not (is_told or form is _BY_RAY or _PAST.search(said)) or _DENIED.match(text, found.end()):
                 continue
-            if len(said) <= _LONGEST_SENTENCE and not _NOT_HAPPENED.search(said):
+            clause = _CLAUSE.split(_before(text, found))[-1] + found[0] if form is _BY_RAY else said
+            if len(said) <= _LONGEST_SENTENCE and not _NOT_HAPPENED.search(clause):
                 statement = f"The text says, without a log of it, that {what}: “{_shortened(said)}”"
                 return Message(cause, statement, lacks="told" if cause == "unknown" else None)
     return None

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from ..facts import Message
 from ..kinds import Kind
-from ..patterns import SIZE, Form, pattern
+from ..patterns import NUMBER, SIZE, Form, pattern
 from .devices import TALK, with_device
 from .model_servers import SERVERS
 from .pytorch import torch
 
-__all__ = ["TRIED", "accelerator"]
+__all__ = ["DUMPED", "TRIED", "accelerator"]
 
 _SHORT = r"\d[\d.]{0,11} ?(?:bytes|[KMGTP]i?B?|B)\b"
 """A size as XLA prints it: "15.65G", "30.85GiB", "0B"."""
@@ -26,6 +26,18 @@ _OPERATION = r"(?:[^\n]{0,100}?\[Op:(?P<op>\w{1,60})\])?"
 
 
 _NO_FAILURE = r"(?: with freed_by_count=\d{1,9})?\. ?The caller indicates that this is not a failure"
+DUMPED = (
+    Kind(
+        "unknown",
+        pattern(
+            rf"\bbfc_allocator\.cc:\d{{1,6}}\] Sum Total of in-use chunks: (?P<is>{NUMBER} ?[KMGT]?i?B)"
+            r"(?:[^\0]{0,200}?\bLimit: (?P<most>\d{1,18})\b)?"
+        ),
+        "TensorFlow's allocator listed what it holds, as it does where an allocation failed: {is} in use[, of {most} "
+        "bytes at most]. The text does not say of which device's memory that is.",
+    ),
+)
+"""The end of a report whose beginning is not in the text."""
 TRIED = Kind(
     "warning",
     pattern(

@@ -124,10 +124,11 @@ LIBRARIES = (
     Kind(
         "memory_error",
         pattern(
-            r"\bmalloc: \*\*\* (?:mach_vm_map|mmap)\(size=(?P<size>\d{1,20})(?:, [^\n()]{1,40})?\) failed "
-            r"\(error code=\d{1,3}\)"
+            rf"(?:(?P<program>[\w.+-]{{1,60}}) ?\((?P<process>{COUNT})(?:, ?0x[0-9a-f]{{1,16}})?\) )?"
+            r"malloc: \*\*\* (?:mach_vm_map|mmap)\(size=(?P<size>\d{1,20})"
+            r"(?:, [^\n()]{1,40})?\) failed \(error code=\d{1,3}\)"
         ),
-        "macOS did not give a process the {size} bytes of memory that it asked for.",
+        "macOS did not give a process[, {program}][ (pid {process}),] the {size} bytes of memory that it asked for.",
         asked="{size} bytes",
     ),
     Kind(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..kinds import Kind
-from ..patterns import pattern
+from ..patterns import COUNT, pattern
 
 __all__ = ["LARGE", "NOTEBOOKS", "OUT_OF_MEMORY"]
 
@@ -15,6 +15,17 @@ OUT_OF_MEMORY = (
             r"\bYour notebook tried to allocate more memory than is available\b"
         ),
         "A hosted notebook (Colab or Kaggle) used all memory of its machine, and its session was ended.",
+        lacks="notebook",
+    ),
+    Kind(
+        "container_limit",
+        pattern(
+            rf"\bdetected potentially oom-killed process:;? (?P<pid>{COUNT}) \(running for [^\n()]{{1,80}}?"
+            r"\brss: (?P<rss>[\d.]{1,12} ?[kmgKMG]?)[^\n()]{0,40}\): (?P<name>\S{1,200})|"
+            r"\bpython-kernel: Out-of-memory detected!"
+        ),
+        "Backend.AI detected that a notebook's container was out of memory[, and says that {victims}, with an rss of "
+        "{rss}, was potentially killed for that].",
         lacks="notebook",
     ),
 )

@@ -19,6 +19,16 @@ _DASK = (
     Kind(
         "container_limit",
         pattern(
+            rf"\bWorker {_WORKER}exceeded 0% memory budget\. Restarting"
+            rf"(?:(?: |\.){{0,9}}[^\n]{{0,60}}?\bWorker process (?P<pid>{COUNT}) was killed by)?"
+        ),
+        "Dask's nanny ended a worker[, {address}][ (pid {process})], and started it again: by its settings a "
+        "worker may use 0% of its memory limit, so that it is ended whatever it uses.[ It ended {victims}.]",
+        lacks="dask, ends all",
+    ),
+    Kind(
+        "container_limit",
+        pattern(
             rf"\bWorker {_WORKER}exceeded (?P<share>\d{{1,3}})% memory budget\. Restarting"
             rf"(?:(?: |\.){{0,9}}[^\n]{{0,60}}?\bWorker process (?P<pid>{COUNT}) was killed by)?"
         ),

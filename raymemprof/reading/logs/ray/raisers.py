@@ -12,10 +12,12 @@ from ..patterns import ADDRESS, COUNT, Form, pattern
 __all__ = ["PROCESS_NAME", "Raiser", "headers", "last_header", "named", "names_of", "raisers", "speakers"]
 
 _HEADER = pattern(
-    rf"(?:\bRayTaskError\((?P<error>[\w.]{{1,60}})\): )?"
-    rf"\bray::(?P<name>\S(?:[^\n]{{0,150}}?\S)?)(?:\(\))? \(pid=(?P<pid>{COUNT}), ip=(?P<ip>{ADDRESS})(?=[,)])"
-    r"[^\n;]{0,1000}"
+    rf"(?:(?:\bRayTaskError\((?P<error>[\w.]{{1,60}})\): )?"
+    rf"\bray::(?P<name>\S(?:[^\n]{{0,150}}?\S)?)(?:\(\))? \(pid=(?P<pid>{COUNT}), ip=(?P<ip>{ADDRESS})(?=[,)])|"
+    rf"\bRayTaskError: (?:ray::)?(?P<name_1>\w[\w.<>]{{0,150}})(?:\(\))? \(pid=(?P<pid_1>{COUNT}), "
+    r"host=(?P<host>[\w.-]{1,100})(?=\)))[^\n;]{0,1000}"
 )
+"""With an address; old versions have the name of the host."""
 _FRAME = Form(
     r"\s*(?:$|File \"|[\^~]+\s*$|\.{3}|Traceback \(most|\[Previous line|At least one of the input arg)|[ \t]{4}\S"
 )
@@ -48,6 +50,7 @@ class Raiser(NamedTuple):
     name: str | None
     pid: int
     ip: str | None
+    host: str | None = None
 
 
 def raisers(text: str) -> Iterator[tuple[Raiser, str]]:
@@ -79,7 +82,9 @@ def last_header(text: str, error: Form) -> Raiser | None:
 
 
 def _raiser(found: re.Match[str]) -> Raiser:
-    return Raiser(found["name"] if found["name"] != _IDLE else None, int(found["pid"]), found["ip"])
+    groups = found.groupdict()
+    name, pid = groups["name"] or groups.get("name_1"), groups["pid"] or groups.get("pid_1")
+    return Raiser(name if name != _IDLE else None, int(pid or 0), groups["ip"], groups.get("host"))
 
 
 def names_of(text: str) -> dict[int, set[Raiser]]:
@@ -112,7 +117,7 @@ def speakers(text: str) -> dict[Raiser, str]:
 
 
 def _tells_of_others(who: Raiser, lines: str) -> bool:
-    return any(int(found["pid"]) != who.pid for found in itertools.islice(_HEADER.finditer(lines), _MOST))
+    return any(_raiser(found).pid != who.pid for found in itertools.islice(_HEADER.finditer(lines), _MOST))
 
 
 def named(them: list[Raiser]) -> str:

@@ -72,8 +72,12 @@ _REPLICA = pattern(
 )
 _OOM_RETRY = pattern(rf"Task ({NAME}) failed due to oom\. There are (infinite|{COUNT}) oom retries remaining")
 _RAISED_THERE = pattern(
-    r"RayTaskError\(RayOutOfMemoryError\)|^\s{0,40}(?:[\w.]{1,60}\.)?RayOutOfMemoryError:", re.MULTILINE
+    r"RayTaskError\(RayOutOfMemoryError\)|^\s{0,40}(?:[\w.]{1,60}\.)?RayOutOfMemoryError:|"
+    r"memory_monitor\.py\", line \d{1,6}, in raise_if_low_memory"
+    r"(?![^\0]{0,4000}?\b(?!RayOutOfMemory)\w{1,60}(?:Error|Exception|Exit|Interrupt)\b)",
+    re.MULTILINE,
 )
+"""Of a traceback that breaks off, the function that does nothing else but raise it."""
 _LOW_MEMORY = pattern(rf"Memory usage on this node: ({NUMBER})/({NUMBER}) ?Gi?B")
 _REFUSED = pattern(r"More than \d{1,3}% of the memory on node (\S{1,100}) is used")
 _SAID = pattern(
@@ -217,13 +221,14 @@ def _refusal(text: str) -> tuple[str | None, str | None]:
     if on is None and not _RAISED_THERE.search(text):
         return None, None
     tasks = set(headers(text))
-    name, pid, ip = tasks.pop() if len(tasks) == 1 else (None, None, None)
-    what, where = f"{name or 'a task'} (pid {pid})" if pid else "a task", on[1] if on else ip
+    who = tasks.pop() if len(tasks) == 1 else None
+    what = f"{who.name or 'a task'} (pid {who.pid})" if who else "a task"
+    where = on[1] if on else (who.ip or who.host) if who else None
     node = f" on node {where}" if where else ""
     return (
         f"Ray did not run {what}{node}, because the node was low on memory: it raised RayOutOfMemoryError, and Ray "
         "killed nothing."
-    ), ip
+    ), who.ip if who else None
 
 
 def _reason(text: str) -> str | None:

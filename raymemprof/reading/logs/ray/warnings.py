@@ -66,6 +66,13 @@ _WARNINGS = (
     ),
     Kind(
         "warning",
+        pattern(rf"\b(?P<is>{SIZE})/(?P=is) object_store_memory\b"),
+        "Ray Data has as much in the object store as it lets itself have there, {is}, and waits for room. The text "
+        "does not say that anything has failed.",
+        only_with="Resource usage",
+    ),
+    Kind(
+        "warning",
         pattern(r"Shared memory store full, falling back to allocating from filesystem"),
         "A warning: the object store is full, and Ray puts objects into files on disk, which is slower.",
         is_of_raylet=True,

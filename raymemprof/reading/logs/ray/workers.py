@@ -9,18 +9,11 @@ from dataclasses import replace
 
 from ..facts import Message, Victim
 from ..patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, Form, pattern
+from .exits import MOST_DETAILS, details_of, exit_of, failed_workers
 from .raylet import crashed, node_of
 
-__all__ = ["TELLS_OF_DEATH", "actors", "death", "died", "exit_of", "with_the_dead"]
+__all__ = ["TELLS_OF_DEATH", "actors", "death", "died", "with_the_dead"]
 
-_EXIT = pattern(r"Worker exit type: (.{1,60}?) Worker exit detail: (.+)")
-_REPORTED = pattern(r"Reporting worker exit, [^\n]{1,300}?\bexit_type = (\w{1,60}), exit_detail = (.+)")
-"""What the GCS logs."""
-_ERROR_MESSAGE = pattern(r"died with exit_type: (\w{1,60}) with error_message: (.+)")
-_FAILED_WORKER = pattern(
-    rf"(?:Task ID: ({HEX}{{48}}) )?Worker ID: ({ID}) Node ID: ({ID}) "
-    rf"Worker IP address:(?: (?!Worker\b)(\S{{2,45}}))? [^\n]{{0,300}}?Worker PID: ({COUNT})(?=\s)"
-)
 _DEAD_ACTOR = pattern(
     rf"(?:class_name: ({NAME})\s+)?actor_id: ({HEX}{{32}})(?:\s+pid: ({COUNT})(?=\s))?(?:\s+name: ({NAME}))?"
     rf"(?:\s+namespace: \S{{1,100}})?(?:\s+ip: ({ADDRESS}))?(?=\s|$)"
@@ -53,8 +46,11 @@ _ENDED = (
     "ended unexpectedly, which ends the node. Ray does not know why: a kill by the kernel for lack of memory is one of "
     "its guesses."
 )
-_RAISED_IN = Form(rf"\(pid=\d{{1,10}}, ip={ADDRESS}, actor_id={HEX}{{1,56}}")
-"""What stands of an actor above the traceback of an error that it raised."""
+_RAISED_IN = Form(
+    rf"\(pid=\d{{1,10}}, ip={ADDRESS}, actor_id={HEX}{{1,56}}|"
+    rf"\b[Uu]nhandled error from worker: ray::[^\n]{{1,200}}?\(pid=\d{{1,10}}, ip={ADDRESS}"
+)
+"""What stands of a process above the traceback of an error that it raised."""
 _NODE_DIED = pattern(
     rf"^\s{{0,9}}(?:[\w.]{{0,60}}\.)?NodeDiedError:|"
     r"has been marked dead because the (?:detector|monitor) has missed too many|"
@@ -101,16 +97,6 @@ _NODE_IP = pattern(
 _NAMED_OTHERWISE = pattern(rf"(?:[Ll]ease ?ID|lease_id)[\"']?[:=] ?[\"']?{HEX}{{8}}|running the (?:task|lease) \(")
 
 
-def exit_of(text: str) -> tuple[str, str] | None:
-    """Return of which type a worker's end is, and how it ended, as Ray has it."""
-    found = _EXIT.search(text) or _ERROR_MESSAGE.search(text) or _REPORTED.search(text)
-    if found is None:
-        return None
-    quote = text[max(found.start() - 1, 0)]
-    detail = found[2].split(quote)[0] if quote in "\"'`" else found[2]
-    return found[1].strip(), detail.strip()
-
-
 def death(text: str) -> Message | None:
     """Return what a text says of a worker, actor or node that died of something else; None where it says nothing."""
     exit_ = exit_of(text)
@@ -123,6 +109,11 @@ def death(text: str) -> Message | None:
     is_named = bool(victims or _NAMED_OTHERWISE.search(text))
     ended = _RAYLET_ENDED.search(text) if cause == "node_died" else None
     also = (f"The raylet of a node {_ENDED}",) if ended and _is_of_another(ended, text) else ()
+    details = details_of(text)
+    if exit_ and len(set(details.values())) > 1:
+        each = itertools.islice(details.items(), MOST_DETAILS)
+        also = (*also, *(f"Ray says of the worker with pid {pid}: {detail}" for pid, detail in each))
+        exit_ = (exit_[0], "")
     if cause == "unknown" and not (counts or exit_ or is_named or node_ip or node_id):
         return None
     return Message(
@@ -133,7 +124,7 @@ def death(text: str) -> Message | None:
         victims=victims,
         crashed=counts[1] if counts else None,
         exit_type=exit_[0] if exit_ else None,
-        exit_detail=exit_[1] if exit_ else None,
+        exit_detail=exit_[1] or None if exit_ else None,
         nodes=max(len(_dead_nodes(text) if cause == "node_died" else places), 1),
         places=named if len(named) == len(places) > 1 else (),
         is_named=is_named,
@@ -197,7 +188,7 @@ def died(text: str) -> Iterator[Victim]:
     dead = list(actors(text))
     known = {(actor.pid, actor.actor_id): actor.name for actor in dead}
     failed = False
-    for found in _failed_workers(text):
+    for found in failed_workers(text):
         failed, pid, actor_id = True, int(found[5]), _actor_of(found[1])
         if actor_id is None:  # the actor's own description may have it
             alike = {other for process, other in known if process == pid and len(known) == 1}
@@ -222,7 +213,7 @@ def _address(found: str | None) -> str | None:
 
 def with_the_dead(message: Message, text: str) -> Message:
     """Add to a message that does not name who ended the worker of which the text says that it died."""
-    failed = list(itertools.islice(_failed_workers(text), 2))
+    failed = list(itertools.islice(failed_workers(text), 2))
     if message.cause == "gpu_memory" and not failed and not message.victims:
         return _with_actor(message, text)
     tasks = set(_DIED_IN.findall(text)) if message.cause == "memory_error" and not failed else set()
@@ -271,10 +262,6 @@ def _list(words: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def _failed_workers(text: str) -> Iterator[re.Match[str]]:
-    return _FAILED_WORKER.finditer(text) if "address" in text else iter(())
-
-
 def _dead_actors(text: str) -> Iterator[re.Match[str]]:
     """What Ray says of actors that ended; where its first line is left out, only what has the others."""
     for found in _DEAD_ACTOR.finditer(text) if "actor_id" in text else ():
@@ -311,7 +298,7 @@ def _only(form: Form, text: str) -> str | None:
 
 def _places(text: str) -> dict[tuple[str | None, str | None], None]:
     """The addresses and ids of the nodes of those who ended, in their order."""
-    return dict.fromkeys((failed[4], failed[3]) for failed in _failed_workers(text)) or dict.fromkeys(
+    return dict.fromkeys((failed[4], failed[3]) for failed in failed_workers(text)) or dict.fromkeys(
         (actor[5], None) for actor in _dead_actors(text) if actor[5]
     )
 

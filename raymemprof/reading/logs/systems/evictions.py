@@ -47,7 +47,11 @@ _NODE = Form(
     rf"\bkubectl describe node ({_POD_NAME})(?:\s|$)",
     re.MULTILINE,
 )
-_OF_LINE = Form(rf"\b[Pp]od[/ ][\"'`]?((?=[\w./]{{0,100}}-){_POD_NAME}(?:/{_POD_NAME})?)\b(?![\w-])")
+_OF_LINE = Form(
+    rf"\b[Pp]od[/ ][\"'`]?((?=[\w./]{{0,100}}-)"
+    rf"(?:{_POD_NAME}<[^<>\n]{{1,40}}>|{_POD_NAME}(?:/{_POD_NAME})?\b(?![\w-])))"
+)
+"""The pod that an event is of; who pastes it may have replaced a part of its name."""
 _LISTED = Form(rf"^({_POD_NAME})[ \t]{{1,80}}\d{{1,3}}/\d{{1,3}}[ \t]{{1,80}}Evicted\b", re.MULTILINE)
 """A row of `kubectl get pods`."""
 _MOST_CONTAINERS = 10
@@ -62,19 +66,16 @@ def evicted(text: str) -> Message | None:
         of_disk = _of_disk(text)
         if of_disk is not None:
             return of_disk
-        refused = _REFUSED.search(text)
-        if refused is None:
-            return None
-        pod = _pods(text, [refused])
-        which = f"the pod {pod[0]}" if len(pod) == 1 else "a pod"
-        said = f"Kubernetes did not let {which} run on its node, which was low on memory (MemoryPressure)."
-        return Message("evicted", said, is_named=True)
+        refused = _refused(text)
+        return Message("evicted", refused, is_named=True) if refused else None
+    also = tuple(filter(None, (_refused(text),)))
     pods = _pods(text, found)
     node, ip = _node(text)
     where = f" {node}" if node else ""
     if len(pods) > 1:
         named = _list(pods)
-        return Message("evicted", f"Kubernetes evicted the pods {named}, because of nodes that were low on memory.")
+        said = f"Kubernetes evicted the pods {named}, because of nodes that were low on memory."
+        return Message("evicted", said, also=also)
     addresses = set(_POD_IP.findall(text))
     what = f"the pod {pods[0]}" if pods else f"the pod at {next(iter(addresses))}" if len(addresses) == 1 else "a pod"
     if pods and (by_name := re.search(r"-(head|worker)-", pods[0])):
@@ -86,7 +87,17 @@ def evicted(text: str) -> Message | None:
     used = _containers(text, found)
     if used:
         said += f"; the container{'s' * (len(used) > 1)} {_list(used)}"
-    return Message("evicted", f"{said}.", node_ip=ip, is_named=bool(pods))
+    return Message("evicted", f"{said}.", node_ip=ip, is_named=bool(pods), also=also)
+
+
+def _refused(text: str) -> str | None:
+    """What is said of a pod that could not run on a node for want of memory there."""
+    found = _REFUSED.search(text)
+    if found is None:
+        return None
+    pod = _pods(text, [found])
+    which = f"the pod {pod[0]}" if len(pod) == 1 else "a pod"
+    return f"Kubernetes did not let {which} run on its node, which was low on memory (MemoryPressure)."
 
 
 def _of_disk(text: str) -> Message | None:

@@ -85,12 +85,12 @@ def grid_engine(text: str) -> Message | None:
     return Message("batch_limit", f"{said}.", lacks="grid engine", is_named=number is not None)
 
 
-_STATE = r"(?=[A-Za-z_])[^\n]{0,200}?\bOUT_OF_ME(?:MORY|\+)"
+_STATE = r"(?=[A-Za-z_])[^\n;]{0,200}?\bOUT_OF_ME(?:MORY|\+)"
 _ROW = pattern(
-    r"(?<![\w.,/-])(?P<job>\d{3,12}(?:[_.][\w+\[\]-]{1,20})?)(?:"
+    r"(?<![\w.,/-])(?P<job>(?:\d{3,12}|[\[<{][A-Za-z][\w-]{1,20}[\]>}])(?:[_.][\w+\[\]-]{1,20})?)(?:"
     rf"[ |\t`]{{1,20}}{_STATE}(?=[ |\t`]{{1,20}}\d{{1,3}}:\d{{1,3}}\b)|(?:\||[ \t]{{3,20}}){_STATE}(?=[\s|`]))"
 )
-"""A row of a table: a sentence may have a year and the name of the state."""
+"""A row of a table: a sentence may have a year and the name of the state. Who pastes it may replace the job's id."""
 _LETTER = pattern(
     r"\bSlurm Job_id=(?P<job>\d{1,12}) Name=(?P<name_of>[^\n]{1,100}?) (?:Failed|Ended)[^\n]{0,80}?, OUT_OF_MEMORY\b"
 )

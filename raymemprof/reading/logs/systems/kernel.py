@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 
 from ..facts import Message, Victim
@@ -31,6 +32,12 @@ _REAPED = pattern(rf"oom_reaper: reaped process ({COUNT}) \(([^\n]{{0,64}}?)\)")
 _SHORT = pattern(
     rf"(?:[Oo]ut of memory[^\n]{{0,200}}?: )?\bKilled process ({COUNT}),?(?: UID \d{{1,10}},)? \(([^\n]{{1,64}}?)\)"
 )
+_CUT = pattern(
+    rf"\bKilled process ({COUNT}),?(?: UID \d{{1,10}},)? \(([^\n()]{{1,64}})\)(?:,? UID \d{{1,10}},?)?[ \t]{{0,9}}"
+    r"(?:total-vm:[ \t]{0,9}[\dkB]{0,20})?$",
+    re.MULTILINE,
+)
+"""A line that breaks off, beside whole ones."""
 _SYSTEM = pattern(
     rf"(?:System|Cgroup) OOM encountered, victim process: (?P<name>[^\n,\"'`]{{1,64}})(?:, pid: (?P<pid>{COUNT}))?"
 )
@@ -126,6 +133,8 @@ def kernel(text: str) -> Message | None:
     found: dict[int, Victim] = {}
     for kill in KERNEL_KILL.finditer(text):
         found[int(kill[1])] = Victim(kill[2] or None, None, None, None, int(kill[1]), kib(kill[3]))
+    for cut in _CUT.finditer(text) if found else ():
+        found.setdefault(int(cut[1]), Victim(cut[2], None, None, None, int(cut[1]), None))
     for event in () if found else _EVENT.finditer(text):
         found[int(event[3])] = Victim(event[2], None, None, None, int(event[3]), None)
     for form in (_SHORT, _REAPED, _CHOSEN):

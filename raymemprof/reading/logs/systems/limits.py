@@ -46,6 +46,17 @@ LIMITS = (
         lacks="fork",
     ),
     Kind(
+        "warning",
+        pattern(
+            r"\b(?:(?:unable|failed) to create (?:a )?(?:memory )?cgroup|mkdir)[ '\"]{1,3}"
+            r"(?P<cgroup>/sys/fs/cgroup/[^\s'\"]{1,300})['\"]? ?: ?(?:Cannot allocate memory|No space left on device)",
+            re.IGNORECASE,
+        ),
+        "A warning: the kernel did not make a control group, {cgroup}: it had no memory for it, or has as many memory "
+        "cgroups as it can have. The text does not say that anything was killed.",
+        lacks="memory cgroups",
+    ),
+    Kind(
         "memory_error",
         pattern(
             r"\[Errno 12\] Cannot allocate memory|\berrno ?= ?12\b|: Cannot allocate memory ?$|"

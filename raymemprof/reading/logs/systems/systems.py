@@ -119,7 +119,7 @@ BY_NAME = (
         pattern(
             rf"\bProcess '(?P<name>[\w:.-]{{1,60}})' pid: ?(?P<pid>{COUNT}) exited with '(?:signal 9|exitcode -9)\b"
         ),
-        f"Of Celery's pool, {{victims}} was killed by SIGKILL; {WHY_UNKNOWN}.",
+        f"SIGKILL ended {{victims}} of Celery's pool; {WHY_UNKNOWN}.",
     ),
 )
 """Ends by SIGKILL whose process is named."""

@@ -36,6 +36,8 @@ _REPEATED = re.compile(r"[ \t]{0,9}\[repeated \d{1,9}x across cluster\](?: \(Ray
 _LEFT_OUT = re.compile(
     r"^[ \t]*(?:\.{3,}|…|\[(?:\.{3}|…)\]|<(?:snip|\.{3})>|\(\.{3}\)|--+ ?8<[- ]*)[ \t]*\n?", re.MULTILINE
 )
+_SIGNS_OF_LEFT_OUT = ("...", "…", "<snip>", "8<")
+"""One of these is in each of them."""
 _STAMP = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"
 _PREFIX = re.compile(
     r"^(?:[ \t]*(?:"
@@ -50,7 +52,7 @@ _PREFIX = re.compile(
     r"|[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?=[ \t])"  # syslog
     r"|[\w.-]{1,80} (?:kernel|[\w./@-]{1,60}\[\d{1,10}\]):(?=[ \t])"
     # [pod/name/container], [logger][LEVEL] -
-    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?! terminated with exit code)(?:[ \t]-(?=[ \t]))?"
+    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?! terminated with exit code|\.\w)(?:[ \t]-(?=[ \t]))?"
     r"|\[ {0,9}\d{1,9}\.\d{6}\]"  # the kernel's clock
     r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:?(?=[ \t]|$)"
     r"|<\d{1,3}>"
@@ -72,6 +74,7 @@ _QUOTES = ("E   ", "> ")
 _SIDES = ("│", "┃", "║", "|")
 _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
 _FEWEST_NUMBERED = 3
+_GLUED = re.compile(r"(?<!\d)(\d{1,3})\t")
 _SAYING = re.compile(
     r"(?i:kill|memory|\boom\b|out of|exceed|died|fail|select|dead|lost|alloc|full|spill|sending |exhaust|heap|\brss\b)|"
     r"SIG|Segmentation|Aborted|core dumped|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
@@ -80,12 +83,13 @@ _SAYING = re.compile(
 _ROW = re.compile(
     r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S|"
     r"[a-z0-9][a-z0-9.-]{0,252}[ \t]{1,40}\d{1,3}/\d{1,3}[ \t]{1,40}[A-Z]|"
-    r"\d{2,12}(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|"
+    r"(?:\d{2,12}|[\[<{][A-Za-z][\w-]{1,20}[\]>}])(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|"
     r"(?:job(?:name|number)|failed|exit_status|(?:start|end)_time|ru_\w{3,12}|maxvmem|category)[ \t]{2,40}\S|"
     r"\[[ \t]{0,9}(?:pid|\d{1,10})[ \t]{0,9}\][ \t]{1,9}(?:uid|\d)|"
     r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
 )
 """A row of a table, of processes, pods or jobs, or a line of earlyoom's, which are all of the same width."""
+_DIGIT = re.compile(r"\d")
 _PROCESS_ROW = re.compile(r"\[ {0,9}0{1,10}\][ \t]{1,40}0{1,10}[ \t]{1,40}0")
 """How a row of the kernel's table of processes begins, where digits are masked."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d")
@@ -126,6 +130,7 @@ _FIRST_THEN = (
     ("in object store because it is full", "(global lru) capacity"),
     ("Killing subprocess", "exits with return code"),
     ("Last State:", "Exit Code:"),
+    ("Out-of-memory detected!", "(running for "),
     ("Reason:", "Exit Code:"),
     ("Allocation on device", "Device limit"),
     ("insufficient GPU memory", "Free GPU memory before"),
@@ -163,11 +168,15 @@ def _undone(text: str, is_wrapped: bool) -> str:
     if "\\" in text:
         text = _ESCAPES.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)
         text = _MARKUP.sub(r"\1", text)
-    text = _REPEATED.sub("", text)
-    text = _LEFT_OUT.sub("", text)
+    if "[repeated " in text:
+        text = _REPEATED.sub("", text)
+    if any(sign in text for sign in _SIGNS_OF_LEFT_OUT):
+        text = _LEFT_OUT.sub("", text)
     if text.count("\n") < 2 and len(_LINE_END.findall(text)) >= _MANY_JOINED:
         text = _LINE_END.sub("\n", text)
     lines = textwrap.dedent(text).split("\n")
+    if text.count("\t") >= _FEWEST_NUMBERED:
+        lines = [part for line in lines for part in _unglued(line)]
     lines = _without_common_prefix(_without_quotes(_without_numbers(_without_box(lines))))
     for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
         lines = step(lines[::-1] if _is_newest_first(lines) else lines)
@@ -208,14 +217,32 @@ def _without_box(lines: list[str]) -> list[str]:
 
 def _without_numbers(lines: list[str]) -> list[str]:
     """Take off the numbers of lines, one higher each, where something stands between them and the text."""
-    found = [_NUMBERED.match(line) for line in lines]
-    first = found[0]
+    first = _NUMBERED.match(lines[0])
     if len(lines) < _FEWEST_NUMBERED or first is None:
         return lines
-    taken = [one.end() for n, one in enumerate(found) if one is not None and int(one[1]) == int(first[1]) + n]
-    if len(taken) < len(lines):
-        return lines
-    return [line[end:] for line, end in zip(lines, taken, strict=True)]
+    left: list[str] = []
+    for number, line in enumerate(lines, int(first[1])):
+        found = _NUMBERED.match(line)
+        if found is None or int(found[1]) != number:
+            return lines
+        left.append(line[found.end() :])
+    return left
+
+
+def _unglued(line: str) -> list[str]:
+    """Break a line where numbers of lines, one higher each, stand in place of line ends, before tabs or a sentence."""
+    first = _GLUED.search(line) if line.count("\t") >= _FEWEST_NUMBERED else None
+    if first is None:
+        return [line]
+    parts: list[str] = []
+    left, number = line, int(first[1])
+    while (at := left.find(f"{number}\t")) >= 0 and left.find("\t") == at + len(str(number)):
+        parts.append(left[:at])
+        left, number = left[at + len(str(number)) + 1 :], number + 1
+    if len(parts) < _FEWEST_NUMBERED or "\t" in left:
+        return [line]
+    last = re.search(rf"{number}(?=[A-Z])", left)
+    return [*parts, *([left[: last.start()], left[last.end() :]] if last else [left])]
 
 
 def _without_quotes(lines: list[str]) -> list[str]:
@@ -230,13 +257,15 @@ def _without_common_prefix(lines: list[str]) -> list[str]:
     said = [line for line in lines if line.strip()]
     if len(said) < 3 or not said[0][:1].strip():
         return lines
-    masked = [re.sub(r"\d", "0", line[:200]) for line in said]
-    common = masked[0]
-    for line in masked:
-        while not line.startswith(common):
+    first = common = _DIGIT.sub("0", said[0][:200])
+    for line in said:
+        masked = _DIGIT.sub("0", line[: len(common)])
+        while not masked.startswith(common):
             common = common[:-1]
     end = max(common.rfind(end) for end in (" ", "\t", "]", ")", "|", ">")) + 1
-    row = _PROCESS_ROW.search(masked[0])
+    if said[0][end : end + 1] in (".", "_"):  # what stands in brackets is the beginning of a word
+        end = common.rfind(" ", 0, end) + 1
+    row = _PROCESS_ROW.search(first)
     end = min(end, row.start()) if row else end
     common = common[:end]
     if not re.search(r"[^\s\d.]", common) or _ROW.match(said[0]) or _SAYING.search(common):
@@ -248,7 +277,8 @@ def _unwrapped(lines: list[str]) -> list[str]:
     """Join lines that a terminal broke at its width, also within words, with or without blanks to the margin."""
     if len(lines) < 2:
         return lines
-    lengths = Counter(len(line.rstrip()) for line in lines)
+    bare = [line.rstrip() for line in lines]
+    lengths = Counter(map(len, bare))
     padded, width = max(map(len, lines)), max(lengths)
     if padded > width and sum(len(line) == padded for line in lines) > 1:
         width = padded
@@ -257,20 +287,15 @@ def _unwrapped(lines: list[str]) -> list[str]:
     if width not in _WIDTHS:
         return lines
     is_sure = lengths[width] > 1 or lengths[width - 1] > 1 or width in _USUAL_WIDTHS
-    joined: list[str] = []
-    glue, start = None, ""
-    for line in lines:
-        if (
-            glue is not None
-            and line.strip()
-            and line[:_ALIKE] != start
-            and not _begins(line, joined[-1], glue, is_sure)
-        ):
-            joined[-1] += glue + line.rstrip()
+    joined: list[list[str]] = []
+    glue, start, glues = None, "", {width: "", width - 1: " "}
+    for line, shown in zip(lines, bare, strict=True):
+        if glue is not None and shown and line[:_ALIKE] != start and not _begins(line, joined[-1][-1], glue, is_sure):
+            joined[-1] += (glue, shown)
         else:
-            joined.append(line.rstrip() if len(line) >= width else line)
-        glue, start = {width: "", width - 1: " "}.get(len(line.rstrip())), line[:_ALIKE]
-    return joined
+            joined.append([shown if len(line) >= width else line])
+        glue, start = glues.get(len(shown)), line[:_ALIKE]
+    return ["".join(parts) for parts in joined]
 
 
 def _begins(line: str, before: str, glue: str, is_sure: bool) -> bool:
@@ -289,11 +314,15 @@ def _begins(line: str, before: str, glue: str, is_sure: bool) -> bool:
 
 def _is_newest_first(lines: list[str]) -> bool:
     """Whether lines stand in the wrong order: each part of a message only below those that follow it."""
-    text = _TITLE.sub("", "\n".join(lines))
+    text = "\n".join(lines)
+    title = _TITLE.match(text)
+    text = text[title.end() :] if title else text
     votes = 0
     for first, then in _FIRST_THEN:
+        if first not in text or then not in text:
+            continue
         starts, ends = (text.find(first), text.rfind(first)), (text.find(then), text.rfind(then))
-        if min(*starts, *ends) < 0 or text.find("\n", min(starts[0], ends[0]), max(starts[0], ends[0])) < 0:
+        if text.find("\n", min(starts[0], ends[0]), max(starts[0], ends[0])) < 0:
             continue
         votes += 1 if ends[1] < starts[0] else -1 if starts[0] < ends[0] else 0
     return votes > 0

@@ -9,9 +9,11 @@ from ..patterns import Form
 __all__ = ["without_mentions"]
 
 _TRACEBACK_CODE = Form(
-    r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)[ \t]{1,60}[^\n]*$", re.MULTILINE
+    r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)"
+    r"(?![ \t]{1,60}File \")[ \t]{1,60}[^\n]*$",
+    re.MULTILINE,
 )
-"""A line of a traceback's code, which may have any words."""
+"""A line of a traceback's code, which may have any words; a frame of Cython's has none, and the next follows."""
 _TALK = Form(
     r"^[ \t]{0,40}(?:[\w./-]{1,200}\.\w{1,4}:\d{1,7}:[ \t]{0,40})?(?:[+-][ \t]{1,40})?(?:"
     # source code
@@ -32,7 +34,7 @@ _TALK = Form(
     r"(?:How|What|Why|Does|Do|Is|Are|Can|Could|Should|When|Whenever|If|To (?:avoid|prevent|fix|debug|solve))\b(?!')"
     r"(?![^\n]{0,500}(?:Error|Exception)\)?: )"
     r"(?=[^\d\n?]{0,500}(?:137[^\d\n?]{0,500})?\??[ \t]{0,9}$)"
-    r")",
+    r")[^\n]*",
     re.MULTILINE,
 )
 _TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}(?=[^\n]{1,500}\n[ \t]{0,40}\n)")
@@ -48,8 +50,9 @@ _SUPPOSED = Form(
 
 def without_mentions(text: str) -> str:
     """Return a text without what is no message: a name or a message that is quoted there is no evidence."""
-    text = _TITLE.sub("", text)
+    title = _TITLE.match(text)
+    text = text[title.end() :] if title else text
     text = _TRACEBACK_CODE.sub(r"\1", text)
     text = _COMMENT.sub(r"\1", text)
     text = _SUPPOSED.sub(r"\1", text)
-    return "\n".join("" if _TALK.match(line) else line for line in text.split("\n"))
+    return _TALK.sub("", text)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
-import importlib
 import json
-import pkgutil
 import random
 import re
 from collections.abc import Callable
@@ -16,11 +14,8 @@ from pathlib import Path
 import pytest
 
 from raymemprof import explain
-from raymemprof.reading import logs
 from raymemprof.reading.logs.facts import Message, Victim
-from raymemprof.reading.logs.kinds import Kind
 from raymemprof.reading.logs.messages import parse
-from raymemprof.reading.logs.patterns import words_of
 from tests.texts.message_texts import ACTOR, GIB, NODE, TEXTS, WORKER, Text, gib
 
 
@@ -449,35 +444,3 @@ def test_an_actor_within_the_lines_of_another(tmp_path: Path) -> None:
     found = explain("\n".join([*ours[:3], *theirs, *ours[3:]]), tmp_path)
     assert {victim.actor_id for victim in found.victims} == {ACTOR, OTHER_NODE[ACTOR]}
     assert (found.node_ip, {victim.pid for victim in found.victims}) == (None, {None})
-
-
-KINDS = [
-    kind
-    for _, name, _ in pkgutil.walk_packages(logs.__path__, f"{logs.__name__}.")
-    for value in vars(importlib.import_module(name)).values()
-    for kind in (value if isinstance(value, tuple) else (value,))
-    if isinstance(kind, Kind)
-]
-
-
-def test_what_is_passed_over_matches_nothing() -> None:
-    """A pattern is looked for only where one of the words stands of which it needs one."""
-    assert len(KINDS) > 100
-    texts = [known.text for known in TEXTS.values()] + ["", "nothing of memory"]
-    long = ["-\n" * 10_000 + text for text in texts]
-    for kind in KINDS:
-        for text, lengthened in zip(texts, long, strict=True):
-            assert kind.form.may_match(lengthened) or not kind.form.search(text), (kind.form.regex.pattern, text)
-
-
-@pytest.mark.parametrize(
-    ("form", "words"),
-    [
-        ("a(?:bcd|efg)+h?|longer", {"bcd", "efg", "longer"}),
-        ("[ab]c?", set()),
-        ("(?i:WORD)", set()),
-        ("(?i)Word", {"word"}),
-    ],
-)
-def test_words_that_a_pattern_needs(form: str, words: set[str]) -> None:
-    assert set(words_of(re.compile(form))) == words

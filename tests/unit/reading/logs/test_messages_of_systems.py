@@ -66,9 +66,11 @@ def test_several_pods_that_were_evicted(tmp_path: Path) -> None:
     assert "Gi" not in str(said)
 
 
-def test_figures_of_a_shell_s_user_are_no_pod_s() -> None:
+def test_a_pod_whose_name_was_replaced_is_called_as_the_text_has_it() -> None:
     said = parse("Evicted  pod/w-<id here>  The node was low on resource: memory. Container w was using 5Gi.").statement
-    assert said == "Kubernetes evicted a pod, because its node was low on memory; the container w was using 5Gi."
+    assert said == (
+        "Kubernetes evicted the pod w-<id here>, because its node was low on memory; the container w was using 5Gi."
+    )
 
 
 def test_what_says_oomkilled_is_more_than_an_exit_code() -> None:

@@ -11,6 +11,7 @@ import pytest
 from raymemprof import explain
 from raymemprof.reading.logs.messages import parse
 from raymemprof.reading.logs.text.layouts import as_printed
+from tests.texts.message_texts import ACTOR
 from tests.texts.texts_of_users import NODE, OBJECT, OTHER_NODE, STORE, TASK, TEXTS, WORKER
 
 GPU = (
@@ -428,3 +429,66 @@ def test_an_error_of_a_trainable_names_it(tmp_path: Path) -> None:
     said = explain(text, tmp_path).summary
     assert "PPO (pid 4100)" in said
     assert "10.20.30.40" in said
+
+
+def test_a_task_that_failed_ended_no_worker(tmp_path: Path) -> None:
+    text = f"task_manager.cc:507: Task failed: SchedulingCancelled: Actor creation cancelled.: task_id={TASK}, job_id=01000000"
+    assert "ended" not in explain(text, tmp_path).summary
+    died = explain(f"A worker died while executing the task, task_id={TASK}", tmp_path)
+    assert [victim.task_id for victim in died.victims] == [TASK]
+
+
+def test_who_raised_an_unhandled_error_has_not_ended(tmp_path: Path) -> None:
+    text = (
+        "worker.py:1074 -- Possible unhandled error from worker: ray::f() (pid=16781, ip=10.20.30.40)\n"
+        '  File "job.py", line 3, in f\nValueError: bad x'
+    )
+    assert explain(text, tmp_path).victims == ()
+
+
+def test_numbers_of_lines_in_place_of_line_ends() -> None:
+    fields = ("class_name: Store", f"actor_id: {ACTOR}", "pid: 832", "name: store_6", "namespace: n", "ip: 10.20.30.37")
+    text = "The actor died unexpectedly before finishing this task."
+    glued = "".join(f"{number}\t{field}" for number, field in enumerate(fields, 2))
+    found = parse(f"{text}{glued}8The actor is dead because its worker process has died.")
+    assert [(one.name, one.actor_id, one.pid) for one in found.victims] == [("Store", ACTOR, 832)]
+    assert found.node_ip == "10.20.30.37"
+    other = f"{text}{glued.replace('5', '7')}"
+    assert as_printed(other) == other
+
+
+def test_how_full_shared_memory_was(tmp_path: Path) -> None:
+    rows = "tmpfs 16G 12G 4.0G 75% /dev/shm\ntmpfs 16G 15G 1.0G 94% /dev/shm\ntmpfs 16G 2G 14G 13% /dev/shm\n"
+    said = explain(
+        f"{rows}RuntimeError: DataLoader worker (pid 4123) is killed by signal: Bus error.", tmp_path
+    ).summary
+    assert "`df` shows /dev/shm 94% full: 15G of 16G." in said
+    assert "df" not in explain(f"{rows}CUDA out of memory. Tried to allocate 2.00 GiB.", tmp_path).summary
+
+
+def test_several_of_a_pool_in_one_sentence(tmp_path: Path) -> None:
+    one = "ERROR/MainProcess: Process 'ForkPoolWorker-{}' pid:{} exited with 'signal 9 (SIGKILL)'\n"
+    said = explain(one.format(3, 4123) + one.format(4, 4124), tmp_path).summary
+    assert said.startswith(
+        "SIGKILL ended ForkPoolWorker-3 (pid 4123) and ForkPoolWorker-4 (pid 4124) of Celery's pool;"
+    )
+
+
+def test_two_workers_that_ended_differently(tmp_path: Path) -> None:
+    other = DEATH.replace("16781", "16790").partition(" Worker exit detail: ")[0].replace(WORKER, "ef56" * 14)
+    other += " Worker exit detail: The leased worker has unrecoverable failure."
+    said = explain(f"{DEATH}\n{other}", tmp_path).summary
+    assert "Ray says of the worker with pid 16781: Worker unexpectedly exits" in said
+    assert "Ray says of the worker with pid 16790: The leased worker has unrecoverable failure." in said
+    same = explain(f"{DEATH}\n{DEATH.replace('16781', '16790').replace(WORKER, 'ef56' * 14)}", tmp_path).summary
+    assert "Ray says: Worker unexpectedly exits" in same
+
+
+def test_events_of_pods_whose_names_are_replaced(tmp_path: Path) -> None:
+    text = (
+        "4m  Warning  Evicted  pod/rc-<id>  The node was low on resource: memory. Container ray was using 5053216Ki, which exceeds its request of 0.\n"
+        "3m  Warning  Evicted  pod/rc-<id2>  The node had condition: [MemoryPressure]."
+    )
+    said = explain(text, tmp_path).summary
+    assert "evicted the pod rc-<id>," in said
+    assert "did not let the pod rc-<id2> run" in said

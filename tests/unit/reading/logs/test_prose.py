@@ -59,6 +59,11 @@ def test_a_message_that_nobody_got(text: str, tmp_path: Path) -> None:
         ("I run Ray on one node, and the controller was killed by the OOM killer.", "unknown", "the kernel's or Ray's"),
         ("My worker pods are OOMKilled after an hour, with 32GB each.", "container_limit", "OOMKilled"),
         (
+            "This is the node's memory rather than the GPU's: Ray killed a worker after node memory had reached 61.2GB / 64.0GB.",
+            "ray_memory_monitor",
+            "61.2GB / 64.0GB",
+        ),
+        (
             "We see it daily: memory grows from 12 GB to 90 GB, and then the driver gets OOM-killed.",
             "unknown",
             "12 GB to 90 GB",
@@ -82,6 +87,8 @@ def test_an_end_that_somebody_tells_of(text: str, cause: str, said: str, tmp_pat
         "If a task is killed by the OOM killer, Ray retries it.",
         "The OOM killer kills processes by their score.",
         "I want an alert that fires after the driver was OOM killed.",
+        "We see this in the log: retries left: 0, oom retries left: 0, task failed due to oom: 0",
+        "I read that it may help where Ray killed a worker for lack of memory.",
     ],
 )
 def test_an_end_that_nobody_tells_of(text: str, tmp_path: Path) -> None:
