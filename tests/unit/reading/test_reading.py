@@ -701,3 +701,23 @@ def test_a_report_is_written_whole_or_not_at_all(folder: Path, tmp_path: Path) -
             process.communicate()
         assert (tmp_path / "out.html").read_text().rstrip().endswith("</html>")
         (tmp_path / "out.html").unlink()
+
+
+def test_a_name_stands_for_one_call_of_a_capture(folder: Path) -> None:
+    calls = raymemprof.calls(folder)
+    traced = [call for call in calls if call.capture is not None]
+    assert len({call.capture for call in traced}) < len(traced), "some share a capture"
+    for call in traced:
+        name = "{}#{}-{}".format(call.capture, *call.place)
+        assert calls._opens(call) == name
+        assert raymemprof.heap(name) == raymemprof.heap(call)
+    with pytest.raises(raymemprof.CaptureError, match="this call is not in it"):
+        raymemprof.heap(f"{traced[0].capture}#9-99")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        raymemprof.heap(f"{folder}/nosuch.bin#0-1")
+    odd = folder / "odd#0-1"
+    shutil.copy(traced[0].capture, odd)
+    try:
+        assert raymemprof.heap(odd).call_count == 1, "a file of such a name is that file"
+    finally:
+        odd.unlink()
