@@ -1,4 +1,4 @@
-"""What a target names: a path, one call of a capture (`a.bin#0-3`), a `Capture`, a `Call`, or many; and their places."""
+"""What a target names: a path, one call of a capture (`a.bin#0-3`), a `Capture`, a `Call`, many; and where it lies."""
 
 from __future__ import annotations
 
