@@ -7,6 +7,7 @@ import html
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -721,3 +722,19 @@ def test_a_name_stands_for_one_call_of_a_capture(folder: Path) -> None:
         assert raymemprof.heap(odd).call_count == 1, "a file of such a name is that file"
     finally:
         odd.unlink()
+
+
+def test_names_of_files_leave_the_other_columns_of_captures_in_view(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures = raymemprof.captures(folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    heading, row = (line for line in repr(captures).splitlines() if "status" in line or "killed" in line)
+    assert heading.split() == ["status", "opened", "(UTC)", "size", "calls", "pid", "file"]
+    (capture,) = captures
+    for text in ("killed", f"{capture.opened_at:%H:%M:%S}", "7", str(capture.pid)):
+        assert f" {text} " in f" {row} ", "whole, and on the first line"
+    html = captures._repr_html_()
+    headings = re.findall("<th [^>]*>(.*?)</th>", html)
+    assert headings == ["status", "opened (UTC)", "size", "calls", "pid", "file"]
+    assert str(capture.path.parent) not in re.findall("<td [^>]*>(.*?)</td>", html)[-1]
