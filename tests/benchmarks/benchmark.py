@@ -932,7 +932,7 @@ def stacks(folder: Path) -> None:
         report(
             f"a flame graph of {many_stacks.STACKS:,} call stacks, in the {one.form}",
             f"{one.size / 1e6:.2f} MB, {one.boxes:,} boxes; drawn in {drawing:.1f} s",
-            f"memray's page: {theirs.size / 1e6:.0f} MB, opens in {theirs.opened:.1f} s, zooms: {theirs.zoomed:.1f} s",
+            theirs,
             f"Chromium opens it in {one.opened:.2f} s and zooms in {one.zoomed:.2f} s. {folded}",
             f"{many_stacks.SECONDS:.0f} s each, under {most / 1e6:.1f} MB, and it says what was folded",
             max(one.opened, one.zoomed) <= many_stacks.SECONDS and one.size < most and bool(folded),

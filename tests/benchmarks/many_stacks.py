@@ -11,6 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import raymemprof
+from tests.programs.browser import SECONDS as BROWSER_SECONDS
 from tests.programs.browser import Browser, browser, executable
 
 FUNCTIONS, DEPTH, ROOTS = 9, 5, 6
@@ -62,8 +63,8 @@ def record(folder: Path) -> raymemprof.Call:
     return raymemprof.calls(folder)[0]
 
 
-def measure(folder: Path) -> tuple[list[Drawn], Drawn, str, float]:
-    """Return both forms, memray's page of the same, what was folded, and how many seconds drawing took."""
+def measure(folder: Path) -> tuple[list[Drawn], str, str, float]:
+    """Return both forms, what memray's page of the same is like, what was folded, and how many seconds drawing took."""
     folder.mkdir()
     call = record(folder)
     start = time.perf_counter()
@@ -74,8 +75,13 @@ def measure(folder: Path) -> tuple[list[Drawn], Drawn, str, float]:
     command = [sys.executable, "-m", "memray", "flamegraph", "--no-web", "-f", "-o", str(whole), str(call.capture)]
     subprocess.run(command, check=True, capture_output=True)
     with browser(folder) as chromium:
-        theirs = _opened(chromium, "memray's page", whole, *_PAGE)
         forms = [_opened(chromium, "file", report.path, *_PAGE), _opened(chromium, "notebook", inline, *_NOTEBOOK)]
+    theirs = f"memray's page: {whole.stat().st_size / 1e6:.0f} MB, "
+    try:
+        with browser(folder) as chromium:
+            theirs += f"opens in {_opened(chromium, 'page', whole, *_PAGE).opened:.1f} s"
+    except AssertionError:  # it was waited for in vain
+        theirs += f"does not open within {BROWSER_SECONDS} s"
     return forms, theirs, " ".join(report.left_out), drawing
 
 
