@@ -60,6 +60,7 @@ from .remote_objects import (
     remote_kind,
     remote_like,
 )
+from .shipping import around_shipping
 from .state import (
     NodeStats,
     ObjectReferences,
@@ -103,6 +104,7 @@ __all__ = [
     "address",
     "answer",
     "around_init",
+    "around_shipping",
     "ask",
     "attempts",
     "before_shutdown",

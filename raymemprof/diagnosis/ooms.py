@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import cluster
 from ..cluster import MissingNode
 from ..display.record import Record
-from ..display.rows import Rows
 from ..display.text import printable, show_bytes, show_seconds
 from ..reading.catalog import sources
 from ..reading.catalog.evidence import Evidence
 from ..reading.catalog.filters import Filters
 from ..reading.catalog.listing import list_calls
+from ..reading.catalog.openable import Openable, name_of_call
 from ..reading.catalog.places import Place, place_here
 from ..reading.catalog.records import Call
 from ..reading.catalog.sources import Source
@@ -98,7 +98,7 @@ class Retry(Record):
         return f"{what}, and Ray retries it without end, as RAY_task_oom_retries is not set{after}."
 
 
-class Kills(Rows[Kill]):
+class Kills(Openable[Kill]):
     """A sequence of `Kill`.
 
     Attributes:
@@ -148,6 +148,9 @@ class Kills(Rows[Kill]):
         found = super()._with(rows)
         found.retries, found.kill_counter, found._uncounted = self.retries, self.kill_counter, self._uncounted
         return found
+
+    def _opens(self, row: Kill) -> str:
+        return name_of_call(row.call)
 
     def _notes(self) -> list[str]:
         known = self.kill_counter

@@ -227,17 +227,32 @@ class Rows(Sequence[T], Generic[T]):
         shown, more = self._shown(), self._not_shown()
         columns = self._fitting(sys.maxsize, [*shown, *more])
         rows = list(zip(*(cells for _, cells, _ in columns), strict=True))
+        targets = list(map(self._opens, [*shown, *more]))
+        opens = _grouped(targets) if any(targets) else None
+        # The same in each run, for notebooks in git.
+        table = f"raymemprof-{zlib.crc32(repr((rows, targets)).encode(errors='replace')):08x}"
+        if opens is not None:
+            self._is_shown(table)
         page = templates(_TEMPLATES).get_template("rows.html")
         return page.render(
             chosen=self.chosen,
             heading=self._heading(),
             columns=[(heading, "right" if is_number else "left") for heading, _, is_number in columns],
             rows=rows[: len(shown)],
-            more=rows[len(shown) :] if len(shown) >= _FEWEST_TO_SORT else None,
+            more=rows[len(shown) :],
+            sorts=len(shown) >= _FEWEST_TO_SORT,
             newest_last=self._newest_last,
-            id=f"raymemprof-{zlib.crc32(repr(rows).encode()):08x}",  # the same in each run, for notebooks in git
+            id=table,
+            opens=opens,
             notes=[*self._notes(), *self._out_of_reach()],
         )
+
+    def _opens(self, row: T) -> str:
+        """Return what `flamegraph` is to draw on a click on a row, as its target; nothing where there is none."""
+        return ""
+
+    def _is_shown(self, table: str) -> None:
+        """Take note that a notebook shows the table, by its id, where a row can be clicked."""
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a `pandas.DataFrame` with a column for each attribute of a record.
@@ -264,6 +279,16 @@ def cells(rows: Rows[T]) -> list[tuple[str, list[str], bool]]:
 def looked_through(rows: Rows[T]) -> str:
     """Say where the records of a table come from, and what there is where none fits; empty where it is not known."""
     return " ".join(filter(None, [rows.chosen, *rows._caption.split("\n")]))
+
+
+def _grouped(targets: list[str]) -> dict[str, Any]:
+    """Return targets as the script takes them: each file once, and for each row its number and the call in it."""
+    files: dict[str, int] = {}
+    rows: list[tuple[int, str] | None] = []
+    for target in targets:
+        file, hash_, call = target.partition("#")
+        rows.append((files.setdefault(file, len(files)), hash_ + call) if target else None)
+    return {"files": list(files), "rows": rows}
 
 
 def _fields(row: Any) -> dict[str, Any]:

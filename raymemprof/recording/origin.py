@@ -22,7 +22,7 @@ from ..cells import cell_of
 from . import warn
 from .reached import MAIN, reached
 
-__all__ = ["Origin", "Text", "arrived", "definitions"]
+__all__ = ["Origin", "Text", "arrive", "arrived", "definitions", "gathered"]
 
 _DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _MOST_TEXTS = 64
@@ -60,23 +60,28 @@ class Origin:
         texts = self._texts
         if texts is None:
             try:
-                texts = _gathered(self._target())
+                texts = gathered(self._target())
             except Exception as error:
                 warn.once("origin", f"the source texts of cells were not taken along: {error!r}")
                 texts = ()
         return _arrive, (texts,)
 
 
-def _arrive(texts: tuple[Text, ...]) -> Origin:
+def arrive(texts: tuple[Text, ...]) -> None:
     """Take note of texts that came with code."""
     for text in texts:
         arrived[text.file] = text
+
+
+def _arrive(texts: tuple[Text, ...]) -> Origin:
+    arrive(texts)
     origin = Origin(_arrive)
     origin._texts = texts
     return origin
 
 
-def _gathered(target: object) -> tuple[Text, ...]:
+def gathered(target: object) -> tuple[Text, ...]:
+    """Return the texts of the cells, or of the driver's script, that code refers to, as far as they may travel."""
     found: list[Text] = []
     for file in dict.fromkeys(reached([target], lambda module: module == MAIN, through_modules=False)):
         text = arrived.get(file) or _text_of(file)

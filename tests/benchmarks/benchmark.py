@@ -923,6 +923,26 @@ def texts(folder: Path) -> None:
         report(f"explain() of 1 MB: {kind}", f"{ours:.2f} s of CPU", "nothing", f"{ours:.2f} s", "under 1 s", ours < 1)
 
 
+def stacks(folder: Path) -> None:
+    """A flame graph of very many call stacks in a browser, against memray's own page, which folds none."""
+    import many_stacks
+
+    if not many_stacks.is_possible():
+        print("stacks: Chromium is not installed", flush=True)
+        return
+    forms, theirs, folded, drawing = many_stacks.measure(folder / "stacks")
+    for one in forms:
+        most = many_stacks.MOST_BYTES[one.form]
+        report(
+            f"a flame graph of {many_stacks.STACKS:,} call stacks, in the {one.form}",
+            f"{one.size / 1e6:.2f} MB, {one.boxes:,} boxes; drawn in {drawing:.1f} s",
+            theirs,
+            f"Chromium opens it in {one.opened:.2f} s and zooms in {one.zoomed:.2f} s. {folded}",
+            f"{many_stacks.SECONDS:.0f} s each, under {most / 1e6:.1f} MB, and it says what was folded",
+            max(one.opened, one.zoomed) <= many_stacks.SECONDS and one.size < most and bool(folded),
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--captures", type=int, default=1000, help="captures to merge")
@@ -947,6 +967,7 @@ def main() -> None:
         "ooms",
         "explain",
         "attached",
+        "stacks",
     )
     parser.add_argument("--only", choices=rows, nargs="+", default=rows, help="what to measure; all of it by default")
     arguments = parser.parse_args()
@@ -972,6 +993,7 @@ def main() -> None:
             "ooms": lambda: [events(folder, kind, 200_000) for kind in ("mixed", "failures", "kills")],
             "explain": lambda: texts(folder),
             "attached": lambda: attached(folder),
+            "stacks": lambda: stacks(folder),
         }
         for row in rows:
             if row in arguments.only:

@@ -23,7 +23,8 @@ import raymemprof
 from raymemprof import calls, explain, heap, profile_memory
 
 %load_ext raymemprof
-ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+ray.init("local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False,
+         runtime_env=raymemprof.runtime_env())
 """,
     """
 def fill(megabytes):
@@ -89,10 +90,35 @@ with profile_memory():
     block = fill(6)
 """,
     """
+@ray.remote
+def plain(megabytes):
+    return len(fill(megabytes))
+
+
+@ray.remote
+class Holder:
+    def hold(self, megabytes):
+        self.kept = bytearray(megabytes * 1_000_000)  # nobody decorated it
+
+
+@ray.remote
+def outer():
+    return ray.get(plain.remote(12))
+
+
+ray.get([plain.remote(25), Holder.remote().hold.remote(7), outer.remote()])
+shipped = plain._function, Holder.__ray_metadata__.modified_class
+print([name for one in shipped for name in vars(one) if "mem" in name])
+call = calls(name="Holder.hold")[-1]  # by its name, as a click on its row says it, on the node that has it
+print(heap("/elsewhere/{}#{}-{}".format(call.capture.name, *call.place)) == heap(call), end="")
+""",
+    """
 print(json.dumps([ray._private.worker.global_worker.node.get_logs_dir_path(), calls(kind="block")[-1].name]))
 """,
 )
-(STARTS, _, DEFINES, RUNS, GIVES, RECORDS, FAILS, UNKNOWN, ABSURD, AWAITS, BLOCK, TELLS) = range(1, len(CELLS) + 1)
+(STARTS, _, DEFINES, RUNS, GIVES, RECORDS, FAILS, UNKNOWN, ABSURD, AWAITS, BLOCK, PLAIN, TELLS) = range(
+    1, len(CELLS) + 1
+)
 """The numbers of cells."""
 
 
@@ -233,6 +259,17 @@ def test_a_block_is_named_for_its_cell(notebook: Any, recorded: Path) -> None:
     assert json.loads(printed(notebook, TELLS))[1] == f"In [{BLOCK}], line 1"
     (call,) = raymemprof.calls(recorded, name=f"In [[]{BLOCK}], line 1")
     assert places(raymemprof.heap(call).top(1)) == {"In [2], line 2": FILL}
+
+
+def test_functions_that_are_not_decorated_have_their_lines(notebook: Any, recorded: Path) -> None:
+    assert printed(notebook, PLAIN).split() == ["[]", "True"], "they stay as they are, and a name finds its call"
+    calls = raymemprof.calls(recorded, name="plain")
+    assert len(calls) == 2, "one of a task, and one of a task that it submitted"
+    for call in calls:
+        assert places(raymemprof.heap(call).top(1)) == {"In [2], line 2": FILL}
+    (call,) = raymemprof.calls(recorded, name="Holder.hold")
+    line = "self.kept = bytearray(megabytes * 1_000_000)  # nobody decorated it"
+    assert places(raymemprof.heap(call).top(1)) == {f"In [{PLAIN}], line 9": line}
 
 
 def test_texts_are_small_each_there_once_and_as_private_as_captures(recorded: Path) -> None:

@@ -323,7 +323,7 @@ class TestSave:
         assert Path("report.html").read_bytes() == before
         report = found.save("report.html", overwrite=True)
         assert report.path == Path("report.html").absolute()
-        assert report._repr_html_().count("<iframe") == 1
+        assert "<iframe" not in report._repr_html_()
 
     def test_a_flame_graph_that_exists_is_not_replaced_either(self, tmp_path: Path) -> None:
         with raymemprof.profile_memory("load", directory=tmp_path / "records"):

@@ -6,8 +6,6 @@ import base64
 import re
 import types
 from collections.abc import Iterator
-from html import escape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,6 +17,7 @@ from raymemprof.reading.reports.notebook.picture import picture
 
 websocket = pytest.importorskip("websocket")
 from tests.programs.browser import Browser, Page, browser, executable
+from tests.programs.sanitized import sanitized
 
 needs_browser = pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
 
@@ -261,33 +260,6 @@ def test_keys_and_a_screen_reader_can_use_a_flame_graph(page_file: Path, chromiu
     assert {"searchbox", "button"} <= {role for role, name in said if name}
 
 
-class Sanitized(HTMLParser):
-    """HTML as a page shows it that trusts no notebook: without scripts, styles, frames and drawings."""
-
-    allowed = ("div", "b", "small", "code", "img", "span", "table", "thead", "tbody", "tr", "th", "td")
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.kept, self._dropped = "", ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("script", "style", "iframe", "svg"):
-            self._dropped = self._dropped or tag
-        elif tag in self.allowed and not self._dropped:
-            kept = [f' {name}="{escape(value or "")}"' for name, value in attrs if name in ("src", "alt", "width")]
-            self.kept += f"<{tag}{''.join(kept)}>"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._dropped:
-            self._dropped = ""
-        elif tag in self.allowed and not self._dropped:
-            self.kept += f"</{tag}>"
-
-    def handle_data(self, data: str) -> None:
-        self.kept += "" if self._dropped else escape(data)
-
-
 @needs_browser
 @pytest.mark.parametrize("how", ["no scripts", "sanitized"])
 def test_where_scripts_do_not_run_a_picture_is_shown(
@@ -295,7 +267,7 @@ def test_where_scripts_do_not_run_a_picture_is_shown(
 ) -> None:
     html = "".join(reports_of(notebook))
     page_file = tmp_path / "page.html"
-    page_file.write_text(f"<!DOCTYPE html><meta charset=utf-8>{Sanitized(html).kept if how == 'sanitized' else html}")
+    page_file.write_text(f"<!DOCTYPE html><meta charset=utf-8>{sanitized(html) if how == 'sanitized' else html}")
     page = chromium.open(page_file, scripts=how == "sanitized")
     pictures = page.until(
         "[...document.images].filter(image => image.complete)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ...display.rows import Rows, cells
 from ...errors import CaptureError
 from ...ownership import refuse_foreign_folder, refuse_foreign_link
 from ...reading.catalog.records import Call
+from ...reading.reports.notebook.drawn import Drawn
+from ...reading.reports.notebook.written import Written
 from ...reading.reports.render import flamegraph
 from ...reading.reports.report import Report
 from ..timeline.timeline import drawn, svg_of
@@ -34,6 +37,10 @@ _SHORT = 0.1
 """Seconds below which a call's memory over time is no more than a step."""
 _TEMPLATES = Path(__file__).with_name("templates")
 _MOST_ROWS = 40
+_MOST_IN_NOTEBOOK = 10
+"""Rows of a table that a notebook holds; the page has more."""
+_MOST_NODES = 6
+"""Nodes in a notebook's picture."""
 _LONG = 36
 """A cell with more characters is wrapped."""
 _SIGNS = {"ill": "✗", "maybe": "!", "well": "✓", "unknown": "?", "info": "·"}
@@ -47,6 +54,7 @@ class FlameGraph:
     """A finding's flame graph: its link and what it shows, or why it could not be drawn."""
 
     href: str = ""
+    path: str = ""
     name: str = ""
     what: str = ""
     failed: str = ""
@@ -56,8 +64,13 @@ class FlameGraph:
 class MemoryOverTime:
     """A finding's timeline: the picture, and what is not in it."""
 
-    svg: Markup
+    drawn: Drawn | None
     left_out: tuple[str, ...]
+
+    @property
+    def svg(self) -> Markup:
+        """The picture as the page has it."""
+        return Markup(self.drawn.svg if self.drawn else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,22 @@ class _Planned:
     call: Call
     view: str
     path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What a notebook shows of a saved page beside findings and checks."""
+
+    flamegraphs: dict[int, FlameGraph]
+    timelines: dict[int, MemoryOverTime]
+    charts: tuple[tuple[str, Drawn, str], ...]
+    tables: tuple[Table | None, ...]
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The ids of the pictures."""
+        drawn = [*(one.drawn for one in self.timelines.values()), *(drawn for _, drawn, _ in self.charts)]
+        return tuple(one.id for one in drawn if one is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +119,38 @@ def save(diagnosis: Examination, output: str | os.PathLike[str], overwrite: bool
     for one in planned.values():
         if one.path.parent.is_dir():
             check_output(one.path, overwrite)
-    page = _page(diagnosis, _flamegraphs(planned))
+    flamegraphs, timelines = _flamegraphs(planned), _timelines(diagnosis)
+    page = _page(diagnosis, flamegraphs, timelines)
     with written_whole(path, errors="replace") as file:  # a user's name can hold characters that are not valid Unicode
         file.write(page)
-    return Report(path, "diagnosis", diagnosis.summary, diagnosis.unchecked)
-
-
-def fragment(diagnosis: Examination) -> str:
-    """Return findings and checks as a notebook shows them, in its own colours."""
-    return (
-        templates(_TEMPLATES).get_template("notebook.html").render(diagnosis=diagnosis, signs=_SIGNS, colours=_COLOURS)
+    shown = Whole(
+        flamegraphs, timelines, tuple(_charts(diagnosis)), tuple(_tables(diagnosis, _MOST_IN_NOTEBOOK).values())
     )
+    written = Written(fragment(diagnosis, shown), shown.pictures)
+    return Report(path, "diagnosis", diagnosis.summary, diagnosis.unchecked, written)
+
+
+def fragment(diagnosis: Examination, whole: Whole | None = None) -> str:
+    """Return findings and checks as a notebook shows them, in its own colours; all that the page has with `whole`."""
+    page = templates(_TEMPLATES).get_template("notebook.html")
+    return page.render(diagnosis=diagnosis, whole=whole, signs=_SIGNS, colours=_COLOURS)
+
+
+def _charts(diagnosis: Examination) -> Iterator[tuple[str, Drawn, str]]:
+    """Yield the page's charts as a notebook shows them: title, picture, what is not in it."""
+    picture = templates(_TEMPLATES).get_template("chart.svg")
+    nodes = diagnosis.usage.nodes if diagnosis.usage is not None else ()
+    if nodes:
+        bars = [charts.bar(node) for node in nodes[:_MOST_NODES]]
+        said = "; ".join(bar.description for bar in bars)
+        more = f"The file has {len(nodes) - len(bars)} more." if len(nodes) > len(bars) else ""
+        svg = picture.render(bars=bars, timeline=None, width=charts.WIDTH, description=said)
+        yield "Memory of the nodes", Drawn(svg, said), more
+    timeline = charts.timeline(diagnosis.calls, diagnosis.kills, diagnosis.when)
+    if timeline:
+        said = timeline.description
+        svg = picture.render(bars=(), timeline=timeline, width=timeline.width, description=said)
+        yield "Kills and peaks", Drawn(svg, said), ""
 
 
 def _planned(diagnosis: Examination, folder: Path) -> dict[int, _Planned]:
@@ -138,7 +188,7 @@ def _flamegraph(planned: _Planned) -> FlameGraph:
             folder.rmdir()  # if nothing is in it
         return FlameGraph(failed=str(error))
     what = "left" if planned.view == "leaks" else "held at its peak"
-    return FlameGraph(quote(f"{folder.name}/{report.path.name}"), call.name, what)
+    return FlameGraph(quote(f"{folder.name}/{report.path.name}"), str(report.path), call.name, what)
 
 
 def _timelines(diagnosis: Examination) -> dict[int, MemoryOverTime]:
@@ -153,9 +203,9 @@ def _timelines(diagnosis: Examination) -> dict[int, MemoryOverTime]:
             known.add(calls)
             try:
                 drawing, left_out = drawn(calls, with_heap=False)
-                found[number] = MemoryOverTime(Markup(svg_of(drawing)), left_out)
+                found[number] = MemoryOverTime(Drawn(svg_of(drawing), drawing.description), left_out)
             except (OSError, ValueError) as error:
-                found[number] = MemoryOverTime(Markup(), (f"No timeline: {error}",))
+                found[number] = MemoryOverTime(None, (f"No timeline: {error}",))
     return found
 
 
@@ -166,7 +216,7 @@ def _of_processes(finding: Finding, diagnosis: Examination) -> tuple[Call, ...]:
     return tuple(dict.fromkeys((*finding.calls, *theirs)))
 
 
-def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph]) -> str:
+def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph], timelines: dict[int, MemoryOverTime]) -> str:
     verdict = "well" if diagnosis.healthy else "unwell"
     if any(finding.severity == "critical" for finding in diagnosis.findings):
         verdict = "ill"
@@ -177,14 +227,14 @@ def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph]) -> str:
         .render(
             diagnosis=diagnosis,
             flamegraphs=flamegraphs,
-            timelines=_timelines(diagnosis),
+            timelines=timelines,
             signs=_SIGNS,
             verdict=verdict,
             of=diagnosis.source or _of_cluster(diagnosis),
             width=charts.WIDTH,
             bars=[charts.bar(node) for node in diagnosis.usage.nodes] if diagnosis.usage is not None else [],
             timeline=charts.timeline(diagnosis.calls, diagnosis.kills, diagnosis.when),
-            tables=_tables(diagnosis),
+            tables=_tables(diagnosis, _MOST_ROWS),
             warnings=[f"{one.name}: {text}" for one in recommendations for text in one.warnings],
         )
     )
@@ -195,21 +245,19 @@ def _of_cluster(diagnosis: Examination) -> str:
     return f"a cluster of {count} node{'s' * (count != 1)}"
 
 
-def _tables(diagnosis: Examination) -> dict[str, Table | None]:
+def _tables(diagnosis: Examination, most: int) -> dict[str, Table | None]:
     kills, recommended = diagnosis.kills, diagnosis.recommendations
     calls = diagnosis.calls.sorted(lambda call: -call.growth)
     tables = {
-        "kills": _table("Processes killed for memory", kills[-_MOST_ROWS:], len(kills)),
-        "recommendations": _table("What functions and actor classes need", recommended[:_MOST_ROWS], len(recommended)),
-        "calls": _table("Profiled calls, those that grew most first", calls[:_MOST_ROWS], len(calls)),
+        "kills": _table("Processes killed for memory", kills[-most:], len(kills)),
+        "recommendations": _table("What functions and actor classes need", recommended[:most], len(recommended)),
+        "calls": _table("Profiled calls, those that grew most first", calls[:most], len(calls)),
     }
     if diagnosis.usage is not None:
         processes, shared = diagnosis.usage.processes, diagnosis.usage.shared_memory_owners
-        tables["processes"] = _table(
-            "Processes of Ray's now, the largest first", processes[:_MOST_ROWS], len(processes)
-        )
+        tables["processes"] = _table("Processes of Ray's now, the largest first", processes[:most], len(processes))
         tables["shared_memory_owners"] = _table(
-            "Shared memory beside the object stores, the largest first", shared[:_MOST_ROWS], len(shared)
+            "Shared memory beside the object stores, the largest first", shared[:most], len(shared)
         )
     return tables
 

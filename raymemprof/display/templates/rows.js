@@ -1,11 +1,15 @@
-((id, more, newestLast) => {
-  // Has a table sort by a column and filter its rows, those that are not shown too. Nothing is fetched.
+((id, { more, newestLast, sorts, opens }, makeOpener) => {
+  // Has a table sort by a column and filter its rows, those that are not shown too, and open what a row is of. Nothing
+  // is fetched.
   const table = document.querySelector(`#${id}:not([data-sorts])`);
   if (!table) return;
   table.dataset.sorts = "";
   const body = table.tBodies[0], headings = [...table.tHead.rows[0].cells], model = body.rows[0];
-  const shown = [...body.rows].map((row) => [...row.cells].map((cell) => cell.textContent));
-  const all = newestLast ? [...more, ...shown] : [...shown, ...more];
+  const inPage = [...body.rows].map((row) => [...row.cells].map((cell) => cell.textContent));
+  const target = (place) => opens?.rows[place] ? opens.files[opens.rows[place][0]] + opens.rows[place][1] : "";
+  const [shown, others] = [inPage, more].map((rows, part) =>
+    rows.map((texts, place) => ({ texts, target: target(part * inPage.length + place) })));
+  const all = newestLast ? [...others, ...shown] : [...shown, ...others];
   const isNumber = headings.map((heading) => heading.style.textAlign === "right");
   const UNITS = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40, ms: 1e-3, min: 60, h: 3600 };
   let column = -1, isUp = true;
@@ -15,8 +19,9 @@
     const parts = [...text.replaceAll(",", "").matchAll(/(-?\d+(?:\.\d+)?) ?([A-Za-z]*)/g)];
     return parts.length ? parts.reduce((sum, [, digits, unit]) => sum + Number(digits) * (UNITS[unit] || 1), 0) : null;
   };
+  const value = (row) => isNumber[column] ? number(row.texts[column]) : row.texts[column] || null;
   const compare = (one, other) => {
-    const [a, b] = isNumber[column] ? [number(one[column]), number(other[column])] : [one[column] || null, other[column] || null];
+    const [a, b] = [value(one), value(other)];
     if (a === null || b === null) return (a === null) - (b === null);
     const order = isNumber[column] ? a - b : a.localeCompare(b);
     return isUp ? order : -order;
@@ -37,23 +42,63 @@
   });
   const told = make("output", { "aria-live": "polite" });
   bar.append(filter, told);
-  table.before(bar);
+
+  const open = makeOpener?.(id, table);
+  let opened = "";
+  // The first cell is a button for keys and screen readers; one of all is reached with Tab, the others with arrows.
+  const makeOpen = (row, { texts, target }) => {
+    const press = make("button", {
+      ...OWN_KEYS, type: "button", tabindex: "-1", "data-opens": "", title: "Open the flame graph",
+      style: "font:inherit;color:inherit;background:transparent;border:0;padding:0;cursor:pointer;text-decoration:underline dotted",
+    });
+    press.textContent = texts[0] || "Flame graph";
+    row.cells[0].replaceChildren(press);
+    row.style.cursor = "pointer";
+    row.ariaCurrent = String(target === opened);
+    row.addEventListener("click", () => {
+      if (!getSelection().isCollapsed) return;  // text was marked, to copy it
+      open(target, texts.slice(0, 3).join(" "), () => { opened = ""; mark(); });
+      opened = target;
+      mark();
+    });
+    row.dataset.target = target;
+  };
+  const mark = () => {
+    for (const row of body.rows) {
+      row.ariaCurrent = String(Boolean(row.dataset.target) && row.dataset.target === opened);
+      row.style.outline = row.ariaCurrent === "true" ? "1px solid color-mix(in srgb, currentColor 70%, transparent)" : "";
+    }
+  };
+  body.addEventListener("keydown", (event) => {
+    const presses = [...body.querySelectorAll("[data-opens]")], place = presses.indexOf(event.target);
+    if (place < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.stopPropagation();
+    const to = presses[place + { ArrowDown: 1, ArrowUp: -1 }[event.key]];
+    if (!to) return;
+    event.preventDefault();
+    event.target.tabIndex = -1;
+    to.tabIndex = 0;
+    to.focus();
+  });
 
   const show = () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const found = all.filter((texts) => words.every((word) => texts.join("\t").toLowerCase().includes(word)));
+    const found = all.filter(({ texts }) => words.every((word) => texts.join("\t").toLowerCase().includes(word)));
     if (column >= 0) found.sort(compare);
     const most = shown.length, begin = newestLast && column < 0 ? Math.max(found.length - most, 0) : 0;
-    body.replaceChildren(...found.slice(begin, begin + most).map((texts) => {
+    body.replaceChildren(...found.slice(begin, begin + most).map((one) => {
       const row = model.cloneNode(true);
-      [...row.cells].forEach((cell, place) => { cell.textContent = texts[place]; });
+      [...row.cells].forEach((cell, place) => { cell.textContent = one.texts[place]; });
+      if (one.target) makeOpen(row, one);
       return row;
     }));
+    body.querySelector("[data-opens]")?.setAttribute("tabindex", "0");
+    mark();
     const said = [];
     if (words.length) said.push(`${found.length} of ${all.length} rows match`);
     if (found.length > most) said.push(`${most} shown`);
     told.textContent = said.join(", ");
-    headings.forEach((heading, place) => {
+    if (sorts) headings.forEach((heading, place) => {
       heading.setAttribute("aria-sort", place !== column ? "none" : isUp ? "ascending" : "descending");
       heading.querySelector("span").textContent = place !== column ? "" : isUp ? " ▲" : " ▼";
     });
@@ -63,19 +108,22 @@
     show();
   };
 
-  headings.forEach((heading, place) => {
-    heading.append(make("span", { "aria-hidden": "true" }));
-    for (const [name, value] of Object.entries({ ...OWN_KEYS, tabindex: "0", title: "Sort" })) heading.setAttribute(name, value);
-    heading.style.cursor = "pointer";
-    heading.addEventListener("click", () => sortBy(place));
-    heading.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" && event.key !== " ") return;
-      event.preventDefault();
-      event.stopPropagation();
-      sortBy(place);
+  if (sorts) {
+    table.before(bar);
+    headings.forEach((heading, place) => {
+      heading.append(make("span", { "aria-hidden": "true" }));
+      for (const [name, value] of Object.entries({ ...OWN_KEYS, tabindex: "0", title: "Sort" })) heading.setAttribute(name, value);
+      heading.style.cursor = "pointer";
+      heading.addEventListener("click", () => sortBy(place));
+      heading.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        event.stopPropagation();
+        sortBy(place);
+      });
     });
-  });
-  filter.addEventListener("input", show);
-  filter.addEventListener("keydown", (event) => event.stopPropagation());
+    filter.addEventListener("input", show);
+    filter.addEventListener("keydown", (event) => event.stopPropagation());
+  }
   show();
 })

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...display.record import Record
-from ...display.rows import Rows
 from ...display.text import show_bytes, show_seconds
+from .openable import Openable, name_of_call
 
 __all__ = [
     "Call",
@@ -184,7 +184,7 @@ class CompactedCalls:
         return sum(self.statuses.values()) if status is None else self.statuses.get(status, 0)
 
 
-class Calls(Rows[Call]):
+class Calls(Openable[Call]):
     """A sequence of `Call`."""
 
     _compacted: tuple[CompactedCalls, ...] = ()
@@ -213,6 +213,9 @@ class Calls(Rows[Call]):
     _if_various: ClassVar[tuple[str, ...]] = ("node",)
     _expendable: ClassVar[tuple[str, ...]] = ("task", "pid", "started", "kind", "after", "before")
 
+    def _opens(self, row: Call) -> str:
+        return name_of_call(row)
+
     def _more(self) -> str:
         more = super()._more()
         return more and f"{more}; summary() sums up all by function"
@@ -223,7 +226,7 @@ def compacted_of(calls: object) -> tuple[CompactedCalls, ...]:
     return tuple(one for one in calls._compacted if one.is_certain) if isinstance(calls, Calls) else ()
 
 
-class Captures(Rows[Capture]):
+class Captures(Openable[Capture]):
     """A sequence of `Capture`."""
 
     _title: ClassVar[tuple[str, str]] = ("capture", "captures")
@@ -238,6 +241,9 @@ class Captures(Rows[Capture]):
         ("file", lambda capture: capture.path.name, False),  # the longest: it leaves the others in view
     )
     _if_various: ClassVar[tuple[str, ...]] = ("node",)
+
+    def _opens(self, row: Capture) -> str:
+        return str(row.path)
 
 
 def other_deployment(deployment: str | None, name: str) -> str:

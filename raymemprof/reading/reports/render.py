@@ -48,7 +48,7 @@ def flamegraph(
 
     Args:
         target: a `Call`, a `Capture`, the path of any memray capture, or several of these, which are summed: each call
-            at its own peak.
+            at its own peak. `capture.bin#0-3` is one call in a capture, as a click on its row in a notebook says.
         output: the file to write; by default `raymemprof-flamegraph-<call>.html` in the current folder. It appears
             whole or not at all.
         view: "peak": what was held at the peak; "leaks": what was left at the end; "temporary": what was freed again

@@ -15,6 +15,7 @@ from .notebook.drawn import Drawn
 from .notebook.graph import Graph
 from .notebook.listing import Listing
 from .notebook.picture import TEMPLATES, WIDTH, picture
+from .notebook.written import Written
 
 __all__ = ["Report"]
 
@@ -35,7 +36,7 @@ class Report(Record):
     kind: str
     title: str
     left_out: tuple[str, ...] = ()
-    shown: Graph | Listing | Drawn | None = field(default=None, repr=False, compare=False)
+    shown: Graph | Listing | Drawn | Written | None = field(default=None, repr=False, compare=False)
     """What a notebook shows of it."""
 
     def open(self) -> None:
@@ -65,5 +66,6 @@ class Report(Record):
             return notebook.get_template("drawn.html").render(**known, drawn=self.shown)
         if isinstance(self.shown, Listing):
             return notebook.get_template("table.html").render(**known, listing=self.shown)
-        page = self.path.read_text(encoding="utf-8") if self.kind == "diagnosis" else ""
-        return notebook.get_template("file.html").render(**known, kind=self.kind, page=page)
+        if isinstance(self.shown, Written):
+            return notebook.get_template("written.html").render(**known, written=self.shown)
+        return notebook.get_template("file.html").render(**known, kind=self.kind)

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 from ... import cluster
 from ...display.progress import progress
 from ...display.record import Record
-from ...display.rows import Rows
 from ...display.text import show_bytes
 from ...errors import CaptureError
 from ..catalog import sources
 from ..catalog.filters import Filters, some_names
 from ..catalog.listing import ask_nodes, caption_of, caption_of_folders
+from ..catalog.openable import Openable, name_of_call
 from ..catalog.places import Place, place_here
 from ..catalog.records import Call, other_deployment
 from ..catalog.sources import Source
@@ -88,7 +88,7 @@ class FunctionSummary(Record):
     deployment: str | None = None
 
 
-class Summary(Rows[FunctionSummary]):
+class Summary(Openable[FunctionSummary]):
     """A sequence of `FunctionSummary`, the highest peak first."""
 
     _title: ClassVar[tuple[str, str]] = ("function or actor class", "functions and actor classes")
@@ -114,6 +114,9 @@ class Summary(Rows[FunctionSummary]):
     )
     _if_various: ClassVar[tuple[str, ...]] = ("kind", "nodes")
     _expendable: ClassVar[tuple[str, ...]] = ("first", "last", "captures", "p50", "kept", "kind", "nodes", "deployment")
+
+    def _opens(self, row: FunctionSummary) -> str:
+        return name_of_call(row.largest)
 
 
 def summary(

@@ -1,4 +1,4 @@
-"""What a target names: a path, a `Capture`, a `Call`, or many of them; and where these lie."""
+"""What a target names: a path, one call of a capture (`a.bin#0-3`), a `Capture`, a `Call`, many; and where it lies."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from ...display.text import first_few, printable
 from ...errors import CaptureError
 from ...ownership import UntrustedError, refuse_foreign_link
 from ..catalog import offered
+from ..catalog.filters import Filters
+from ..catalog.listing import calls, list_calls
+from ..catalog.openable import CallName, call_named
+from ..catalog.places import Place
 from ..catalog.records import Call, Capture
 
 __all__ = ["EarlierCapture", "Item", "Located", "Named", "Target", "locate", "resolve"]
@@ -128,6 +132,9 @@ def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.An
         raise ValueError("the path is empty; raymemprof.captures() lists the captures there are.")
     if isinstance(target, EarlierCapture):
         return replace(_item(target.path, elsewhere), later=target.later)
+    named = None if os.path.exists(target) else call_named(os.fspath(target))
+    if named is not None:
+        return _item(_call(named), elsewhere)
     path = Path(target).absolute()
     try:
         refuse_foreign_link(path)
@@ -151,6 +158,32 @@ def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.An
     if path.suffix == ".jsonl":
         raise CaptureError(path, "it is a journal; the captures lie beside it and end in .bin.")
     return Item(path, None, None)
+
+
+def _call(named: CallName) -> Call:
+    """Return a call that is named by its capture and its place there, from this machine or the node that has it."""
+    if os.path.exists(named.path) or not cluster.is_connected():
+        listed = list(calls(named.path))
+    else:
+        answers = cluster.on_each_node(_calls_in, named.path.name)
+        listed = [call for there in answers.by_node.values() for call in there]
+        if not listed and answers.missing:
+            nodes = "; ".join(first_few(answers.missing))
+            raise FileNotFoundError(f"{named.path} does not exist here or on the nodes that answered; {nodes}.")
+    for call in listed:
+        if call.place == named.place and call.capture is not None:
+            return call
+    raise CaptureError(named.path, "this call is not in it, or its journal is gone.")
+
+
+def _calls_in(name: str) -> list[Call]:
+    """Return the calls in a capture that lies on this node."""
+    try:
+        path = offered.path_of(name)
+    except CaptureError:
+        return []
+    found = list_calls(Place(None, (path.parent,), cluster.here()), Filters())
+    return [call for call in found.calls if call.capture == path]
 
 
 def _elsewhere(node_id: str | None) -> str | None:

@@ -15,7 +15,7 @@ from ... import cluster
 from .. import warn
 from ..options import PREFIX, Options
 from ..outcome import describe
-from . import probe
+from . import probe, shipped_texts
 from .selection import EXCLUDE, INCLUDE, SWITCH, is_on, patterns
 
 __all__ = ["record_job", "record_job_as_environment_says", "runtime_env"]
@@ -68,6 +68,7 @@ def runtime_env(
         return dict(base or {})
     made = _with(variables, base or {}, _submitted_variables())
     if cluster.is_connected():
+        shipped_texts.take_along()
         probe.look(made)
     else:
         _watch_init()
@@ -97,6 +98,7 @@ _of_job: dict[str, str] = {}
 def _watch_init() -> None:
     """Turn the switch on when this process connects, and look whether it reached the workers."""
     cluster.around_init(_of_connection, _look_at_job)
+    shipped_texts.take_along()
 
 
 def _of_connection(given: Mapping[str, Any], is_client: bool) -> Mapping[str, Any]:

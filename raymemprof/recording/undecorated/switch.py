@@ -13,6 +13,7 @@ from ..outcome import describe
 from ..profile import Profile
 from ..safety import interruptions
 from ..wrappers import recorded
+from . import shipped_texts
 from .named import is_recorded_below, named
 from .rays_own import Naming, is_rays, known_class, method_names, naming, own_name
 from .selection import Selection
@@ -40,6 +41,7 @@ def arm() -> None:
         return
     loaded = _Loaded(Selection.here())
     cluster.pass_through(loaded.function, loaded.actor_class)
+    shipped_texts.take_along()
     cluster.pass_users_code(UsersCode(loaded.wants, is_recorded_below).recorded, _tell_unknown)
     _problem = None
 
@@ -75,6 +77,7 @@ class _Loaded:
             self._note(error)
 
     def _function(self, function: types.FunctionType) -> types.FunctionType:
+        shipped_texts.unpack(function)
         name, module = function.__qualname__, function.__module__ or ""
         if is_recorded_below(function) or name.startswith(cluster.OURS):
             return function
@@ -85,6 +88,7 @@ class _Loaded:
         return recorded(function, Profile(name, "task", _NO_OPTIONS)) if self.wants(full_name, name) else function
 
     def _actor_class(self, modified: type, original: type) -> None:
+        shipped_texts.unpack(modified)
         original = known_class(original)
         name, full_name = original.__qualname__, f"{original.__module__}.{original.__qualname__}"
         names = method_names(original)

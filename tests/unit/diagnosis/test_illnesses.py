@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -787,7 +790,13 @@ def test_names_are_text_in_the_page(tmp_path: Path) -> None:
         [node(actor, used=31 * GIB)], [kill(hostile, 9 * GIB, call=task)], [task, call(hostile, GIB)], chosen=hostile
     )
     assert hostile in found.findings[0].title
-    for html in (found.save(tmp_path / "report.html").path.read_text(), found._repr_html_()):
+    report = found.save(tmp_path / "report.html")
+    pictures = re.findall(r"base64,([^\"]+)\"", report._repr_html_())
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert "script" not in {one.tag.rpartition("}")[2] for one in ElementTree.fromstring(b64decode(picture)).iter()}
+    inline = re.sub(r"<img src=\"data.*?>|<script>\n\[.*?</script>", "", report._repr_html_(), flags=re.DOTALL)
+    for html in (report.path.read_text(), found._repr_html_(), inline):
         assert "<script" not in html
         assert "<img" not in html
         assert "\x1b" not in html

@@ -67,6 +67,22 @@ def told(picture: ElementTree.Element, kind: str) -> list[str]:
     ]
 
 
+def test_a_short_call_has_its_memory_over_time(tmp_path: Path) -> None:
+    with raymemprof.profile_memory("short", directory=tmp_path):
+        kept = bytearray(b"1") * 20_000_000
+    (call,) = raymemprof.calls(tmp_path)
+    assert call.duration is not None
+    assert len(kept) / call.duration > 0
+    report = raymemprof.timeline(call, tmp_path / "short.svg")
+    areas = [
+        one.get("d") for one in ElementTree.parse(report.path).iter(f"{SVG}path") if "area" in one.get("class", "")
+    ]
+    assert areas
+    points = [tuple(map(float, point)) for point in re.findall(r"(-?[\d.]+)[ ,](-?[\d.]+)", areas[0])]
+    assert max(x for x, _ in points) - min(x for x, _ in points) > 500, "as wide as the picture"
+    assert max(y for _, y in points) - min(y for _, y in points) > 30
+
+
 def test_the_highest_of_neighbours_is_kept() -> None:
     points = [Point(number / 10, number % 7 + 1000 * (number == 4321)) for number in range(10_000)]
     found = thinned(points, 100)

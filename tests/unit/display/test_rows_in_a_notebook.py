@@ -38,6 +38,13 @@ class Things(Rows[Thing]):
     _title = ("thing", "things")
 
 
+class Opening(Things):
+    """Things with a flame graph each, but for those without a size."""
+
+    def _opens(self, row: Thing) -> str:
+        return "" if row.size is None else f"/tmp/it's#1/{row.name}.bin#0-{row.size}"
+
+
 class Newest(Things):
     _newest_last: ClassVar[bool] = True
 
@@ -109,7 +116,55 @@ def test_names_are_text_and_without_scripts_it_is_a_table(tmp_path: Path, chromi
         assert page.evaluate("document.querySelectorAll('input').length") == (0 if how else 1)
 
 
+PRESSES = "[...document.querySelectorAll('[data-opens]')]"
+SECTION = "document.querySelector('section')"
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_click_on_a_row_says_what_draws_its_graph_where_no_kernel_listens(
+    count: int, tmp_path: Path, chromium: Browser
+) -> None:
+    things = few(Opening)[:count]
+    page = opened(things, tmp_path, chromium)
+    assert page.evaluate("document.querySelectorAll('input').length") == int(count > 3)
+    assert page.evaluate(f"{PRESSES}.map(one => one.textContent)") == [
+        one.name for one in things if one.size is not None
+    ]
+    page.click("document.querySelectorAll('tbody td')[1]")
+    code = f'raymemprof.flamegraph("/tmp/it\'s#1/load.bin#0-{900 * 1024}")'
+    assert page.evaluate(f"{SECTION}.querySelector('code').textContent") == code
+    assert "It is copied." in page.until(f"{SECTION}.innerText.includes('copied') && {SECTION}.innerText")
+    assert page.evaluate("document.querySelector('tbody tr').ariaCurrent") == "true"
+    page.click("document.querySelectorAll('tbody tr')[1].cells[0]")  # which has none
+    assert page.evaluate(f"{SECTION}.querySelector('code').textContent") == code
+    page.click(f"[...{SECTION}.querySelectorAll('button')].find(one => one.textContent == 'Close')")
+    assert page.evaluate(f"{SECTION}") is None
+    assert page.evaluate("document.querySelector('tbody tr').ariaCurrent") == "false"
+    assert page.errors == page.requests == []
+
+
+def test_keys_open_a_row_also_when_it_was_sorted(tmp_path: Path, chromium: Browser) -> None:
+    page = opened(few(Opening), tmp_path, chromium)
+    page.click("document.querySelectorAll('th')[1]")
+    assert page.evaluate(f"{PRESSES}.filter(one => one.tabIndex == 0).length") == 1, "one stop for Tab"
+    page.evaluate(f"{PRESSES}[0].focus()")
+    page.press("ArrowDown")
+    assert page.evaluate("document.activeElement.textContent") == HOSTILE
+    page.press("Enter")
+    code = page.until(f"{SECTION}?.querySelector('code').textContent")
+    assert code.endswith(f'{HOSTILE}.bin#0-{3 * MIB // 2}")')
+    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+    said = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if "role" in node]
+    assert ("button", "load_all") in said
+    assert any(role == "region" and name.startswith("Flame graph of ") for role, name in said)
+    assert page.evaluate("document.title") == ""
+    assert page.errors == page.requests == []
+
+
 def test_the_page_is_the_same_in_each_run_and_a_short_table_has_no_script() -> None:
     assert few()._repr_html_() == few()._repr_html_()
     assert "<script>" not in few()[:2]._repr_html_().replace(HOSTILE, "")
+    targets = (f"/tmp/ray/session/logs/raymemprof-load-{number % 8}.bin" for number in range(5_000))
+    many = Opening(Thing(target, MIB, 1.0) for target in targets)
+    assert len(many._repr_html_()) < 200_000
     assert len(Newest(Thing("load_shard", MIB, 1.0) for _ in range(5_000))._repr_html_()) < 100_000

@@ -148,6 +148,51 @@ def test_a_table_of_calls_in_jupyterlab(lab: Lab) -> None:
     assert page.errors == requests_elsewhere(lab, page) == []
 
 
+PRESSES = f"[...{TABLE}.querySelectorAll('[data-opens]')]"
+OPENED = f"{TABLE}.parentElement.querySelector('section')"
+DRAWN = f"[...{OPENED}.querySelectorAll('[data-box]')]"
+
+
+def test_a_click_on_a_row_has_the_kernel_draw_its_graph(lab: Lab) -> None:
+    pytest.importorskip("anywidget")
+    page = lab.open()
+    page.until(f"{KERNEL} == 'idle'")
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.until(f"Boolean({FILTER}) && {PRESSES}.length >= 7")
+    page.until(
+        f"{KERNEL} == 'idle' && window.jupyterapp.shell.currentWidget.content.widgets.at(-1).model.executionCount"
+    )
+    cells = page.evaluate(COUNT)
+    page.click(f"{TABLE}.tHead.rows[0].cells[4]")  # the longest first: it is that of 7 MB
+    page.click(f"{TABLE}.tBodies[0].rows[0].cells[2]")
+    page.until(f"{OPENED} && {DRAWN}.length > 3")
+    first = page.evaluate(f"{OPENED}.querySelector('b').innerText")
+    assert first.startswith("load_shard, ")
+    assert "copies = [bytes(text) for text in texts]" in page.evaluate(f"{DRAWN}.map(box => box.textContent)")
+    page.click(f"{DRAWN}.find(box => box.textContent.startsWith('copies ='))")
+    page.until(f"{DRAWN}.find(box => box.textContent.startsWith('copies =')).style.width == '100%'")
+
+    page.evaluate(f"{PRESSES}[0].focus()")
+    for key in ("d", "d", "ArrowDown", "Enter"):  # where the notebook has the focus, "d" "d" deletes a cell
+        page.press(key)
+    page.until(f"{OPENED}.querySelector('b') && {OPENED}.querySelector('b').innerText != '{first}'")
+    page.until(f"{DRAWN}.length > 3")
+    assert page.evaluate(COUNT) == cells
+    for capture in Path(lab.notebook.parent, "recorded").glob("*.bin"):
+        capture.unlink()
+    page.click(f"{TABLE}.tBodies[0].rows[2].cells[2]")
+    page.until(f"{OPENED}.innerText.includes('There is no flame graph: ')")
+    assert page.errors == requests_elsewhere(lab, page) == []
+
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.until("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    saved = nbformat.read(lab.notebook, 4)
+    assert "widgets" not in saved.metadata
+    assert not any(
+        "widget" in kind for cell in saved.cells for output in cell.outputs for kind in output.get("data", ())
+    )
+
+
 def test_a_saved_notebook_is_as_good(lab: Lab) -> None:
     page = lab.open()
     page.until(f"{BOXES}.length > 3")

@@ -7,6 +7,7 @@ import html
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -701,3 +702,39 @@ def test_a_report_is_written_whole_or_not_at_all(folder: Path, tmp_path: Path) -
             process.communicate()
         assert (tmp_path / "out.html").read_text().rstrip().endswith("</html>")
         (tmp_path / "out.html").unlink()
+
+
+def test_a_name_stands_for_one_call_of_a_capture(folder: Path) -> None:
+    calls = raymemprof.calls(folder)
+    traced = [call for call in calls if call.capture is not None]
+    assert len({call.capture for call in traced}) < len(traced), "some share a capture"
+    for call in traced:
+        name = "{}#{}-{}".format(call.capture, *call.place)
+        assert calls._opens(call) == name
+        assert raymemprof.heap(name) == raymemprof.heap(call)
+    with pytest.raises(raymemprof.CaptureError, match="this call is not in it"):
+        raymemprof.heap(f"{traced[0].capture}#9-99")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        raymemprof.heap(f"{folder}/nosuch.bin#0-1")
+    odd = folder / "odd#0-1"
+    shutil.copy(traced[0].capture, odd)
+    try:
+        assert raymemprof.heap(odd).call_count == 1, "a file of such a name is that file"
+    finally:
+        odd.unlink()
+
+
+def test_names_of_files_leave_the_other_columns_of_captures_in_view(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captures = raymemprof.captures(folder)
+    monkeypatch.setenv("COLUMNS", "80")
+    heading, row = (line for line in repr(captures).splitlines() if "status" in line or "killed" in line)
+    assert heading.split() == ["status", "opened", "(UTC)", "size", "calls", "pid", "file"]
+    (capture,) = captures
+    for text in ("killed", f"{capture.opened_at:%H:%M:%S}", "7", str(capture.pid)):
+        assert f" {text} " in f" {row} ", "whole, and on the first line"
+    html = captures._repr_html_()
+    headings = re.findall("<th [^>]*>(.*?)</th>", html)
+    assert headings == ["status", "opened (UTC)", "size", "calls", "pid", "file"]
+    assert str(capture.path.parent) not in re.findall("<td [^>]*>(.*?)</td>", html)[-1]

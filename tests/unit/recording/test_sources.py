@@ -197,3 +197,60 @@ def test_they_go_with_the_last_journal_that_names_them(tmp_path: Path) -> None:
         os.utime(path, (last_week, last_week))
     raymemprof.clean(records, all=True)
     assert list(records.iterdir()) == []
+
+
+SHIPS = """
+import sys
+
+import ray.remote_function
+from ray._private import function_manager
+
+import raymemprof
+from raymemprof.recording.undecorated import shipped_texts
+
+shipped_texts.take_along()
+
+
+def plain(size):
+    return bytearray(size)  # nobody decorated it
+
+
+class Holder:
+    def hold(self, size):
+        self.kept = plain(size)
+
+
+def another(size):
+    raise AssertionError("PASSWORD")
+
+
+decorated = raymemprof.profile_memory(another)
+for module, one in ((ray.remote_function, plain), (function_manager, Holder), (ray.remote_function, decorated)):
+    print(module.pickle_dumps(one, "it cannot be pickled").hex())
+    assert not any("raymemprof_texts" in name for name in vars(one))
+"""
+ARRIVES = """
+import pickle
+import sys
+import zlib
+
+sys.modules["raymemprof"] = None  # so that it cannot be imported
+for text in sys.stdin.read().split()[:2]:
+    shipped = pickle.loads(bytes.fromhex(text))
+    (found,) = vars(shipped)["__raymemprof_texts__"]
+    print(found[0].rpartition("/")[2], found[1], zlib.decompress(found[2]).decode().count("nobody decorated it"))
+print(shipped().hold(5), shipped.hold.__globals__["plain"](3))
+"""
+
+
+@pytest.mark.versions
+def test_texts_of_undecorated_code_travel_with_it_and_a_worker_without_raymemprof_runs_it(tmp_path: Path) -> None:
+    script = tmp_path / "ships.py"
+    script.write_text(SHIPS)
+    shipped = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert shipped.returncode == 0, shipped.stderr
+    assert b"__raymemprof_texts__" not in bytes.fromhex(shipped.stdout.split()[2]), "a decorated one has them anyway"
+    code = [sys.executable, "-c", "import ray.cloudpickle\n" + ARRIVES]
+    arrived = subprocess.run(code, input=shipped.stdout, capture_output=True, text=True)
+    assert arrived.returncode == 0, arrived.stderr
+    assert arrived.stdout.splitlines() == ["ships.py None 1"] * 2 + [f"None {bytearray(3)}"]

@@ -1,0 +1,87 @@
+"""The source texts of cells, and of the driver's script, travel with functions and classes that nobody decorated.
+
+They are there while Ray pickles one, as plain data in an attribute: a worker without raymemprof can unpickle it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from ... import cluster
+from .. import warn
+from ..origin import Text, arrive, gathered
+from ..reached import MAIN
+from ..wrappers import is_recorded
+from .named import is_recorded_below
+
+__all__ = ["take_along", "unpack"]
+
+_ATTRIBUTE = "__raymemprof_texts__"
+
+
+@functools.cache
+def take_along() -> None:
+    """Have what Ray ships from this process from now on take its texts along."""
+    cluster.around_shipping(_with_texts)
+
+
+@contextlib.contextmanager
+def _with_texts(shipped: Any) -> Iterator[None]:
+    """Attach its texts to a function or class meanwhile. Never raises of its own accord."""
+    texts: tuple[tuple[str, str | None, bytes], ...] = ()
+    try:
+        if _is_shipped_whole(shipped) and not _has_origin(shipped):
+            texts = tuple(map(tuple, gathered(_original(shipped))))  # type: ignore[arg-type]
+            if texts:
+                _set(shipped, texts)
+    except Exception as error:
+        warn.once("origin", f"the source texts of cells were not taken along: {error!r}")
+    try:
+        yield
+    finally:
+        if texts:
+            _remove(shipped)
+
+
+def unpack(shipped: Any) -> None:
+    """Take note of the texts that came with a function or class."""
+    texts = vars(shipped).get(_ATTRIBUTE)
+    if texts:
+        arrive(tuple(Text(*text) for text in texts))
+        _remove(shipped)
+
+
+def _is_shipped_whole(shipped: Any) -> bool:
+    return isinstance(shipped, (types.FunctionType, type)) and _original(shipped).__module__ == MAIN
+
+
+def _original(shipped: Any) -> Any:
+    """The user's own class, of one that Ray derived."""
+    return cluster.class_before_ray(shipped) or shipped
+
+
+def _has_origin(shipped: Any) -> bool:
+    """Whether it takes its texts along anyway, since it is decorated."""
+    if isinstance(shipped, types.FunctionType):
+        return is_recorded_below(shipped)
+    functions = (getattr(value, "__func__", value) for value in list(vars(_original(shipped)).values()))
+    return any(isinstance(function, types.FunctionType) and is_recorded(function) for function in functions)
+
+
+def _set(shipped: Any, texts: object) -> None:
+    if isinstance(shipped, type):
+        type.__setattr__(shipped, _ATTRIBUTE, texts)
+    else:
+        vars(shipped)[_ATTRIBUTE] = texts
+
+
+def _remove(shipped: Any) -> None:
+    with contextlib.suppress(KeyError, AttributeError):  # two threads shipped it at once
+        if isinstance(shipped, type):
+            type.__delattr__(shipped, _ATTRIBUTE)
+        else:
+            del vars(shipped)[_ATTRIBUTE]
