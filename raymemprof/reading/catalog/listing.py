@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ __all__ = [
     "caption_of",
     "caption_of_folders",
     "captures",
+    "collect",
     "is_about_sums",
     "list_calls",
 ]
@@ -81,14 +83,18 @@ def calls(
         >>> raymemprof.calls("/tmp/raymemprof-example", name="load")[-1].status
         'finished'
     """
-    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id, context)
+    return collect(source, Filters(name, status, kind, task_id, actor_id, job_id, node_id, context), list_calls)
+
+
+def collect(source: Source, filters: Filters, listed: Callable[[Place, Filters], Listing]) -> Calls:
+    """Return the calls that a function lists in each place."""
     if source is None and cluster.is_connected():
-        answers = ask_nodes(_calls_there, filters)
+        answers = ask_nodes(partial(_calls_there, listed), filters)
         listings = list(answers.by_node.values())
         chosen, caption, missing = "", caption_of(answers), answers.missing
     else:
         folders, chosen = sources.find(source)
-        listings = [list_calls(Place(source, tuple(folders)), filters)]
+        listings = [listed(Place(source, tuple(folders)), filters)]
         caption, missing = "" if chosen else caption_of_folders(folders), ()
     found = [call for listing in listings for call in listing.calls]
     if len(listings) > 1:  # what a node recorded that is gone is told by each that shares its folder
@@ -116,7 +122,7 @@ def _about(compacted: Iterable[list[CompactedCalls]], filters: Filters) -> list[
     sure = unsure = 0
     for one in (one for there in compacted for one in there):
         if one.is_certain:
-            sure += one.count()
+            sure += one.only_sums
         else:
             unsure += one.count(filters.status)
     what = f"earlier {filters.status or ''} call".replace("  ", " ")
@@ -179,6 +185,8 @@ class Listing(NamedTuple):
     """A few words on each journal that cannot be read, or not all of it."""
     compacted: dict[str, list[CompactedCalls]]
     """By process, calls that may fit and are not among these."""
+    retried: frozenset[str] = frozenset()
+    """Tasks of these that finished in a later attempt."""
 
 
 def list_calls(place: Place, filters: Filters) -> Listing:
@@ -258,8 +266,8 @@ def ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers
     return cluster.on_each_node(function, filters, living, node_id=filters.node_id)
 
 
-def _calls_there(filters: Filters, living: frozenset[str]) -> Listing:
-    return list_calls(place_here(living), filters)
+def _calls_there(listed: Callable[[Place, Filters], Listing], filters: Filters, living: frozenset[str]) -> Listing:
+    return listed(place_here(living), filters)
 
 
 def _captures_there(filters: Filters, living: frozenset[str]) -> tuple[list[Capture], list[str]]:
