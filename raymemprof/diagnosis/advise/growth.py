@@ -78,7 +78,10 @@ class Growth:
     def method(self) -> str:
         """The method in which it grows most."""
         grown: Counter[str] = Counter()
-        if self.compacted:  # what lies between two calls that are known is of others
+        if self.compacted and all(one.rose is not None for one in self.compacted):
+            for one in self.compacted:
+                grown[one.name] += one.rose or 0
+        elif self.compacted:  # what lies between two calls that are known is of others
             for one in self.compacted:
                 grown[one.name] += one.kept
             for call in self.calls:

@@ -83,6 +83,8 @@ class FunctionSum(contract.Sum, tag="function"):
     """How many that are, all but the last."""
     added: int = 0
     """How many calls of a method were seen one by one."""
+    rose: int = 0
+    """By how much its process had more after them than after the method's call that had ended before."""
 
     def add(self, begin: Begin, end: End, family: Children | None) -> None:
         """Count a call that has ended. A million calls go through here."""
@@ -151,6 +153,8 @@ class Digest(Struct):
     """The tasks of calls in these that finished in a later attempt."""
     compacted: list[Sum] = field(default_factory=list)
     """Then those of calls that are not in the journal one by one any more."""
+    after: int | None = None
+    """What the process had when the latest call of a method in these ended."""
     late: list[int] = field(default_factory=list)
     """The numbers of those that ended last, and are not summed up yet."""
     end: int = 0
@@ -220,7 +224,11 @@ class Digest(Struct):
         if self.sums is None or begin is None or ended is None:
             return
         self.peaks.pop(number, None)
-        self._sum_of(begin, ended.status).add(begin, ended, self.children.pop(number, None))
+        found = self._sum_of(begin, ended.status)
+        found.add(begin, ended, self.children.pop(number, None))
+        if begin.kind == "method":
+            found.rose += ended.memory - (ended.memory if self.after is None else self.after)
+            self.after = ended.memory
         if begin.attempt and begin.task_id and ended.status == "finished" and len(self.retried) < _MOST_RETRIED:
             self.retried.add(begin.task_id)
 

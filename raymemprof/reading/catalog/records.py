@@ -184,6 +184,11 @@ class CompactedCalls:
     """How many of them are in captures that are there."""
     held_kept: int = 0
     """What `kept` is of these."""
+    rose: int | None = None
+    """By how much an actor's process rose from call to call in its method's calls, with those that are listed. Bytes.
+
+    None where only sums are left.
+    """
 
     def count(self, status: str | None = None) -> int:
         """Return how many they are, or those of them that ended so."""

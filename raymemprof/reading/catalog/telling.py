@@ -114,10 +114,11 @@ class _Summed:
             if begin.capture in held:
                 held[begin.capture][0] -= 1
                 held[begin.capture][1] -= end.memory - begin.memory
-        if not rest.count:
+        if not rest.count and found.kind != "method":
             return None
         count, kept = (sum(column) for column in zip((0, 0), *held.values(), strict=True))
-        return replace(self.process.counted(rest, found.only_sums), held=count, held_kept=kept)
+        rose = found.rose if found.kind == "method" and not found.only_sums else None
+        return replace(self.process.counted(rest, found.only_sums), held=count, held_kept=kept, rose=rose)
 
 
 def _take(counts: dict[Any, int], key: Any) -> None:
