@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,13 +82,20 @@ def calls(
         >>> raymemprof.calls("/tmp/raymemprof-example", name="load")[-1].status
         'finished'
     """
-    return collect(source, Filters(name, status, kind, task_id, actor_id, job_id, node_id, context), list_calls)
+    return collect(
+        source, Filters(name, status, kind, task_id, actor_id, job_id, node_id, context), list_calls, _calls_there
+    )
 
 
-def collect(source: Source, filters: Filters, listed: Callable[[Place, Filters], Listing]) -> Calls:
-    """Return the calls that a function lists in each place."""
+def collect(
+    source: Source,
+    filters: Filters,
+    listed: Callable[[Place, Filters], Listing],
+    there: Callable[[Filters, frozenset[str]], Listing],
+) -> Calls:
+    """Return the calls that a function lists in a place, or one on each node of the connected cluster."""
     if source is None and cluster.is_connected():
-        answers = ask_nodes(partial(_calls_there, listed), filters)
+        answers = ask_nodes(there, filters)
         listings = list(answers.by_node.values())
         chosen, caption, missing = "", caption_of(answers), answers.missing
     else:
@@ -266,8 +272,8 @@ def ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers
     return cluster.on_each_node(function, filters, living, node_id=filters.node_id)
 
 
-def _calls_there(listed: Callable[[Place, Filters], Listing], filters: Filters, living: frozenset[str]) -> Listing:
-    return listed(place_here(living), filters)
+def _calls_there(filters: Filters, living: frozenset[str]) -> Listing:
+    return list_calls(place_here(living), filters)
 
 
 def _captures_there(filters: Filters, living: frozenset[str]) -> tuple[list[Capture], list[str]]:

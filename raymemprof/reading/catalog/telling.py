@@ -12,7 +12,7 @@ from . import listing
 from .digest import Ended, FunctionSum
 from .filters import EVERY_CALL, Filters
 from .listing import Listing, list_calls
-from .places import Place, only_capture, processes, read_summed
+from .places import Place, only_capture, place_here, processes, read_summed
 from .process import RecordedProcess
 from .records import Call, Calls, CompactedCalls
 from .remembered import read_sums
@@ -35,7 +35,7 @@ def telling(source: Source = None, **filters: str | None) -> Calls:
     way to end, those with the highest peak, that grew most, that left most, whose children copied most, the first and
     the last; of each actor that may grow, some of all times. Nodes sum up the others. Takes what `calls` takes.
     """
-    return listing.collect(source, Filters(**filters), list_telling)  # type: ignore[arg-type]
+    return listing.collect(source, Filters(**filters), list_telling, _telling_there)  # type: ignore[arg-type]
 
 
 def list_telling(place: Place, filters: Filters = EVERY_CALL) -> Listing:
@@ -62,6 +62,10 @@ def list_telling(place: Place, filters: Filters = EVERY_CALL) -> Listing:
         {one.process.path.name: list(one.counted()) for one in found},
         frozenset(task for one in found for task in one.process.digest.retried),
     )
+
+
+def _telling_there(filters: Filters, living: frozenset[str]) -> Listing:
+    return list_telling(place_here(living), filters)
 
 
 class _Summed:
