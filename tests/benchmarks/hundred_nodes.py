@@ -10,6 +10,7 @@ question: time, the most memory, and bytes that travel are of that.
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
 import multiprocessing
 import pickle
@@ -81,21 +82,22 @@ def _answer(asked: tuple[str, Callable[..., Any], tuple[Any, ...], str]) -> tupl
 
     offered.folders = lambda: [Path(folder)]
     places.cluster.here = lambda: node_id
+    places.cluster.metrics_address = lambda node_id: None
     start = time.process_time()
     data = pickle.dumps(function(*arguments), protocol=pickle.HIGHEST_PROTOCOL)
     taken = time.process_time() - start
     return node_id, data, taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _ask(question: str, folder: str, ids: list[str], found: Any) -> None:
+def _ask(question: str, folder: str, ids: list[str]) -> dict[str, Any]:
     """Be the driver that asks: in a process of its own."""
     import raymemprof
     from raymemprof import cluster
-    from raymemprof.diagnosis import advise, doctor
-    from raymemprof.diagnosis import ooms as kills
+    from raymemprof.diagnosis.advise import advise
+    from raymemprof.diagnosis.doctor import observed
 
     nodes = [cluster.Node(node_id, "192.0.2.1", number == 0, True, {}) for number, node_id in enumerate(ids)]
-    seen = {"bytes": 0, "node_seconds": 0.0, "node_mib": 0.0}
+    seen: dict[str, Any] = {"bytes": 0, "node_seconds": 0.0, "node_mib": 0.0}
 
     def on_each_node(function: Any, *arguments: Any, node_id: str | None = None) -> Any:
         answers = {}
@@ -110,11 +112,9 @@ def _ask(question: str, folder: str, ids: list[str], found: Any) -> None:
 
     cluster.is_connected, cluster.nodes, cluster.on_each_node = lambda: True, lambda: nodes, on_each_node
     cluster.living_jobs, cluster.here = lambda: None, lambda: None
-    cluster.metrics_address = lambda node_id: None
     cluster.tasks_killed_for_memory = lambda seconds: {}
-    for module in (advise.advise, doctor.observed):  # what memory is used for now is no question of what was recorded
+    for module in (advise, observed):  # what memory is used for now is no question of what was recorded
         module.usage = lambda: None
-    assert kills.cluster is cluster
     start = time.perf_counter()
     cpu = time.process_time()
     count = {
@@ -127,7 +127,7 @@ def _ask(question: str, folder: str, ids: list[str], found: Any) -> None:
     seen |= {"rows": count, "seconds": time.perf_counter() - start, "driver_seconds": time.process_time() - cpu}
     status = Path("/proc/self/status").read_text()
     seen["driver_mib"] = int(status.partition("VmHWM:")[2].split()[0]) / 1024
-    found.put(seen)
+    return seen
 
 
 QUESTIONS = "summary", "calls(status='killed')", "ooms", "advise", "doctor"
@@ -136,12 +136,8 @@ QUESTIONS = "summary", "calls(status='killed')", "ooms", "advise", "doctor"
 def measure(folder: Path, ids: list[str], question: str) -> dict[str, Any]:
     """Ask a question as a driver, and return rows, seconds, bytes that travelled, and memory."""
     context = multiprocessing.get_context("spawn")
-    found = context.Queue()
-    process = context.Process(target=_ask, args=(question, str(folder), ids, found))
-    process.start()
-    seen: dict[str, Any] = found.get(timeout=3600)
-    process.join()
-    return seen
+    with concurrent.futures.ProcessPoolExecutor(1, context) as process:
+        return process.submit(_ask, question, str(folder), ids).result()
 
 
 def main() -> None:
@@ -155,8 +151,8 @@ def main() -> None:
         for question in arguments.only:
             seen = measure(Path(name), ids, question)
             print(
-                f"{question}: {seen['rows']} rows, {seen['seconds']:.1f} s here ({seen['node_seconds']:.2f} s of CPU on "
-                f"a node, {seen['driver_seconds']:.2f} s on the driver), {seen['bytes'] / 1e6:.2f} MB travel, "
+                f"{question}: {seen['rows']} rows, {seen['seconds']:.1f} s here ({seen['node_seconds']:.2f} s of CPU "
+                f"on a node, {seen['driver_seconds']:.2f} s on the driver), {seen['bytes'] / 1e6:.2f} MB travel, "
                 f"{seen['driver_mib']:.0f} MiB on the driver, {seen['node_mib']:.0f} MiB on a node",
                 flush=True,
             )
