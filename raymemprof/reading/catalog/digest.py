@@ -224,7 +224,7 @@ class Digest(Struct):
         if self.sums is None or begin is None or ended is None:
             return
         self.peaks.pop(number, None)
-        found = self._sum_of(begin, ended.status)
+        found = self.sum_of(begin, ended.status)
         found.add(begin, ended, self.children.pop(number, None))
         if begin.kind == "method":
             found.rose += ended.memory - (ended.memory if self.after is None else self.after)
@@ -232,7 +232,8 @@ class Digest(Struct):
         if begin.attempt and begin.task_id and ended.status == "finished" and len(self.retried) < _MOST_RETRIED:
             self.retried.add(begin.task_id)
 
-    def _sum_of(self, one: Begin | Sum, outcome: str) -> FunctionSum:
+    def sum_of(self, one: Begin | Sum, outcome: str) -> FunctionSum:
+        """Return the sum that a call, or another sum, is counted in."""
         assert self.sums is not None
         key = f"{one.kind} {one.job_id} {one.actor_id} {one.deployment} {one.inner} {outcome} {one.name}"
         found = self.sums.get(key)
@@ -246,7 +247,7 @@ class Digest(Struct):
         """Count calls whose own lines are gone."""
         self.names.add(line.name)
         if self.sums is not None and filters == EVERY_CALL:
-            found = self._sum_of(line, " ".join(sorted(line.statuses)))
+            found = self.sum_of(line, " ".join(sorted(line.statuses)))
             add_sum(found, line)
             found.only_sums += line.count
         elif filters.may_fit_sum(line):

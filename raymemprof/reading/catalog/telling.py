@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ...journal import Sum, bucket_of, peak_of
+from ... import journal as contract
+from ...journal import Begin, Children, End, Sum, bucket_of, peak_of
 from . import listing
 from .digest import Ended, FunctionSum
 from .filters import EVERY_CALL, Filters
@@ -24,8 +27,15 @@ _MOST_WHOLE = 10_000
 """Calls that are listed one by one, on all nodes together."""
 _LEAST_WHOLE = 100
 """The same on a node of a large cluster."""
+_MOST_KILLS = 100
+"""Killed calls of a function beside which others are looked for, the latest."""
 _LEVEL = 32 * 2**20
 """Bytes within which the memory of an actor's process counts as level: no advice or diagnosis says that it grows."""
+
+
+def examined(source: Source = None) -> Calls:
+    """Return the same, and of each function of which a call was killed those that ran when that began."""
+    return listing.collect(source, EVERY_CALL, _list_examined, _examined_there)
 
 
 def telling(source: Source = None, **filters: str | None) -> Calls:
@@ -38,8 +48,8 @@ def telling(source: Source = None, **filters: str | None) -> Calls:
     return listing.collect(source, Filters(**filters), list_telling, _telling_there)  # type: ignore[arg-type]
 
 
-def list_telling(place: Place, filters: Filters = EVERY_CALL) -> Listing:
-    """Return those of a place."""
+def list_telling(place: Place, filters: Filters = EVERY_CALL, beside_kills: bool = False) -> Listing:
+    """Return those of a place; with `beside_kills`, journals are read again where something was killed."""
     if only_capture(place.source) is not None:
         return list_calls(place, filters)
     read = read_sums if filters == EVERY_CALL else lambda path: read_summed(path, filters)
@@ -55,6 +65,8 @@ def list_telling(place: Place, filters: Filters = EVERY_CALL) -> Listing:
     if sum(one.listed_count for one in found) <= most:
         return list_calls(place, filters)
     _choose(found)
+    if beside_kills:
+        _choose_beside_kills(found)
     return Listing(
         [call for one in found for call in one.calls()],
         names,
@@ -66,6 +78,14 @@ def list_telling(place: Place, filters: Filters = EVERY_CALL) -> Listing:
 
 def _telling_there(filters: Filters, living: frozenset[str]) -> Listing:
     return list_telling(place_here(living), filters)
+
+
+def _list_examined(place: Place, filters: Filters) -> Listing:
+    return list_telling(place, filters, beside_kills=True)
+
+
+def _examined_there(filters: Filters, living: frozenset[str]) -> Listing:
+    return _list_examined(place_here(living), filters)
 
 
 class _Summed:
@@ -108,9 +128,9 @@ class _Summed:
     def _without_chosen(self, found: FunctionSum) -> CompactedCalls | None:
         rest = copy.deepcopy(Sum(*(getattr(found, name) for name in Sum.__struct_fields__)))
         held = {name: [one.count, one.kept] for name, one in found.captures.items() if self.process.capture(name)}
-        candidates = {call[0].call: call for call in (*found.whole(), *found.floors)}
-        for number in candidates.keys() & self.chosen.keys():
-            begin, end, family = candidates[number]
+        for begin, end, family in self.chosen.values():
+            if self.process.digest.sum_of(begin, end.status) is not found:
+                continue
             _take(rest.statuses, end.status)
             _take(rest.peaks, bucket_of(peak_of(begin, end, family, 0)[1]))
             rest.kept -= end.memory - begin.memory
@@ -126,7 +146,7 @@ class _Summed:
 
 
 def _take(counts: dict[Any, int], key: Any) -> None:
-    counts[key] -= 1
+    counts[key] = counts.get(key, 1) - 1
     if not counts[key]:
         del counts[key]
 
@@ -154,6 +174,37 @@ def _choose(found: list[_Summed]) -> None:
                 one.choose(floors)
     for _, one, call in best.values():
         one.choose([call])
+
+
+def _choose_beside_kills(found: list[_Summed]) -> None:
+    """Choose the tasks that ran when one of their function began that was killed: how many ran at once."""
+    moments: dict[str, list[float]] = {}
+    for one in found:
+        for call in one.process.calls():
+            if call.kind == "task" and call.status == "killed":
+                moments.setdefault(call.name, []).append(call.started_at.timestamp())
+    latest = {name: sorted(times)[-_MOST_KILLS:] for name, times in moments.items()}
+    for one in found:
+        if any(counted.name in latest for counted in one.sums):
+            with contextlib.suppress(OSError):  # it was removed meanwhile
+                one.choose(_at(one.process, latest))
+
+
+def _at(process: RecordedProcess, moments: dict[str, list[float]]) -> Iterator[Ended]:
+    """Yield the tasks of some names that ended, and ran at some moments."""
+    begins: dict[int, Begin] = {}
+    families: dict[int, Children] = {}
+    for line in contract.read_lines(process.path):
+        if isinstance(line, Begin):
+            if line.name in moments and line.kind == "task":
+                begins[line.call] = line
+        elif isinstance(line, Children):
+            families.update((number, line) for number in line.calls if number in begins)
+        elif isinstance(line, End) and line.call in begins and line.call not in process.digest.ends:
+            begin, family = begins.pop(line.call), families.pop(line.call, None)
+            times = moments[begin.name]
+            if bisect.bisect_left(times, begin.time) < bisect.bisect_right(times, begin.time + line.duration):
+                yield begin, line, family
 
 
 def _reasons(found: FunctionSum, process: RecordedProcess) -> Iterator[tuple[str, int | float, Ended]]:
