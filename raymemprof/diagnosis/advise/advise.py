@@ -126,7 +126,8 @@ def advise(calls: Iterable[Call] | None = None) -> Recommendations:
     counts what they ask for themselves. Where too little is left beside them now, another warning says that.
 
     Args:
-        calls: what `raymemprof.calls()` returned, or any calls; None for all there are.
+        calls: what `raymemprof.calls()` returned, or any calls; None for all there are, of which more than 10,000 are
+            summed up: percentiles are within 1 % then.
 
     Returns:
         A sequence of `Recommendation`, the largest need first, which prints as a table and has `to_pandas()`.
