@@ -490,7 +490,7 @@ elif which == "advise":
 
     found = sum(one.call_count for one in raymemprof.advise(telling(folder)))
 elif which == "clean":
-    found = raymemprof.clean(folder, older_than=10**9) and 0
+    found = len(raymemprof.clean(folder, older_than=10**9))
 else:
     found = len(getattr(raymemprof, which)(folder)) if which != "doctor" else len(raymemprof.doctor(folder).findings)
 took = time.perf_counter() - start
