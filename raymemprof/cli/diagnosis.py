@@ -19,6 +19,7 @@ from ..diagnosis.live import view
 from ..diagnosis.timeline import timeline as pictures
 from ..diagnosis.usage import usage as memory
 from ..reading.catalog import listing
+from ..reading.catalog.telling import telling
 from ..reading.logs.messages import parse
 from .options import address_option, connect, filter_options, json_option
 from .output import print_path, print_report, print_rows, print_shown, say
@@ -116,7 +117,7 @@ def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
     SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
     on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
     """
-    print_rows(sizing.advise(listing.calls(source, **filters)), as_json)
+    print_rows(sizing.advise(telling(source, **filters)), as_json)
 
 
 @click.command()

@@ -13,12 +13,11 @@ from ..display.record import Record
 from ..display.text import printable, show_bytes, show_seconds
 from ..reading.catalog import sources
 from ..reading.catalog.evidence import Evidence
-from ..reading.catalog.filters import Filters
-from ..reading.catalog.listing import list_calls
 from ..reading.catalog.openable import Openable, name_of_call
 from ..reading.catalog.places import Place, place_here
 from ..reading.catalog.records import Call
 from ..reading.catalog.sources import Source
+from ..reading.catalog.telling import list_telling
 from ..reading.logs.endings import Death, cgroup_oom_kills, fits
 from ..reading.logs.facts import TopProcess
 from ..reading.logs.owners import OomRetry, oom_retries
@@ -254,11 +253,12 @@ def _told(place: Place, *, is_running: bool | None = None) -> _Told:
     left_out: list[str] = []
     for folder in place.folders:
         evidence = Evidence(folder)
-        listed = list_calls(replace(place, folders=(folder,)), Filters())
+        listed = list_telling(replace(place, folders=(folder,)))
         calls = listed.calls
         left_out += listed.skipped
         kills += _kills(evidence, calls, place.node_id)
         finished.update(call.task_id for call in calls if call.task_id and call.attempt and call.status == "finished")
+        finished |= listed.retried
         kernel = kernel or evidence.kernel or {}
     return _Told(
         kills=kills,

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hundred_nodes as simulated
 import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -483,8 +485,16 @@ which, folder, name = sys.argv[1:]
 start = time.perf_counter()
 if which == "calls":
     found = len(raymemprof.calls(folder, name=name))
-else:
+elif which == "summary":
     found = sum(row.call_count for row in raymemprof.summary(folder))
+elif which == "advise":
+    from raymemprof.reading.catalog.telling import telling
+
+    found = sum(one.call_count for one in raymemprof.advise(telling(folder)))
+elif which == "clean":
+    found = len(raymemprof.clean(folder, older_than=10**9))
+else:
+    found = len(getattr(raymemprof, which)(folder)) if which != "doctor" else len(raymemprof.doctor(folder).findings)
 took = time.perf_counter() - start
 status = open("/proc/self/status").read()
 print(found, took, int(status.partition("VmHWM:")[2].split()[0]) / 1024)
@@ -520,7 +530,15 @@ def million(folder: Path) -> None:
         ("listing those of one function that has 1,000", "calls", "rare", 1000, 3.0),
         ("summing them up by function", "summary", "", count, 5.0),
         ("the same again", "summary", "", count, 0.5),
+        ("advise(), asked after that", "advise", "", count, 0.5),
+        ("doctor(), asked after that", "doctor", "", 0, 0.5),
+        ("ooms(), asked after that", "ooms", "", 0, 0.5),
+        ("captures(), asked after that", "captures", "", 0, 0.5),
+        ("clean() that finds nothing to remove", "clean", "", 0, 0.5),
+        ("doctor(), with nothing kept", "doctor", "", 0, 5.0),
     ):
+        if "nothing kept" in what:
+            shutil.rmtree(folder / "cache")
         found, seconds, mib = measured(which, name)
         assert found == expected
         report(
@@ -530,6 +548,27 @@ def million(folder: Path) -> None:
             f"{seconds / theirs:.2f} times",
             f"under {most:g} s and 200 MiB",
             seconds < most and mib < 200,
+        )
+
+
+def hundred_nodes(folder: Path, nodes: int = 100, tasks: int = 10_000) -> None:
+    """A simulated cluster of a hundred nodes: what travels does not grow with the calls, and the driver stays small."""
+    seen = {}
+    for count in (tasks // 5, tasks):
+        recorded = folder / f"nodes-{count}"
+        ids = simulated.write_nodes(recorded, nodes, count)
+        seen[count] = {question: simulated.measure(recorded, ids, question) for question in simulated.QUESTIONS}
+        shutil.rmtree(recorded)
+    for question in simulated.QUESTIONS:
+        few, many = seen[tasks // 5][question], seen[tasks][question]
+        report(
+            f"{question} of {nodes} simulated nodes, {tasks:,} tasks each",
+            f"{many['bytes'] / 1e6:.2f} MB travel, {many['driver_seconds']:.2f} s and {many['driver_mib']:.0f} MiB on "
+            f"the driver, {many['node_seconds']:.2f} s and {many['node_mib']:.0f} MiB on a node",
+            f"{tasks // 5:,} tasks each, {few['bytes'] / 1e6:.2f} MB",
+            f"{many['bytes'] / few['bytes']:.2f} times as much travels of five times as many calls",
+            "under 1.5 times, under 20 MB, 200 MiB on each",
+            many["bytes"] < min(1.5 * few["bytes"], 20e6) and max(many["driver_mib"], many["node_mib"]) < 200,
         )
 
 
@@ -962,6 +1001,7 @@ def main() -> None:
         "fetch",
         "calls",
         "million",
+        "nodes",
         "day",
         "records",
         "ooms",
@@ -988,6 +1028,7 @@ def main() -> None:
             "fetch": lambda: fetched(folder, arguments.bytes),
             "calls": lambda: catalogue(folder),
             "million": lambda: million(folder),
+            "nodes": lambda: hundred_nodes(folder),
             "day": lambda: day(folder, arguments.calls),
             "records": lambda: records(folder),
             "ooms": lambda: [events(folder, kind, 200_000) for kind in ("mixed", "failures", "kills")],

@@ -20,8 +20,8 @@ from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes
 from ...journal import BUCKET
-from ...reading.catalog import listing
 from ...reading.catalog.records import Call, CompactedCalls, compacted_of
+from ...reading.catalog.telling import telling
 from ..usage.records import Usage
 from ..usage.usage import usage
 from .capacity import GRAIN, Capacity, at_once, capacities, fitting, held_already, memory_for, num_cpus_for
@@ -126,7 +126,8 @@ def advise(calls: Iterable[Call] | None = None) -> Recommendations:
     counts what they ask for themselves. Where too little is left beside them now, another warning says that.
 
     Args:
-        calls: what `raymemprof.calls()` returned, or any calls; None for all there are.
+        calls: what `raymemprof.calls()` returned, or any calls; None for all there are, of which more than 10,000 are
+            summed up: percentiles are within 1 % then.
 
     Returns:
         A sequence of `Recommendation`, the largest need first, which prints as a table and has `to_pandas()`.
@@ -145,7 +146,7 @@ def advise(calls: Iterable[Call] | None = None) -> Recommendations:
         True
     """
     if calls is None:
-        calls = listing.calls()
+        calls = telling()
     if isinstance(calls, (str, bytes, os.PathLike)):
         raise TypeError(f"advise takes calls, not a source: raymemprof.advise(raymemprof.calls({calls!r})).")
     recorded = list(calls)
@@ -196,14 +197,15 @@ def _peaks(group: Group) -> tuple[Counter[int], Counter[int]]:
     """Return the peaks that tell what was needed, each so many times, and those that are a lower bound of that."""
     of_sums: Counter[tuple[Any, ...]] = Counter()
     finished: Counter[int] = Counter()
+    bounds: Counter[int] = Counter()
     for one in group.compacted:
         if group.kind == "actor":
             who = (*one.process, one.actor_id)
             of_sums[who] = max(of_sums[who], one.peak)
-        elif set(one.statuses) == {"finished"}:
+        else:
+            peaks = finished if set(one.statuses) == {"finished"} else bounds
             for bucket, count in one.peaks.items():
-                finished[min(round(BUCKET**bucket), one.peak) if bucket >= 0 else 0] += count
-    bounds: Counter[int] = Counter()
+                peaks[min(round(BUCKET**bucket), one.peak) if bucket >= 0 else 0] += count
     for who, calls in group.processes.items():
         peak = max(max(call.peak_memory for call in calls), of_sums.pop(who, 0))
         (finished if _is_whole(group, calls) else bounds)[peak] += 1

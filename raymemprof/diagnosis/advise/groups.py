@@ -36,7 +36,9 @@ class Group:
     @property
     def peak_count(self) -> int:
         """How many peaks there were."""
-        return len(self.processes) if self.kind == "actor" else self.call_count
+        if self.kind != "actor":
+            return self.call_count
+        return len(self.processes.keys() | {(*one.process, one.actor_id) for one in self.compacted})
 
 
 def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) -> Iterable[Group]:

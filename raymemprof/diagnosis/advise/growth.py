@@ -72,13 +72,16 @@ class Growth:
     @property
     def is_sure(self) -> bool:
         """Whether there are so many calls that it is not what is loaded once, in parts."""
-        return len(self.calls) >= SURE_CALLS
+        return self.call_count >= SURE_CALLS
 
     @property
     def method(self) -> str:
         """The method in which it grows most."""
         grown: Counter[str] = Counter()
-        if self.compacted:  # what lies between two calls that are known is of others
+        if self.compacted and all(one.rose is not None for one in self.compacted):
+            for one in self.compacted:
+                grown[one.name] += one.rose or 0
+        elif self.compacted:  # what lies between two calls that are known is of others
             for one in self.compacted:
                 grown[one.name] += one.kept
             for call in self.calls:
@@ -103,10 +106,7 @@ def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> 
 
     Calls that are only counted need not be known for that: some of all times are left.
     """
-    others: dict[object, list[CompactedCalls]] = {}
-    for one in compacted:
-        if one.kind == "method":
-            others.setdefault((one.process, one.actor_id), []).append(one)
+    others = _methods(compacted)
     for life in lives(calls).values():
         ended = _ended(life)
         if len(ended) >= LEAST_CALLS:
@@ -117,13 +117,24 @@ def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> 
                 yield Growth(actor_class(ended[-1].name), tuple(ended), floors[0], floors[-1], more)
 
 
-def too_few(calls: Iterable[Call]) -> dict[str, int]:
+def too_few(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> dict[str, int]:
     """Return the classes of which no process has ended so many calls that growth could be told, and the most of one."""
     most: dict[str, int] = {}
-    for life in lives(calls).values():
+    more = _methods(compacted)
+    for who, life in lives(calls).items():
         name = actor_class(life[-1].name)
-        most[name] = max(most.get(name, 0), len(_ended(life)))
+        count = len(_ended(life)) + sum(one.count() for one in more.get(who, ()))
+        most[name] = max(most.get(name, 0), count)
     return {name: count for name, count in most.items() if count < LEAST_CALLS}
+
+
+def _methods(compacted: Iterable[CompactedCalls]) -> dict[object, list[CompactedCalls]]:
+    """Return what is only counted of methods, by the process that ran them."""
+    found: dict[object, list[CompactedCalls]] = {}
+    for one in compacted:
+        if one.kind == "method":
+            found.setdefault((one.process, one.actor_id), []).append(one)
+    return found
 
 
 def captures_of(life: Iterable[Call]) -> tuple[Path, ...]:
@@ -136,14 +147,15 @@ def about_captures(life: Sequence[Call], compacted: Sequence[CompactedCalls] = (
     captures, untraced = captures_of(life), [call for call in life if call.capture is None]
     if len(captures) > 1:
         yield f"That is summed over the {len(captures)} captures of its process that are there."
-    if untraced or compacted:
-        others = sum(one.count() for one in compacted)
-        grown = sum(max(kept_by(call), 0) for call in untraced) + sum(max(one.kept, 0) for one in compacted)
+    if untraced or any(one.count() > one.held for one in compacted):
+        others, gone = (sum(one.count() - held * one.held for one in compacted) for held in (0, 1))
+        grown = sum(max(kept_by(call), 0) for call in untraced)
+        grown += sum(max(one.kept - one.held_kept, 0) for one in compacted)
         reasons = Counter(call.note or _GONE for call in untraced)
-        reasons[_GONE] += sum(one.traced for one in compacted)
+        reasons[_GONE] += sum(one.traced - one.held for one in compacted)
         which = "Not in it" if captures else "No line is known"
         yield (
-            f"{which}: {len(untraced) + others:,} of its {len(life) + others:,} calls, in which it grew by "
+            f"{which}: {len(untraced) + gone:,} of its {len(life) + others:,} calls, in which it grew by "
             f"{show_bytes(grown)}, have no capture that is there ({reasons.most_common(1)[0][0]})."
         )
 
@@ -158,13 +170,17 @@ def _ended(life: list[Call]) -> list[Call]:
 
 
 def _evenly(ended: list[Call]) -> list[Call]:
-    """Return some of the calls, at about even intervals: where not all are known, the latest are, and few before."""
+    """Return of each interval the call that left least: where not all are known, the latest are, and few before."""
     first, last = end_of(ended[0]), end_of(ended[-1])
     interval = (last - first) / _PARTS
     found: list[Call] = []
+    begun = first
     for call in ended:
-        if not found or end_of(call) - end_of(found[-1]) >= interval:
+        if not found or end_of(call) - begun >= interval:
             found.append(call)
+            begun = end_of(call)
+        elif (call.memory_after or 0) < (found[-1].memory_after or 0):
+            found[-1] = call
     return found if len(found) >= _FLOORS else ended
 
 

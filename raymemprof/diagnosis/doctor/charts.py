@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ...display.text import show_bytes, show_seconds
-from ...reading.catalog.records import Call, Calls
+from ...reading.catalog.records import Call, Calls, compacted_of
 from ..ooms import Kills
 from ..usage.records import NodeUsage
 
@@ -159,7 +159,7 @@ def timeline(every: Calls, killed: Kills, now: datetime) -> Timeline | None:
         had = f" with {show_bytes(kill.memory)}" if kill.memory is not None else ""
         told = f"{kill.name or 'a worker'} killed at {kill.when:%H:%M:%S}{had}"
         crosses.append(Shape(round(x - 6, 1), round(y - 6, 1), 0, told))
-    hidden = len(every) - len(calls)
+    hidden = len(every) - len(calls) + sum(one.count() for one in compacted_of(every))
     return Timeline(
         description=f"{len(calls)} calls and {len(kills)} kills between {first:%H:%M:%S} and {last:%H:%M:%S} UTC",
         hidden=f"; {hidden} smaller calls are not shown" if hidden else "",

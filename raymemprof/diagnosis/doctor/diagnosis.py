@@ -39,7 +39,7 @@ class Diagnosis(Examination):
         checks: what was looked for, in the order of Ray's page.
         unchecked: what could not be looked at, and why, in sentences.
         kills: every process that was killed for memory.
-        calls: the profiled calls.
+        calls: the profiled calls; of more than 10,000 those that tell something.
         usage: what memory is used for now; None without a connection.
         recommendations: what each function and actor class needs.
         missing: the nodes that did not answer.

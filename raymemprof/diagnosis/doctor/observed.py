@@ -12,8 +12,9 @@ from ... import cluster
 from ...cluster import MissingNode
 from ...display.text import show_bytes
 from ...errors import CaptureError
-from ...reading.catalog import listing, sources
+from ...reading.catalog import sources
 from ...reading.catalog.records import Call, Calls, compacted_of
+from ...reading.catalog.telling import examined
 from ...reading.reports.heap import Heap, heap
 from ...reading.reports.life import heap_of_life
 from ...reading.reports.lines import Line
@@ -215,7 +216,7 @@ def look_around(source: sources.Source) -> Observed:
             chosen = f"{chosen}; of these the doctor looks at the first: connect to it for all (--address)"
         if source is None and folders:  # what was recorded and what was killed must be of one session
             source = folders[0]
-    kills, calls = ooms(source), listing.calls(source)
+    kills, calls = ooms(source), examined(source)
     if source is None and calls.chosen:  # no session, but what was recorded outside Ray
         chosen = calls.chosen
     now = usage() if is_connected else None

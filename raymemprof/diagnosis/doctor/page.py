@@ -18,7 +18,7 @@ from ...display.html import templates
 from ...display.rows import Rows, cells
 from ...errors import CaptureError
 from ...ownership import refuse_foreign_folder, refuse_foreign_link
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, compacted_of
 from ...reading.reports.notebook.drawn import Drawn
 from ...reading.reports.notebook.written import Written
 from ...reading.reports.render import flamegraph
@@ -248,10 +248,11 @@ def _of_cluster(diagnosis: Examination) -> str:
 def _tables(diagnosis: Examination, most: int) -> dict[str, Table | None]:
     kills, recommended = diagnosis.kills, diagnosis.recommendations
     calls = diagnosis.calls.sorted(lambda call: -call.growth)
+    counted = sum(one.count() for one in compacted_of(diagnosis.calls))
     tables = {
         "kills": _table("Processes killed for memory", kills[-most:], len(kills)),
         "recommendations": _table("What functions and actor classes need", recommended[:most], len(recommended)),
-        "calls": _table("Profiled calls, those that grew most first", calls[:most], len(calls)),
+        "calls": _table("Profiled calls, those that grew most first", calls[:most], len(calls) + counted),
     }
     if diagnosis.usage is not None:
         processes, shared = diagnosis.usage.processes, diagnosis.usage.shared_memory_owners

@@ -25,27 +25,108 @@ from ...journal import (
 )
 from .filters import EVERY_CALL, Filters
 
-__all__ = ["KEPT", "Digest", "FunctionSum"]
+__all__ = ["KEPT", "Digest", "Ended", "FunctionSum", "InCapture"]
 
 _LATE = 16
 """Calls that ended last, which are not summed up yet: the sampler may still say what their children had."""
 
 
-class FunctionSum(contract.Sum, tag="function"):
-    """What is known of the calls of one name, kind and deployment in one job, of one process."""
+_MOST_FLOORS = 128
+"""Calls of a method that are kept to tell whether its process grows."""
+_MOST_RETRIED = 10_000
 
-    captures: set[str] = field(default_factory=set)
+Ended = tuple[Begin, End, Children | None]
+"""A call that has ended."""
+
+
+class InCapture(Struct):
+    """The calls of a function that one capture holds."""
+
+    count: int = 0
+    kept: int = 0
     growth: int = -1
-    largest: tuple[Begin, End, Children | None] | None = None
+    largest: Ended | None = None
+    """The one that grew most."""
+
+    def add(self, growth: int, call: Ended) -> None:
+        """Count a call."""
+        self.count += 1
+        self.kept += call[1].memory - call[0].memory
+        if growth > self.growth:
+            self.growth, self.largest = growth, call
+
+
+class FunctionSum(contract.Sum, tag="function"):
+    """What is known of the calls of one process that have one name, kind, job, actor, deployment and outcome.
+
+    Of these calls some are kept whole: those that advice, and a diagnosis, is about.
+    """
+
+    captures: dict[str, InCapture] = field(default_factory=dict)
+    only_sums: int = 0
+    """How many of them are not in the journal one by one any more."""
+    growth: int = -1
+    largest: Ended | None = None
     """The call that grew most."""
+    highest: Ended | None = None
+    """The one with the highest peak,"""
+    keeping: Ended | None = None
+    """that left most in its process,"""
+    copying: Ended | None = None
+    """whose children copied most,"""
+    earliest: Ended | None = None
+    latest: Ended | None = None
+    """that began first, and last."""
+    floors: list[Ended] = field(default_factory=list)
+    """Of a method, of each so many calls the one after which its process had least."""
+    each: int = 1
+    """How many that are, all but the last."""
+    added: int = 0
+    """How many calls of a method were seen one by one."""
+    rose: int = 0
+    """By how much its process had more after them than after the method's call that had ended before."""
 
     def add(self, begin: Begin, end: End, family: Children | None) -> None:
-        """Count a call that has ended."""
+        """Count a call that has ended. A million calls go through here."""
+        peak, first, last, call = self.peak, self.first, self.last, (begin, end, family)
+        if self.kind == "method":
+            self._add_floor(call)
         growth = add_call(self, begin, end, family)
-        if begin.capture is not None:
-            self.captures.add(begin.capture)
+        capture = begin.capture
+        if capture is not None:
+            (self.captures.get(capture) or self.captures.setdefault(capture, InCapture())).add(growth, call)
         if growth > self.growth:
-            self.growth, self.largest = growth, (begin, end, family)
+            self.growth, self.largest = growth, call
+        if self.peak > peak:
+            self.highest = call
+        if self.keeping is None or end.memory - begin.memory > self.keeping[1].memory - self.keeping[0].memory:
+            self.keeping = call
+        if family is not None and (family.copied or 0) > ((self.copying and self.copying[2].copied) or 0):  # type: ignore[union-attr]
+            self.copying = call
+        if begin.time < first:
+            self.earliest = call
+        if begin.time > last:
+            self.latest = call
+
+    def whole(self) -> list[Ended]:
+        """Return the calls that are kept whole, without the floors, each once."""
+        of_captures = (one.largest for one in self.captures.values())
+        found = (self.largest, self.highest, self.keeping, self.copying, self.earliest, self.latest, *of_captures)
+        return list({call[0].call: call for call in found if call is not None}.values())
+
+    def _add_floor(self, call: Ended) -> None:
+        """Keep it where it is the least of so many; where there are too many floors, each is of twice as many."""
+        floors, number = self.floors, self.added
+        self.added += 1
+        if number // self.each < len(floors):
+            if call[1].memory < floors[-1][1].memory:
+                floors[-1] = call
+            return
+        if len(floors) == _MOST_FLOORS:
+            self.each *= 2
+            pairs = zip(floors[::2], floors[1::2], strict=True)
+            floors[:] = [min(pair, key=lambda one: one[1].memory) for pair in pairs]
+        floors.append(call)
 
 
 class Digest(Struct):
@@ -67,9 +148,13 @@ class Digest(Struct):
     left_out: int = 0
     """How many lines were damaged."""
     sums: dict[str, FunctionSum] | None = None
-    """Sums of the calls that have ended, by name, kind, job and deployment; None if each call is kept by itself."""
+    """Sums of the calls that have ended, by what they are told apart by; None if each call is kept by itself."""
+    retried: set[str] = field(default_factory=set)
+    """The tasks of calls in these that finished in a later attempt."""
     compacted: list[Sum] = field(default_factory=list)
     """Then those of calls that are not in the journal one by one any more."""
+    after: int | None = None
+    """What the process had when the latest call of a method in these ended."""
     late: list[int] = field(default_factory=list)
     """The numbers of those that ended last, and are not summed up yet."""
     end: int = 0
@@ -126,26 +211,45 @@ class Digest(Struct):
         self.late.append(end.call)
         if len(self.late) <= _LATE:
             return
+        self._sum_up_latest()
+
+    def settle(self) -> None:
+        """Sum up those that ended last, too: no more is read."""
+        while self.late:
+            self._sum_up_latest()
+
+    def _sum_up_latest(self) -> None:
         number = self.late.pop(0)
         begin, ended = self.begins.pop(number, None), self.ends.pop(number, None)
         if self.sums is None or begin is None or ended is None:
             return
         self.peaks.pop(number, None)
-        self._sum_of(begin).add(begin, ended, self.children.pop(number, None))
+        found = self.sum_of(begin, ended.status)
+        found.add(begin, ended, self.children.pop(number, None))
+        if begin.kind == "method":
+            found.rose += ended.memory - (ended.memory if self.after is None else self.after)
+            self.after = ended.memory
+        if begin.attempt and begin.task_id and ended.status == "finished" and len(self.retried) < _MOST_RETRIED:
+            self.retried.add(begin.task_id)
 
-    def _sum_of(self, one: Begin | Sum) -> FunctionSum:
+    def sum_of(self, one: Begin | Sum, outcome: str) -> FunctionSum:
+        """Return the sum that a call, or another sum, is counted in."""
         assert self.sums is not None
-        key = f"{one.kind} {one.job_id} {one.deployment} {one.name}"
+        key = f"{one.kind} {one.job_id} {one.actor_id} {one.deployment} {one.inner} {outcome} {one.name}"
         found = self.sums.get(key)
         if found is None:
-            found = self.sums[key] = FunctionSum(one.name, one.kind, one.job_id, deployment=one.deployment)
+            found = self.sums[key] = FunctionSum(
+                one.name, one.kind, one.job_id, one.actor_id, deployment=one.deployment, inner=one.inner
+            )
         return found
 
     def _add(self, line: Sum, filters: Filters) -> None:
         """Count calls whose own lines are gone."""
         self.names.add(line.name)
-        if self.sums is not None:
-            add_sum(self._sum_of(line), line)
+        if self.sums is not None and filters == EVERY_CALL:
+            found = self.sum_of(line, " ".join(sorted(line.statuses)))
+            add_sum(found, line)
+            found.only_sums += line.count
         elif filters.may_fit_sum(line):
             self.compacted.append(line)
 
@@ -185,5 +289,5 @@ class Digest(Struct):
         return may_be
 
 
-KEPT = (Digest, FunctionSum, contract.Sum, Begin, Children, End, Fetched, Open, Process)
+KEPT = (Digest, FunctionSum, InCapture, contract.Sum, Begin, Children, End, Fetched, Open, Process)
 """What a digest is made of."""

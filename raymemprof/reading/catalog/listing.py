@@ -26,6 +26,7 @@ __all__ = [
     "caption_of",
     "caption_of_folders",
     "captures",
+    "collect",
     "is_about_sums",
     "list_calls",
 ]
@@ -81,14 +82,25 @@ def calls(
         >>> raymemprof.calls("/tmp/raymemprof-example", name="load")[-1].status
         'finished'
     """
-    filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id, context)
+    return collect(
+        source, Filters(name, status, kind, task_id, actor_id, job_id, node_id, context), list_calls, _calls_there
+    )
+
+
+def collect(
+    source: Source,
+    filters: Filters,
+    listed: Callable[[Place, Filters], Listing],
+    there: Callable[[Filters, frozenset[str]], Listing],
+) -> Calls:
+    """Return the calls that a function lists in a place, or one on each node of the connected cluster."""
     if source is None and cluster.is_connected():
-        answers = ask_nodes(_calls_there, filters)
+        answers = ask_nodes(there, filters)
         listings = list(answers.by_node.values())
         chosen, caption, missing = "", caption_of(answers), answers.missing
     else:
         folders, chosen = sources.find(source)
-        listings = [list_calls(Place(source, tuple(folders)), filters)]
+        listings = [listed(Place(source, tuple(folders)), filters)]
         caption, missing = "" if chosen else caption_of_folders(folders), ()
     found = [call for listing in listings for call in listing.calls]
     if len(listings) > 1:  # what a node recorded that is gone is told by each that shares its folder
@@ -116,7 +128,7 @@ def _about(compacted: Iterable[list[CompactedCalls]], filters: Filters) -> list[
     sure = unsure = 0
     for one in (one for there in compacted for one in there):
         if one.is_certain:
-            sure += one.count()
+            sure += one.only_sums
         else:
             unsure += one.count(filters.status)
     what = f"earlier {filters.status or ''} call".replace("  ", " ")
@@ -179,6 +191,8 @@ class Listing(NamedTuple):
     """A few words on each journal that cannot be read, or not all of it."""
     compacted: dict[str, list[CompactedCalls]]
     """By process, calls that may fit and are not among these."""
+    retried: frozenset[str] = frozenset()
+    """Tasks of these that finished in a later attempt."""
 
 
 def list_calls(place: Place, filters: Filters) -> Listing:

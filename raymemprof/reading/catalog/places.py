@@ -19,7 +19,7 @@ from .filters import EVERY_CALL, Filters
 from .process import RecordedProcess
 from .sources import Source
 
-__all__ = ["Place", "only_capture", "place_here", "processes", "read_digest"]
+__all__ = ["Place", "only_capture", "place_here", "processes", "read_digest", "read_summed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,13 @@ def place_here(living: frozenset[str]) -> Place:
 def read_digest(path: Path, filters: Filters = EVERY_CALL) -> Digest:
     """Read a journal; of calls, those that may fit are kept."""
     digest = Digest()
+    digest.read(contract.read_lines(path), filters)
+    return digest
+
+
+def read_summed(path: Path, filters: Filters) -> Digest:
+    """Read a journal; of calls that have ended, those that may fit are summed up."""
+    digest = Digest(sums={})
     digest.read(contract.read_lines(path), filters)
     return digest
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import journal as contract
-from ...journal import Begin, Children, End, Open, is_figure, peak_of, was_told_to_end
+from ...journal import Begin, Children, End, Open, Sum, is_figure, peak_of, was_told_to_end
 from ...ownership import Believed
 from .digest import Digest
 from .evidence import Evidence
@@ -104,25 +104,27 @@ class RecordedProcess:
 
     def compacted(self, filters: Filters) -> Iterator[CompactedCalls]:
         """Yield those that are not there one by one any more, and may fit."""
-        process = self.digest.process
-        who = process.node_id, process.worker_id, process.pid or 0
         for found in self.digest.compacted:
             if filters.may_fit_sum(found):
-                statuses: dict[str, int] = dict(found.statuses.items())
-                is_certain = filters.takes_all(found)
-                yield CompactedCalls(
-                    who,
-                    found.name,
-                    found.kind,
-                    found.actor_id,
-                    is_certain,
-                    found.peak,
-                    statuses,
-                    found.peaks,
-                    found.kept,
-                    found.traced,
-                    found.inner,
-                )
+                yield self.counted(found, found.count, filters.takes_all(found))
+
+    def counted(self, found: Sum, only_sums: int, is_certain: bool = True) -> CompactedCalls:
+        """Return calls that are not listed one by one, by their sum."""
+        process = self.digest.process
+        return CompactedCalls(
+            process=(process.node_id, process.worker_id, process.pid or 0),
+            name=found.name,
+            kind=found.kind,
+            actor_id=found.actor_id,
+            is_certain=is_certain,
+            peak=found.peak,
+            statuses=dict(found.statuses.items()),
+            peaks=found.peaks,
+            kept=found.kept,
+            traced=found.traced,
+            is_inner=found.inner,
+            only_sums=only_sums,
+        )
 
     def call(self, begin: Begin, end: End | None, family: Children | None) -> Call:
         """Return a call, by what its journal says of it."""

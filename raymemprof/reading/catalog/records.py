@@ -157,7 +157,7 @@ class Call(Record):
 
 @dataclass(frozen=True, slots=True)
 class CompactedCalls:
-    """Calls of a process that ended a while ago: they are counted, and not known one by one any more."""
+    """Calls of a process that are counted, and not listed one by one: too many, or only sums are left of them."""
 
     process: tuple[str | None, str | None, int]
     """Node, worker and pid."""
@@ -178,6 +178,17 @@ class CompactedCalls:
     """How many were traced."""
     is_inner: bool
     """Whether they ran within other calls of their tasks."""
+    only_sums: int
+    """Of how many of them only sums are left: the others are in the journal one by one."""
+    held: int = 0
+    """How many of them are in captures that are there."""
+    held_kept: int = 0
+    """What `kept` is of these."""
+    rose: int | None = None
+    """By how much an actor's process rose from call to call in its method's calls, with those that are listed. Bytes.
+
+    None where only sums are left.
+    """
 
     def count(self, status: str | None = None) -> int:
         """Return how many they are, or those of them that ended so."""

@@ -30,9 +30,10 @@ _STILL = timedelta(minutes=10)
 
 def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Unclear]:
     """Yield a finding for each actor class that grows: the memory leaks, or allocators retain it."""
+    compacted = compacted_of(observed.calls)
     if observed.calls and not lives(observed.calls):
         yield Unclear("leaking_actor", "no actor was profiled")
-    for name, count in sorted(too_few(observed.calls).items()):
+    for name, count in sorted(too_few(observed.calls, compacted).items()):
         ended = f"{count} call{'s' * (count != 1)} ended" if count else "no call ended"
         yield Unclear(
             "leaking_actor",
@@ -41,7 +42,7 @@ def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Uncl
             else f"of {name} {ended}, too few to tell",
         )
     growing: dict[str, list[Growth]] = {}
-    for growth in growths(observed.calls, compacted_of(observed.calls)):
+    for growth in growths(observed.calls, compacted):
         growing.setdefault(growth.name, []).append(growth)
     for name, found in growing.items():
         killed = next((group for group in groups if group.is_actor and group.name == name), None)
@@ -135,7 +136,8 @@ def _leaking(
 
 def _in_no_capture(growth: Growth, life: list[Call]) -> int:
     """Return by how much an actor grew in calls of which no capture is there."""
-    return sum(kept_by(call) for call in life if call.capture is None) + sum(one.kept for one in growth.compacted)
+    untraced = sum(kept_by(call) for call in life if call.capture is None)
+    return untraced + sum(one.kept - one.held_kept for one in growth.compacted)
 
 
 def _what_stays(growth: Growth, whole: Heap | None) -> Lines:

@@ -1,0 +1,231 @@
+"""The calls that advice and a diagnosis are about, whole, and sums of the others: of a million calls as of a few."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from ... import journal as contract
+from ...journal import Begin, Children, End, Sum, bucket_of, peak_of
+from . import listing
+from .digest import Ended, FunctionSum
+from .filters import EVERY_CALL, Filters
+from .listing import Listing, list_calls
+from .places import Place, only_capture, place_here, processes, read_summed
+from .process import RecordedProcess
+from .records import Call, Calls, CompactedCalls
+from .remembered import read_sums
+from .sources import Source
+
+__all__ = ["list_telling", "telling"]
+
+_MOST_WHOLE = 10_000
+"""Calls that are listed one by one, on all nodes together."""
+_LEAST_WHOLE = 100
+"""The same on a node of a large cluster."""
+_MOST_KILLS = 100
+"""Killed calls of a function beside which others are looked for, the latest."""
+_LEVEL = 32 * 2**20
+"""Bytes within which the memory of an actor's process counts as level: no advice or diagnosis says that it grows."""
+
+
+def examined(source: Source = None) -> Calls:
+    """Return the same, and of each function of which a call was killed those that ran when that began."""
+    return listing.collect(source, EVERY_CALL, _list_examined, _examined_there)
+
+
+def telling(source: Source = None, **filters: str | None) -> Calls:
+    """Return the calls that tell something, and count the others.
+
+    Where there are few, all are there. Of many, these are: those that run or were killed; of each function, and each
+    way to end, those with the highest peak, that grew most, that left most, whose children copied most, the first and
+    the last; of each actor that may grow, some of all times. Nodes sum up the others. Takes what `calls` takes.
+    """
+    return listing.collect(source, Filters(**filters), list_telling, _telling_there)  # type: ignore[arg-type]
+
+
+def list_telling(place: Place, filters: Filters = EVERY_CALL, beside_kills: bool = False) -> Listing:
+    """Return those of a place; with `beside_kills`, journals are read again where something was killed."""
+    if only_capture(place.source) is not None:
+        return list_calls(place, filters)
+    read = read_sums if filters == EVERY_CALL else lambda path: read_summed(path, filters)
+    skipped: list[str] = []
+    names: set[str] = set()
+    found = []
+    for process in processes(place, skipped, read):
+        names |= process.digest.names
+        skipped += process.damage()
+        if process.is_of(filters.node_id):
+            found.append(_Summed(process, filters))
+    most = max(_MOST_WHOLE // max(len(place.others), 1), _LEAST_WHOLE)
+    if sum(one.listed_count for one in found) <= most:
+        return list_calls(place, filters)
+    _choose(found)
+    if beside_kills:
+        _choose_beside_kills(found)
+    return Listing(
+        [call for one in found for call in one.calls()],
+        names,
+        skipped,
+        {one.process.path.name: list(one.counted()) for one in found},
+        frozenset(task for one in found for task in one.process.digest.retried),
+    )
+
+
+def _telling_there(filters: Filters, living: frozenset[str]) -> Listing:
+    return list_telling(place_here(living), filters)
+
+
+def _list_examined(place: Place, filters: Filters) -> Listing:
+    return list_telling(place, filters, beside_kills=True)
+
+
+def _examined_there(filters: Filters, living: frozenset[str]) -> Listing:
+    return _list_examined(place_here(living), filters)
+
+
+class _Summed:
+    """What a process recorded: sums by function, with the calls of each that are kept whole."""
+
+    def __init__(self, process: RecordedProcess, filters: Filters) -> None:
+        self.process = process
+        self._filters = filters
+        digest = process.digest
+        digest.settle()
+        sums = (digest.sums or {}).values()
+        self.sums = [one for one in sums if filters.status is None or filters.status in one.statuses]
+        self.chosen: dict[int, Ended] = {}
+        """By number, the ended calls that are listed."""
+
+    @property
+    def listed_count(self) -> int:
+        """How many calls the journal tells of one by one."""
+        digest = self.process.digest
+        return len(digest.begins) + sum(one.count - one.only_sums for one in self.sums)
+
+    def choose(self, calls: Iterable[Ended]) -> None:
+        self.chosen.update((call[0].call, call) for call in calls)
+
+    def calls(self) -> list[Call]:
+        """Return the calls that are listed, in the order in which they began."""
+        digest = self.process.digest
+        whole = [
+            (begin, digest.ends.get(number), digest.children.get(number)) for number, begin in digest.begins.items()
+        ]
+        every = sorted([*whole, *self.chosen.values()], key=lambda call: call[0].call)
+        found = (self.process.call(*one) for one in every)
+        return [call for call in found if self._filters.fit(call)]
+
+    def counted(self) -> list[CompactedCalls]:
+        """Return the others."""
+        found = [one for one in map(self._without_chosen, self.sums) if one is not None]
+        return [*found, *self.process.compacted(self._filters)]
+
+    def _without_chosen(self, found: FunctionSum) -> CompactedCalls | None:
+        rest = copy.deepcopy(Sum(*(getattr(found, name) for name in Sum.__struct_fields__)))
+        held = {name: [one.count, one.kept] for name, one in found.captures.items() if self.process.capture(name)}
+        for begin, end, family in self.chosen.values():
+            if self.process.digest.sum_of(begin, end.status) is not found:
+                continue
+            _take(rest.statuses, end.status)
+            _take(rest.peaks, bucket_of(peak_of(begin, end, family, 0)[1]))
+            rest.kept -= end.memory - begin.memory
+            rest.traced -= begin.slot is not None
+            if begin.capture in held:
+                held[begin.capture][0] -= 1
+                held[begin.capture][1] -= end.memory - begin.memory
+        if not rest.count and found.kind != "method":
+            return None
+        count, kept = (sum(column) for column in zip((0, 0), *held.values(), strict=True))
+        rose = found.rose if found.kind == "method" and not found.only_sums else None
+        return replace(self.process.counted(rest, found.only_sums), held=count, held_kept=kept, rose=rose)
+
+
+def _take(counts: dict[Any, int], key: Any) -> None:
+    counts[key] = counts.get(key, 1) - 1
+    if not counts[key]:
+        del counts[key]
+
+
+def _choose(found: list[_Summed]) -> None:
+    """Choose which calls are listed: of an actor's process its own, of other functions those of the whole node."""
+    best: dict[tuple[str | None, ...], tuple[int | float, _Summed, Ended]] = {}
+    for one in found:
+        lives: dict[str | None, list[FunctionSum]] = {}
+        for counted in one.sums:
+            if counted.kind in ("actor", "method"):
+                lives.setdefault(counted.actor_id, []).append(counted)
+            for reason, size, call in _reasons(counted, one.process) if counted.kind not in ("actor", "method") else ():
+                key = counted.name, counted.kind, counted.job_id, call[1].status, reason
+                if key not in best or size > best[key][0]:
+                    best[key] = size, one, call
+            if counted.keeping is not None and _kept(counted.keeping) >= _LEVEL:  # its worker may be idle
+                one.choose([counted.keeping])
+        for life in lives.values():
+            calls = [call for counted in life for call in counted.whole()]
+            floors = [call for counted in life for call in counted.floors]
+            sizes = [call[1].memory for call in (*calls, *floors)]
+            one.choose(calls)
+            if sizes and max(sizes) - min(sizes) >= _LEVEL:
+                one.choose(floors)
+    for _, one, call in best.values():
+        one.choose([call])
+
+
+def _choose_beside_kills(found: list[_Summed]) -> None:
+    """Choose the tasks that ran when one of their function began that was killed: how many ran at once."""
+    moments: dict[str, list[float]] = {}
+    for one in found:
+        for call in one.process.calls():
+            if call.kind == "task" and call.status == "killed":
+                moments.setdefault(call.name, []).append(call.started_at.timestamp())
+    latest = {name: sorted(times)[-_MOST_KILLS:] for name, times in moments.items()}
+    for one in found:
+        if any(counted.name in latest for counted in one.sums):
+            with contextlib.suppress(OSError):  # it was removed meanwhile
+                one.choose(_at(one.process, latest))
+
+
+def _at(process: RecordedProcess, moments: dict[str, list[float]]) -> Iterator[Ended]:
+    """Yield the tasks of some names that ended, and ran at some moments."""
+    begins: dict[int, Begin] = {}
+    families: dict[int, Children] = {}
+    for line in contract.read_lines(process.path):
+        if isinstance(line, Begin):
+            if line.name in moments and line.kind == "task":
+                begins[line.call] = line
+        elif isinstance(line, Children):
+            families.update((number, line) for number in line.calls if number in begins)
+        elif isinstance(line, End) and line.call in begins and line.call not in process.digest.ends:
+            begin, family = begins.pop(line.call), families.pop(line.call, None)
+            times = moments[begin.name]
+            if bisect.bisect_left(times, begin.time) < bisect.bisect_right(times, begin.time + line.duration):
+                yield begin, line, family
+
+
+def _reasons(found: FunctionSum, process: RecordedProcess) -> Iterator[tuple[str, int | float, Ended]]:
+    """Yield calls of a function that may be the ones to list, each with why, and by how much."""
+    of_captures = [(name, one) for name, one in found.captures.items() if process.capture(name) is not None]
+    traced = max((one for _, one in of_captures), key=lambda one: one.growth, default=None)
+    for reason, call, size in (
+        ("growth", found.largest, found.growth),
+        ("peak", found.highest, found.peak),
+        ("kept", found.keeping, _kept(found.keeping)),
+        ("copied", found.copying, _copied(found.copying)),
+        ("latest", found.latest, found.last),
+        ("traced", traced.largest if traced else None, traced.growth if traced else 0),
+    ):
+        if call is not None:
+            yield reason, size, call
+
+
+def _kept(call: Ended | None) -> int:
+    return call[1].memory - call[0].memory if call is not None else 0
+
+
+def _copied(call: Ended | None) -> int:
+    return (call[2].copied or 0) if call is not None and call[2] is not None else 0
