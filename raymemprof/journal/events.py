@@ -135,7 +135,7 @@ class Begin(_Event, tag="begin"):
     note: str | None = None
     deployment: str | None = None
     context: str | None = None
-    inner: bool = False
+    within: str = ""
     children: Figure = 0
     pools: Figure = 0
     free: Figure | None = None
@@ -279,7 +279,7 @@ class Sum(_Event, tag="sum"):
     kept: Signed = 0
     traced: Figure = 0
     deployment: str | None = None
-    inner: bool = False
+    within: str = ""
 
     def __post_init__(self) -> None:
         for value in (self.job_id, self.actor_id):

@@ -39,9 +39,9 @@ _GOLDEN = 2654435769
 """2³² divided by the golden ratio: its multiples are spread evenly, however few of them are taken."""
 
 
-_Key = tuple[str, str, str | None, str | None, str | None, bool, str, float]
-"""What sums are told apart by: name, kind, job, actor, deployment, whether they ran within others, outcome, and which
-span of time it is."""
+_Key = tuple[str, str, str | None, str | None, str | None, str, str, float]
+"""What sums are told apart by: name, kind, job, actor, deployment, what they ran within, outcome, and which span of
+time it is."""
 
 
 class Numbers:
@@ -171,7 +171,7 @@ class Selection:
             joined: dict[_Key, Sum] = {}
             for one in found:
                 key = *_apart(one), _outcome(one), one.first // span
-                add_sum(joined.setdefault(key, Sum(*key[:4], deployment=one.deployment, inner=one.inner)), one)
+                add_sum(joined.setdefault(key, Sum(*key[:4], deployment=one.deployment, within=one.within)), one)
             found = list(joined.values())
         for one in found:
             one.kept = max(min(one.kept, _MOST_BYTES), -_MOST_BYTES)
@@ -240,11 +240,11 @@ class Selection:
     def _sum(self, of: Begin | Sum, outcome: str, time: float) -> Sum:
         apart = _apart(of)
         if (of.name, of.kind, of.job_id) not in self._functions and len(self._functions) >= _MOST_NAMES:
-            apart = OTHER_NAMES, of.kind, None, None, None, of.inner
+            apart = OTHER_NAMES, of.kind, None, None, None, of.within
         key = *apart, outcome, time // _SPANS[0]
         found = self._sums.get(key)
         if found is None:
-            found = self._sums[key] = Sum(*apart[:4], deployment=apart[4], inner=apart[5])
+            found = self._sums[key] = Sum(*apart[:4], deployment=apart[4], within=apart[5])
         return found
 
 
@@ -254,8 +254,8 @@ def _rank(among: list[tuple[int, _Ended]], size: int, call: _Ended) -> None:
     among.sort(key=lambda one: -one[0])
 
 
-def _apart(of: Begin | Sum) -> tuple[str, str, str | None, str | None, str | None, bool]:
-    return of.name, of.kind, of.job_id, of.actor_id, of.deployment, of.inner
+def _apart(of: Begin | Sum) -> tuple[str, str, str | None, str | None, str | None, str]:
+    return of.name, of.kind, of.job_id, of.actor_id, of.deployment, of.within
 
 
 def _outcome(found: Sum) -> str:

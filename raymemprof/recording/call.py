@@ -32,7 +32,7 @@ _MOST_COUNTED = 10_000
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the call ran, and with it what was noted until then"
 _OF_THE_BEGINNING = (
     *("event", "call", "time", "name", "kind", "task_id", "attempt", "actor_id", "job_id", "memory"),
-    *("deployment", "context", "inner"),
+    *("deployment", "context", "within"),
 )
 """Keys of a call's `begin` line that hold whatever became of its capture and its journal."""
 LINGER = 0.25
@@ -169,7 +169,7 @@ class RunningCall:
             "job_id": who.job_id,
             "memory": private,
             **cluster.library_context(self.instance),
-            **({"inner": True} if self._is_inner() else {}),
+            **({"within": outermost} if (outermost := self._outermost()) else {}),
             **({"children": added} if added else {}),
         }
         if self.lease is not None:
@@ -189,10 +189,12 @@ class RunningCall:
         sampler.add(self)
         self._started = time.perf_counter()
 
-    def _is_inner(self) -> bool:
-        """Whether it runs within another call of its task that its journal tells of."""
-        outer = self.enclosing
-        return outer is not None and outer._begun and outer.journal is self.journal and self._who.task_id is not None
+    def _outermost(self) -> str | None:
+        """Return the name of the outermost call of its task that it runs in and its journal tells of."""
+        name, outer = None, self.enclosing if self._who.task_id is not None else None
+        while outer is not None and outer._begun and outer.journal is self.journal:
+            name, outer = outer.profile.name, outer.enclosing
+        return name
 
     def _lease(self, who: cluster.TaskIdentity) -> str | None:
         """Join the tracker, or return why not."""

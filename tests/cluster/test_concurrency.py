@@ -81,7 +81,7 @@ def assert_each_has_its_own(task_ids, expected, actor, every=1):
     own = []
     for task_id in task_ids:
         (call,) = calls(task_id=task_id.hex())
-        assert (call.status, call.note, call.is_inner) == ("finished", None, False)
+        assert (call.status, call.note, call.within) == ("finished", None, "")
         own.append(call)
     together = heap(own)
     assert together.call_count == len(expected)
@@ -148,5 +148,5 @@ def whole(size):
 def test_what_runs_within_another_call_of_its_task_is_told_apart():
     """So that `advise()` does not take it for a task of its own where only sums of the calls are left."""
     assert ray.get(whole.remote(STEP), timeout=60) == 2 * STEP
-    inner = {call.name: call.is_inner for name in ("whole", "part", "load") for call in calls(name=name)}
-    assert inner == {"whole": False, "part": False, "load": True}
+    within = {call.name: call.within for name in ("whole", "part", "load") for call in calls(name=name)}
+    assert within == {"whole": "", "part": "", "load": "whole"}

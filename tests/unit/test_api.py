@@ -422,7 +422,7 @@ class Victim
 
 INTERNAL = {
     "Call.place",
-    "Call.is_inner",
+    "Call.within",
     "Call.lies_on",
     "Call.journal",
     "Capture.lies_on",

@@ -45,12 +45,13 @@ def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) ->
     """Group calls by what they are advised as."""
     groups: dict[tuple[str, str], Group] = {}
     compacted = list(compacted)
-    outer: dict[object, set[str]] = {}
-    """By process, the names of calls that are only counted, and ran within no other."""
+    asked: dict[object, set[str]] = {}
+    """The names of calls, by process: what ran within one of these is part of that."""
+    for call in recorded:
+        asked.setdefault(process_of(call), set()).add(call.name)
     for one in compacted:
-        if not one.is_inner:
-            outer.setdefault(one.process, set()).add(one.name)
-    whole = [call for call in recorded if not call.is_inner or not outer.get(process_of(call), set()) - {call.name}]
+        asked.setdefault(one.process, set()).add(one.name)
+    whole = [call for call in recorded if call.within not in asked[process_of(call)]]
     for number, call in enumerate(_outermost(whole)):
         kind, name = call.kind, call.name
         key: tuple[Any, ...] = (number,)
@@ -60,11 +61,8 @@ def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) ->
         group = groups.setdefault((kind, name), Group(name, kind))
         group.calls.append(call)
         group.processes.setdefault(key, []).append(call)
-    for call in recorded:
-        if not call.is_inner:
-            outer.setdefault(process_of(call), set()).add(call.name)
     for one in compacted:
-        if one.is_inner and outer.get(one.process, set()) - {one.name}:
+        if one.within in asked[one.process]:
             continue
         kind, name = one.kind, one.name
         if kind in ("actor", "method"):

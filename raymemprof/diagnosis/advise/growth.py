@@ -23,6 +23,7 @@ __all__ = [
     "growths",
     "kept_by",
     "lives",
+    "methods_of",
     "process_of",
     "too_few",
 ]
@@ -42,6 +43,9 @@ _RISING = 0.75
 """Of the steps from part to part so many must be up."""
 _JUMP = 0.6
 """One step with more of the growth than this is something that was loaded once."""
+_OVERLAP = 1.5
+"""If calls left so many times as much as their process grew, they ran at the same time."""
+_UNTRACED = "they were not traced"
 _GONE = "the capture is gone, as to keep the disk budget"
 _LATE = 0.25
 """Less of the growth than this in the second half is a cache that is nearly full."""
@@ -75,21 +79,26 @@ class Growth:
         return self.call_count >= SURE_CALLS
 
     @property
-    def method(self) -> str:
-        """The method in which it grows most."""
+    def method(self) -> str | None:
+        """The method in which it grows most; None where that cannot be told."""
         grown: Counter[str] = Counter()
+        calls = self.calls
         if self.compacted and all(one.rose is not None for one in self.compacted):
             for one in self.compacted:
                 grown[one.name] += one.rose or 0
         elif self.compacted:  # what lies between two calls that are known is of others
             for one in self.compacted:
                 grown[one.name] += one.kept
-            for call in self.calls:
+            for call in calls:
                 grown[call.name] += kept_by(call)
-        else:
-            for before, call in itertools.pairwise(self.calls):
+            if sum(grown.values()) > _OVERLAP * self.size:  # several ran at once, and each has what the others kept
+                grown.clear()
+                last = max(one.last for one in self.compacted)
+                calls = tuple(call for call in calls if call.started_at.timestamp() > last)
+        if not grown:
+            for before, call in itertools.pairwise(calls):
                 grown[call.name] += (call.memory_after or 0) - (before.memory_after or 0)
-        return max(grown, key=lambda name: grown[name])
+        return max(grown, key=lambda name: grown[name], default=None)
 
 
 def lives(calls: Iterable[Call]) -> dict[object, list[Call]]:
@@ -106,7 +115,7 @@ def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> 
 
     Calls that are only counted need not be known for that: some of all times are left.
     """
-    others = _methods(compacted)
+    others = methods_of(compacted)
     for life in lives(calls).values():
         ended = _ended(life)
         if len(ended) >= LEAST_CALLS:
@@ -120,7 +129,7 @@ def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> 
 def too_few(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> dict[str, int]:
     """Return the classes of which no process has ended so many calls that growth could be told, and the most of one."""
     most: dict[str, int] = {}
-    more = _methods(compacted)
+    more = methods_of(compacted)
     for who, life in lives(calls).items():
         name = actor_class(life[-1].name)
         count = len(_ended(life)) + sum(one.count() for one in more.get(who, ()))
@@ -128,7 +137,7 @@ def too_few(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> 
     return {name: count for name, count in most.items() if count < LEAST_CALLS}
 
 
-def _methods(compacted: Iterable[CompactedCalls]) -> dict[object, list[CompactedCalls]]:
+def methods_of(compacted: Iterable[CompactedCalls]) -> dict[object, list[CompactedCalls]]:
     """Return what is only counted of methods, by the process that ran them."""
     found: dict[object, list[CompactedCalls]] = {}
     for one in compacted:
@@ -152,6 +161,8 @@ def about_captures(life: Sequence[Call], compacted: Sequence[CompactedCalls] = (
         grown = sum(max(kept_by(call), 0) for call in untraced)
         grown += sum(max(one.kept - one.held_kept, 0) for one in compacted)
         reasons = Counter(call.note or _GONE for call in untraced)
+        why = Counter(call.note for call in untraced if call.note).most_common(1)
+        reasons[why[0][0] if why else _UNTRACED] += sum(one.count() - one.traced for one in compacted)
         reasons[_GONE] += sum(one.traced - one.held for one in compacted)
         which = "Not in it" if captures else "No line is known"
         yield (

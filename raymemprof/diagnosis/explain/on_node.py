@@ -13,12 +13,12 @@ import psutil
 
 from ...reading.catalog.evidence import Evidence
 from ...reading.catalog.filters import Filters
-from ...reading.catalog.listing import list_calls
+from ...reading.catalog.listing import Listing, list_calls
 from ...reading.catalog.places import Place, place_here
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, CompactedCalls
 from ...reading.logs.endings import Death, cgroup_oom_kills
 from ...reading.logs.facts import Message, Victim
-from ..advise.growth import about_captures, captures_of, lives, process_of
+from ..advise.growth import about_captures, captures_of, lives, methods_of, process_of
 from .findings import MOST_SUSPECTS, Question, Suspect, Testimony
 
 __all__ = ["testify", "testify_there"]
@@ -71,12 +71,23 @@ class _Scene:
         if not suspect.calls or suspect.calls[-1].actor_id is None:
             return suspect
         last = suspect.calls[-1]
-        life = self._lives.get((process_of(last), last.actor_id), [last])
-        return replace(suspect, captures=captures_of(life), gaps=tuple(about_captures(life)))
+        who = process_of(last), last.actor_id
+        life, counted = self._lives.get(who, [last]), self._counted.get(who, ())
+        return replace(suspect, captures=captures_of(life), gaps=tuple(about_captures(life, counted)))
+
+    @cached_property
+    def _listings(self) -> list[Listing]:
+        return [list_calls(place, Filters()) for place in self.evidence]
 
     @cached_property
     def _lives(self) -> dict[object, list[Call]]:
-        return lives(call for place in self.evidence for call in list_calls(place, Filters()).calls)
+        return lives(call for listing in self._listings for call in listing.calls)
+
+    @cached_property
+    def _counted(self) -> dict[object, list[CompactedCalls]]:
+        """What is only counted of the methods of an actor."""
+        compacted = {who: found for listing in self._listings for who, found in listing.compacted.items()}
+        return methods_of(one for found in compacted.values() for one in found)
 
     def wait_for_deaths(self) -> None:
         """Ray raises before it kills: it lets a worker live for another 0.2 s, which must not look as if it ran on."""

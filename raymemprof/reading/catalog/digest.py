@@ -235,11 +235,11 @@ class Digest(Struct):
     def sum_of(self, one: Begin | Sum, outcome: str) -> FunctionSum:
         """Return the sum that a call, or another sum, is counted in."""
         assert self.sums is not None
-        key = f"{one.kind} {one.job_id} {one.actor_id} {one.deployment} {one.inner} {outcome} {one.name}"
+        key = f"{one.kind} {one.job_id} {one.actor_id} {one.deployment} {one.within} {outcome} {one.name}"
         found = self.sums.get(key)
         if found is None:
             found = self.sums[key] = FunctionSum(
-                one.name, one.kind, one.job_id, one.actor_id, deployment=one.deployment, inner=one.inner
+                one.name, one.kind, one.job_id, one.actor_id, deployment=one.deployment, within=one.within
             )
         return found
 

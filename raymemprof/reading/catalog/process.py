@@ -122,7 +122,8 @@ class RecordedProcess:
             peaks=found.peaks,
             kept=found.kept,
             traced=found.traced,
-            is_inner=found.inner,
+            last=found.last,
+            within=found.within,
             only_sums=only_sums,
         )
 
@@ -171,7 +172,7 @@ class RecordedProcess:
             self.path,
             begin.deployment,
             begin.context,
-            begin.inner,
+            begin.within,
         )
 
     def capture(self, name: str | None) -> Path | None:

@@ -146,8 +146,8 @@ class Call(Record):
     """The journal that tells of it, where it lies."""
     deployment: str | None = None
     context: str | None = None
-    is_inner: bool = field(default=False, repr=False, compare=False)
-    """Whether it ran within another call of its task."""
+    within: str = field(default="", repr=False, compare=False)
+    """The name of the outermost call of its task that it ran in, if any."""
 
     @property
     def growth(self) -> int:
@@ -176,8 +176,10 @@ class CompactedCalls:
     """By how much their process was larger when they ended than when they began, all together. Bytes."""
     traced: int
     """How many were traced."""
-    is_inner: bool
-    """Whether they ran within other calls of their tasks."""
+    last: float
+    """When the last of them began: seconds since the epoch."""
+    within: str
+    """The name of the outermost calls of their tasks that they ran in, if any."""
     only_sums: int
     """Of how many of them only sums are left: the others are in the journal one by one."""
     held: int = 0

@@ -368,7 +368,7 @@ def test_what_ran_within_others_is_no_row_of_its_own(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = []
     for number in range(0, CALLS, 2):
         outer, outer_end = call(number)
-        inner, inner_end = call(number + 1, name="parse", kind="block", task_id=outer["task_id"], slot=1, inner=True)
+        inner, inner_end = call(number + 1, name="parse", kind="block", task_id=outer["task_id"], slot=1, within="load")
         inner["time"] = outer["time"] + 0.01
         lines += [outer, inner, {**inner_end, "duration": 0.1}, outer_end]
     path = write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", [PROCESS, *lines])

@@ -69,9 +69,10 @@ def _leaking(
     is_alive = node is not None and any(process.pid == last.pid for process in node.processes)
     lines = _what_stays(growth, whole)
     per_call = growth.size / (growth.call_count - 1)
+    most_in = f"; most in {growth.method}" if growth.method else ""
     evidence = [
         f"Over {growth.call_count:,} calls it grew from {show_bytes(growth.first)} to {show_bytes(growth.last)}, "
-        f"{show_bytes(round(per_call))} a call, and did not fall again; most in {growth.method} "
+        f"{show_bytes(round(per_call))} a call, and did not fall again{most_in} "
         f"(pid {last.pid} on {observed.where(last.node_id)})."
     ]
     if len(alike) > 1:
