@@ -1,4 +1,4 @@
-"""Actors of other nodes than the driver's are recorded there: by handle, by name, by id, all; and through Ray Client."""
+"""Actors of other nodes than the driver's are recorded there: by handle, by name, by id, all; and with Ray Client."""
 
 from __future__ import annotations
 
