@@ -27,8 +27,10 @@ if __name__ == "__main__":
 
     paths = [str(path) for path in Path(sysconfig.get_path("stdlib")).glob("*/*.py")]
     sources = ray.data.read_binary_files(paths, override_num_blocks=2)
-    rows = sources.map_batches(count_words, batch_size=None).take_all()
-    total = sum((Counter({row["word"]: row["count"]}) for row in rows), Counter())
+    rows = sources.map_batches(count_words, batch_size=10_000).take_all()
+    total: Counter[bytes] = Counter()
+    for row in rows:
+        total[row["word"]] += row["count"]
     print("Most frequent:", b" ".join(word for word, _ in total.most_common(5)).decode())
 
     print(raymemprof.summary())

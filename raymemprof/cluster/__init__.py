@@ -28,6 +28,7 @@ from .environments import (
 )
 from .exceptions import KILLED, is_intended_exit, task_of
 from .executors import Exchange, actor_methods, unknown_executor_names
+from .graphs import before_graph
 from .identity import (
     ProcessIdentity,
     TaskIdentity,
@@ -107,6 +108,7 @@ __all__ = [
     "around_shipping",
     "ask",
     "attempts",
+    "before_graph",
     "before_shutdown",
     "begin_in_actor",
     "by_value",

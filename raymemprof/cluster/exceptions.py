@@ -25,10 +25,24 @@ _SHIP = (
 
 
 def is_intended_exit(error: BaseException) -> bool:
-    """Whether an exception is `ray.actor.exit_actor()` on its way out, which is no failure."""
+    """Whether an exception is an end that was wished for, on its way out, which is no failure.
+
+    `ray.actor.exit_actor()` ends an actor, and Ray Tune a trial that has reached its goal, or that its scheduler stops.
+    """
     if type(error).__name__ == "AsyncioActorExit":
         return True
-    return isinstance(error, SystemExit) and "exit_actor" in str(getattr(error, "ray_terminate_msg", error))
+    if not isinstance(error, SystemExit):
+        return False
+    return "exit_actor" in str(getattr(error, "ray_terminate_msg", error)) or (not error.code and _is_rays(error))
+
+
+def _is_rays(error: BaseException) -> bool:
+    """Whether Ray's own code raised an exception."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = trace.tb_frame.f_globals.get("__name__") if trace is not None else None
+    return isinstance(module, str) and module.partition(".")[0] == "ray"
 
 
 def task_of(error: BaseException) -> str | None:

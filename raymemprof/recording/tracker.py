@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import cluster
 from . import warn
 from .capture import Capture, RefusedError, note_fork
 from .kept_sources import AT_FIRST, AT_LAST, keep_sources
@@ -33,6 +34,8 @@ __all__ = ["Lease", "RefusedError", "tracker"]
 
 _OPENING_LIMIT = 30.0
 """Seconds after which a call stops waiting for memray and runs untraced."""
+_CLOSING_LIMIT = 5.0
+"""Seconds to wait for the end of a capture that no call runs in."""
 _BACKOFF = 1.0
 """Seconds for which a refusal stands before tracing is tried again."""
 _AFTER_YOU = 0.25
@@ -173,6 +176,18 @@ class ProcessTracker:
                 capture.stop.set()
             capture.closed.wait(_OPENING_LIMIT)
 
+    def close_idle(self) -> None:
+        """Close the open capture, if no call runs in it, and wait until it is. Never raises of its own accord."""
+        try:
+            with self._lock:
+                capture = self._capture
+                if capture is None or isinstance(current(), _Owner) or self._is_active(capture):
+                    return
+                capture.stop.set()
+            capture.closed.wait(_CLOSING_LIMIT)
+        except Exception as error:
+            warn.once("idle", f"tracing was not ended while no call ran: {error!r}")
+
     def _next_place(self, capture: Capture) -> Lease:
         slot = 0
         if self._holders:
@@ -243,6 +258,7 @@ class ProcessTracker:
         capture.watch.start()
         sampler.watch = capture.watch
         capture.opened.set()
+        cluster.before_graph(_close_idle)
         capture.keep_budget()  # also of what processes left that were killed
         self._wait_until_idle(capture)
         sampler.watch = None
@@ -284,6 +300,11 @@ def _refuse_beside_a_profiler() -> None:
 
 
 tracker = ProcessTracker()
+
+
+def _close_idle() -> None:
+    """End tracing before an actor works for a compiled graph: Ray imports PyTorch then, which takes thrice as long."""
+    tracker.close_idle()
 
 
 def _close_for_its_number() -> None:

@@ -18,6 +18,7 @@ from .call import begin, end
 from .current import covered
 from .profile import Profile
 from .reached import note_function
+from .tracebacks import leave_out_recording
 
 __all__ = ["is_recorded", "record_in_place", "recorded"]
 
@@ -130,6 +131,7 @@ class _Question:
             result = call.frame(frames.plain)(function, args, kwargs)
         except BaseException as error:
             end(call, error)
+            leave_out_recording(error)
             raise
         end(call)
         return result
@@ -195,6 +197,7 @@ def _coroutine(function: Callable[..., Any], profile: Profile, bound: bool) -> C
             result = await call.frame(frames.wait)(function, args, kwargs)
         except BaseException as error:
             end(call, error)
+            leave_out_recording(error)
             raise
         end(call)
         return result
@@ -228,6 +231,7 @@ def _generator(function: Callable[..., Any], profile: Profile, bound: bool) -> C
                     thrown = error
         except BaseException as error:
             end(call, error)
+            leave_out_recording(error)
             raise
         end(call)
         return out.pop()
@@ -261,6 +265,7 @@ def _async_generator(
         except BaseException as error:
             if call is not None:
                 end(call, error)
+            leave_out_recording(error)
             raise
         if call is not None:
             end(call)

@@ -154,6 +154,44 @@ def real_tasks(folder: Path) -> None:
         report(what, shown(kind), f"a tracker left on, {shown('left on')}", f"{times:.1f} times", goal, met)
 
 
+def empty_tasks(count: int, folder: Path) -> None:
+    """What a job of empty tasks loses with the switch on, beside what it loses where its function is decorated."""
+
+    def empty() -> None:
+        pass
+
+    where = str(folder / "empty")
+    of_each = {"full tracing": {}, "memory sampling only": {"heap": False}}
+    tasks: dict[str, Any] = {"neither": ray.remote(empty).options(runtime_env={"env_vars": {"BENCHMARK_KIND": "off"}})}
+    for what, options in of_each.items():
+        decorated = ray.remote(profile_memory(empty, directory=where, **options))
+        tasks[f"decorated, {what}"] = decorated.options(runtime_env={"env_vars": {"BENCHMARK_KIND": what}})
+        tasks[f"switch, {what}"] = ray.remote(empty).options(
+            runtime_env=raymemprof.runtime_env(directory=where, **options)
+        )
+    seconds: dict[str, list[float]] = {kind: [] for kind in tasks}
+    for task in tasks.values():
+        ray.get([task.remote() for _ in range(100)])
+    for _ in range(3):  # in turn: how busy the machine is changes
+        for kind, task in tasks.items():
+            ray.get([task.remote() for _ in range(100)])  # its workers are there
+            seconds[kind] += timed(lambda task=task: ray.get([task.remote() for _ in range(count)]), 1)
+    best = {kind: min(each) for kind, each in seconds.items()}
+    for what in of_each:
+        recorded = len(raymemprof.calls(where, name="*empty"))
+        assert recorded == 4 * (3 * count + 400), recorded
+        switch, decorated = (best[f"{how}, {what}"] for how in ("switch", "decorated"))
+        lost = {how: 1 - best["neither"] / taken for how, taken in (("switch", switch), ("decorated", decorated))}
+        report(
+            f"a job of {count:,} empty tasks with the switch on, {what}",
+            f"{count / switch:,.0f} tasks a second, {lost['switch']:.0%} fewer than {count / best['neither']:,.0f}",
+            f"a decorated function, {count / decorated:,.0f} tasks a second, {lost['decorated']:.0%} fewer",
+            f"{switch / decorated:.2f} times as long",
+            "not longer (within 5 %)",
+            switch <= 1.05 * decorated,
+        )
+
+
 MANY_RECORDS = """
 import sys
 from raymemprof import profile_memory
@@ -991,6 +1029,7 @@ def main() -> None:
     rows = (
         "short",
         "real",
+        "empty",
         "long",
         "large",
         "children",
@@ -1018,6 +1057,7 @@ def main() -> None:
         measure = {
             "short": lambda: short(folder),
             "real": lambda: real_tasks(folder),
+            "empty": lambda: empty_tasks(2 * arguments.tasks, folder),
             "long": lambda: long(folder),
             "large": lambda: large(folder),
             "children": lambda: children(folder),

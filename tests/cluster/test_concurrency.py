@@ -150,3 +150,35 @@ def test_what_runs_within_another_call_of_its_task_is_told_apart():
     assert ray.get(whole.remote(STEP), timeout=60) == 2 * STEP
     within = {call.name: call.within for name in ("whole", "part", "load") for call in calls(name=name)}
     assert within == {"whole": "", "part": "", "load": "whole"}
+
+
+@ray.remote(num_cpus=0)
+@profile_memory
+class Stage:
+    def work(self, size):
+        return len(bytes(size))
+
+
+def is_tracing(actor):
+    from raymemprof.recording.tracker import tracker
+
+    return tracker.open_capture() is not None
+
+
+def test_the_loop_of_a_compiled_graph_is_not_traced(wait_for):
+    """There Ray imports PyTorch, if it is installed, which takes thrice as long while memray traces."""
+    from ray.dag import InputNode
+
+    stage = Stage.remote()
+    assert ray.get(stage.work.remote(STEP)) == STEP
+    assert ray.get(stage.__ray_call__.remote(is_tracing))  # as between other calls of an actor
+    with InputNode() as size:
+        graph = stage.work.bind(size).experimental_compile()
+    try:
+        wait_for(lambda: not ray.get(stage.__ray_call__.remote(is_tracing)))
+        assert ray.get(graph.execute(2 * STEP), timeout=60) == 2 * STEP
+        assert ray.get(stage.__ray_call__.remote(is_tracing))
+    finally:
+        graph.teardown()
+    held = [heap(call) for call in calls(name="Stage.work", actor_id=stage._actor_id.hex())]
+    assert sorted(one.peak + one.reserved for one in held) == pytest.approx([STEP, 2 * STEP], abs=NEAR)

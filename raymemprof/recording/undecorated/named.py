@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..profile import Profile
+from ..tracebacks import leave_out_recording
 from ..wrappers import is_recorded, recorded
 from .rays_own import Naming
 
@@ -40,6 +41,10 @@ def named(
         run = by_name.get(name)
         if run is None:
             run = by_name[name] = recorded(function, profile(name)) if wanted(name) else function
-        return run(*args, **kwargs)
+        try:
+            return run(*args, **kwargs)
+        except BaseException as error:
+            leave_out_recording(error)
+            raise
 
     return functools.update_wrapper(wrapper, function)  # type: ignore[return-value]
