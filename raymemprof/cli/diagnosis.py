@@ -115,8 +115,9 @@ def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
 
     SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
     on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
+    What was not recorded, but seen by `raymemprof watch`, is there too.
     """
-    print_rows(sizing.advise(listing.calls(source, **filters)), as_json)
+    print_rows(sizing.advise_all(source, **filters), as_json)
 
 
 @click.command()
