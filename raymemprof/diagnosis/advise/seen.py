@@ -50,14 +50,14 @@ def not_recorded(seen: Iterable[SeenPeak], recorded: Iterable[Call]) -> list[See
     for one in seen:
         if one.kind not in ("task", "actor") or is_rays_own(one.name) or (_last(one.name), one.kind) in names:
             continue
-        sizes = {(one.node_id, pid): memory for pid, memory in one.processes.items()}
+        sizes = {(one.node_id, pid): memory for pid, memory in one.memory_by_process.items()}
         if one.kind == "actor":  # one may be recorded under another name, as a replica under its deployment's
             sizes = {process: memory for process, memory in sizes.items() if process not in actors}
         if sizes:
             group = found.setdefault((one.name, one.kind), SeenGroup(one.name, one.kind))
             group.sizes |= sizes
             group.by_node[one.node_id] = one
-            group.process_count += one.process_count - len(one.processes) + len(sizes)
+            group.process_count += one.process_count - len(one.memory_by_process) + len(sizes)
     return list(found.values())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
@@ -37,10 +37,10 @@ class SeenPeak(Record):
         memory: the most that one process was seen to have.
         at_once: the most processes that ran it at one look.
         together: the most that those had together.
-        process_count: how many processes ran it, those included that `processes` lacks.
-        processes: the most that each process was seen to have, by pid; of very many the largest.
-        since: the minute in which it was seen first, UTC.
-        until: the end of the minute in which it was seen last, UTC.
+        process_count: how many processes ran it, those included that `memory_by_process` lacks.
+        memory_by_process: the most that each process was seen to have, by pid; of very many the largest.
+        first_at: the minute in which it was seen first, UTC.
+        last_at: the end of the minute in which it was seen last, UTC.
     """
 
     name: str
@@ -50,9 +50,9 @@ class SeenPeak(Record):
     at_once: int
     together: int
     process_count: int
-    processes: Mapping[int, int]
-    since: datetime
-    until: datetime
+    memory_by_process: Mapping[int, int]
+    first_at: datetime
+    last_at: datetime
 
 
 class SeenPeaks(Rows[SeenPeak]):
@@ -67,7 +67,7 @@ class SeenPeaks(Rows[SeenPeak]):
         ("processes", lambda one: str(one.process_count), True),
         ("at once", lambda one: str(one.at_once), True),
         ("together", lambda one: show_bytes(one.together), True),
-        ("seen (UTC)", lambda one: f"{one.since:%H:%M}–{one.until:%H:%M}", False),
+        ("seen (UTC)", lambda one: f"{one.first_at:%H:%M}–{one.last_at:%H:%M}", False),
     )
     _expendable: ClassVar[tuple[str, ...]] = ("seen (UTC)", "together")
     _if_various: ClassVar[tuple[str, ...]] = ("node",)
@@ -153,8 +153,11 @@ def _node(node_id: str, minutes: Minutes, first: int) -> _Node:
 
 
 def _rows(node: _Node, actors: Mapping[tuple[str, int], str] | None) -> Iterator[SeenPeak]:
+    of_methods: dict[str, set[int]] = {}
+    for name, (tally, _, _) in node.names.items():
+        of_methods.setdefault(actor_class_of(name) or "", set()).update(tally.processes)
     for name, (tally, since, until) in node.names.items():
-        kind = _kind(name, node, actors)
+        kind = _kind(name, node, of_methods.get(name, set()), actors)
         if kind is not None and tally.processes:
             yield SeenPeak(
                 name=name,
@@ -164,33 +167,31 @@ def _rows(node: _Node, actors: Mapping[tuple[str, int], str] | None) -> Iterator
                 at_once=tally.at_once,
                 together=tally.together,
                 process_count=tally.count,
-                processes=tally.processes,
-                since=datetime.fromtimestamp(since * _MINUTE, timezone.utc),
-                until=datetime.fromtimestamp((until + 1) * _MINUTE, timezone.utc),
+                memory_by_process=tally.processes,
+                first_at=datetime.fromtimestamp(since * _MINUTE, timezone.utc),
+                last_at=datetime.fromtimestamp((until + 1) * _MINUTE, timezone.utc),
             )
 
 
-def _kind(name: str, node: _Node, actors: Mapping[tuple[str, int], str] | None) -> str | None:
+def _kind(name: str, node: _Node, of_methods: set[int], actors: Mapping[tuple[str, int], str] | None) -> str | None:
     """Return what bears a name; None for what only looks like a class, as "my" of a task that is named "my.task".
+
+    `of_methods` are the processes that ran what looks like its methods.
 
     Ray says which processes are actors, as far as it can be asked; else names of the form `Actor.method` do.
     """
-    pids = node.names[name][0].processes
-    of_methods = _union(node.names[one][0].processes for one in node.names if actor_class_of(one) == name)
+    pids, own_class = node.names[name][0].processes, actor_class_of(name)
     if actors is not None:
-        theirs = [pid for pid in pids if (node.node_id, pid) in actors]
-        if 2 * len(theirs) > len(pids):
-            classes = {actors[node.node_id, pid].rpartition(".")[2] for pid in theirs}
-            is_method = actor_class_of(name) is not None and name.rpartition(".")[2] not in classes
-            return "method" if is_method else "actor"
+        theirs = [_last(actors[node.node_id, pid]) for pid in pids if (node.node_id, pid) in actors]
+        if _last(name) in theirs:  # of an actor that was started anew Ray knows the latest process
+            return "actor"
+        if (own_class is not None and _last(own_class) in theirs) or 2 * len(theirs) > len(pids):
+            return "actor" if own_class is None else "method"
         return None if of_methods and pids.keys() <= of_methods else "task"
-    if actor_class_of(name) is not None and not of_methods:
+    if own_class is not None and not of_methods:
         return "method"
     return "actor" if of_methods else "task"
 
 
-def _union(sets: Iterable[Iterable[int]]) -> set[int]:
-    found: set[int] = set()
-    for one in sets:
-        found.update(one)
-    return found
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -73,7 +73,7 @@ def _watched_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterat
             node = observed.node(one.node_id)
             fits = advised.fits.get(one.node_id) if node is not None else None
             is_full = node is not None and one.together >= MOST_OF_MEMORY * node.kill_limit
-            is_late = observed.when - one.until < _LATELY
+            is_late = observed.when - one.last_at < _LATELY
             if one.at_once < 2 or not (killed or (is_full and is_late)):
                 continue
             if fits is None or 1 <= fits < one.at_once:

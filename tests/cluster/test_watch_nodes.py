@@ -1,0 +1,66 @@
+"""watch() on several nodes: one joins, one is without raymemprof, one is lost."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+import raymemprof
+from tests.programs.several_nodes import Nodes
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@ray.remote(num_cpus=0)
+def holds(size: int, seconds: float) -> int:
+    kept = b"1" * size
+    time.sleep(seconds)
+    return len(kept)
+
+
+def on(name: str, **options: Any) -> Any:
+    return holds.options(resources={name: 1}, **options)
+
+
+def test_nodes_come_and_go(nodes: Nodes, wait_for: Callable[..., Any]) -> None:
+    with raymemprof.watch() as watch:
+        assert set(watch.node_ids) == {node.node_id for node in nodes.nodes}
+        ray.get([on(name).remote(100_000_000, 2.5) for name in ("one", "two")])
+        nodes.start("four")
+        nodes.learn()
+        wait_for(lambda: nodes["four"].node_id in watch.node_ids, 60)
+        ray.get(on("four", name="on_four").remote(200_000_000, 2.5))
+        seen = watch.peaks()
+        assert {one.node_id for one in seen if one.name == "holds"} == {nodes["one"].node_id, nodes["two"].node_id}
+        (late,) = (one for one in seen if one.name == "on_four")
+        assert late.node_id == nodes["four"].node_id
+        assert late.memory > 200_000_000
+        gone = nodes["four"].node_id
+        nodes.stop("four")
+        wait_for(lambda: gone not in watch.node_ids, 30)
+    (advised,) = (one for one in raymemprof.advise() if one.name == "holds")
+    assert (advised.basis, advised.peak_count) == ("seen", 2)
+
+
+def test_a_node_without_raymemprof_is_named(nodes: Nodes, tmp_path: Path, wait_for: Callable[..., Any]) -> None:
+    """Its workers find another package of that name, which is empty."""
+    folder = tmp_path / "shadow"
+    (folder / "raymemprof").mkdir(parents=True)
+    (folder / "raymemprof" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'raymemprof'\")\n")
+    nodes.start("bare", PYTHONPATH=os.pathsep.join((str(folder), os.environ.get("PYTHONPATH", ""))))
+    try:
+        nodes.learn()
+        with raymemprof.watch() as watch:
+            assert len(watch.node_ids) == 3
+            (missing,) = (one for one in watch.missing if one.node_id == nodes["bare"].node_id)
+            assert "raymemprof is not installed there" in missing.reason
+            assert ray.get(ray.remote(num_cpus=0, resources={"bare": 1})(lambda: 7).remote()) == 7
+    finally:
+        nodes.stop("bare")
