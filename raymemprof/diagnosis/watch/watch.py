@@ -76,7 +76,7 @@ class Watch:
         return f"Watch({state}, since {self.started_at:%H:%M:%S} UTC)"
 
     def peaks(self) -> SeenPeaks:
-        """Return what was seen since it began, also by other watchers: by name and node, the largest first.
+        """Return what was seen from the minute on in which it began, also by others: by name and node, the largest first.
 
         Raises:
             ValueError: this process is not connected to the cluster any more.
