@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 from ... import cluster
@@ -221,7 +222,7 @@ def advise_not_recorded(seen: Iterable[SeenPeak], recorded: Iterable[Call], now:
     found = []
     for group in not_recorded(seen, recorded):
         advised = _sized(Group(group.name, group.kind), sorted(group.sizes.values()), 0, nodes, running_of(group, now))
-        warnings = (*about_seen(group.sizes, group.process_count), *advised.warnings)
+        warnings = (*about_seen(group, datetime.now(timezone.utc)), *advised.warnings)
         found.append(replace(advised, warnings=warnings, basis="seen"))
     return found
 

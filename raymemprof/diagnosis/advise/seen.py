@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from ...display.text import counted
 from ...reading.catalog.records import Call
@@ -19,6 +20,8 @@ SEEN = (
     "processes use."
 )
 """What there is to know of every such figure."""
+_OLD = timedelta(hours=1)
+"""What was seen before that may be of code that has changed since."""
 _FEW = 10
 """Processes below which they are called few, as peaks are."""
 
@@ -75,10 +78,13 @@ def running_of(group: SeenGroup, now: Usage | None) -> frozenset[tuple[str, int]
     )
 
 
-def about_seen(sizes: Mapping[tuple[str, int], int], process_count: int) -> Iterator[str]:
-    """Say what to know before relying on what was seen of so many processes, of which some have sizes."""
+def about_seen(group: SeenGroup, when: datetime) -> Iterator[str]:
+    """Say what to know before relying, at some time, on what was seen."""
     yield SEEN
-    if len(sizes) < _FEW:
-        yield f"only {counted(len(sizes), 'process was', 'processes were')} seen: others may need more."
-    if process_count > len(sizes):
-        yield f"of {process_count} processes only the {len(sizes)} largest are kept: p50 and p95 are of these."
+    kept, last = len(group.sizes), max(one.last_at for one in group.by_node.values())
+    if when - last > _OLD:
+        yield f"it was seen last at {last:%H:%M} UTC on {last:%Y-%m-%d}."
+    if kept < _FEW:
+        yield f"only {counted(kept, 'process was', 'processes were')} seen: others may need more."
+    if group.process_count > kept:
+        yield f"of {group.process_count} processes only the {kept} largest are kept: p50 and p95 are of these."

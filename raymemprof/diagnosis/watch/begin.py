@@ -39,23 +39,26 @@ def watch_here(host: str, port: int, secret: str, seconds: float) -> str | None:
 
 def _started(request: Request) -> str | None:
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    started = subprocess.Popen(
-        [sys.executable, "-m", process.__name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
-        start_new_session=True,  # neither Ctrl-C in the watcher's terminal nor the end of a worker's group is for it
-    )
+    try:
+        started = subprocess.Popen(
+            [sys.executable, "-m", process.__name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            start_new_session=True,  # neither Ctrl-C in a terminal nor the end of a worker's group is for it
+        )
+    except OSError as error:
+        return f"no process can be started there: {error}"
     try:
         said, complaint = started.communicate(json.dumps(request), _SECONDS_TO_BEGIN)  # it closes both once it is ready
     except subprocess.TimeoutExpired:
         os.killpg(started.pid, signal.SIGKILL)  # of both, the one that has left and the one that stays
         started.communicate()
         return f"it was not ready within {_SECONDS_TO_BEGIN:.0f} s"
-    if said.strip() == _READY:
+    if said.split()[-1:] == [_READY]:
         return None
     words = (said.strip() or complaint.strip()).splitlines()
     return words[-1] if words else f"it ended with status {started.returncode}"

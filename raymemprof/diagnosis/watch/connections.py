@@ -20,6 +20,8 @@ __all__ = ["Connections"]
 _TICK = 0.2
 _LONGEST_WORD = 4_096
 _SECONDS_TO_SAY_WHO = 5.0
+_STRANGERS = 256
+"""Connections that have not said the secret; of more, the oldest goes."""
 _ENDED = "its process was killed, or cannot be reached any more"
 
 
@@ -94,6 +96,9 @@ class Connections:
             connection.setblocking(False)
             keep_alive(connection)
             caller = _Caller(connection)
+            strangers = [one for one in self._callers if one.node_id is None]
+            if len(strangers) >= _STRANGERS:
+                self._drop(min(strangers, key=lambda one: one.since))
             with self._lock:
                 self._callers.add(caller)
             self._selector.register(connection, selectors.EVENT_READ, caller)

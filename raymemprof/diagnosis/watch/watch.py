@@ -46,6 +46,7 @@ class Watch:
         self._is_over = threading.Event()
         self._missing: dict[str, MissingNode] = {}
         self._tries: dict[str, int] = {}
+        self._cluster = cluster.gcs_address()
         self._connections = Connections(cluster.ip_address())
         try:
             self._begin()
@@ -76,7 +77,7 @@ class Watch:
         return f"Watch({state}, since {self.started_at:%H:%M:%S} UTC)"
 
     def peaks(self) -> SeenPeaks:
-        """Return what was seen from the minute on in which it began, also by others: by name and node, the largest first.
+        """Return what was seen since the minute in which it began, also by others: by name and node, largest first.
 
         Raises:
             ValueError: this process is not connected to the cluster any more.
@@ -108,7 +109,7 @@ class Watch:
         """Watch nodes that join, too, and those again whose process was killed."""
         while not self._is_over.wait(_NEW_NODES) and time.monotonic() < self._until:
             with contextlib.suppress(Exception):  # the cluster does not answer now, or has ended
-                if cluster.is_connected():
+                if cluster.is_connected() and cluster.gcs_address() == self._cluster:
                     self._begin()
         if not self._is_over.is_set():
             self.end()
@@ -123,6 +124,8 @@ class Watch:
         for node_id in (one for one in alive if one in self._connections.ended and one not in wanted):
             if node_id not in watched:
                 self._miss(node_id, alive[node_id].node_ip, self._connections.ended[node_id])
+        for node_id in watched & alive.keys() & self._connections.troubles.keys():
+            self._miss(node_id, alive[node_id].node_ip, self._connections.troubles[node_id])
         seconds = self._until - time.monotonic()
         if not wanted or seconds <= 0:
             return

@@ -196,6 +196,7 @@ def test_advice_of_what_was_seen() -> None:
     assert advised.needs == pytest.approx(2 * GIB * 1.25, abs=1_000_000)
     assert SEEN in advised.warnings
     assert any("only 3 processes were seen" in text for text in advised.warnings)
+    assert any(text.startswith("it was seen last at 12:00 UTC on 2026-03-02") for text in advised.warnings)
 
 
 def test_what_was_recorded_is_not_told_of_twice() -> None:
