@@ -193,11 +193,12 @@ def advise_all(source: Source = None, **filters: str | None) -> Recommendations:
     """
     recorded = listing.calls(source, **filters)
     now = usage() if cluster.is_connected() else None
-    advised = advise_of(recorded, now, recorded.missing, recorded.left_out, recorded.chosen)
+    compacted = compacted_of(recorded)
+    advised = advise_of(recorded, now, recorded.missing, recorded.left_out, recorded.chosen, compacted)
     if any(value is not None for name, value in filters.items() if name != "name"):
         return advised
     seen = seen_peaks(source, name=filters.get("name"))
-    return merged(advised, advise_not_recorded(seen, recorded, now), seen.missing, seen.left_out)
+    return merged(advised, advise_not_recorded(seen, recorded, now, compacted), seen.missing, seen.left_out)
 
 
 def advise_of(
@@ -216,12 +217,14 @@ def advise_of(
     return Recommendations(found, _caption(nodes), named.values(), left_out, chosen)
 
 
-def advise_not_recorded(seen: Iterable[SeenPeak], recorded: Iterable[Call], now: Usage | None) -> list[Recommendation]:
+def advise_not_recorded(
+    seen: Iterable[SeenPeak], recorded: Iterable[Call], now: Usage | None, compacted: Iterable[CompactedCalls] = ()
+) -> list[Recommendation]:
     """Return the same for what watchers saw, as far as it was not recorded."""
     nodes = capacities(now)
     found = []
-    for group in not_recorded(seen, recorded):
-        advised = _sized(Group(group.name, group.kind), sorted(group.sizes.values()), 0, nodes, running_of(group, now))
+    for group in not_recorded(seen, recorded, compacted):
+        advised = _sized(Group(group.name, group.kind), Counter(group.sizes.values()), 0, nodes, running_of(group, now))
         warnings = (*about_seen(group, datetime.now(timezone.utc)), *advised.warnings)
         found.append(replace(advised, warnings=warnings, basis="seen"))
     return found

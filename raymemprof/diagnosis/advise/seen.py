@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ...display.text import counted
-from ...reading.catalog.records import Call
+from ...reading.catalog.records import Call, CompactedCalls
 from ..usage.records import Usage
 from ..watch.peaks import SeenPeak
 from .growth import actor_class
@@ -39,16 +39,19 @@ class SeenGroup:
     """With those of which there are no sizes."""
 
 
-def not_recorded(seen: Iterable[SeenPeak], recorded: Iterable[Call]) -> list[SeenGroup]:
+def not_recorded(
+    seen: Iterable[SeenPeak], recorded: Iterable[Call], compacted: Iterable[CompactedCalls] = ()
+) -> list[SeenGroup]:
     """Return what was seen of tasks and actors that have no recorded calls, without Ray's own."""
     names = set()
     actors = set()
-    for call in recorded:
-        if call.kind in ("actor", "method"):
-            names.add((_last(actor_class(call.name)), "actor"))
-            actors.add((call.node_id, call.pid))
+    calls = [(call.kind, call.name, call.node_id, call.pid) for call in recorded]
+    for kind, name, node_id, pid in (*calls, *((one.kind, one.name, *one.process[::2]) for one in compacted)):
+        if kind in ("actor", "method"):
+            names.add((_last(actor_class(name)), "actor"))
+            actors.add((node_id, pid))
         else:
-            names.add((_last(call.name), "task"))
+            names.add((_last(name), "task"))
     found: dict[tuple[str, str], SeenGroup] = {}
     for one in seen:
         if one.kind not in ("task", "actor") or is_rays_own(one.name) or (_last(one.name), one.kind) in names:

@@ -245,7 +245,7 @@ def look_around(source: sources.Source) -> Observed:
         chosen=chosen,
         jobs=cluster.living_jobs() if is_connected else None,
         seen=tuple(seen),
-        advised_by_seen=tuple(advise_not_recorded(seen, calls, now)),
+        advised_by_seen=tuple(advise_not_recorded(seen, calls, now, compacted_of(calls))),
     )
 
 

@@ -64,7 +64,8 @@ class Watch:
     @property
     def missing(self) -> tuple[MissingNode, ...]:
         """Return the nodes that are not watched, and why."""
-        return tuple(self._missing.values())
+        watched = self._connections.node_ids - self._connections.troubles.keys()  # its answer may have come too late
+        return tuple(one for one in self._missing.values() if one.node_id not in watched)
 
     def __enter__(self) -> Watch:
         return self
