@@ -9,6 +9,8 @@ from .diagnosis.timeline.timeline import timeline
 from .diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from .diagnosis.usage.shared_memory import SharedMemoryOwner, SharedMemoryOwners
 from .diagnosis.usage.usage import usage
+from .diagnosis.watch.peaks import SeenPeak, SeenPeaks
+from .diagnosis.watch.watch import Watch, watch
 from .display.rows import Rows
 from .errors import AttachError, CaptureError
 from .host import ResourceIsolation
@@ -67,6 +69,8 @@ __all__ = [
     "ResourceIsolation",
     "Retry",
     "Rows",
+    "SeenPeak",
+    "SeenPeaks",
     "SharedMemoryOwner",
     "SharedMemoryOwners",
     "Source",
@@ -75,6 +79,7 @@ __all__ = [
     "TopProcess",
     "Usage",
     "Victim",
+    "Watch",
     "__version__",
     "advise",
     "attach",
@@ -94,4 +99,5 @@ __all__ = [
     "table",
     "timeline",
     "usage",
+    "watch",
 ]

@@ -15,6 +15,7 @@ from . import diagnosis, recorded
 from .attach import attach
 from .output import say
 from .run import run, runtime_env
+from .watch import watch
 
 __all__ = ["main"]
 
@@ -72,6 +73,7 @@ for _command in (
     recorded.fetch,
     recorded.clean,
     diagnosis.usage,
+    watch,
     diagnosis.explain,
     diagnosis.ooms,
     diagnosis.advise,

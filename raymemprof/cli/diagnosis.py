@@ -19,7 +19,6 @@ from ..diagnosis.live import view
 from ..diagnosis.timeline import timeline as pictures
 from ..diagnosis.usage import usage as memory
 from ..reading.catalog import listing
-from ..reading.catalog.telling import telling
 from ..reading.logs.messages import parse
 from .options import address_option, connect, filter_options, json_option
 from .output import print_path, print_report, print_rows, print_shown, say
@@ -116,8 +115,9 @@ def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
 
     SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
     on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
+    What was not recorded, but seen by `raymemprof watch`, is there too.
     """
-    print_rows(sizing.advise(telling(source, **filters)), as_json)
+    print_rows(sizing.advise_all(source, **filters), as_json)
 
 
 @click.command()

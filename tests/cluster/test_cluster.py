@@ -605,9 +605,14 @@ import json, ray, raymemprof
 calls = raymemprof.calls(name="load")
 table = repr(calls)
 report = raymemprof.heap(calls)
-print(json.dumps([len(calls), [[node.node_id, node.reason] for node in calls.missing], table, report.left_out]))
+with raymemprof.watch() as watch:
+    watched = [len(watch.node_ids), *(str(node) for node in watch.missing)]
+others = [[node.node_id, node.reason] for node in calls.missing]
+print(json.dumps([len(calls), others, table, report.left_out, watched]))
 """
-        count, others, table, missing = json.loads(run_script(code))
+        count, others, table, missing, (watched, unwatched) = json.loads(run_script(code))
+        assert watched == len(nodes.nodes) - 1
+        assert "raymemprof is not installed there" in unwatched
         assert count == len(recorded.loads)
         ((node_id, reason),) = others
         assert node_id == nodes["bare"].node_id
@@ -629,9 +634,12 @@ def shipped():
 node_id = ray.get(shipped.remote())
 calls = raymemprof.calls()
 (call,) = raymemprof.calls(name="shipped")
-print(json.dumps([node_id, [*map(str, calls.missing)], len(calls), call.node_id, raymemprof.heap(call).peak]))
+with raymemprof.watch() as watch:
+    watched = len(watch.node_ids)
+print(json.dumps([node_id, [*map(str, calls.missing)], len(calls), call.node_id, raymemprof.heap(call).peak, watched]))
 """
-        node_id, others, count, told, peak = json.loads(run_script(code, timeout=180))
+        node_id, others, count, told, peak, watched = json.loads(run_script(code, timeout=180))
+        assert watched == len(nodes.nodes)
         assert (node_id, others, told) == (nodes["bare"].node_id, [], node_id)
         assert count > len(recorded.loads)
         assert 4_000_000 <= peak < 4_200_000

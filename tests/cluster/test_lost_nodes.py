@@ -212,14 +212,41 @@ print("done")
 """
 
 
-def test_of_several_lost_nodes_the_right_one_is_named(
-    nodes: Nodes, recorded: Recorded, tmp_path: Path, wait_for: Callable[..., Any]
-) -> None:
-    """The last of the tests: "three" died before the calls were listed, and a "four" does after that."""
+@pytest.fixture(scope="module")
+def watch(nodes: Nodes, recorded: Recorded) -> Iterator[raymemprof.Watch]:
+    """A watch that began before "four" joined."""
+    with raymemprof.watch() as watch:
+        nodes.start("four")
+        nodes.learn()
+        yield watch
+
+
+def test_a_watch_follows_nodes_that_join(nodes: Nodes, watch: raymemprof.Watch, wait_for: Callable[..., Any]) -> None:
     import ray
 
-    nodes.start("four")
-    nodes.learn()
+    @ray.remote
+    def holds(size: int) -> int:
+        kept = b"1" * size
+        time.sleep(3)
+        return len(kept)
+
+    ids = {nodes[name].node_id for name in ("one", "four")}
+    wait_for(lambda: ids <= set(watch.node_ids), 60)
+    assert not ids & {node.node_id for node in watch.missing}
+    ray.get([holds.options(resources={name: 1}).remote(100 * MIB) for name in ("one", "four")])
+    seen = {one.node_id: one for one in watch.peaks() if one.name == "holds"}
+    assert seen.keys() == ids
+    assert all((one.memory > 100 * MIB, one.at_once) == (True, 1) for one in seen.values())
+    (advised,) = (one for one in raymemprof.advise() if one.name == "holds")
+    assert (advised.basis, advised.peak_count) == ("seen", 2)
+
+
+def test_of_several_lost_nodes_the_right_one_is_named(
+    nodes: Nodes, recorded: Recorded, watch: raymemprof.Watch, tmp_path: Path, wait_for: Callable[..., Any]
+) -> None:
+    """The last of the tests: "three" died before the calls were listed, and "four" does after that."""
+    import ray
+
     four = nodes["four"]
 
     @ray.remote
@@ -241,6 +268,7 @@ def test_of_several_lost_nodes_the_right_one_is_named(
     assert waiting.stdout.readline() == "connected\n"
     for process in four.processes():
         process.kill()
+    wait_for(lambda: four.node_id not in watch.node_ids)
     for ask in (raymemprof.heap, raymemprof.flamegraph):
         with prompt(), pytest.raises(CaptureError, match=four.node_id[:8]):
             ask(of_four)

@@ -49,6 +49,7 @@ timeline(what: Target | None = None, output: str | PathLike[str] | None = None, 
         str | None = None, kind: str | None = None, task_id: str | None = None, actor_id: str | None = None, job_id: str
         | None = None, node_id: str | None = None, overwrite: bool = False) -> Report
 usage() -> Usage
+watch(seconds: float = 3600.0) -> Watch
 """
 """Every public function."""
 
@@ -348,6 +349,7 @@ class Recommendation
     fits: Mapping[str, int]
     admits: Mapping[str, int | None]
     warnings: tuple[str, ...]
+    basis: str
 class Recommendations(Rows[Recommendation])
 class RemovedFile
     path: Path
@@ -382,6 +384,18 @@ class Rows
     def sorted(key: Callable[[T], Any] | str) -> Self
     def to_pandas() -> DataFrame
     def to_json() -> str
+class SeenPeak
+    name: str
+    kind: str
+    node_id: str
+    memory: int
+    at_once: int
+    together: int
+    process_count: int
+    memory_by_process: Mapping[int, int]
+    first_at: datetime
+    last_at: datetime
+class SeenPeaks(Rows[SeenPeak])
 class SharedMemoryOwner
     kind: str
     name: str | None
@@ -417,6 +431,14 @@ class Victim
     worker_id: str | None
     pid: int | None
     memory: int | None
+class Watch
+    started_at: datetime
+    node_ids: tuple[str, ...]
+    missing: tuple[MissingNode, ...]
+    is_cut_off: bool
+    def peaks() -> SeenPeaks
+    def wait() -> None
+    def end() -> None
 """
 """Every public type, with its attributes and methods. A record has `to_json()` too, and a table what `Rows` has."""
 
@@ -458,8 +480,8 @@ IN_A_SHELL = {
     "all": "everything",
 }
 """Parameters that commands have under another name."""
-RECORDING = (raymemprof.attach, raymemprof.profile_memory, raymemprof.runtime_env)
-"""Functions that return what records, or what is Ray's."""
+RECORDING = (raymemprof.attach, raymemprof.profile_memory, raymemprof.runtime_env, raymemprof.watch)
+"""Functions that return what records or watches, or what is Ray's."""
 FILTERS = ("name", "status", "kind", "task_id", "actor_id", "job_id", "node_id", "context")
 
 
@@ -589,7 +611,7 @@ def test_what_is_returned_has_json() -> None:
     assert rows.keys() == {name for name, kind in classes().items() if issubclass(kind, raymemprof.Rows)} - {"Rows"}
     assert all(issubclass(getattr(raymemprof, row), Record) for row in rows.values())
     without = {name for name, kind in classes().items() if not hasattr(kind, "to_json")}
-    assert without == {"AttachError", "Attachment", "CaptureError", "ProfileMemory", "ResourceIsolation"}
+    assert without == {"AttachError", "Attachment", "CaptureError", "ProfileMemory", "ResourceIsolation", "Watch"}
 
 
 def test_json_has_the_names_of_the_attributes() -> None:

@@ -11,7 +11,8 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 from ... import cluster
@@ -21,20 +22,35 @@ from ...display.rows import Rows
 from ...display.text import show_bytes
 from ...journal import BUCKET
 from ...reading.catalog.records import Call, CompactedCalls, compacted_of
+from ...reading.catalog.sources import Source
 from ...reading.catalog.telling import telling
 from ..usage.records import Usage
 from ..usage.usage import usage
+from ..watch.peaks import SeenPeak, seen_peaks
 from .capacity import GRAIN, Capacity, at_once, capacities, fitting, held_already, memory_for, num_cpus_for
 from .groups import Group, groups_of
+from .seen import SEEN, about_seen, not_recorded, running_of
 from .warnings import MOST_NODES, about_nodes, about_peaks
 
-__all__ = ["Recommendation", "Recommendations", "advise", "advise_of", "advise_seen"]
+__all__ = [
+    "Recommendation",
+    "Recommendations",
+    "advise",
+    "advise_all",
+    "advise_killed",
+    "advise_not_recorded",
+    "advise_of",
+    "merged",
+]
 
 MARGIN = 1.25
 """`needs` is the 95th percentile times this, as Ray's guide to memory in Ray Data has it. It covers three things that
 peaks do not show: a killed process has noted its peak in steps of a tenth, a peak that is not the process's highest can
 lie between two samples, and a worker that runs many calls grows by what its allocator cannot give back. The same as in
 `explain()`."""
+
+_MOST_NAMED = 5
+"""Names in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,8 @@ class Recommendation(Record):
         admits: by node id, how many its CPUs admit at one CPU each, Ray's default for tasks; None for any number, as of
             actors, which by default hold no CPU once they live.
         warnings: what to know before relying on the figures, in sentences.
+        basis: what the peaks are from: "recorded" calls; processes that were "seen" from the outside, by `watch()` or
+            in Ray's message on a kill, where `call_count` is 0 and there is a peak for each process.
     """
 
     name: str
@@ -72,6 +90,7 @@ class Recommendation(Record):
     fits: Mapping[str, int]
     admits: Mapping[str, int | None]
     warnings: tuple[str, ...]
+    basis: str = "recorded"
 
 
 class Recommendations(Rows[Recommendation]):
@@ -81,7 +100,8 @@ class Recommendations(Rows[Recommendation]):
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("name", lambda one: one.name, False),
         ("kind", lambda one: one.kind, False),
-        ("calls", lambda one: str(one.call_count), True),
+        ("peaks are", lambda one: one.basis, False),
+        ("calls", lambda one: str(one.call_count) if one.call_count else "", True),
         ("peaks", lambda one: str(one.peak_count) if one.peak_count != one.call_count else "", True),
         ("p50", lambda one: show_bytes(one.p50), True),
         ("p95", lambda one: show_bytes(one.p95), True),
@@ -92,10 +112,15 @@ class Recommendations(Rows[Recommendation]):
         ("its CPUs admit", lambda one: _range(one.admits.values()), True),
     )
     _expendable: ClassVar[tuple[str, ...]] = ("max", "p50", "kind", "peaks")
-    _if_various: ClassVar[tuple[str, ...]] = ("kind",)
+    _if_various: ClassVar[tuple[str, ...]] = ("kind", "peaks are")
 
     def _notes(self) -> list[str]:
-        return [*(f"{one.name}: {text}" for one in self._shown() for text in one.warnings), *super()._notes()]
+        shown = list(self._shown())
+        seen = [one.name for one in shown if SEEN in one.warnings]
+        some = ", ".join([*seen[:_MOST_NAMED], *(["…"] if len(seen) > _MOST_NAMED else [])])
+        notes = [f"{some}: {SEEN}"] if seen else []
+        notes += [f"{one.name}: {text}" for one in shown for text in one.warnings if text != SEEN]
+        return [*notes, *super()._notes()]
 
 
 def _range(counts: Iterable[int | None]) -> str:
@@ -125,9 +150,12 @@ def advise(calls: Iterable[Call] | None = None) -> Recommendations:
     tasks and actors hold at the moment does not raise it: they come and go, while `memory=` stays in the code, and Ray
     counts what they ask for themselves. Where too little is left beside them now, another warning says that.
 
+    Of tasks and actors of which no call was recorded, but which `watch()` saw from the outside, the figures are those
+    of their processes, once a second, with the same margin; `basis` is "seen" then, and a warning says so.
+
     Args:
-        calls: what `raymemprof.calls()` returned, or any calls; None for all there are, of which more than 10,000 are
-            summed up: percentiles are within 1 % then.
+        calls: what `raymemprof.calls()` returned, or any calls; None for all there are, and for what was seen. Of more
+            than 10,000 there are, most are summed up: percentiles are within 1 % then.
 
     Returns:
         A sequence of `Recommendation`, the largest need first, which prints as a table and has `to_pandas()`.
@@ -146,7 +174,7 @@ def advise(calls: Iterable[Call] | None = None) -> Recommendations:
         True
     """
     if calls is None:
-        calls = telling()
+        return advise_all()
     if isinstance(calls, (str, bytes, os.PathLike)):
         raise TypeError(f"advise takes calls, not a source: raymemprof.advise(raymemprof.calls({calls!r})).")
     recorded = list(calls)
@@ -157,6 +185,21 @@ def advise(calls: Iterable[Call] | None = None) -> Recommendations:
     chosen = getattr(calls, "chosen", "")
     missing, left_out = getattr(calls, "missing", ()), getattr(calls, "left_out", ())
     return advise_of(recorded, now, missing, left_out, chosen, compacted_of(calls))
+
+
+def advise_all(source: Source = None, **filters: str | None) -> Recommendations:
+    """Return the same for all calls of a source that fit, and for what was seen there and not recorded.
+
+    What was seen has a name, and nothing else that a filter could ask for.
+    """
+    recorded = telling(source, **filters)
+    now = usage() if cluster.is_connected() else None
+    compacted = compacted_of(recorded)
+    advised = advise_of(recorded, now, recorded.missing, recorded.left_out, recorded.chosen, compacted)
+    if any(value is not None for name, value in filters.items() if name != "name"):
+        return advised
+    seen = seen_peaks(source, name=filters.get("name"))
+    return merged(advised, advise_not_recorded(seen, recorded, now, compacted), seen.missing, seen.left_out)
 
 
 def advise_of(
@@ -175,10 +218,36 @@ def advise_of(
     return Recommendations(found, _caption(nodes), named.values(), left_out, chosen)
 
 
-def advise_seen(name: str, kind: str, sizes: Mapping[tuple[str, int], int], now: Usage | None) -> Recommendation:
+def advise_not_recorded(
+    seen: Iterable[SeenPeak], recorded: Iterable[Call], now: Usage | None, compacted: Iterable[CompactedCalls] = ()
+) -> list[Recommendation]:
+    """Return the same for what watchers saw, as far as it was not recorded."""
+    nodes = capacities(now)
+    found = []
+    for group in not_recorded(seen, recorded, compacted):
+        advised = _sized(Group(group.name, group.kind), Counter(group.sizes.values()), 0, nodes, running_of(group, now))
+        warnings = (*about_seen(group, datetime.now(timezone.utc)), *advised.warnings)
+        found.append(replace(advised, warnings=warnings, basis="seen"))
+    return found
+
+
+def merged(
+    recorded: Recommendations,
+    seen: Iterable[Recommendation],
+    missing: Iterable[MissingNode] = (),
+    left_out: Iterable[str] = (),
+) -> Recommendations:
+    """Return both, the largest need first."""
+    every = sorted((*recorded, *seen), key=lambda one: (-one.p95, one.name))
+    nodes = {node.node_id: node for node in (*missing, *recorded.missing)}
+    return Recommendations(every, recorded._caption, nodes.values(), (*recorded.left_out, *left_out), recorded.chosen)
+
+
+def advise_killed(name: str, kind: str, sizes: Mapping[tuple[str, int], int], now: Usage | None) -> Recommendation:
     """Return the same for what nobody profiled: of processes that were seen, their sizes by node id and pid."""
     theirs = frozenset(sizes)
-    return _sized(Group(name, kind), Counter(sizes.values()), max(sizes.values()), capacities(now), theirs)
+    advised = _sized(Group(name, kind), Counter(sizes.values()), max(sizes.values()), capacities(now), theirs)
+    return replace(advised, basis="seen")
 
 
 def _recommended(group: Group, nodes: list[Capacity]) -> Recommendation:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ...display.text import first_few
 from ...reading.catalog.listing import is_about_sums
 from ...reading.catalog.sources import Source
+from ..advise.advise import merged
 from .checks import (
     copies,
     endless_retries,
@@ -76,7 +77,7 @@ def diagnose(observed: Observed) -> Diagnosis:
         kills=observed.kills,
         calls=observed.calls,
         usage=observed.usage,
-        recommendations=observed.recommendations,
+        recommendations=merged(observed.recommendations, observed.advised_by_seen),
         missing=observed.missing,
         silent=observed.silent,
         chosen=observed.chosen,
@@ -117,8 +118,16 @@ def _unchecked(observed: Observed) -> Iterator[str]:
             f"What memory is used for now: this is of {observed.source}. In a process that is connected to the cluster "
             "(ray.init, or `--address auto`) the doctor looks at that too."
         )
-    if not observed.calls:
-        yield "What lines hold, and how much calls need: no call was profiled. Put @profile_memory on what you suspect."
+    if not observed.calls and observed.advised_by_seen:
+        yield (
+            "What lines hold: no call was profiled, and peaks were seen from the outside only, once a second. Put "
+            "@profile_memory on what you suspect."
+        )
+    elif not observed.calls:
+        yield (
+            "What lines hold, and how much calls need: no call was profiled. Put @profile_memory on what you suspect; "
+            "`raymemprof watch` sees peaks of a job as it is."
+        )
     elif not any(call.capture for call in observed.calls):
         yield f"What lines hold: no call has a capture ({observed.calls[-1].note or 'removed, or only sampled'})."
     yield from observed.heaps.failed

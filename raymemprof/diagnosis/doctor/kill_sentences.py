@@ -84,6 +84,8 @@ def ask_for_memory(observed: Observed, group: KillGroup) -> Iterator[str]:
     advised = observed.recommendation_for(group.name, group.is_actor)
     if advised is not None:
         memory = advised.memory
+        if advised.basis == "seen" and group.memory is not None:  # it may have risen since the last look
+            memory = max(memory, int(group.memory * MARGIN))
     elif group.memory is not None:
         memory = int(group.memory * MARGIN)
     else:

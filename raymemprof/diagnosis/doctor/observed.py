@@ -18,12 +18,13 @@ from ...reading.catalog.telling import examined
 from ...reading.reports.heap import Heap, heap
 from ...reading.reports.life import heap_of_life
 from ...reading.reports.lines import Line
-from ..advise.advise import Recommendation, Recommendations, advise_of
+from ..advise.advise import Recommendation, Recommendations, advise_not_recorded, advise_of
 from ..advise.growth import actor_class, captures_of, lives, process_of
 from ..ooms import Kill, Kills, ooms
 from ..usage.processes import USERS
 from ..usage.records import NodeUsage, ProcessUsage, Usage
 from ..usage.usage import usage
+from ..watch.peaks import SeenPeak, seen_peaks
 
 __all__ = ["Heaps", "KillGroup", "Observed", "is_ours", "look_around", "users"]
 
@@ -116,6 +117,10 @@ class Observed:
     """What was read where no source was named, in a sentence without its full stop."""
     jobs: frozenset[str] | None = None
     """The jobs whose drivers have not ended; None if that is not known."""
+    seen: tuple[SeenPeak, ...] = ()
+    """What watchers saw from the outside, once a second."""
+    advised_by_seen: tuple[Recommendation, ...] = ()
+    """What those tasks and actors need that were seen so and not recorded."""
     heaps: Heaps = field(default_factory=Heaps)
 
     @property
@@ -199,9 +204,10 @@ class Observed:
         return [KillGroup(name, is_actor, tuple(kills)) for (name, is_actor), kills in found.items()]
 
     def recommendation_for(self, name: str, is_actor: bool) -> Recommendation | None:
-        """Return what a function, or an actor class, needs."""
+        """Return what a function, or an actor class, needs: by its recorded calls, else by what was seen."""
         kinds = ("actor",) if is_actor else ("task", "block")
-        return next((one for one in self.recommendations if one.name == name and one.kind in kinds), None)
+        every = (*self.recommendations, *self.advised_by_seen)
+        return next((one for one in every if one.name == name and one.kind in kinds), None)
 
 
 def look_around(source: sources.Source) -> Observed:
@@ -219,10 +225,10 @@ def look_around(source: sources.Source) -> Observed:
     kills, calls = ooms(source), examined(source)
     if source is None and calls.chosen:  # no session, but what was recorded outside Ray
         chosen = calls.chosen
-    now = usage() if is_connected else None
+    now, seen = usage() if is_connected else None, seen_peaks(source)
     recommendations = advise_of(calls, now, compacted=compacted_of(calls))
     missing: dict[str, MissingNode] = {}
-    for node in (*kills.missing, *calls.missing, *(now.missing if now else ())):
+    for node in (*kills.missing, *calls.missing, *(now.missing if now else ()), *seen.missing):
         missing.setdefault(node.node_id, node)  # the first reason is from the request that timed out
     cpus = {}
     if is_connected:
@@ -239,6 +245,8 @@ def look_around(source: sources.Source) -> Observed:
         folders=tuple(folders),
         chosen=chosen,
         jobs=cluster.living_jobs() if is_connected else None,
+        seen=tuple(seen),
+        advised_by_seen=tuple(advise_not_recorded(seen, calls, now, compacted_of(calls))),
     )
 
 

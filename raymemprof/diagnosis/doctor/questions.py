@@ -32,7 +32,7 @@ def answers(
     yield _most_used(observed)
     yield _about_head(observed, findings)
     profiled = "Not as far as was profiled."
-    yield check("Do too many run at once?", "too_parallel", "No.", "calls")
+    yield check("Do too many run at once?", "too_parallel", "No.", "peaks")
     yield check("Does an actor grow?", "leaking_actor", profiled, "calls")
     yield check("Does a call copy its data?", "copy", profiled, "calls")
     yield _about_retries(observed, findings)
@@ -69,7 +69,9 @@ def _check(
         return Check(question, "unknown", f"Cannot be told: {gap(observed.silent)}. {rest}")
     if needs == "usage" and not observed.nodes:
         return Check(question, "unknown", "Cannot be told: no node answered.")
-    if needs == "calls" and not observed.calls:
+    if needs == "peaks" and observed.advised_by_seen and not observed.calls:
+        return Check(question, "unknown", "Not that it was seen from the outside; no call was profiled.")
+    if needs in ("calls", "peaks") and not observed.calls:
         return Check(question, "unknown", "Cannot be told: no call was profiled.")
     doubts = [one.why for one in unclear if one.illness == illness]
     if observed.gone and needs != "usage":
@@ -137,8 +139,10 @@ def _most_used(observed: Observed) -> Check:
     """Say which tasks and actors use most: by their peaks if they were profiled, else by what they use now."""
     question = "Which tasks and actors use most?"
     but = f"; but {gap(observed.silent)}" if observed.silent else ""
-    if observed.recommendations:
-        largest = [f"{one.name} {show_bytes(one.max)} at its peak" for one in observed.recommendations[:MOST_NAMED]]
+    advised = sorted((*observed.recommendations, *observed.advised_by_seen), key=lambda one: -one.p95)
+    if advised:
+        how = {"recorded": "at its peak", "seen": "at most as seen from the outside, once a second"}
+        largest = [f"{one.name} {show_bytes(one.max)} {how[one.basis]}" for one in advised[:MOST_NAMED]]
         return Check(question, "unknown" if observed.silent else "info", f"{', '.join(largest)}{but}.")
     if observed.usage is None:
         return Check(question, "unknown", "Cannot be told: no call was profiled.")

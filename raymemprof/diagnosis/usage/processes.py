@@ -14,9 +14,9 @@ from functools import partial
 
 import psutil
 
-from ...cluster import NodeStats, RegisteredProcess
+from ...cluster import OURS, NodeStats, RegisteredProcess
 
-__all__ = ["USERS", "Entry", "Process", "find_raylet", "of_node", "program", "table"]
+__all__ = ["USERS", "Entry", "Process", "find_raylet", "of_node", "program", "running_name", "table"]
 
 USERS = ("task", "actor", "idle worker", "driver", "worker", "subprocess")
 """Roles of processes that run the user's code; the others are parts of Ray."""
@@ -220,6 +220,16 @@ def _role(name: str | None, known: RegisteredProcess | None, stats: NodeStats) -
     # Where the raylet is silent the GCS names the actors, so who is none of them runs a task.
     says_so = known is not None or (stats.processes is not None and not stats.is_complete)
     return "task" if says_so else "worker"
+
+
+def running_name(title: str) -> str | None:
+    """Return what a worker runs by its title: the task, `Actor.method`, or an actor's class between two calls.
+
+    None for a worker that is idle or has just started, for what is a part of Ray, and for our own tasks.
+    """
+    name = title.removeprefix("ray::") if title.startswith("ray::") else ""
+    is_rays = name.endswith(_IO_WORKERS) or any(title.startswith(sign) for sign, _ in _PARTS)
+    return None if name in ("", "IDLE") or is_rays or name.startswith(OURS) else name
 
 
 def program(command: tuple[str, ...]) -> str | None:

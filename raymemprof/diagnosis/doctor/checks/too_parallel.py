@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from ....display.text import show_bytes
 from ....reading.catalog.records import Calls
-from ...advise.advise import Recommendation, advise_seen
+from ...advise.advise import Recommendation, advise_killed
 from ...advise.growth import actor_class
 from ...advise.workloads import workload_of
 from ..concurrency import crowd_now, filling, most_at_once, running_now
@@ -19,13 +19,18 @@ from ..thresholds import MOST_OF_MEMORY, NEARLY_FULL
 
 __all__ = ["find"]
 
+_LATELY = timedelta(minutes=5)
+"""What a watcher saw before that is over, where nothing was killed by it."""
+
 
 def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Unclear]:
     """Yield a finding for each function or class of which more run at once than fit, though one alone fits."""
     if observed.usage is None:
         yield Unclear("too_parallel", "how many fit a node is not known without a connection to the cluster")
     yield from _profiled_too_parallel(observed, groups)
-    yield from _seen_too_parallel(observed, groups)
+    watched = list(_watched_too_parallel(observed, groups))
+    yield from watched
+    yield from _seen_too_parallel(observed, groups, {finding.name for finding in watched})
 
 
 def _profiled_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding | Unclear]:
@@ -54,7 +59,29 @@ def _profiled_too_parallel(observed: Observed, groups: list[KillGroup]) -> Itera
             break  # one node is enough: that with most kills
 
 
-def _seen_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding]:
+def _watched_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding]:
+    """Yield the same for what a watcher saw and nobody profiled: killed there, or lately most of a node's memory."""
+    for advised in observed.advised_by_seen:
+        there = [one for one in observed.seen if (one.name, one.kind) == (advised.name, advised.kind)]
+        for one in sorted(there, key=lambda one: -one.together):
+            killed = sum(
+                kill.node_id == one.node_id
+                for group in groups
+                if (group.name, group.is_actor) == (one.name, one.kind == "actor")
+                for kill in group.kills
+            )
+            node = observed.node(one.node_id)
+            fits = advised.fits.get(one.node_id) if node is not None else None
+            is_full = node is not None and one.together >= MOST_OF_MEMORY * node.kill_limit
+            is_late = observed.when - one.last_at < _LATELY
+            if one.at_once < 2 or not (killed or (is_full and is_late)):
+                continue
+            if fits is None or 1 <= fits < one.at_once:
+                yield _too_parallel(observed, advised, one.node_id, killed, str(one.at_once), fits)
+                break
+
+
+def _seen_too_parallel(observed: Observed, groups: list[KillGroup], told: set[str | None]) -> Iterator[Finding]:
     """Yield the same for what was not profiled, if processes of one name fill a node, or filled it at a kill."""
     crowds: dict[tuple[str, bool], list[tuple[int, str, dict[tuple[str, int], int]]]] = {}
     full = set()  # Ray prints ten processes: if all have one name, there may have been more
@@ -77,9 +104,10 @@ def _seen_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterator[
                 crowds.setdefault((name, is_actor), []).append((0, node.node_id, now))
     for (name, is_actor), found in crowds.items():
         kills, node_id, sizes = max(found, key=lambda crowd: (len(crowd[2]) > 1, crowd[0], len(crowd[2])))
-        if len(sizes) < 2 or observed.recommendation_for(name, is_actor) is not None:
+        is_recorded = any((one.name, one.kind == "actor") == (name, is_actor) for one in observed.recommendations)
+        if len(sizes) < 2 or is_recorded or name in told:
             continue
-        advised = advise_seen(name, "actor" if is_actor else "task", sizes, observed.usage)
+        advised = advise_killed(name, "actor" if is_actor else "task", sizes, observed.usage)
         fits = advised.fits.get(node_id) if observed.usage is not None else None
         if (name, is_actor, node_id) in full and fits:
             yield _too_parallel(observed, advised, node_id, kills, f"{len(sizes)} or more", fits)
