@@ -136,12 +136,16 @@ class Arrival:
         descriptor, self._descriptor = self._descriptor, None
         os.close(descriptor)
 
+    def _is_journal_there(self) -> bool:
+        """Whether it is a journal, and a copy of it lies in the folder: what is behind a link is not looked at."""
+        return contract.is_journal(self.file.name) and self.final.is_file() and not self.final.is_symlink()
+
     def _only_in_copy(self) -> str | None:
         """Return a capture in the folder that the journal there tells of, and the one that has arrived does not.
 
         That was compacted since, when the capture was gone where it was written.
         """
-        if not contract.is_journal(self.file.name) or not self.final.exists():
+        if not self._is_journal_there():
             return None
         told = {line.capture for line in contract.read_lines(self._part) if isinstance(line, contract.Open)}
         for line in contract.read_lines(self.final):
@@ -151,7 +155,7 @@ class Arrival:
 
     def _only_in_sums(self) -> int:
         """Return how many calls the journal in the folder lists of which the one that has arrived has only sums."""
-        if not contract.is_journal(self.file.name) or not self.final.exists():
+        if not self._is_journal_there():
             return 0
         listed: set[int] = set()
         has_sums = False

@@ -107,6 +107,12 @@ def lines_of(number: int) -> Iterator[dict[str, Any]]:
     yield {"event": "end", "call": number, "duration": 0.0, "status": "finished", "error": None, "memory": 1, "peak": 1}
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of another test may have had the same inode and size."""
+    monkeypatch.setattr(compacting, "_fruitless", {})
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     """A journal of this process that is compacted only when a test says so."""

@@ -263,12 +263,13 @@ def _without_common_prefix(lines: list[str]) -> list[str]:
         while not masked.startswith(common):
             common = common[:-1]
     end = max(common.rfind(end) for end in (" ", "\t", "]", ")", "|", ">")) + 1
-    if said[0][end : end + 1] in (".", "_"):  # what stands in brackets is the beginning of a word
-        end = common.rfind(" ", 0, end) + 1
     row = _PROCESS_ROW.search(first)
     end = min(end, row.start()) if row else end
-    common = common[:end]
-    if not re.search(r"[^\s\d.]", common) or _ROW.match(said[0]) or _SAYING.search(common):
+    if _ROW.match(said[0]) or _SAYING.search(common[:end]):
+        return lines
+    if said[0][end : end + 1] in (".", "_"):  # what stands in brackets is the beginning of a word
+        end = common.rfind(" ", 0, end) + 1
+    if not re.search(r"[^\s\d.]", common[:end]):
         return lines
     return [line[end:] if line.strip() else line for line in lines]
 
