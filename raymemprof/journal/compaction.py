@@ -2,11 +2,11 @@
 
 As long as a capture is there, all that the journal says of it and of its calls stays: reading it needs that. Of calls
 that were not traced, or whose capture is gone, these stay whole: those that have not ended, those that ended last, of
-each function those that grew most, those with the highest peaks, those that failed, and some of all times, spread
-evenly, since they show how memory went on. The others are counted in `sum` lines, by name, kind, job, actor, outcome
-and hour.
-What is not known here, as a newer version's line, stays, if it has less than 64 KiB. So does a damaged line, and it is
-counted, unless what is left of it says that it is the beginning or end of a call that does not stay.
+each function those that grew most, those with the highest peaks, those that left most, those that failed, and some of
+all times, spread evenly, since they show how memory went on. The others are counted in `sum` lines, by name, kind, job,
+actor, outcome and hour.
+What is not known here, as a newer version's line, stays. So does a damaged line of less than 64 KiB, and it is counted,
+unless what is left of it says that it is the beginning or end of a call that does not stay.
 
 The lines that stay are copied as they are, in their order. So what is compacted again loses nothing more by that.
 """

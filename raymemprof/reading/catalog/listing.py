@@ -49,8 +49,8 @@ def calls(
     """Return the calls that were recorded, in the order in which they began.
 
     Of calls that were only sampled, or whose captures are gone, a process that made many keeps sums after a while,
-    which `summary` counts, and whole the latest, the largest, those that failed or were killed, and some of all times.
-    Its `left_out` says how many are not listed therefore.
+    which `summary` counts, and whole the latest, the largest, those that were killed, up to 500 of each function that
+    failed, and some of all times. Its `left_out` says how many are not listed therefore.
 
     Args:
         source: a folder, or a journal or capture in one; None for all nodes of the cluster that this process is

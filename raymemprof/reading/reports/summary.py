@@ -59,7 +59,7 @@ class FunctionSummary(Record):
         last_started_at: when the last of them did.
         node_ids: the Ray nodes they ran on.
         largest: the one that rose by most, `growth`. The one with the highest peak may have used little itself. None
-            where its lines in the journal were damaged.
+            where no call is known by itself: its lines were damaged, or only sums are left. `growth` is 0 then.
         guilty_line: the line that held most in `largest` at its peak, or when it was killed; None where it was not
             looked up.
         deployment: the deployment of Ray Serve, with its application: `default:Summarizer`. Each has a row of its own.

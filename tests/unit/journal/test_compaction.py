@@ -408,3 +408,66 @@ def test_the_call_that_left_most_behind_stays(tmp_path: Path) -> None:
         lines += [begin, end]
     compact(write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", lines), recent=10)
     assert max(one.memory_after - one.memory_before for one in raymemprof.calls(tmp_path)) == 400 * mib
+
+
+def grown(folder: Path) -> tuple[str | None, str]:
+    """The method in which the actor there grows, and what is said of what is in no capture."""
+    calls = raymemprof.calls(folder)
+    (growth,) = growths(calls, compacted_of(calls))
+    (said,) = about_captures(growth.calls, growth.compacted)
+    return growth.method, said
+
+
+def test_where_calls_overlap_the_method_that_grows_is_named(tmp_path: Path) -> None:
+    """Each of those that wait leaves more than it found: what ran beside it is not its own."""
+    moments: list[tuple[float, int, str, int]] = []
+    for number in range(2_500):
+        moments += [(0.02 * number, 1, "A.leak", 2 * number), (0.02 * number + 0.01, 0, "A.leak", 2 * number)]
+        moments += [
+            (0.02 * number + 0.001, 1, "A.wait", 2 * number + 1),
+            (0.02 * number + 1, 0, "A.wait", 2 * number + 1),
+        ]
+    memory, lines = 10**8, [PROCESS]
+    for time, is_begin, name, number in sorted(moments):
+        begin, end = call(number, kind="method", actor_id="ab", name=name, memory=memory)
+        begin["time"] += time - number
+        memory += 100_000 * (name == "A.leak" and not is_begin)
+        duration = 0.01 if name == "A.leak" else 0.999
+        lines.append(begin if is_begin else {**end, "memory": memory, "peak": memory, "duration": duration})
+    path = write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", lines)
+    assert grown(tmp_path)[0] == "A.leak"
+    compact(path, recent=300)
+    assert grown(tmp_path)[0] == "A.leak"
+
+
+def test_what_was_never_traced_is_not_said_to_have_been_removed(tmp_path: Path) -> None:
+    memory, lines = 10**8, [PROCESS]
+    for number in range(CALLS):
+        traced = (
+            {}
+            if number % 10 == 0
+            else {"note": "one call in 10 is traced (every=10)", "slot": None, "turn": None, "capture": None}
+        )
+        begin, end = call(number, kind="method", actor_id="ab", name="A.add", memory=memory, **traced)
+        memory += 20_000
+        lines += [begin, {**end, "status": "finished", "error": None, "memory": memory, "peak": memory}]
+    path = write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", lines)
+    before = grown(tmp_path)
+    compact(path)
+    assert grown(tmp_path) == before
+    assert "(one call in 10 is traced (every=10))" in before[1]
+
+
+def test_what_ran_within_a_call_that_was_not_asked_for_has_its_row(tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [PROCESS]
+    for number in range(0, CALLS, 4):
+        outer, outer_end = call(number, name="step")
+        inner, inner_end = call(number + 1, name="load_part", task_id=outer["task_id"], slot=1, within="step")
+        inner["time"] = outer["time"] + 0.01
+        lines += [outer, inner, {**inner_end, "duration": 0.1}, outer_end, *call(number + 2, name="load_all")]
+    path = write(tmp_path / "raymemprof-load-local-0-1-1.jsonl", lines)
+    for _ in range(2):
+        advised = raymemprof.advise(raymemprof.calls(tmp_path, name="load*"))
+        assert {(one.name, one.call_count) for one in advised} == {("load_part", CALLS // 4), ("load_all", CALLS // 4)}
+        assert {one.name for one in raymemprof.advise(raymemprof.calls(tmp_path))} == {"step", "load_all"}
+        compact(path, recent=50)
