@@ -257,7 +257,12 @@ def _told(place: Place, *, is_running: bool | None = None) -> _Told:
         calls = listed.calls
         left_out += listed.skipped
         kills += _kills(evidence, calls, place.node_id)
-        finished.update(call.task_id for call in calls if call.task_id and call.attempt and call.status == "finished")
+        finished.update(
+            call.task_id
+            for call in calls
+            if call.task_id and call.attempt and call.status == "finished"
+            if call.kind in ("task", "method") and not call.within
+        )
         finished |= listed.retried
         kernel = kernel or evidence.kernel or {}
     return _Told(

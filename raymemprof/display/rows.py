@@ -232,7 +232,7 @@ class Rows(Sequence[T], Generic[T]):
         # The same in each run, for notebooks in git.
         table = f"raymemprof-{zlib.crc32(repr((rows, targets)).encode(errors='replace')):08x}"
         if opens is not None:
-            self._is_shown(table)
+            self._is_shown(table, frozenset(filter(None, targets)))
         page = templates(_TEMPLATES).get_template("rows.html")
         return page.render(
             chosen=self.chosen,
@@ -251,8 +251,8 @@ class Rows(Sequence[T], Generic[T]):
         """Return what `flamegraph` is to draw on a click on a row, as its target; nothing where there is none."""
         return ""
 
-    def _is_shown(self, table: str) -> None:
-        """Take note that a notebook shows the table, by its id, where a row can be clicked."""
+    def _is_shown(self, table: str, targets: frozenset[str]) -> None:
+        """Take note that a notebook shows the table, by its id, and what a click on its rows may ask for."""
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a `pandas.DataFrame` with a column for each attribute of a record.

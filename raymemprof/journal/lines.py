@@ -52,9 +52,11 @@ class Lines:
         with_forks: bool = False,
         with_series: bool = False,
         start: int = 0,
+        stop: int | None = None,
     ) -> None:
         self.left_out = 0
         """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
+        self._stop = stop
         self.end = start
         """Where in the file the last whole line ends, when all is read."""
         number = source if isinstance(source, int) else open_plain(source)
@@ -64,11 +66,15 @@ class Lines:
         self._unwanted = tuple(f'{{"event":"{event}"'.encode() for event in unwanted)
         self._has_unwanted = re.compile(b"|".join(b"\n" + re.escape(one) for one in self._unwanted) or b"(?!)").search
 
+    def _read_at(self, number: int, at: int) -> tuple[int, bytes]:
+        position, data = _read_at(number, at)
+        return position, data if self._stop is None else data[: max(self._stop - position, 0)]
+
     def __iter__(self) -> Iterator[Event]:
         with self._file as file:
             torn = 0
             number = file.fileno()
-            for text, is_ended, end in texts(lambda at: _read_at(number, at), self.end):
+            for text, is_ended, end in texts(lambda at: self._read_at(number, at), self.end):
                 self.end = end
                 torn = 0 if is_ended else len(text)
                 if b"\n" in text and not (text.startswith(self._unwanted) or self._has_unwanted(text)):
@@ -97,9 +103,12 @@ def read_lines(
     with_forks: bool = False,
     with_series: bool = False,
     start: int = 0,
+    stop: int | None = None,
 ) -> Lines:
-    """Return the lines of a journal, or of one that is open, from a byte on at which one begins, to go through once."""
-    return Lines(source, with_samples=with_samples, with_forks=with_forks, with_series=with_series, start=start)
+    """Return the lines of a journal, or of one that is open, to go through once: from a byte on, up to another."""
+    return Lines(
+        source, with_samples=with_samples, with_forks=with_forks, with_series=with_series, start=start, stop=stop
+    )
 
 
 def texts(read_at: Callable[[int], tuple[int, bytes]], position: int) -> Iterator[tuple[bytes, bool, int]]:

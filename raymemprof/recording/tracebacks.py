@@ -21,7 +21,7 @@ def leave_out_recording(error: BaseException) -> None:
     if first is None or trace is None or trace is first:
         return
     first.tb_next = trace
-    error.__traceback__ = trace
+    BaseException.with_traceback(error, trace)  # past a `__setattr__` of the user's: a frozen dataclass refuses
 
 
 def _is_ours(frame: types.FrameType) -> bool:

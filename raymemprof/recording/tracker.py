@@ -36,6 +36,7 @@ _OPENING_LIMIT = 30.0
 """Seconds after which a call stops waiting for memray and runs untraced."""
 _CLOSING_LIMIT = 5.0
 """Seconds to wait for the end of a capture that no call runs in."""
+_CLOSING_LOOK = 0.05
 _BACKOFF = 1.0
 """Seconds for which a refusal stands before tracing is tried again."""
 _AFTER_YOU = 0.25
@@ -184,7 +185,10 @@ class ProcessTracker:
                 if capture is None or isinstance(current(), _Owner) or self._is_active(capture):
                     return
                 capture.stop.set()
-            capture.closed.wait(_CLOSING_LIMIT)
+            until = time.monotonic() + _CLOSING_LIMIT
+            while not capture.closed.wait(_CLOSING_LOOK) and not self._is_active(capture):
+                if time.monotonic() > until:
+                    break
         except Exception as error:
             warn.once("idle", f"tracing was not ended while no call ran: {error!r}")
 
@@ -258,7 +262,10 @@ class ProcessTracker:
         capture.watch.start()
         sampler.watch = capture.watch
         capture.opened.set()
-        cluster.before_graph(_close_idle)
+        try:
+            cluster.before_graph(_close_idle)
+        except Exception as error:
+            warn.once("graph", f"compiled graphs are traced while Ray imports PyTorch: {error!r}")
         capture.keep_budget()  # also of what processes left that were killed
         self._wait_until_idle(capture)
         sampler.watch = None

@@ -146,7 +146,7 @@ def test_what_is_recorded_is_advised_by_its_calls(watched: Any) -> None:
 
 def test_the_doctor_knows_what_was_seen(watched: Any) -> None:
     found = raymemprof.doctor()
-    assert any("at most as seen from the outside, once a second" in check.answer for check in found.checks)
+    assert any("at its highest as seen from the outside, once a second" in check.answer for check in found.checks)
     assert {one.name: one.basis for one in found.recommendations}["holds"] == "seen"
 
 

@@ -20,7 +20,7 @@ from ...cluster import MissingNode
 from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes
-from ...journal import BUCKET
+from ...journal import BUCKET, OTHER_NAMES
 from ...reading.catalog.records import Call, CompactedCalls, compacted_of
 from ...reading.catalog.sources import Source
 from ...reading.catalog.telling import telling
@@ -211,10 +211,16 @@ def advise_of(
     compacted: Iterable[CompactedCalls] = (),
 ) -> Recommendations:
     """Return the same for what is known already: these calls, and what memory is used for now."""
-    recorded, nodes = list(recorded), capacities(now)
+    recorded, compacted, nodes = list(recorded), list(compacted), capacities(now)
     named = {node.node_id: node for node in (*missing, *(now.missing if now else ()))}
     found = [_recommended(group, nodes) for group in groups_of(recorded, compacted)]
     found.sort(key=lambda one: (-one.p95, one.name))
+    unknown = sum(one.count() for one in compacted if one.name == OTHER_NAMES)
+    if unknown:
+        left_out = [
+            *left_out,
+            f"what {unknown:,} calls of very many names need is not known: only sums are kept",
+        ]
     return Recommendations(found, _caption(nodes), named.values(), left_out, chosen)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from ...journal import OTHER_NAMES
 from ...reading.catalog.records import Call, CompactedCalls
 from .growth import process_of
 
@@ -61,8 +62,8 @@ def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) ->
         group = groups.setdefault((kind, name), Group(name, kind))
         group.calls.append(call)
         group.processes.setdefault(key, []).append(call)
-    for one in compacted:
-        if one.within in asked[one.process]:
+    for one in sorted(compacted, key=lambda one: set(one.statuses) != {"finished"}):
+        if one.within in asked[one.process] or one.name == OTHER_NAMES:
             continue
         kind, name = one.kind, one.name
         if kind in ("actor", "method"):

@@ -37,6 +37,8 @@ class SeenGroup:
     by_node: dict[str, SeenPeak] = field(default_factory=dict)
     process_count: int = 0
     """With those of which there are no sizes."""
+    shared: int = 0
+    """How many of those with sizes ran other tasks too."""
 
 
 def not_recorded(
@@ -53,6 +55,11 @@ def not_recorded(
         else:
             names.add((_last(name), "task"))
     found: dict[tuple[str, str], SeenGroup] = {}
+    seen = list(seen)
+    ran: dict[tuple[str, int], set[str]] = {}
+    for one in seen:
+        for pid in one.memory_by_process if one.kind == "task" else ():
+            ran.setdefault((one.node_id, pid), set()).add(one.name)
     for one in seen:
         if one.kind not in ("task", "actor") or is_rays_own(one.name) or (_last(one.name), one.kind) in names:
             continue
@@ -64,6 +71,9 @@ def not_recorded(
             group.sizes |= sizes
             group.by_node[one.node_id] = one
             group.process_count += one.process_count - len(one.memory_by_process) + len(sizes)
+    for group in found.values():
+        if group.kind == "task":
+            group.shared = sum(len(ran[process]) > 1 for process in group.sizes)
     return list(found.values())
 
 
@@ -89,5 +99,8 @@ def about_seen(group: SeenGroup, when: datetime) -> Iterator[str]:
         yield f"it was seen last at {last:%H:%M} UTC on {last:%Y-%m-%d}."
     if kept < _FEW:
         yield f"only {counted(kept, 'process was', 'processes were')} seen: others may need more."
+    if group.shared:
+        which = "one" if group.shared == 1 else f"{group.shared:,}"
+        yield f"{which} of {counted(kept, 'process', 'processes')} ran other tasks too: what those left counts here."
     if group.process_count > kept:
         yield f"of {group.process_count} processes only the {kept} largest are kept: p50 and p95 are of these."

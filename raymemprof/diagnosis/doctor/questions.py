@@ -141,7 +141,7 @@ def _most_used(observed: Observed) -> Check:
     but = f"; but {gap(observed.silent)}" if observed.silent else ""
     advised = sorted((*observed.recommendations, *observed.advised_by_seen), key=lambda one: -one.p95)
     if advised:
-        how = {"recorded": "at its peak", "seen": "at most as seen from the outside, once a second"}
+        how = {"recorded": "at its peak", "seen": "at its highest as seen from the outside, once a second"}
         largest = [f"{one.name} {show_bytes(one.max)} {how[one.basis]}" for one in advised[:MOST_NAMED]]
         return Check(question, "unknown" if observed.silent else "info", f"{', '.join(largest)}{but}.")
     if observed.usage is None:

@@ -76,23 +76,31 @@ class Connections:
         self._thread.join(_TICK * 10)
 
     def _run(self) -> None:
-        while not self._is_over.is_set():
-            for key, _ in self._selector.select(_TICK):
-                if key.data is None:
-                    self._accept()
-                else:
-                    self._hear(key.data)
-            for caller in [one for one in self._callers if one.node_id is None]:
-                if time.monotonic() - caller.since > _SECONDS_TO_SAY_WHO:
-                    self._drop(caller)
-        for caller in list(self._callers):
-            self._drop(caller)
-        self._selector.close()
-        self._listener.close()
+        try:
+            while not self._is_over.is_set():
+                for key, _ in self._selector.select(_TICK):
+                    if key.data is None:
+                        self._accept()
+                    else:
+                        self._hear(key.data)
+                for caller in [one for one in self._callers if one.node_id is None]:
+                    if time.monotonic() - caller.since > _SECONDS_TO_SAY_WHO:
+                        self._drop(caller)
+        finally:
+            for caller in list(self._callers):
+                self._drop(caller)
+            self._selector.close()
+            self._listener.close()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # who called has gone again
+        try:
             connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # who called has gone again, or there is no descriptor left
+            self._is_over.wait(_TICK)
+            return
+        with contextlib.suppress(OSError):
             connection.setblocking(False)
             keep_alive(connection)
             caller = _Caller(connection)
@@ -114,7 +122,7 @@ class Connections:
         try:
             for word in words:
                 self._understand(caller, json.loads(word))
-        except (ValueError, TypeError, LookupError, OSError):
+        except (ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError):
             data = b""
         if not data or len(caller.unread) > _LONGEST_WORD:
             self._drop(caller)
@@ -128,10 +136,13 @@ class Connections:
             with self._lock:
                 caller.node_id = str(node_id)
                 self.ended.pop(caller.node_id, None)
+                self.troubles.pop(caller.node_id, None)
         elif "ended" in said:
             self.ended[caller.node_id] = str(said["ended"])
-        else:
+        elif said["trouble"]:
             self.troubles[caller.node_id] = str(said["trouble"])
+        else:
+            self.troubles.pop(caller.node_id, None)
 
     def _drop(self, caller: _Caller) -> None:
         with contextlib.suppress(KeyError, ValueError):

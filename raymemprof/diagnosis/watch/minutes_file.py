@@ -86,8 +86,8 @@ class MinutesFile:
         text = b"".join(map(_written, minutes.lines())).decode()
         with written_whole(self._path) as file:
             file.write(text)
-        self._size = len(text)
+        self._size = len(text.encode())
 
 
 def _written(line: dict[str, Any]) -> bytes:
-    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"

@@ -125,7 +125,7 @@ class _Watching:
                 return "the session has ended"
             try:
                 self._look()
-                self._trouble = ""
+                self._tell("")
             except OSError as error:
                 self._minute = 0  # all is written anew once that can be done
                 self._tell(f"what it sees is not written: {error}")
@@ -141,8 +141,7 @@ class _Watching:
             self._lock = lock(self._folder, self._node_id)
             if self._lock is None:  # another watcher's process looks: this one goes on where that ends
                 return
-            with contextlib.suppress(FileNotFoundError):
-                self._minutes = read_minutes(path_of(self._folder, self._node_id))
+            self._minutes = self._kept()
         minute = int(time.time() // 60)
         news = self._minutes.take(minute, self._looks.take())
         if minute != self._minute:
@@ -150,6 +149,18 @@ class _Watching:
             self._minute = minute
         else:
             self._file.append(news)
+
+    def _kept(self) -> Minutes:
+        """What others wrote before, if the file is this user's: this process goes on from there."""
+        path = path_of(self._folder, self._node_id)
+        try:
+            return read_minutes(path) if path.lstat().st_uid == os.geteuid() else Minutes()
+        except FileNotFoundError:
+            return Minutes()
+        except OSError:
+            os.close(self._lock or -1)
+            self._lock = None  # it is tried again
+            raise
 
     def _tell(self, trouble: str) -> None:
         """Tell the watcher, once."""

@@ -65,7 +65,7 @@ class Watch:
     def missing(self) -> tuple[MissingNode, ...]:
         """Return the nodes that are not watched, and why."""
         watched = self._connections.node_ids - self._connections.troubles.keys()  # its answer may have come too late
-        return tuple(one for one in self._missing.values() if one.node_id not in watched)
+        return tuple(one for one in list(self._missing.values()) if one.node_id not in watched)
 
     def __enter__(self) -> Watch:
         return self
@@ -98,12 +98,14 @@ class Watch:
         """End it now. What was seen is kept in the session's log directory."""
         self._is_over.set()
         self._connections.end(_SECONDS_TO_END)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_SECONDS_TO_END)
 
     @property
     def is_cut_off(self) -> bool:
         """Whether the session that was watched has ended."""
         return not self._connections.node_ids and any(
-            why == "the session has ended" for why in self._connections.ended.values()
+            why == "the session has ended" for why in list(self._connections.ended.values())
         )
 
     def _follow(self) -> None:
@@ -128,7 +130,7 @@ class Watch:
         for node_id in watched & alive.keys() & self._connections.troubles.keys():
             self._miss(node_id, alive[node_id].node_ip, self._connections.troubles[node_id])
         seconds = self._until - time.monotonic()
-        if not wanted or seconds <= 0:
+        if not wanted or seconds <= 0 or self._is_over.is_set():
             return
         request = (self._connections.host, self._connections.port, self._connections.secret, seconds)
         answers = cluster.on_nodes(watch_here, dict.fromkeys(wanted, request), longest=_SECONDS_TO_START)

@@ -56,7 +56,8 @@
     row.style.cursor = "pointer";
     row.ariaCurrent = String(target === opened);
     row.addEventListener("click", () => {
-      if (!getSelection().isCollapsed) return;  // text was marked, to copy it
+      const marked = getSelection();
+      if (!marked.isCollapsed && marked.containsNode(row, true)) return;  // text was marked, to copy it
       open(target, texts.slice(0, 3).join(" "), () => { opened = ""; mark(); });
       opened = target;
       mark();

@@ -229,13 +229,14 @@ class Digest(Struct):
         if begin.kind == "method":
             found.rose += ended.memory - (ended.memory if self.after is None else self.after)
             self.after = ended.memory
-        if begin.attempt and begin.task_id and ended.status == "finished" and len(self.retried) < _MOST_RETRIED:
-            self.retried.add(begin.task_id)
+        is_retry = begin.attempt and begin.task_id and begin.kind in ("task", "method") and not begin.within
+        if is_retry and ended.status == "finished" and len(self.retried) < _MOST_RETRIED:
+            self.retried.add(begin.task_id or "")
 
     def sum_of(self, one: Begin | Sum, outcome: str) -> FunctionSum:
         """Return the sum that a call, or another sum, is counted in."""
         assert self.sums is not None
-        key = f"{one.kind} {one.job_id} {one.actor_id} {one.deployment} {one.within} {outcome} {one.name}"
+        key = f"{one.kind} {one.job_id} {one.actor_id} {one.deployment!r} {one.within!r} {outcome} {one.name}"
         found = self.sums.get(key)
         if found is None:
             found = self.sums[key] = FunctionSum(

@@ -102,7 +102,17 @@ def collect(
         folders, chosen = sources.find(source)
         listings = [listed(Place(source, tuple(folders)), filters)]
         caption, missing = "" if chosen else caption_of_folders(folders), ()
-    found = [call for listing in listings for call in listing.calls]
+    teller: dict[str, int] = {}
+    """Which of them tells of a process: where nodes share a folder, each may list other calls and count the rest."""
+    for number, listing in enumerate(listings):
+        for who in listing.compacted:
+            teller.setdefault(who, number)
+    found = [
+        call
+        for number, listing in enumerate(listings)
+        for call in listing.calls
+        if call.journal is None or teller.get(call.journal.name, number) == number
+    ]
     if len(listings) > 1:  # what a node recorded that is gone is told by each that shares its folder
         found = list(
             {(call.worker_id, call.pid, call.started_at, call.name, call.place): call for call in found}.values()
@@ -112,7 +122,7 @@ def collect(
         names = {name for listing in listings for name in listing.names}
         caption = ": ".join(filter(None, [caption, some_names(names)])) if names else caption
     skipped = [text for listing in listings for text in listing.skipped]
-    compacted = {who: there for listing in listings for who, there in listing.compacted.items()}
+    compacted = {who: listings[number].compacted[who] for who, number in teller.items()}
     calls = Calls(found, caption, missing, [*_about(compacted.values(), filters), *skipped], chosen)
     calls._compacted = tuple(one for there in compacted.values() for one in there)
     return calls

@@ -31,10 +31,10 @@ class Openable(Rows[T]):
     def _opens(self, row: Any) -> str:
         raise NotImplementedError
 
-    def _is_shown(self, table: str) -> None:
+    def _is_shown(self, table: str, targets: frozenset[str]) -> None:
         from ..reports.notebook.clicks import answer_clicks  # which need the reports, which need this
 
-        answer_clicks(table)
+        answer_clicks(table, targets)
 
 
 def name_of_call(call: Call | None) -> str:

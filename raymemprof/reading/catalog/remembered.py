@@ -50,9 +50,10 @@ class _Kept(Struct):
     digest: Digest
 
 
-_VERSION = zlib.crc32(
-    repr([contract.BUCKET, *((one.__name__, one.__struct_fields__) for one in (_Kept, *digests.KEPT))]).encode()
-)
+_MEANING = 1
+"""Raised whenever the same fields come to mean something else."""
+_FIELDS = [(one.__name__, one.__struct_fields__) for one in (_Kept, *digests.KEPT)]
+_VERSION = zlib.crc32(repr([_MEANING, contract.BUCKET, *_FIELDS]).encode())
 """Of what is kept: what was kept by another version, which has other fields, is read anew."""
 
 

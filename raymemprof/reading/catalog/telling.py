@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import copy
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,8 @@ _MOST_WHOLE = 10_000
 """Calls that are listed one by one, on all nodes together."""
 _LEAST_WHOLE = 100
 """The same on a node of a large cluster."""
+_MOST_NAMES = 1_000
+"""Functions of which calls are listed, those with the highest peaks: names of blocks may be made up as it goes."""
 _MOST_KILLS = 100
 """Killed calls of a function beside which others are looked for, the latest."""
 _LEVEL = 32 * 2**20
@@ -42,8 +45,8 @@ def telling(source: Source = None, **filters: str | None) -> Calls:
     """Return the calls that tell something, and count the others.
 
     Where there are few, all are there. Of many, these are: those that run or were killed; of each function, and each
-    way to end, those with the highest peak, that grew most, that left most, whose children copied most, the first and
-    the last; of each actor that may grow, some of all times. Nodes sum up the others. Takes what `calls` takes.
+    way to end, those with the highest peak, that grew most, that left most, whose children copied most, the
+    last; of each actor that may grow, some of all times. Nodes sum up the others. Takes what `calls` takes.
     """
     return listing.collect(source, Filters(**filters), list_telling, _telling_there)  # type: ignore[arg-type]
 
@@ -108,7 +111,8 @@ class _Summed:
         return len(digest.begins) + sum(one.count - one.only_sums for one in self.sums)
 
     def choose(self, calls: Iterable[Ended]) -> None:
-        self.chosen.update((call[0].call, call) for call in calls)
+        for call in calls:
+            self.chosen.setdefault(call[0].call, call)
 
     def calls(self) -> list[Call]:
         """Return the calls that are listed, in the order in which they began."""
@@ -122,15 +126,17 @@ class _Summed:
 
     def counted(self) -> list[CompactedCalls]:
         """Return the others."""
-        found = [one for one in map(self._without_chosen, self.sums) if one is not None]
+        chosen: dict[int, list[Ended]] = {}
+        for call in self.chosen.values():
+            chosen.setdefault(id(self.process.digest.sum_of(call[0], call[1].status)), []).append(call)
+        rests = (self._without(one, chosen.get(id(one), ())) for one in self.sums)
+        found = [one for one in rests if one is not None]
         return [*found, *self.process.compacted(self._filters)]
 
-    def _without_chosen(self, found: FunctionSum) -> CompactedCalls | None:
+    def _without(self, found: FunctionSum, chosen: Iterable[Ended]) -> CompactedCalls | None:
         rest = copy.deepcopy(Sum(*(getattr(found, name) for name in Sum.__struct_fields__)))
         held = {name: [one.count, one.kept] for name, one in found.captures.items() if self.process.capture(name)}
-        for begin, end, family in self.chosen.values():
-            if self.process.digest.sum_of(begin, end.status) is not found:
-                continue
+        for begin, end, family in chosen:
             _take(rest.statuses, end.status)
             _take(rest.peaks, bucket_of(peak_of(begin, end, family, 0)[1]))
             rest.kept -= end.memory - begin.memory
@@ -146,9 +152,10 @@ class _Summed:
 
 
 def _take(counts: dict[Any, int], key: Any) -> None:
-    counts[key] = counts.get(key, 1) - 1
-    if not counts[key]:
-        del counts[key]
+    if counts.get(key, 0) > 1:
+        counts[key] -= 1
+    else:
+        counts.pop(key, None)
 
 
 def _choose(found: list[_Summed]) -> None:
@@ -172,8 +179,14 @@ def _choose(found: list[_Summed]) -> None:
             one.choose(calls)
             if sizes and max(sizes) - min(sizes) >= _LEVEL:
                 one.choose(floors)
-    for _, one, call in best.values():
-        one.choose([call])
+    peaks: dict[str, int | float] = {}
+    for which, (size, _, _) in best.items():
+        if which[-1] == "peak":
+            peaks[str(which[0])] = max(peaks.get(str(which[0]), 0), size)
+    named = set(heapq.nlargest(_MOST_NAMES, peaks, key=lambda name: peaks[name]))
+    for which, (_, one, call) in best.items():
+        if which[0] in named:
+            one.choose([call])
 
 
 def _choose_beside_kills(found: list[_Summed]) -> None:
@@ -194,13 +207,15 @@ def _at(process: RecordedProcess, moments: dict[str, list[float]]) -> Iterator[E
     """Yield the tasks of some names that ended, and ran at some moments."""
     begins: dict[int, Begin] = {}
     families: dict[int, Children] = {}
-    for line in contract.read_lines(process.path):
+    for line in contract.read_lines(process.path, stop=process.digest.end):
         if isinstance(line, Begin):
             if line.name in moments and line.kind == "task":
                 begins[line.call] = line
         elif isinstance(line, Children):
-            families.update((number, line) for number in line.calls if number in begins)
-        elif isinstance(line, End) and line.call in begins and line.call not in process.digest.ends:
+            for number in line.calls:
+                if number in begins and line.total >= families.get(number, line).total:
+                    families[number] = line
+        elif isinstance(line, End) and line.call in begins and line.call not in process.digest.begins:
             begin, family = begins.pop(line.call), families.pop(line.call, None)
             times = moments[begin.name]
             if bisect.bisect_left(times, begin.time) < bisect.bisect_right(times, begin.time + line.duration):

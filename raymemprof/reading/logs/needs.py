@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 __all__ = ["Needs", "Words", "needs_of", "words_in"]
 
 _DIGIT = re.compile(r"\d")
+_FOLDED = str.maketrans({"İ": "i", "ı": "i", "ſ": "s", "µ": "μ", "ς": "σ"})
+"""Letters that a pattern takes for others where case does not matter, and `lower` does not."""
 _DIGITS = str.maketrans("123456789", "000000000")
 _ZERO_WIDTH = ("AT", "ASSERT", "ASSERT_NOT")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
@@ -34,7 +36,8 @@ class Words:
 
     def __init__(self, text: str) -> None:
         masked = text.translate(_DIGITS) if text.isascii() else _DIGIT.sub("0", text)
-        self._words = "\n".join(set(masked.split())).lower()
+        words = "\n".join(set(masked.split()))
+        self._words = words.lower() if words.isascii() else words.translate(_FOLDED).lower().translate(_FOLDED)
         self._has: dict[str, bool] = {}
 
     def meet(self, needs: Needs) -> bool:
@@ -129,7 +132,7 @@ def _length(part: Needs | str) -> int:
 def _character(kind: str, value: Any) -> str:
     """The one character that a part of a pattern matches, as `Words` has it; "" where it matches several."""
     if kind == "LITERAL":
-        character = chr(value).lower()
+        character = chr(value).translate(_FOLDED).lower().translate(_FOLDED)
         return "" if character.isspace() else _DIGIT.sub("0", character)
     if kind == "IN":
         found = {_character(str(one), inner) for one, inner in value}

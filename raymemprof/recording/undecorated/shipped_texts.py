@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import threading
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +23,9 @@ from .named import is_recorded_below
 __all__ = ["take_along", "unpack"]
 
 _ATTRIBUTE = "__raymemprof_texts__"
+_shipping: dict[int, int] = {}
+"""How many threads pickle a thing at the moment, by its id: it must not change meanwhile."""
+_lock = threading.Lock()
 
 
 @functools.cache
@@ -37,13 +42,29 @@ def _with_texts(shipped: Any) -> Iterator[None]:
         if _is_shipped_whole(shipped) and not _has_origin(shipped):
             texts = tuple(map(tuple, gathered(_original(shipped))))  # type: ignore[arg-type]
             if texts:
-                _set(shipped, texts)
+                _attach(shipped, texts)
     except Exception as error:
         warn.once("origin", f"the source texts of cells were not taken along: {error!r}")
     try:
         yield
     finally:
         if texts:
+            _detach(shipped)
+
+
+def _attach(shipped: Any, texts: object) -> None:
+    with _lock:
+        _shipping[id(shipped)] = _shipping.get(id(shipped), 0) + 1
+        if _shipping[id(shipped)] == 1:
+            _set(shipped, texts)
+
+
+def _detach(shipped: Any) -> None:
+    with _lock:
+        count = _shipping.pop(id(shipped), 1) - 1
+        if count:  # another thread pickles it still
+            _shipping[id(shipped)] = count
+        else:
             _remove(shipped)
 
 
@@ -85,3 +106,11 @@ def _remove(shipped: Any) -> None:
             type.__delattr__(shipped, _ATTRIBUTE)
         else:
             del vars(shipped)[_ATTRIBUTE]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -240,7 +240,7 @@ def test_doctor_counts_what_ran_at_once_of_a_killed_job() -> None:
     assert finding.severity == "critical"
     assert any(text == f"Note: {SEEN}" for text in finding.evidence)
     assert [one.basis for one in found.recommendations] == ["seen"]
-    assert "load 2.0 GiB at most as seen from the outside, once a second" in str(found)
+    assert "load 2.0 GiB at its highest as seen from the outside, once a second" in str(found)
 
 
 def test_doctor_accuses_nobody_that_was_seen_and_had_room() -> None:

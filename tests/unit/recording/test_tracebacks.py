@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -78,3 +79,19 @@ def test_it_is_the_users_alone(kind: str, tmp_path: Path) -> None:
     }
     assert found[-2:] == expected[-2:]
     assert [one for one in found if one in expected] == expected
+
+
+@dataclasses.dataclass(frozen=True)
+class BadRowError(Exception):
+    row: int
+
+
+def test_an_exception_that_cannot_be_changed_stays_what_it_is(tmp_path: Path) -> None:
+    """A frozen dataclass refuses to have its traceback set."""
+
+    @profile_memory(directory=tmp_path)
+    def load() -> None:
+        raise BadRowError(7)
+
+    with pytest.raises(BadRowError):
+        load()

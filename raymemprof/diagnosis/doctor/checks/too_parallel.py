@@ -11,7 +11,7 @@ from ....reading.catalog.records import Calls
 from ...advise.advise import Recommendation, advise_killed
 from ...advise.growth import actor_class
 from ...advise.workloads import workload_of
-from ..concurrency import crowd_now, filling, most_at_once, running_now
+from ..concurrency import crowd_now, filling, is_bystander, most_at_once, running_now
 from ..findings import Finding, Unclear
 from ..observed import KillGroup, Observed, users
 from ..sentences import guilty_lines, memory_used, warnings_of
@@ -19,6 +19,8 @@ from ..thresholds import MOST_OF_MEMORY, NEARLY_FULL
 
 __all__ = ["find"]
 
+_MINUTE = timedelta(minutes=1)
+"""What was seen is kept for each minute."""
 _LATELY = timedelta(minutes=5)
 """What a watcher saw before that is over, where nothing was killed by it."""
 
@@ -64,19 +66,22 @@ def _watched_too_parallel(observed: Observed, groups: list[KillGroup]) -> Iterat
     for advised in observed.advised_by_seen:
         there = [one for one in observed.seen if (one.name, one.kind) == (advised.name, advised.kind)]
         for one in sorted(there, key=lambda one: -one.together):
-            killed = sum(
-                kill.node_id == one.node_id
+            kills = [
+                (kill, group)
                 for group in groups
-                if (group.name, group.is_actor) == (one.name, one.kind == "actor")
+                if (group.name, group.is_actor) == (one.name, one.kind == "actor") and not is_bystander(observed, group)
                 for kill in group.kills
-            )
+                if kill.node_id == one.node_id and one.first_at <= kill.when <= one.last_at + _MINUTE
+            ]
+            killed = len(kills)
             node = observed.node(one.node_id)
             fits = advised.fits.get(one.node_id) if node is not None else None
             is_full = node is not None and one.together >= MOST_OF_MEMORY * node.kill_limit
             is_late = observed.when - one.last_at < _LATELY
             if one.at_once < 2 or not (killed or (is_full and is_late)):
                 continue
-            if fits is None or 1 <= fits < one.at_once:
+            has_filled = any(len(filling(kill, group)) > 1 for kill, group in kills)
+            if has_filled if fits is None else 1 <= fits < one.at_once:
                 yield _too_parallel(observed, advised, one.node_id, killed, str(one.at_once), fits)
                 break
 

@@ -13,21 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from ....cells import shell
-from ....errors import CaptureError
 from ..render import flamegraph
 
 __all__ = ["answer_clicks"]
 
 _SCRIPT = Path(__file__).with_name("templates") / "clicks.js"
-_shown: set[str] = set()
-"""The tables that this kernel showed: a page may hold those of other kernels, which know nothing of these calls."""
+_shown: dict[str, frozenset[str]] = {}
+"""What the rows of the tables open that this kernel showed. A page may hold those of other kernels."""
 
 
-def answer_clicks(table: str) -> None:
+def answer_clicks(table: str, targets: frozenset[str]) -> None:
     """Have this kernel answer clicks on a table, if somebody sits before it and anywidget is there. Never raises."""
     if not _is_watched() or importlib.util.find_spec("anywidget") is None:
         return
-    _shown.add(table)
+    _shown[table] = targets
     try:
         _listener()
     except Exception as error:
@@ -55,11 +54,13 @@ def _listener() -> Any:
 
 
 def _answer(widget: Any, question: Any) -> None:
-    if question.get("table") not in _shown:
+    if not isinstance(question, dict):
         return
-    target = question.get("target")
+    table, target = question.get("table"), question.get("target")
+    if not (isinstance(table, str) and isinstance(target, str)) or target not in _shown.get(table, ()):
+        return
     try:
         answer = {"html": flamegraph(target)._repr_html_()}
-    except (CaptureError, OSError, TypeError, ValueError) as error:
+    except Exception as error:
         answer = {"error": f"There is no flame graph: {error}"}
-    widget.send({"target": target, **answer})
+    widget.send({"table": table, "target": target, **answer})

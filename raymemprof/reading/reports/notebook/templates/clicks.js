@@ -5,12 +5,13 @@ export default {
     const ask = (event) => {
       const { table, target, show } = event.detail;
       event.preventDefault();  // somebody listens
-      asked.set(target, show);
+      asked.set(`${table}\n${target}`, show);
       model.send({ table, target });
     };
-    model.on("msg:custom", ({ target, ...found }) => {
-      asked.get(target)?.(found);
-      asked.delete(target);
+    model.on("msg:custom", ({ table, target, ...found }) => {
+      const key = `${table}\n${target}`;
+      asked.get(key)?.(found);
+      asked.delete(key);
     });
     document.addEventListener("raymemprof-opens", ask);
     return () => document.removeEventListener("raymemprof-opens", ask);
