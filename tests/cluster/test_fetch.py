@@ -472,7 +472,7 @@ def test_a_node_that_connects_when_it_was_given_up(
 
     def write_slowly(*arguments: Any) -> None:
         write(*arguments)
-        time.sleep(0.02)
+        time.sleep(0.04)
 
     monkeypatch.setattr(streaming, "send", send_late)
     monkeypatch.setattr(Arrival, "write", write_slowly)

@@ -167,9 +167,11 @@ def _call(named: CallName) -> Call:
     else:
         answers = cluster.on_each_node(_calls_in, named.path.name)
         listed = [call for there in answers.by_node.values() for call in there]
-        if not listed and answers.missing:
-            nodes = "; ".join(first_few(answers.missing))
-            raise FileNotFoundError(f"{named.path} does not exist here or on the nodes that answered; {nodes}.")
+        if not listed:
+            silent = f"; {'; '.join(first_few(answers.missing))}" if answers.missing else ""
+            raise FileNotFoundError(
+                f"{named.path} does not exist here, and no node that answered has a call in such a capture{silent}."
+            )
     for call in listed:
         if call.place == named.place and call.capture is not None:
             return call
