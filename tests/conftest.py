@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.machine import Machine
-from tests.programs.several_nodes import RAY, Nodes
+from tests.programs.several_nodes import RAY, Nodes, init
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where Ctrl-C cannot be tested
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -158,7 +158,7 @@ def cluster() -> Iterator[Path]:
     """A Ray cluster of two CPUs that this process is connected to; gives its log directory."""
     import ray
 
-    ray.init(
+    init(
         num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=200_000_000
     )
     try:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -140,7 +141,7 @@ class Nodes:
             for name, process in started.items():
                 said = _ended(process, self.folder / f"{name}.log")
                 for _ in range(_TRIES - 1):
-                    if _TOO_SLOW in said:  # within Ray's limit, which is 30 s, on a busy machine
+                    if _TOO_SLOW in said:
                         files = self[name].store
                         self.stop(name)
                         shutil.rmtree(files, ignore_errors=True)
@@ -229,6 +230,20 @@ class Nodes:
         self.nodes = [node for node in self.nodes if node not in gone]
         if not self.nodes:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def init(**options: Any) -> None:
+    """Call `ray.init`, again where the node is not there within Ray's limit, which is 30 s, on a busy machine."""
+    import ray
+
+    for left in reversed(range(_TRIES)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if _TOO_SLOW not in str(error) or not left:
+                raise
 
 
 def _ended(process: subprocess.Popen[str], log: Path) -> str:
