@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -87,7 +88,10 @@ def test_calls_say_what_happened_and_the_next_is_traced(
 def is_open(root: Path, name: str) -> bool:
     """Whether this process has the file open, or what it was renamed to."""
     numbers = os.listdir("/proc/self/fd")
-    links = [os.readlink(path) for path in (f"/proc/self/fd/{n}" for n in numbers) if os.path.islink(path)]
+    links = []
+    for number in numbers:
+        with contextlib.suppress(FileNotFoundError):  # another thread closed it meanwhile
+            links.append(os.readlink(f"/proc/self/fd/{number}"))
     return any(link.startswith(str(root)) and (name in link or ".bin" in link) for link in links)
 
 
