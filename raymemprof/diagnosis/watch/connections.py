@@ -132,11 +132,11 @@ class Connections:
             secret, node_id = said
             if not secrets.compare_digest(str(secret), self.secret):
                 raise ValueError("a stranger")
-            caller.connection.sendall(OK)
             with self._lock:
                 caller.node_id = str(node_id)
                 self.ended.pop(caller.node_id, None)
                 self.troubles.pop(caller.node_id, None)
+            caller.connection.sendall(OK)  # last: then the node says that it is watched
         elif "ended" in said:
             self.ended[caller.node_id] = str(said["ended"])
         elif said["trouble"]:

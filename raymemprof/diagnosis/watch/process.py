@@ -158,7 +158,8 @@ class _Watching:
         except FileNotFoundError:
             return Minutes()
         except OSError:
-            os.close(self._lock or -1)
+            if self._lock is not None:
+                os.close(self._lock)
             self._lock = None  # it is tried again
             raise
 

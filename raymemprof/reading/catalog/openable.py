@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ...display.rows import Rows
 
@@ -27,9 +27,6 @@ class CallName(NamedTuple):
 
 class Openable(Rows[T]):
     """A table that opens, on a click on a row, the flame graph of what the row is of."""
-
-    def _opens(self, row: Any) -> str:
-        raise NotImplementedError
 
     def _is_shown(self, table: str, targets: frozenset[str]) -> None:
         from ..reports.notebook.clicks import answer_clicks  # which need the reports, which need this

@@ -11,6 +11,7 @@ import time
 from typing import Any, NamedTuple
 
 from ... import host
+from ...journal import has_process
 from .. import warn
 from ..safety import interruptions, locks
 from . import process_memory
@@ -95,7 +96,7 @@ class Children:
 
     def _there(self) -> list[Child]:
         """Those that have not ended, which is seen in a microsecond: another thread may be looking for the others."""
-        return [child for child in list(self._known.values()) if _is_there(child.pid)]
+        return [child for child in list(self._known.values()) if has_process(child.pid)]
 
     def largest(self) -> list[list[int | str]]:
         """Return pid, name and bytes of the largest that are there: of what they share each has its part."""
@@ -136,7 +137,7 @@ class Children:
 
     def _drop_dead(self) -> None:
         """Forget those that have ended: that is seen in a microsecond."""
-        dead = [pid for pid in self._known if not _is_there(pid)]
+        dead = [pid for pid in self._known if not has_process(pid)]
         for pid in dead:
             del self._known[pid]
         if dead:
@@ -164,7 +165,9 @@ class Children:
             self._find_below(os.getpid(), found)
         others = [pid for pid in {*others, *self._too_new} if pid not in found]
         ours = [pid for pid in others if self._is_ours(pid)]
-        self._too_new = [pid for pid in others if pid not in ours and self._foreign.get(pid) is None and _is_there(pid)]
+        self._too_new = [
+            pid for pid in others if pid not in ours and self._foreign.get(pid) is None and has_process(pid)
+        ]
         found.update(ours)
         for pid in [pid for pid in self._known if pid not in found]:  # it may have another parent now
             now_there, known = _stat(pid), self._known.get(pid)
@@ -311,16 +314,6 @@ def _statm(pid: int) -> list[int] | None:
         return [int(field) for field in _contents(f"/proc/{pid}/statm").split()[:3]]
     except OSError:
         return None
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _name(command: list[str]) -> str:
