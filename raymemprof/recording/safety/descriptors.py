@@ -57,16 +57,19 @@ class Kept:
     number: int
     device: int
     inode: int
+    owner: int = 0
+    """Whom the kernel notes on the open file as its owner, or 0 where it does not: see `_marked`."""
 
     def status(self) -> os.stat_result | None:
         """Return what the kernel says of the file; None where the number is closed, or another file's by now."""
         try:
             status = os.fstat(self.number)
+            is_same = not self.owner or _owner(self.number) == self.owner
         except OSError as error:
             if interruptions.is_users(error):
                 raise
             return None
-        return status if status.st_ino == self.inode and status.st_dev == self.device else None
+        return status if is_same and status.st_ino == self.inode and status.st_dev == self.device else None
 
 
 def is_named(kept: Kept, path: str) -> bool:
@@ -114,9 +117,31 @@ def keep(number: int, give_up: Callable[[], object] | None = None) -> Kept:
     Without, whoever needs it waits until it is closed.
     """
     status = os.fstat(number)
-    kept = Kept(number, status.st_dev, status.st_ino)
+    kept = Kept(number, status.st_dev, status.st_ino, _marked(number))
     _kept[number] = (kept, give_up)
     return kept
+
+
+def _marked(number: int) -> int:
+    """Have the kernel note an owner on an open file, and return it: this process, to which it sends no signals for it.
+
+    Where C code closed one of ours and its file was removed, the next file may get the number and the inode too.
+    """
+    import fcntl
+
+    try:
+        fcntl.fcntl(number, fcntl.F_SETOWN, os.getpid())
+        return _owner(number)
+    except OSError as error:
+        if interruptions.is_users(error):
+            raise
+        return 0
+
+
+def _owner(number: int) -> int:
+    import fcntl
+
+    return fcntl.fcntl(number, fcntl.F_GETOWN)
 
 
 def open_kept(

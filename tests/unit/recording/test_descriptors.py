@@ -308,3 +308,21 @@ def test_a_folder_whose_number_the_user_took_is_gone_through_no_further(tmp_path
     assert os.path.samestat(os.fstat(number), os.fstat(other))
     os.close(number)
     os.close(other)
+
+
+def test_a_new_file_with_the_number_and_the_inode_of_one_of_ours_that_is_gone_is_the_user_s(tmp_path: Path) -> None:
+    """ext4 gives a removed file's inode to the next that is made: `shutil.rmtree` may open a folder that has it."""
+    descriptors.guard()
+    for name in map(str, range(100)):
+        kept = descriptors.open_kept(tmp_path / name, os.O_CREAT | os.O_RDWR)
+        descriptors._close(kept.number)  # as C code does
+        (tmp_path / name).unlink()
+        (tmp_path / name).mkdir()
+        mine = os.open(tmp_path / name, os.O_RDONLY)
+        is_alike = (mine, os.fstat(mine).st_ino) == (kept.number, kept.inode)
+        assert kept.status() is None
+        os.close(mine)
+        descriptors.release(kept)
+        if is_alike:
+            return
+    pytest.skip("the file system gives no inode a second time so soon")
