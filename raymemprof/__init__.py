@@ -6,8 +6,8 @@ what records, not what reads and diagnoses.
 
 import lazy_loader
 
+from ._version import __version__ as __version__
 from .notebook import load_ipython_extension as load_ipython_extension  # for IPython's %load_ext
 
-__version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ = sorted([*__all__, "__version__"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, NamedTuple
 
+from .._version import __version__
 from .by_value import by_value
 from .exceptions import reason
 from .identity import ray_worker
@@ -134,8 +135,6 @@ def begin_in_actor(handle: Any, function: tuple[str, str], request: tuple[Any, .
         request: plain values.
         answer: a key, as `get_value` takes it.
     """
-    from .. import __version__
-
     method = getattr(handle, "__ray_call__", None)
     if method is None:
         raise NoHandleError("it has no __ray_call__, as actors of Python have")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
+from .._version import __version__
 from .exceptions import reason
 from .identity import here, task_identity
 from .nodes import MissingNode, missing, nodes
@@ -193,8 +194,6 @@ def ask(node_id: str, function: Callable[..., Any], *arguments: Any, longest: fl
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from .. import __version__
-
     # Retriable, so that where memory is short Ray's monitor kills this before it kills what the user runs.
     task = _remote_run().options(
         name=f"raymemprof.{function.__name__.strip('_')}",
@@ -231,8 +230,6 @@ def _remote_run() -> Any:
 
 
 def _run(version: str, longest: float, function: Callable[..., Any], *arguments: Any) -> Any:
-    from .. import __version__
-
     if version != __version__:
         raise RuntimeError(f"it has raymemprof {__version__}, and the one that asks is {version}")
     if (task_identity().attempt or 0) > 1:  # Ray retries what is killed for memory without end

@@ -1,1 +1,12 @@
 """What reads journals and captures, with or without Ray."""
+
+from .catalog import openable
+
+
+def _answer_clicks(table: str, targets: frozenset[str]) -> None:
+    from .reports.notebook.clicks import answer_clicks  # what draws the graphs, only where a table is shown
+
+    answer_clicks(table, targets)
+
+
+openable.answer_clicks = _answer_clicks

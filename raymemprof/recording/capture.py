@@ -14,17 +14,17 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import journal as contract
 from . import disk_budget, warn
-from .journals import IN_LOGS
+from .fork_captures import make_forks_private, make_private, why_not_in_a_fork
 from .memory.allocators import Allocators
-from .safety import descriptors, file_size_limit, interruptions
+from .memray_tracker import is_tracing, undisturbed
+from .safety import descriptors, file_size_limit
 from .safety.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .safety.threads import HiddenThread
     from .watch import Watch
 
-__all__ = ["Capture", "MemrayMissingError", "RefusedError", "is_asking", "note_fork"]
+__all__ = ["Capture", "MemrayMissingError", "RefusedError"]
 
 _LEAST_FREE = 5.0
 """Percent of the disk that must be free for a capture to be begun, or to grow."""
@@ -41,9 +41,6 @@ _GROWTH = 256
 """A capture is compared with the budget whenever it has grown by this part of it."""
 _CHECKSUM_LIMIT = 2.0
 """Seconds that the checksum of a closed capture may take; the file was just written, so it is in memory."""
-_UNDISTURBED = 0.2
-"""Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds, and a
-multiple of that on a busy machine."""
 _RSS_INTERVAL = 100
 """Milliseconds between memray's own looks at the process's memory. Where C code closed the descriptor that it reads
 that from, the next look ends the process: by then tracing has ended."""
@@ -54,11 +51,6 @@ _CLOSED = "a descriptor that memray writes through was closed by the code, so tr
 _GONE = "the capture was deleted, renamed or replaced while it was written"
 _JOURNAL_GONE = "the journal was deleted, renamed or replaced while the capture was written"
 _CANNOT_WRITE = "memray could not write on to the capture: the disk was full, or a limit or a quota reached"
-_FOLLOWED = "memray traces this process as a forked child: what it allocates is part of the call that forked it"
-_NOT_FOLLOWED = (
-    "this process was forked while memray traced its parent, and memray cannot start in it; "
-    "follow_fork=True traces it as part of the call that forked it"
-)
 _SIGNAL = "a limit holds for the size of files (RLIMIT_FSIZE), and SIGXFSZ, which is not ignored, enforces it"
 
 
@@ -179,10 +171,8 @@ class Capture:
         from . import other_trackers
 
         other_trackers.give_way(give_way)
-        _make_forks_private()
+        make_forks_private()
         if self.settings.follow_fork:
-            from . import forks  # noqa: F401  # from here on it notes where children begin
-
             self.journal.is_shared = True
         if self.settings.switch_allocators:
             self.allocators.switch()
@@ -192,13 +182,13 @@ class Capture:
             self.allocators.restore()
             self.path.unlink(missing_ok=True)
             is_second = "more than one Tracker" in str(error)
-            why = _why_not_in_a_fork()
+            why = why_not_in_a_fork()
             if why is not None and (is_second or isinstance(error, AssertionError)):  # in a fork it may have no text
                 raise RefusedError(why) from error
             if is_second:
                 raise RefusedError("another memray tracker is active in this process") from error
             raise
-        _make_private(self)
+        make_private(self)
         try:
             self.journal.write(
                 {
@@ -218,7 +208,7 @@ class Capture:
         """Stop memray, and say so in the journal. Raises whatever goes wrong."""
         try:
             self._stop()
-            _make_private(self)  # memray has written it anew, compressed
+            make_private(self)  # memray has written it anew, compressed
             line = {"event": "close", "capture": self.name, "time": time.time(), **_checksum(self.path)}
             self.journal.write(line, is_needed=True)
         finally:
@@ -250,7 +240,7 @@ class Capture:
                 memory_interval_ms=_RSS_INTERVAL,
             )
             try:
-                with _undisturbed():
+                with undisturbed():
                     tracker.__enter__()
             except BaseException:
                 del tracker  # lets go of the file before it is removed: memray complains of a missing one
@@ -297,7 +287,7 @@ class Capture:
             stand_ins = {kept: capture if kept is self._file else _STATUS for kept in self._kept}
             if is_gone and self._file is not None:
                 stand_ins[self._file] = os.devnull
-            with _undisturbed(), descriptors.lent(stand_ins):
+            with undisturbed(), descriptors.lent(stand_ins):
                 tracker.__exit__(None, None, None)
         finally:
             if is_put_aside and not os.path.lexists(self.path):
@@ -324,7 +314,7 @@ class Capture:
         return self._named is None or not descriptors.is_named(self._named, str(self.path))
 
     def _trouble(self, tracker: Any) -> str | None:
-        is_tracing = _is_tracing(tracker)  # first: what follows may be why it is not
+        traces = is_tracing(tracker)  # first: what follows may be why it is not
         if any([kept.status() is None for kept in self._kept]):
             return _CLOSED
         if self.settings.native and any([end.status() is None for end in _pipe]):
@@ -333,39 +323,13 @@ class Capture:
             return _GONE
         if self.journal.is_lost():
             return _JOURNAL_GONE
-        if not is_tracing:
+        if not traces:
             return _CANNOT_WRITE
         return _SIGNAL if file_size_limit.would_signal() else None
 
 
 _pipe: tuple[descriptors.Kept, ...] = ()
 """The pipe that memray's libunwind keeps for the life of the process, and uses for native stacks."""
-_asking = threading.local()
-
-
-def is_asking() -> bool:
-    """Whether this thread only asks memray whether it traces, and starts nothing."""
-    return getattr(_asking, "now", False)
-
-
-def _is_tracing(tracker: Any) -> bool:
-    """Whether memray traces still: it gives up where it cannot write.
-
-    A tracker that was started cannot be started again, and what memray says then tells which.
-    """
-    if is_asking():  # the garbage collector ran while this thread asked, and ended a call, which asks too
-        return True
-    _asking.now = True
-    try:
-        tracker.__enter__()
-    except RuntimeError as error:
-        said = str(error)
-        if "Tracker" not in said and "stale" not in said and interruptions.is_users(error):
-            raise
-        return "stale" not in said
-    finally:
-        _asking.now = False
-    return True
 
 
 def _first_open_on(free: int, which: tuple[int, int]) -> int | None:
@@ -374,61 +338,6 @@ def _first_open_on(free: int, which: tuple[int, int]) -> int | None:
 
     nearby = descriptors.find(free, is_it)
     return next(nearby, None) or next(descriptors.find(free, is_it, everywhere=True), None)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Have no other thread run while memray goes through the threads: where one of them ends meanwhile, Python crashes.
-
-    It does so in `PyEval_SetProfileAllThreads` before Python 3.14.1 (gh-137400). The interpreter's lock is let go there
-    where an audit hook in Python runs, and with filelock Ray brings one from Python 3.12 on.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(max(before, _UNDISTURBED))
-    during = sys.getswitchinterval()
-    time.sleep(1e-6)  # once this thread has the lock again, whoever waits for it waits for so long
-    try:
-        yield
-    finally:
-        if sys.getswitchinterval() == during:  # else somebody has chosen another
-            sys.setswitchinterval(before)
-
-
-def _make_private(capture: Capture | None, suffix: str = "") -> None:
-    """Let nobody else read a capture outside of Ray's logs."""
-    if capture is None or capture.journal.mode == IN_LOGS:
-        return
-    path = f"{capture.path}{suffix}"
-    try:
-        os.chmod(path, capture.journal.mode)
-    except FileNotFoundError:
-        pass  # somebody has removed it, or memray does not follow this fork
-    except OSError as error:  # a file system without modes
-        warn.once("mode", f"others may be able to read the capture {path}: {error!r}")
-
-
-_before_fork: Capture | None = None
-"""In a forked child, and its own, the capture that was written when it was forked."""
-
-
-def note_fork(capture: Capture | None) -> None:
-    """Note in a forked child which capture its parent wrote."""
-    global _before_fork
-    if capture is not None and capture.opened.is_set() and not capture.closed.is_set() and capture.error is None:
-        _before_fork = capture
-
-
-def _why_not_in_a_fork() -> str | None:
-    """Why memray does not start in this process, where it was forked from one that is traced."""
-    if _before_fork is None:
-        return None
-    return _FOLLOWED if _before_fork.settings.follow_fork else _NOT_FOLLOWED
-
-
-@cache
-def _make_forks_private() -> None:
-    """Do the same for the captures of forks. Called once memray, whose own hook makes them, has been imported."""
-    os.register_at_fork(after_in_child=lambda: _make_private(_before_fork, f".{os.getpid()}"))
 
 
 def _checksum(path: Path) -> dict[str, int]:

@@ -11,16 +11,30 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from .. import journal as contract
 from . import warn
-from .call import RunningCall
 from .current import current
 from .places import stack_from
-from .tracker import tracker
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from .tracker import Lease, ProcessTracker
+
+__all__ = ["note"]
+
+
+@runtime_checkable
+class _Call(Protocol):
+    """A call that runs; others hold a place in a capture, too."""
+
+    number: int
+    lease: Lease | None
+    ended: bool
+
+    @property
+    def enclosing(self) -> _Call | None:
+        """The call that it runs within."""
 
 
 class _Capture(NamedTuple):
@@ -39,8 +53,18 @@ class _Fork(threading.local):
 
 
 _fork = _Fork()
+_tracker: ProcessTracker | None = None
+"""What knows the capture that is open, and the calls that it is open for."""
 _inherited: _Capture | None = None
 """In a child that is followed: what its own children belong to. memray follows it for as long as it lives."""
+
+
+def note(tracker: ProcessTracker) -> None:
+    """Note from now on where children begin."""
+    global _tracker
+    if _tracker is None:
+        os.register_at_fork(before=_before, after_in_child=_after_in_child)
+    _tracker = tracker
 
 
 def _before() -> None:
@@ -58,7 +82,7 @@ def _before() -> None:
 
 
 def _followed() -> _Capture | None:
-    open_capture = tracker.followed()
+    open_capture = _tracker.followed() if _tracker is not None else None
     if open_capture is None:
         return None
     calls = [call for call in _running_calls() if call.lease is not None and call.lease.capture is open_capture]
@@ -77,22 +101,20 @@ def _after_in_child() -> None:
         warn.once("fork", f"where a child process began was not noted: {error!r}")
 
 
-def _running_calls() -> list[RunningCall]:
+def _running_calls() -> list[_Call]:
     """Return the calls that this thread works for, innermost first; on a thread of its own, those that alone can be."""
-    call = current.get()
+    call: _Call | None = current.get()
     if call is not None:
         return [one for one in _chain(call) if not one.ended]
-    running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
+    holders = _tracker.holders() if _tracker is not None else []
+    running = [one for one in holders if isinstance(one, _Call)]
     chain = _chain(max(running, key=lambda one: one.number, default=None))
     return chain if set(running) <= set(chain) else []
 
 
-def _chain(call: RunningCall | None) -> list[RunningCall]:
-    chain = []
+def _chain(call: _Call | None) -> list[_Call]:
+    chain: list[_Call] = []
     while call is not None:
         chain.append(call)
         call = call.enclosing
     return chain
-
-
-os.register_at_fork(before=_before, after_in_child=_after_in_child)

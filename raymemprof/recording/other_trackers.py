@@ -13,7 +13,7 @@ from typing import Any
 import memray
 import wrapt
 
-from .capture import is_asking
+from .memray_tracker import is_asking
 
 __all__ = ["give_way", "renew"]
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from .. import cluster
 from . import warn
-from .capture import Capture, RefusedError, note_fork
+from .capture import Capture, RefusedError
+from .fork_captures import note_fork
 from .kept_sources import AT_FIRST, AT_LAST, keep_sources
 from .safety import locks
 from .safety.threads import HiddenThread, current
@@ -246,6 +247,10 @@ class ProcessTracker:
         if capture.previous is not None:
             capture.previous.wait()
         try:
+            if capture.settings.follow_fork:
+                from . import forks  # few need it
+
+                forks.note(self)
             capture.open(_close_for_another)
         except Exception as error:
             permanent = isinstance(error, ImportError)

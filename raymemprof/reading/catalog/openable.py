@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -15,6 +16,8 @@ __all__ = ["CallName", "Openable", "call_named", "name_of_call"]
 
 T = TypeVar("T")
 
+answer_clicks: Callable[[str, frozenset[str]], None] | None = None
+"""Has clicks on a table that is shown answered, by what draws the graphs: `reading/__init__.py` says what does."""
 _ONE_CALL = re.compile(r"(.+)#(\d+)-(\d+)", re.DOTALL)
 
 
@@ -29,9 +32,8 @@ class Openable(Rows[T]):
     """A table that opens, on a click on a row, the flame graph of what the row is of."""
 
     def _is_shown(self, table: str, targets: frozenset[str]) -> None:
-        from ..reports.notebook.clicks import answer_clicks  # which need the reports, which need this
-
-        answer_clicks(table, targets)
+        if answer_clicks is not None:
+            answer_clicks(table, targets)
 
 
 def name_of_call(call: Call | None) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import operator
 import os
 import stat
@@ -127,8 +128,6 @@ def _marked(number: int) -> int:
 
     Where C code closed one of ours and its file was removed, the next file may get the number and the inode too.
     """
-    import fcntl
-
     try:
         fcntl.fcntl(number, fcntl.F_SETOWN, os.getpid())
         return _owner(number)
@@ -139,8 +138,6 @@ def _marked(number: int) -> int:
 
 
 def _owner(number: int) -> int:
-    import fcntl
-
     return fcntl.fcntl(number, fcntl.F_GETOWN)
 
 
@@ -204,8 +201,6 @@ def scan(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
 
 def _is_opendirs(number: int) -> bool:
     """Whether `opendir` opened a folder, which sets O_NONBLOCK: the user may have opened the same one just now."""
-    import fcntl
-
     return bool(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_NONBLOCK)
 
 
@@ -227,8 +222,6 @@ def _above_standard(number: int) -> int:
     """Return a descriptor, or another for it if its number is a standard one's."""
     if number >= _STANDARD:
         return number
-    import fcntl
-
     try:
         return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _STANDARD)
     finally:

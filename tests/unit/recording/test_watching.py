@@ -297,14 +297,14 @@ is_held.wait()
 
 def test_a_question_to_memray_within_the_question_is_not_taken_for_another_tracker() -> None:
     """The garbage collector may run there, and end a call, which asks, too."""
-    from raymemprof.recording import capture
+    from raymemprof.recording import memray_tracker
 
-    capture._asking.now = True
+    memray_tracker._asking.now = True
     try:
-        assert capture._is_tracing(None)
-        assert capture.is_asking(), "the question that it is within goes on"
+        assert memray_tracker.is_tracing(None)
+        assert memray_tracker.is_asking(), "the question that it is within goes on"
     finally:
-        capture._asking.now = False
+        memray_tracker._asking.now = False
 
 
 def test_a_thread_may_wake_itself() -> None:

@@ -1,0 +1,62 @@
+"""What memray's tracker is asked, and how it is started and stopped while threads of Python run."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from .safety import interruptions
+
+__all__ = ["is_asking", "is_tracing", "undisturbed"]
+
+_UNDISTURBED = 0.2
+"""Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds, and a
+multiple of that on a busy machine."""
+_asking = threading.local()
+
+
+def is_asking() -> bool:
+    """Whether this thread only asks memray whether it traces, and starts nothing."""
+    return getattr(_asking, "now", False)
+
+
+def is_tracing(tracker: Any) -> bool:
+    """Whether memray traces still: it gives up where it cannot write.
+
+    A tracker that was started cannot be started again, and what memray says then tells which.
+    """
+    if is_asking():  # the garbage collector ran while this thread asked, and ended a call, which asks too
+        return True
+    _asking.now = True
+    try:
+        tracker.__enter__()
+    except RuntimeError as error:
+        said = str(error)
+        if "Tracker" not in said and "stale" not in said and interruptions.is_users(error):
+            raise
+        return "stale" not in said
+    finally:
+        _asking.now = False
+    return True
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have no other thread run while memray goes through the threads: where one of them ends meanwhile, Python crashes.
+
+    It does so in `PyEval_SetProfileAllThreads` before Python 3.14.1 (gh-137400). The interpreter's lock is let go there
+    where an audit hook in Python runs, and with filelock Ray brings one from Python 3.12 on.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(max(before, _UNDISTURBED))
+    during = sys.getswitchinterval()
+    time.sleep(1e-6)  # once this thread has the lock again, whoever waits for it waits for so long
+    try:
+        yield
+    finally:
+        if sys.getswitchinterval() == during:  # else somebody has chosen another
+            sys.setswitchinterval(before)
