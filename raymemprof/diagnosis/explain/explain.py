@@ -21,6 +21,7 @@ from .considered import considered, was_idle
 from .evidence import look
 from .families import is_mainly, largest_family, told
 from .findings import Finding, Suspect
+from .named import also_named
 from .quoted import unsaid
 from .remedies import largest_call, name_of, remedies
 
@@ -154,6 +155,8 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
     if unread:
         also = "" if finding.is_quoted else "also "
         summary.append(f"The text {also}says: {' / '.join(f'“{words}”' for words in unread)}")
+    if summary[0] != _NOT_RECOGNISED and (named := also_named(message, summary)):
+        summary.append(named)
     return Explanation(
         cause=message.cause,
         node_id=message.node_id,

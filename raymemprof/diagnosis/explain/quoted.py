@@ -21,6 +21,8 @@ _NOTHING_SAID = re.compile(r"This does not say (what ended the worker, or whethe
 _AVAILABLE = re.compile(r"\b(?:avail\w{0,5}|free|left|remaining)\b", re.IGNORECASE)
 """What falls: the last of such lines tells most, and of others that with the largest figure."""
 _NOT_NAMED = re.compile(r"\bdoes not say which process it killed")
+_IS_TOLD = "without a log of it"
+"""What a statement has that is made of a person's words."""
 _MOST_QUOTED = 3
 _ALIKE = 0.006
 """By how much two figures may differ that are the same one, rounded."""
@@ -44,7 +46,7 @@ def unsaid(message: Message, summary: list[str]) -> tuple[list[str], list[str]]:
         left = left if _is_reported(left) else troubles if is_about_an_end else []
         if left:
             summary = [_NOTHING_SAID.sub(r"No log here shows \1", line) for line in summary]
-    elif message.lacks == "told":
+    elif message.lacks == "told" or _IS_TOLD in (message.statement or ""):
         left = [one for one in left if one.is_trouble or one.sizes]
     elif _REASON.search(words) or (troubles and _NOT_SAID.search(words)) or _NOT_NAMED.search(words):
         left = [one for one in left if one.is_trouble or (one.is_end and not message.victims)]

@@ -310,8 +310,14 @@ REMEDIES = {
     ),
     "told": Remedy(
         "somebody tells that something was killed for memory, and has no log of it",
-        "See who killed it: `raymemprof ooms` lists the kills of Ray's monitor, `dmesg -T | grep -i 'killed process'` "
+        "See what was killed, and by whom: `raymemprof ooms` lists the kills of Ray's monitor, `dmesg -T | grep -i 'killed process'` "
         "the kernel's, and `kubectl describe pod` shows a container's limit.",
+        _PAGE,
+    ),
+    "grows": Remedy(
+        "somebody tells that memory grows, or stays in use",
+        "See what holds it: `raymemprof usage` shows each process with what it shares, `raymemprof doctor` what grows, and "
+        "`raymemprof flamegraph --view leaks` the lines of a profiled call that let go of nothing.",
         _PAGE,
     ),
     "kernels_end": Remedy(
@@ -988,6 +994,7 @@ BY_LACK = {
     "notebook": ("notebook",),
     "a kernel's end": ("kernels_end",),
     "told": ("told",),
+    "grows": ("grows",),
     "ephemeral storage": ("ephemeral_storage",),
     "gpu, own limit": ("own_limit",),
     "tried": ("tried",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...display.record import Record
+from .names import Name
 from .quotes import Quote
 
 __all__ = ["Considered", "Message", "TopProcess", "Victim"]
@@ -87,6 +88,7 @@ class Message:
         is_of_raylet: whether a raylet says it, of its own node, which the prefix of its lines names.
         is_named: whether it names who died, if only by an id that nothing else here bears, such as a lease's.
         quotes: the lines of the text that tell of memory, whether understood or not.
+        names: the processes, nodes, pods and ids that the text names, whether understood or not.
     """
 
     cause: str
@@ -115,3 +117,4 @@ class Message:
     places: tuple[str, ...] = ()
     is_of_raylet: bool = False
     quotes: tuple[Quote, ...] = field(default=(), repr=False)
+    names: tuple[Name, ...] = field(default=(), repr=False)

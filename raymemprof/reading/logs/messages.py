@@ -6,8 +6,10 @@ import itertools
 import re
 from dataclasses import replace
 
+from .complaints import complained
 from .facts import Message, Victim
 from .kinds import first_of
+from .names import names
 from .patterns import ADDRESS, Form
 from .programs.accelerators import DUMPED, TRIED, accelerator
 from .programs.builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
@@ -35,6 +37,7 @@ from .systems.evictions import PRESSURE, evicted
 from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .systems.kernel import kernel
+from .systems.process_tables import with_tables
 from .systems.systems import BY_NAME, CLOUDS, DRIVERS, SIGKILL, YARN
 from .systems.whereabouts import with_machine, with_whereabouts
 from .text.driver_prefixes import with_prefixes
@@ -92,13 +95,15 @@ def _read(text: str, printed: str) -> Message:
     found = _with_prose(_with_exit_code(found, printed), printed)
     found = _with_names(with_prefixes(found, text), text)
     found = with_shared_memory(with_machine(with_whereabouts(found, printed), text), printed)
+    found = with_tables(found, text) if len(text) < _LONG else found
     if found.cause in _FAILED:
         found = _with_place(found, text, printed)
         found = _with_tracebacks(found, printed)
     elif found.statement in _OF_WHICH:
         found = _with_last_traceback(found, printed)
     found = _with_repeats(_with_raylets(found, text), text)
-    return replace(found, quotes=_quotes(found, printed))
+    found = replace(found, quotes=_quotes(found, printed))
+    return replace(found, names=names(f"{text}\n\n{printed}")) if len(text) < _LONG else found
 
 
 def _quotes(message: Message, printed: str) -> tuple[Quote, ...]:
@@ -118,12 +123,16 @@ def _with_prose(message: Message, printed: str) -> Message:
         quoted = (_parse(words) for words in quoted_messages(prose))
         if (said := next(filter(_is_known, quoted), None)) is not None:
             return _with(said, message)
-    said = told(prose)
+    said = told(prose) or (complained(prose, printed) if is_open and _says_nothing(message, prose) else None)
     if said is None:
         return message
     if is_open and message.exit_detail is None:
         return replace(said, node_ip=message.node_ip, node_id=message.node_id)
     return _with(*sorted((message, said), key=_is_warning))
+
+
+def _says_nothing(message: Message, text: str) -> bool:
+    return message.cause == "unknown" and message.exit_detail is None and not TELLS_OF_DEATH.search(text)
 
 
 def _is_warning(message: Message) -> bool:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .patterns import Form, gibibytes, size
 from .text.mentions import without_mentions
 
-__all__ = ["Quote", "quotes"]
+__all__ = ["NO_TROUBLE", "Quote", "quotes"]
 
 _FIGURE = Form(
     r"(?<![\w.,:/-])~?(?P<figure>\d{1,6}(?:,\d{3}){1,4}|\d{1,20}(?:\.\d{1,12})?)\s?"
@@ -58,7 +58,7 @@ _END = Form(
 )
 """Words of a process's end, with its pid."""
 _TITLE = Form(r"\A\s{0,40}#[ \t]{1,9}([^\n]{1,500})\n[ \t]{0,40}\n")
-_NO_TROUBLE = Form(
+NO_TROUBLE = Form(
     r"\b(?:no|not an?|never|without|0|any|isn't|wasn't)[ \t](?:sign of[ \t])?(?:oom|out[ -]of[ -]memory|"
     r"memory[ -](?:leak|pressure|issue|error|problem)s?)\b|\boom\b\W{1,9}(?:none|no|0|false)\b|"
     r"\b(?:excludes?|rules? out|ruled out)\b|\bpotential root causes\b|\bcommon causes include\b|"
@@ -142,7 +142,7 @@ def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
             continue
         for part in _PARTS.split(_BAR.sub("", line)):
             end = _END.search(part)
-            trouble = _TROUBLE.search(part) if not _NO_TROUBLE.search(part) else None
+            trouble = _TROUBLE.search(part) if not NO_TROUBLE.search(part) else None
             if not (trouble or end or _MEMORY.search(part)) or _states_nothing(part):
                 continue
             figures = [found for found in _FIGURE.finditer(part) if _is_size(found)]

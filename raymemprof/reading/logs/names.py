@@ -1,0 +1,111 @@
+"""Finds the processes, nodes, pods, jobs and ids that a text names, in all usual ways of writing them.
+
+Nothing is concluded from a name: it is only told that it stands there. So a name counts only where its kind stands
+before it: `pid=7`, `"PID": "7"`, `(pid 7)`, `_PID=7`, `node/a`, `Node ID: …`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import NamedTuple
+
+from .patterns import HEX, IPV4, Form
+
+__all__ = ["Name", "names"]
+
+_IS = r"\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?"
+_ENDS = r"(?![\w*…-]|\.\w|\.\.)"
+"""A name that is cut, or hidden by stars, is none."""
+_NUMBER_ENDS = r"(?![\w,]|\.\d|\s{0,40}\n\s{0,40}\d|…|\.\.)"
+"""Digits that a line's end may have cut are no number."""
+_WORD = r"(?=[\w.-]{0,60}[\d.-])[a-z0-9][\w.-]{1,80}\w"
+"""A name that is no word of a sentence, since it has a digit, a dot or a hyphen."""
+_POD = r"[a-z0-9][a-z0-9.-]{2,100}[a-z0-9]"
+_LOCAL = r"(?!127\.|0\.0\.0\.0|255\.)"
+
+
+def _identity(words: str, *lengths: int) -> str:
+    digits = "|".join(f"{HEX}{{{length}}}" for length in lengths)
+    return rf"(?:\b{words})\\?[\"']?(?:\s?[:=]\s?|\s\(?)\\?[\"']?((?!f{{32}})(?:{digits}))(?!{HEX})"
+
+
+_FORMS = (
+    (
+        "process",
+        Form(
+            rf"(?:\b(?:[Ww]orker[ _]?)?(?:pid|PID|Pid)|\b_PID|\b_pid|\bMainPID|\bprocess[_ ]id|\bProcess ID)\\?[\"']?"
+            rf"(?:\s?[:=#]\s?|\s)\\?[\"']?(\d{{1,10}}){_NUMBER_ENDS}"
+        ),
+    ),
+    (
+        "node",
+        Form(
+            r"(?:\b(?:[Nn]ode|NODE|[Hh]ost|[Ww]orker)(?:[ _-]?(?:[Ii][Pp]|address))?(?: address)?|\b[Ii][Pp]|"
+            rf"\b[Ii][Pp] address|\bpodIP|\bhostIP)\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4}){_NUMBER_ENDS}"
+        ),
+    ),
+    ("node", Form(_identity(r"[Nn]ode[ _]?(?:ID|Id|id)", 56, 40))),
+    (
+        "node",
+        Form(
+            rf"(?:\b(?:nodeName|node_name|host_?name|Host_?[Nn]ame|_HOSTNAME|NodeList|[Nn]odelist|[Nn]ode|host){_IS}|"
+            rf"(?<![\w/])node/|\bkubelet, )(?!0\.0|127\.|localhost)({_WORD}){_ENDS}"
+        ),
+    ),
+    ("pod", Form(rf"(?:\b(?:pod[._-]?[Nn]ame|POD_NAME|pod){_IS}|(?<![\w/.])pods?/)({_POD}){_ENDS}")),
+    (
+        "pod",
+        Form(rf"\b[Pp]od [`'\"]?((?=[a-z-]{{0,90}}\d)[a-z0-9][a-z0-9-]{{4,100}}-[a-z0-9-]{{1,60}}){_ENDS}"),
+    ),
+    ("container", Form(rf"\bcontainer[._-]?[Nn]ame{_IS}({_POD}){_ENDS}")),
+    (
+        "container",
+        Form(
+            rf"(?:\bcpuset=|\bcontainer[_ ]?(?:id|ID){_IS}|\b(?:docker|containerd|cri-o)://|"
+            rf"/docker[/-]|\bcri-containerd-)({HEX}{{12}}){HEX}{{0,52}}(?!{HEX})"
+        ),
+    ),
+    (
+        "job",
+        Form(
+            r"(?:\b(?:(?<!Ray )[Jj]ob_?[Ii][Dd]|JOBID|JOB_ID|SLURM_JOB_ID|StepId|[Jj]ob ID)\\?[\"']?(?:\s?[:=]\s?)|"
+            rf"\b(?:[Jj]ob|JOB) )\\?[\"']?(?!0\d00)(\d{{3,12}}(?:[._]\w{{1,12}})?)(?=[\s,;:)\]\"']|\.\s|$)"
+        ),
+    ),
+    ("task", Form(_identity(r"(?:[Tt]ask[ _]?(?:ID|Id|id)|(?:executing|running(?: the)?) task)", 48))),
+    ("actor", Form(_identity(r"[Aa]ctor[ _]?(?:ID|Id|id)?", 32))),
+    ("worker", Form(_identity(r"[Ww]orker[ _]?(?:ID|Id|id)?", 56))),
+    ("trial", Form(r"\b[Tt]rial ((?=\S{0,80}_\d{5}\b)\w[\w.-]{3,80})(?![\w-])")),
+    ("deployment", Form(r"\b[Dd]eployment(?:_name)?\\?[\"']?\s?[:=]\s?\\?[\"']([\w.:#-]{2,80})\\?[\"']")),
+)
+_PREFIX = Form(r"\((?:(?P<name>[A-Za-z_][^\n()=,]{0,60}?) )?pid=(?P<pid>\d{1,10})(?:, ip=[\w.:]{1,45})?\)")
+_HEADER = Form(r"\bray::(?P<name>[A-Za-z_][\w.<>:-]{0,80}?)(?:\(\))? \(pid=(?P<pid>\d{1,10}), ip=")
+_COMMAND = Form(r"\bPID: (?P<pid>\d{1,10}) Comm: (?P<name>[^\n]{1,15}?)(?= (?:Not tainted|Tainted|Kdump)|\s*$)", re.MULTILINE)
+_MOST = 200
+"""Names of a kind that are looked at."""
+
+
+class Name(NamedTuple):
+    """Something that a text names."""
+
+    kind: str
+    value: str
+    called: str | None = None
+    """What stands beside a process's number: its name."""
+
+
+def names(text: str) -> tuple[Name, ...]:
+    """Return what a text names, each once, in the order of the kinds."""
+    called = {
+        one["pid"]: one["name"]
+        for form in (_PREFIX, _HEADER, _COMMAND)
+        for one in itertools.islice(form.finditer(text), _MOST)
+        if one["name"]
+    }
+    found = (
+        Name(kind, one[1], called.get(one[1]) if kind == "process" else None)
+        for kind, form in _FORMS
+        for one in itertools.islice(form.finditer(text), _MOST)
+    )
+    return tuple(dict.fromkeys(found))
