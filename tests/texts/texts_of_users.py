@@ -16,7 +16,30 @@ STORE = (
     + " in object store because it is full. Object size is {} bytes.\nPlasma store status:\n\n(global lru) capacity: 48000000000\n(global lru) used: 0%\n"
 )
 
+OTHER_TASK = "9a8b" * 12
 TEXTS: dict[str, Text] = {
+    # several that ended, and what ended them
+    "workers of an old version": Text(
+        f"WARNING worker.py:1134 -- A worker died or was killed while executing task {TASK}.\nWARNING worker.py:1134 -- A worker died or was killed while executing task {OTHER_TASK}.",
+        "unknown",
+        ((None, TASK, None, None, None, None), (None, OTHER_TASK, None, None, None, None)),
+        says=("2 workers", TASK, OTHER_TASK),
+    ),
+    "a node that was marked as dead": Text(
+        "[2026-01-02 03:04:05,678 W 212 230] node_manager.cc:157: Last heartbeat was sent 8123 ms ago. There might be resource pressure on this node. If heartbeat keeps lagging, this node can be marked as dead mistakenly.\n[2026-01-02 03:05:45,123 C 212 212] node_manager.cc:170: This node has beem marked as dead.",
+        "node_died",
+        says=("the node had been marked as dead", "8123 ms"),
+    ),
+    "demands for memory that wait": Text(
+        "Demands:\n {'CPU': 0.5, 'memory': 209715200.0}: 3+ pending tasks/actors\n {'CPU': 0.5, 'memory': 104857600.0}: 2+ pending tasks/actors\n",
+        "warning",
+        says=("2 such demands, of 5 or more", "100.0 MiB to 200.0 MiB"),
+    ),
+    "objects that could not be spilled": Text(
+        '  File "/opt/lib/python3.11/site-packages/ray/_private/external_storage.py", line 149, in _write_multiple_objects\n    written_bytes = f.write(payload)\nOSError: [Errno 28] No space left on device\n',
+        "disk_full",
+        says=("the disk to which it spills is full",),
+    ),
     # the object store and its disk
     "an object that is larger than the store": Text(
         STORE.format(61000000000),

@@ -24,6 +24,7 @@ from .findings import Finding, Suspect
 from .named import also_named
 from .quoted import unsaid
 from .remedies import largest_call, name_of, remedies
+from .tried import tried_last
 
 __all__ = ["Explanation", "explain"]
 
@@ -168,7 +169,7 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         top_processes=message.top_processes,
         calls=Calls(finding.calls),
         lines=Lines(finding.lines),
-        advice=tuple(remedies(finding)),
+        advice=tried_last(remedies(finding), text),
         summary="\n".join(map(printable, summary)),
     )
 
@@ -241,6 +242,20 @@ def _named(victim: Victim, finding: Finding) -> str:
     return f"{_who(victim, finding)}{pid}"
 
 
+def _all_named(finding: Finding) -> str:
+    """Who ended; of several without a name and a pid, their count and their ids."""
+    victims = finding.message.victims
+    bare = [one for one in victims if one.pid is None and _who(one, finding) == "a worker"]
+    if len(bare) < 2:
+        return _list([_named(one, finding) for one in victims])
+    ids = [
+        f"the actor {one.actor_id}" if one.actor_id else f"the task {one.task_id}" if one.task_id else None
+        for one in bare
+    ]
+    of = f" (of {_list(list(filter(None, ids))[:_MOST_NODES])})" if any(ids) else ""
+    return _list([*(_named(one, finding) for one in victims if one not in bare), f"{len(bare)} workers{of}"])
+
+
 _MOST_NODES = 10
 """Nodes that are named."""
 _LONG_ID = 56
@@ -256,7 +271,7 @@ def _summary(finding: Finding) -> Iterator[str]:
     where = f" on node {place}" if place else f" on {message.nodes} nodes" if message.nodes > 1 else ""
     if not place and 1 < len(message.places) <= _MOST_NODES:
         where = f" on the nodes {_list([one if len(one) < _LONG_ID else f'{one[:8]}…' for one in message.places])}"
-    happened = _what_happened(finding, _list([_named(one, finding) for one in message.victims]) or "a worker", where)
+    happened = _what_happened(finding, _all_named(finding) or "a worker", where)
     yield re.sub(r"^a (?=worker\b)", "A ", happened)
     if message.statement is not None and (unsaid_victims := _unsaid_victims(message)):
         yield f"It was {_list([_named(one, finding) for one in unsaid_victims])}."

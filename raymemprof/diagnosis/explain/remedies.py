@@ -35,6 +35,8 @@ _LITTLE_OF_ALL = 0.02
 """The same as a part of what its node used."""
 _DWARFED = 10
 """Nor was it where another process had so many times as much."""
+_MOST_ALIKE, _ALIKE = 3, 0.5
+"""Processes that are named beside the largest one, and the part of its memory that they have at least."""
 _OF_SYSTEM = ("cgroup", "mac's swap")
 """What has too little where the kernel killed, or could not, and names no process."""
 _NOT_OF_RAY = ("descriptors", "build", "runner", "lambda")
@@ -153,7 +155,13 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         yield say("the_largest", command=others[0].command, pid=others[0].pid, size=show_bytes(others[0].memory))
     elif others and held and others[0].memory > held:
         most = others[0]
-        yield say("look_at_the_largest", command=most.command, pid=most.pid, size=show_bytes(most.memory))
+        alike = [one for one in others[1:_MOST_ALIKE] if one.memory > max(held, most.memory * _ALIKE)]
+        more = "".join(
+            f", and {'' if one.command == most.command else f'`{one.command}`, '}pid {one.pid}, "
+            f"{show_bytes(one.memory)}"
+            for one in alike
+        )
+        yield say("look_at_the_largest", command=most.command, pid=most.pid, size=show_bytes(most.memory), more=more)
     if message.idle_memory and message.idle_memory > _MUCH_IDLE:
         yield say("idle_workers", size=show_bytes(message.idle_memory))
     if finding.calls or (_is_of_ray(message, name) and not are_idle and not is_rays_own(name)):

@@ -115,7 +115,7 @@ REMEDIES = {
     ),
     "look_at_the_largest": Remedy(
         "a process that was not killed had more than what was killed",
-        "See whether `{command}` (pid {pid}) should use {size}, more than what was killed.",
+        "See whether `{command}` (pid {pid}) should use {size}{more}, more than what was killed.",
         _PAGE,
     ),
     "idle_workers": Remedy(
@@ -310,13 +310,23 @@ REMEDIES = {
     ),
     "told": Remedy(
         "somebody tells that something was killed for memory, and has no log of it",
-        "See what was killed, and by whom: `raymemprof ooms` lists the kills of Ray's monitor, `dmesg -T | grep -i 'killed process'` "
+        "See what was killed, and by whom: `raymemprof ooms` lists the kills of Ray's monitor, `dmesg -T | grep "
+        "-i 'killed process'` "
         "the kernel's, and `kubectl describe pod` shows a container's limit.",
         _PAGE,
     ),
+    "enomem": Remedy(
+        "the kernel refused memory, and the text does not say how much was asked for",
+        "Make the allocation that failed smaller, if it is large: the traceback has its line. Where memory is free, "
+        "another limit refuses it: the container's, `ulimit -v`, vm.overcommit_memory, vm.max_map_count, or the "
+        "number of "
+        "processes.",
+        _MMAP,
+    ),
     "grows": Remedy(
         "somebody tells that memory grows, or stays in use",
-        "See what holds it: `raymemprof usage` shows each process with what it shares, `raymemprof doctor` what grows, and "
+        "See what holds it: `raymemprof usage` shows each process with what it shares, `raymemprof doctor` what "
+        "grows, and "
         "`raymemprof flamegraph --view leaks` the lines of a profiled call that let go of nothing.",
         _PAGE,
     ),
@@ -995,6 +1005,7 @@ BY_LACK = {
     "a kernel's end": ("kernels_end",),
     "told": ("told",),
     "grows": ("grows",),
+    "enomem": ("enomem",),
     "ephemeral storage": ("ephemeral_storage",),
     "gpu, own limit": ("own_limit",),
     "tried": ("tried",),

@@ -20,21 +20,33 @@ _TELLS = Form(
 )
 """How people tell what happened to them: as no documentation does."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])|\n|(?<=[。！？])")
-_ASKS = re.compile(r"[?？]\W{0,5}$|^\W{0,9}(?:how|what|why|is|are|does|do|can|could|should|would|when will)\b", re.IGNORECASE)
+_ASKS = re.compile(
+    r"[?？]\W{0,5}$|^\W{0,9}(?:how|what|why|is|are|does|do|can|could|should|would|when will)\b", re.IGNORECASE
+)
 _NOT_SO = Form(
     r"\b(?:can|could|may|might|would|should|must|will|if|whether|unless|likely|probably|maybe|perhaps|possibl[ey]|"
     r"suspect\w{0,3}|think|thought|guess\w{0,3}|assum\w{1,4}|wonder\w{0,3}|seems?|avoid\w{0,3}|prevent\w{0,3}|"
     r"fix(?:e[ds]|ing)?|want|alerts?|propos\w{1,4}|feature|simulat\w{0,4}|detect\w{0,3}|e\.g|example|to test|tests?|"
     r"instead|expect\w{0,3}|support\w{0,3}|handl\w{1,3}|recover\w{0,3}|last (?:week|month|year)|used to|previously|"
-    r"documentation|docs|false|spurious|no longer|reduce\w?|limit\w{0,3}|protect\w{0,4}|Set|Use|Increase|Reduce|Try|Make sure|Ensure|Note)\b",
+    r"documentation|docs|false|spurious|no longer|reduce\w?|limit\w{0,3}|protect\w{0,4}|Set|Use|Increase|Reduce|"
+    r"Try|Make sure|Ensure|Note)\b",
     re.IGNORECASE,
 )
 """What a sentence has before the words of trouble where it tells of none that happened."""
-_NOT = Form(r"(?:\b(?:no|not|never|without|any|rather than|neither|nor|0|isn't|wasn't|aren't)|n't)(?: \w{1,12}){0,3}\s*$", re.IGNORECASE)
+_LONG_AGO = Form(r"\b(?:last (?:week|month|year)|used to|previously|no longer|any ?more)\b", re.IGNORECASE)
+_NOT = Form(
+    r"(?:\b(?:no|not|never|without|any|rather than|neither|nor|0|isn't|wasn't|aren't)|n't)(?: \w{1,12}){0,3}\s*$",
+    re.IGNORECASE,
+)
 """The same right before them."""
-_DENIED = re.compile(r"[\"'\s`]{0,3}[:=]\s{0,3}(?:0|false|no|none|null)\b|[- ](?:killer|score|adj|prevention)\b", re.IGNORECASE)
+_DENIED = re.compile(
+    r"[\"'\s`]{0,3}[:=]\s{0,3}(?:0|false|no|none|null)\b|[- ](?:killer|score|adj|prevention)\b", re.IGNORECASE
+)
 """What stands behind the name of what did not happen."""
-_OOM = r"(?:OOM(?:s|ed|'d|'ed|ing|[- ]?[Kk]ill(?:ed|s|ing)?)?(?![\w-])|out[- ]of[- ]memory|oom(?:ed|ing|[- ]?killed)?(?![\w-]))"
+_OOM = (
+    r"(?:OOM(?:s|ed|'d|'ed|ing|[- ]?[Kk]ill(?:ed|s|ing)?)?(?![\w-])|out[- ]of[- ]memory|oom(?:ed|ing|[- "
+    r"]?killed)?(?![\w-]))"
+)
 _MEMORY = r"(?:memory|RAM|ram|内存)"
 _FEW = r"(?:[\w'()/-]{1,20} ){0,4}?"
 _GETS = (
@@ -47,12 +59,15 @@ _GETS = (
 _TOO_LITTLE = (
     rf"\b{_GETS} ?{_FEW}(?:{_OOM}|{_MEMORY} (?:overflow|exhaust\w{{1,4}}|explo\w{{1,5}}|shortage|pressure)|"
     rf"insufficient {_MEMORY}|内存溢出)|"
-    rf"\b(?:ran|runs?|running) out of {_FEW}{_MEMORY}\b|\b(?:is|are|was|were|gets?|got|being|been|keeps?) (?:\w{{1,12}} )?"
+    rf"\b(?:ran|runs?|running) out of {_FEW}{_MEMORY}\b|\b(?:is|are|was|were|gets?|got|being|been|keeps?) "
+    rf"(?:\w{{1,12}} )?"
     rf"{_OOM}|\b(?:OOMs|OOMed|OOM'd|OOMing|OOMKilled)\b|(?:爆|超|耗尽|用完|占满|撑爆)了?{_MEMORY}|内存(?:溢出|不足|爆|耗尽|不够)|"
     rf"\b{_OOM} (?:errors?|crash\w{{0,3}}|issues?|problems?|happen\w{{0,3}}|occur\w{{0,4}}|kill\w{{0,3}})\b|"
-    rf"\b(?:exhaust|eat|consum|fill|tak|us)\w{{0,3}} (?:up )?(?:all|the whole|the entire|up)(?: \w{{1,12}}){{0,4}}? "
+    rf"\b(?:exhaust|eat|consum|fill|tak|us)\w{{0,3}} (?:up )?(?:all|the whole|the entire|up)(?: "
+    rf"[\w'’]{{1,12}}){{0,4}}? "
     rf"{_MEMORY}\b|\bnot (?:have )?enough {_MEMORY}\b|"
-    rf"\b{_MEMORY}\b[^\n.;]{{0,60}}?\b(?:gets?|got|is|was|are|were|being) (?:\w{{1,12}} )?(?:killed|terminated|evicted)\b|"
+    rf"\b{_MEMORY}\b[^\n.;]{{0,60}}?\b(?:gets?|got|is|was|are|were|being) (?:\w{{1,12}} )?(?:killed|terminated|"
+    rf"evicted)\b|"
     rf"\b(?:killed|died|crashed|failed|error|terminated)\b[^\n.\w]{{0,9}}[\"'(]?{_OOM}|"
     r"\bメモリー?不足|메모리 ?부족|(?:не хватает|нехватк\w{{1,3}}) памяти"
 )
@@ -111,7 +126,9 @@ _MOST = 20
 _LONGEST, _SHORTENED = 1_500, 320
 _ENDED = Form(r"\b(?:kill(?:s|ed)|crash(?:es|ed)|die[sd]|OOM\w{0,7}|evicted|exit code)\b", re.IGNORECASE)
 _OWN = Form(r"(?<![\w/.])(?:I|[Ww]e|[Mm]y|[Oo]ur)(?:'\w{1,2})? ")
-_CODE = re.compile(r"^\s*(?:[\w.\[\]]{1,60} ?[+]?= ?\S|@|def |class |import |from \w+ import|[-+]{3} |File \")|[{};]\s*$")
+_CODE = re.compile(
+    r"^\s*(?:[\w.\[\]]{1,60} ?[+]?= ?\S|@|def |class |import |from \w+ import|[-+]{3} |File \")|[{};]\s*$"
+)
 """Source code, which states nothing."""
 
 
@@ -148,6 +165,18 @@ def _sentences(kind: _Kind, text: str) -> Iterator[str]:
 
 def _happened(said: str, found: re.Match[str]) -> bool:
     before = said[: found.start()]
-    if _ASKS.search(said) or _NOT_SO.search(re.split(r"[;:] |, (?:but|and|so|then) ", before)[-1]):
+    if (
+        _ASKS.search(said)
+        or _LONG_AGO.search(said)
+        or _NOT_SO.search(
+            re.split(
+                (
+                    r"[;:] |, (?:but|and|so|"
+                    r"then) "
+                ),
+                before,
+            )[-1]
+        )
+    ):
         return False
     return not (_NOT.search(before) or _DENIED.match(said, found.end()))

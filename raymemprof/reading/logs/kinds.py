@@ -20,6 +20,7 @@ _LITTLE, _TOO_MUCH = 16 * 2**20, 2**48
 _MOST_NAMED = 10
 """Those who were killed whom a sentence names."""
 _NUMBERED = Form(r"\A([a-z]\w*?)_\d{1,2}\Z")
+_OF_ONE = re.compile(r"\AA process\[ \{victims\}\]")
 _TWO_STOPS = Form(r"(?<!\.)\.\.(?=\s|$)")
 """What is quoted may end with a full stop, as the sentence does."""
 
@@ -80,7 +81,7 @@ class Kind:
             threshold = round(float(groups["threshold_share"]) * limit)
         return Message(
             cause=self.cause,
-            statement=_filled(self.sentence, groups),
+            statement=_filled(_of_several(self.sentence, victims), groups),
             node_id=groups.get("node_id"),
             node_ip=groups.get("node_ip"),
             used=used,
@@ -142,12 +143,25 @@ def _different(victims: Iterable[Victim]) -> tuple[Victim, ...]:
 
 
 def _told(victims: tuple[Victim, ...]) -> str:
-    named = [
-        " ".join(filter(None, (victim.name, f"(pid {victim.pid})" if victim.pid is not None else "")))
-        for victim in victims[:_MOST_NAMED]
-    ]
+    named = [_named(victim, is_one=len(victims) == 1) for victim in victims[:_MOST_NAMED]]
     named += ["others"] * (len(victims) > _MOST_NAMED)
     return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+
+
+def _named(victim: Victim, *, is_one: bool) -> str:
+    if victim.name is None and not is_one:
+        return f"pid {victim.pid}"
+    return " ".join(filter(None, (victim.name, f"(pid {victim.pid})" if victim.pid is not None else "")))
+
+
+def _of_several(sentence: str, victims: tuple[Victim, ...]) -> str:
+    """Put a sentence on one process into the plural."""
+    if len(victims) < 2 or not _OF_ONE.match(sentence):
+        return sentence
+    count = (
+        f"{len(victims)} processes, {_told(victims)}," if len(victims) <= _MOST_NAMED else f"{len(victims)} processes,"
+    )
+    return _OF_ONE.sub(lambda _: count, sentence).replace(" was killed", " were killed", 1)
 
 
 def _filled(sentence: str, groups: dict[str, str]) -> str:

@@ -43,7 +43,7 @@ from .systems.whereabouts import with_machine, with_whereabouts
 from .text.driver_prefixes import with_prefixes
 from .text.escapes import without_marks
 from .text.layouts import as_printed
-from .text.mentions import without_mentions
+from .text.mentions import without_code, without_mentions
 
 __all__ = ["parse", "read"]
 
@@ -123,7 +123,9 @@ def _with_prose(message: Message, printed: str) -> Message:
         quoted = (_parse(words) for words in quoted_messages(prose))
         if (said := next(filter(_is_known, quoted), None)) is not None:
             return _with(said, message)
-    said = told(prose) or (complained(prose, printed) if is_open and _says_nothing(message, prose) else None)
+    said = told(prose) or (
+        complained(without_code(printed), printed) if is_open and _says_nothing(message, prose) else None
+    )
     if said is None:
         return message
     if is_open and message.exit_detail is None:

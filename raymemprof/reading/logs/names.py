@@ -17,7 +17,7 @@ __all__ = ["Name", "names"]
 _IS = r"\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?"
 _ENDS = r"(?![\w*…-]|\.\w|\.\.)"
 """A name that is cut, or hidden by stars, is none."""
-_NUMBER_ENDS = r"(?![\w,]|\.\d|\s{0,40}\n\s{0,40}\d|…|\.\.)"
+_NUMBER_ENDS = r"(?!\w|,\d{3}\b|\.\d|\s{0,40}\n\s{0,40}\d|…|\.\.)"
 """Digits that a line's end may have cut are no number."""
 _WORD = r"(?=[\w.-]{0,60}[\d.-])[a-z0-9][\w.-]{1,80}\w"
 """A name that is no word of a sentence, since it has a digit, a dot or a hyphen."""
@@ -34,8 +34,8 @@ _FORMS = (
     (
         "process",
         Form(
-            rf"(?:\b(?:[Ww]orker[ _]?)?(?:pid|PID|Pid)|\b_PID|\b_pid|\bMainPID|\bprocess[_ ]id|\bProcess ID)\\?[\"']?"
-            rf"(?:\s?[:=#]\s?|\s)\\?[\"']?(\d{{1,10}}){_NUMBER_ENDS}"
+            rf"(?:\b(?:[Ww]orker[ _]?)?(?:pid|PID|Pid)|\b_PID|\b_pid|\bMainPID|\b[Pp]rocess[_ ][Ii][Dd])\\?[\"']?"
+            rf"(?:\s?[:=#]\s?|\s)\\?[\"']?([1-9]\d{{0,9}}){_NUMBER_ENDS}"
         ),
     ),
     (
@@ -70,7 +70,7 @@ _FORMS = (
         "job",
         Form(
             r"(?:\b(?:(?<!Ray )[Jj]ob_?[Ii][Dd]|JOBID|JOB_ID|SLURM_JOB_ID|StepId|[Jj]ob ID)\\?[\"']?(?:\s?[:=]\s?)|"
-            rf"\b(?:[Jj]ob|JOB) )\\?[\"']?(?!0\d00)(\d{{3,12}}(?:[._]\w{{1,12}})?)(?=[\s,;:)\]\"']|\.\s|$)"
+            r"\b(?:[Jj]ob|JOB) )\\?[\"']?(?!0\d00)(\d{3,12}(?:[._]\w{1,12})?)(?=[\s,;:)\]\"']|\.\s|$)"
         ),
     ),
     ("task", Form(_identity(r"(?:[Tt]ask[ _]?(?:ID|Id|id)|(?:executing|running(?: the)?) task)", 48))),
@@ -81,7 +81,9 @@ _FORMS = (
 )
 _PREFIX = Form(r"\((?:(?P<name>[A-Za-z_][^\n()=,]{0,60}?) )?pid=(?P<pid>\d{1,10})(?:, ip=[\w.:]{1,45})?\)")
 _HEADER = Form(r"\bray::(?P<name>[A-Za-z_][\w.<>:-]{0,80}?)(?:\(\))? \(pid=(?P<pid>\d{1,10}), ip=")
-_COMMAND = Form(r"\bPID: (?P<pid>\d{1,10}) Comm: (?P<name>[^\n]{1,15}?)(?= (?:Not tainted|Tainted|Kdump)|\s*$)", re.MULTILINE)
+_COMMAND = Form(
+    r"\bPID: (?P<pid>\d{1,10}) Comm: (?P<name>[^\n]{1,15}?)(?= (?:Not tainted|Tainted|Kdump)|\s*$)", re.MULTILINE
+)
 _MOST = 200
 """Names of a kind that are looked at."""
 

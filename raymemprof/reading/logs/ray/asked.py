@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from ..kinds import Kind
-from ..patterns import HEX, NUMBER, pattern
+from dataclasses import replace
 
-__all__ = ["ASKED"]
+from ....display.text import show_bytes
+from ..facts import Message
+from ..kinds import Kind
+from ..patterns import HEX, NUMBER, Form, pattern
+
+__all__ = ["ASKED", "with_demands"]
 
 _BYTES = r"(?P<needs>\d{1,18})(?:\.0{1,2})?(?![\d.])"
 _DEMAND = rf"(?P<what>\{{[^{{}}]{{0,200}}?['\"]memory['\"]: {_BYTES}[^{{}}]{{0,200}}\}})"
 """A dictionary of resources with memory among them."""
+_PENDING = pattern(rf"{_DEMAND}(?: \* \d{{1,9}} \([A-Z_]{{1,20}}\))?: (?P<count>\d{{1,9}})\+ pending")
+_STARTING = Form(r"\bIP not yet assigned: ([\w.-]{1,60}), (\w{1,40})")
 _EXPORTED = r"(?P<what>remote function|actor) (?P<name_>[\w.<>]{1,200})"
 ASKED = (
     Kind(
@@ -70,3 +76,23 @@ ASKED = (
         "asked",
     ),
 )
+
+
+def with_demands(message: Message, text: str) -> Message:
+    """Add what all demands of a text ask for, and which node is being started for them."""
+    demands = {found["what"]: (int(found["needs"]), int(found["count"])) for found in _PENDING.finditer(text)}
+    if message.lacks != "asked" or not demands:
+        return message
+    sizes = [needs for needs, _ in demands.values()]
+    if len(demands) > 1:
+        count = sum(count for _, count in demands.values())
+        said = (
+            f"The text has {len(demands)} such demands, of {count} or more that wait: each asks for "
+            f"{show_bytes(min(sizes))} "
+            f"to {show_bytes(max(sizes))} of memory."
+        )
+    else:
+        said = f"That is {show_bytes(sizes[0])} of memory for each."
+    nodes = [f"{name} ({state})" for name, state in dict.fromkeys(_STARTING.findall(text))]
+    starting = (f"A node that is being started: {', '.join(nodes)}.",) if nodes else ()
+    return replace(message, also=(*message.also, said, *starting))

@@ -70,6 +70,15 @@ STORE = (
     Kind(
         "disk_full",
         pattern(
+            r"\b(?:external_storage\.py\"[^\n]{0,60}|in spill_objects|_write_multiple_objects|_spill_objects)\b"
+            r"[^\0]{0,1500}?\[[Ee]rrno 28\] No space left on device(?:: (?P<path>[^\n]{1,200}))?"
+        ),
+        "Ray could not spill objects, because the disk to which it spills is full[: {path}].",
+        "disk",
+    ),
+    Kind(
+        "disk_full",
+        pattern(
             r"\[[Ee]rrno 28\] No space left on device(?:: (?P<path>[^\n]{1,200}))?|"
             r"[\w'\"`)\]]: No space left on (?:device|disk)\b|\bNo space left on device \(os error 28\)"
         ),

@@ -42,7 +42,8 @@ _FRACTION = pattern(
     r"More than (\d{1,3})% of the memory on node"
 )
 _NODE = pattern(
-    rf"Memory on the node \(IP: (?:({ADDRESS})|<[^<>\n]{{1,40}}>|\S{{1,40}}?)(?:, (?:ID: ({ANY_ID})|\.\.\.|…))?\)"
+    rf"Memory on the node \((?:IP: (?:({ADDRESS})|<[^<>\n]{{1,40}}>|\S{{1,40}}?))?"
+    rf"(?:(?:, ?|\s{{0,9}})(?:ID: ({ANY_ID})|\.\.\.|…))?\)"
 )
 _LOW_NODE = pattern(rf"System memory low at node with IP ({ADDRESS}?)\.?(?=\s|Used|$)")
 _LOGS_OF = pattern(rf"\bray logs raylet\.out -ip ({ADDRESS})(?![\w:])")

@@ -77,6 +77,15 @@ UNEXPLAINED = (
     LOST_EXECUTOR,
     Kind(
         "unknown",
+        pattern(
+            rf"\b[Kk]illing (?:process|pid|worker|actor):? (?:with pid )?(?P<ended>{COUNT})(?:(?P<why> for "
+            rf"[^\n]{{1,60}})(?=\n|$))?"
+        ),
+        "A program says that it ended the process {ended} itself[ {why}], which is no lack of memory.",
+        lacks="an end",
+    ),
+    Kind(
+        "unknown",
         pattern(rf"\bKilling subprocess (?P<ended>{COUNT})"),
         f"DeepSpeed's launcher ended its subprocess {{ended}}, as it does where one of them failed; {_WHY}.",
         lacks="an end",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..facts import Message
 from ..kinds import Kind, first_of
 from ..patterns import ID, NUMBER, SIZE, pattern, size
-from .asked import ASKED
+from .asked import ASKED, with_demands
 from .full_stores import FULL_STORES
 from .objects import DISK, DISK_IS, FREE
 
@@ -48,6 +48,23 @@ _WARNINGS = (
         ),
         "The node[ {node_id}][ ({host})] did not answer in time, and Ray gave it up as dead; a node that is short of "
         "memory may be as slow.",
+    ),
+    Kind(
+        "node_died",
+        pattern(
+            r"(?:Last heartbeat was sent (?P<late>\d{1,9}) ms ago[^\0]{0,3000}?)?"
+            r"\bThis node has bee[mn] marked (?:as )?dead\b"
+        ),
+        "A raylet ended, which ends its node, because the node had been marked as dead[; a heartbeat was {late} "
+        "ms late, as "
+        "on a node that is short of CPU, memory or network]. The text does not say why it was late.",
+    ),
+    Kind(
+        "warning",
+        pattern(r"\bLast heartbeat was sent (?P<late>\d{1,9}) ms ago\. There might be resource pressure on this node"),
+        "A warning of a raylet: its last heartbeat was {late} ms ago, as on a node that is short of CPU, memory or "
+        "network. The text does not say that anything was killed.",
+        is_of_raylet=True,
     ),
     Kind(
         "object_lost",
@@ -318,7 +335,7 @@ def warned(text: str) -> Message | None:
         capacities = {found["all"] for found in _CAPACITY.finditer(text)}
         if len(capacities) == 1:
             message = _with_capacity(message, capacities.pop())
-    return message
+    return with_demands(message, text) if message is not None else None
 
 
 def _with_capacity(message: Message, most: str) -> Message:

@@ -69,7 +69,10 @@ _CRASH = Form(r"\*\*\* SIG(SEGV|ABRT|ILL|FPE) received|Fatal Python error: (Segm
 _NAMED = (
     (
         "task_id",
-        pattern(rf"(?:[Tt]ask ?ID|\btask_id)[\"']?[:=] ?[\"']?({HEX}{{48}})\b|running the task \(({HEX}{{48}})\) died"),
+        pattern(
+            rf"(?:[Tt]ask ?ID|\btask_id)[\"']?[:=] ?[\"']?({HEX}{{48}})\b|executing task ({HEX}{{48}})\b|"
+            rf"running the task \(({HEX}{{48}})\) died"
+        ),
     ),
     ("actor_id", pattern(rf"(?:\b[Aa]ctor ?ID|\bactor_id)[\"']?[:=] ?[\"']?({HEX}{{32}})\b")),
     (
@@ -198,7 +201,8 @@ def died(text: str) -> Iterator[Victim]:
     if failed:
         yield from dead
         return
-    yield from dead or _named(text)
+    old = [Victim(None, task, _actor_of(task), None, None, None) for task in dict.fromkeys(_DIED_IN.findall(text))]
+    yield from dead or (old if len(old) > 1 else _named(text))
 
 
 def _actor_of(task_id: str | None) -> str | None:
@@ -287,6 +291,7 @@ def _named(text: str) -> Iterator[Victim]:
     pid, node_id = found.get("pid"), found.pop("node_id", None)
     if found:
         task_id, actor_id, worker_id = (found.get(name) for name in ("task_id", "actor_id", "worker_id"))
+        actor_id = actor_id or (_actor_of(task_id) if _DIED_IN.search(text) else None)
         yield Victim(None, task_id, actor_id, worker_id, int(pid) if pid else None, None, node_id)
 
 

@@ -59,11 +59,12 @@ LIMITS = (
     Kind(
         "memory_error",
         pattern(
-            r"\[Errno 12\] Cannot allocate memory|\berrno ?= ?12\b|: Cannot allocate memory ?$|"
+            r"\[Errno 12\]|\berrno ?= ?12\b|: Cannot allocate memory ?$|"
             r"\bCannot allocate memory \((?:os error |errno ?[:=]? ?)?12\)",
             re.MULTILINE,
         ),
         "The kernel refused to give a process more memory (ENOMEM: Cannot allocate memory).",
+        lacks="enomem",
     ),
     Kind(
         "memory_error",

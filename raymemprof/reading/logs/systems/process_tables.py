@@ -1,4 +1,4 @@
-"""What tables of processes and containers show that people paste: `top`, `ps`, `nvidia-smi`, `docker stats` and others."""
+"""What tables of processes, containers and pods show that people paste, from `top` to `kubectl top`."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ _NUMBER = r"\d{1,15}(?:\.\d{1,3})?"
 _SIZE = rf"{_NUMBER} ?(?:[KMGTkmgt]i?B?|B)?"
 _EDGE = r"^[ \t|>*]{0,40}"
 _TOP = Form(
-    rf"{_EDGE}(?P<pid>\d{{1,10}})[ \t]{{1,9}}[\w+.-]{{1,32}}[ \t]{{1,9}}(?:rt|-?\d{{1,3}})[ \t]{{1,9}}-?\d{{1,2}}[ \t]{{1,9}}"
+    rf"{_EDGE}(?P<pid>\d{{1,10}})[ \t]{{1,9}}[\w+.-]{{1,32}}[ \t]{{1,9}}(?:rt|-?\d{{1,3}})[ "
+    rf"\t]{{1,9}}-?\d{{1,2}}[ \t]{{1,9}}"
     r"[\d.]{1,12}[kmgt]?[ \t]{1,9}(?P<memory>[\d.]{1,12}[kmgt]?)[ \t]{1,9}(?P<shared>[\d.]{1,12}[kmgt]?)[ \t]{1,9}"
     r"[RSDZTIt][ \t]{1,9}[\d.,]{1,8}[ \t]{1,9}[\d.,]{1,6}[ \t]{1,9}[\d:.,]{3,12}[ \t]{1,9}(?P<name>\S[^\n|]{0,60})",
     re.MULTILINE,
 )
 _PS = Form(
-    rf"{_EDGE}[\w+.-]{{1,32}}[ \t]{{1,9}}(?P<pid>\d{{1,10}})[ \t]{{1,9}}\d{{1,4}}\.\d[ \t]{{1,9}}\d{{1,3}}\.\d[ \t]{{1,12}}"
+    rf"{_EDGE}[\w+.-]{{1,32}}[ \t]{{1,9}}(?P<pid>\d{{1,10}})[ \t]{{1,9}}\d{{1,4}}\.\d[ \t]{{1,9}}\d{{1,3}}\.\d[ "
+    rf"\t]{{1,12}}"
     r"\d{1,15}[ \t]{1,12}(?P<memory>\d{1,12})[ \t]{1,9}(?:\?|[\w/]{2,9})[ \t]{1,9}[RSDZTI][\w<+]{0,5}[ \t]{1,9}\S{3,9}"
     r"[ \t]{1,9}[\d:]{3,12}[ \t]{1,9}(?P<name>\S[^\n|]{0,60})",
     re.MULTILINE,
 )
 _NVIDIA = Form(
-    r"^\|[ \t]{1,9}(?P<gpu>\d{1,3})[ \t]{1,9}(?:\S{1,9}[ \t]{1,9}\S{1,9}[ \t]{1,9})?(?P<pid>\d{1,10})[ \t]{1,9}[CGM+]{1,3}"
+    r"^\|[ \t]{1,9}(?P<gpu>\d{1,3})[ \t]{1,9}(?:\S{1,9}[ \t]{1,9}\S{1,9}[ \t]{1,9})?(?P<pid>\d{1,10})[ "
+    r"\t]{1,9}[CGM+]{1,3}"
     r"[ \t]{1,9}(?P<name>\S[^\n|]{0,80}?)[ \t]{1,60}(?P<memory>\d{1,8}MiB)[ \t]{0,9}\|",
     re.MULTILINE,
 )
@@ -40,13 +43,16 @@ _DOCKER = Form(
     re.MULTILINE,
 )
 _KUBECTL = Form(
-    rf"{_EDGE}(?P<name>[a-z0-9][a-z0-9.-]{{2,100}}(?:[ \t]{{1,60}}[a-z0-9][a-z0-9.-]{{1,62}})?)[ \t]{{1,60}}\d{{1,7}}m?[ \t]{{1,30}}"
+    rf"{_EDGE}(?P<name>[a-z0-9][a-z0-9.-]{{2,100}}(?:[ \t]{{1,60}}[a-z0-9][a-z0-9.-]{{1,62}})?)[ "
+    rf"\t]{{1,60}}\d{{1,7}}m?[ \t]{{1,30}}"
     rf"(?:\d{{1,3}}%[ \t]{{1,30}})?(?P<memory>\d{{1,9}}[KMG]i)(?:[ \t]{{1,30}}(?P<share>\d{{1,3}}%))?[ \t]{{0,9}}$",
     re.MULTILINE,
 )
 _FREE = Form(
-    rf"^[ \t|>*]{{0,40}}total[ \t]{{1,20}}used[ \t]{{1,20}}free[ \t]{{1,20}}shared[^\n]{{0,60}}\n[ \t|>*]{{0,40}}Mem:[ \t]{{1,20}}"
-    rf"(?P<all>{_SIZE})[ \t]{{1,20}}(?P<used>{_SIZE})[ \t]{{1,20}}(?P<free>{_SIZE})[ \t]{{1,20}}(?P<shared>{_SIZE})[ \t]{{1,20}}"
+    rf"^[ \t|>*]{{0,40}}total[ \t]{{1,20}}used[ \t]{{1,20}}free[ \t]{{1,20}}shared[^\n]{{0,60}}\n[ \t|"
+    rf">*]{{0,40}}Mem:[ \t]{{1,20}}"
+    rf"(?P<all>{_SIZE})[ \t]{{1,20}}(?P<used>{_SIZE})[ \t]{{1,20}}(?P<free>{_SIZE})[ "
+    rf"\t]{{1,20}}(?P<shared>{_SIZE})[ \t]{{1,20}}"
     rf"(?P<cache>{_SIZE})[ \t]{{1,20}}(?P<available>{_SIZE})(?=\s|$)",
     re.MULTILINE,
 )

@@ -133,7 +133,7 @@ SIGKILL = (
             rf"\s{{1,40}}exitcode : -9 \(pid: (?P<pid_8>{COUNT})\)(?![^\0]{{0,4000}}?\bhost : (?!(?P=host)\s))|"
             rf"Signal 9 \(SIGKILL\) received by PID (?P<pid_1>{COUNT})|"
             rf"exitcode ?: -9\b\)?(?: local_rank: \d{{1,6}})?(?: \(pid: (?P<pid_2>{COUNT})\))?|"
-            rf"worker \(pid (?P<pid_3>{COUNT})\) is killed by signal: Killed|"
+            rf"(?P<name_3>\b\w{{1,40}} worker|\b[Ww]orker) \(pid (?P<pid_3>{COUNT})\) is killed by signal: Killed|"
             rf"RANK \d{{1,9}} PID (?P<pid_4>{COUNT}) RUNNING AT [\w.-]{{1,100}}[\s=|]{{1,40}}KILLED BY SIGNAL: 9\b|"
             rf"process rank \d{{1,9}} with PID (?P<pid_5>{COUNT}) on node [\w.-]{{1,100}} exited on signal 9 "
             r"\(Killed\)|"

@@ -56,7 +56,8 @@ def with_prefixes(message: Message, text: str) -> Message:
         )
     if names_nobody and (shown := _crash_on_screen(text)) is not None:
         return replace(shown, also=message.also)
-    if message.is_of_raylet and message.node_ip is None and "raylet" in text:
+    is_of_raylet = message.is_of_raylet or (message.cause == "ray_memory_monitor" and message.nodes == 1)
+    if is_of_raylet and message.node_ip is None and message.node_id is None and "raylet" in text:
         raylets = set(_RAYLET_THERE.findall(text))
         spilled = dict(_SPILLED_THERE.findall(text)) if " spilled " in (message.statement or "") else {}
         if len(spilled) > 1:

@@ -6,7 +6,7 @@ import re
 
 from ..patterns import Form
 
-__all__ = ["without_mentions"]
+__all__ = ["without_code", "without_mentions"]
 
 _TRACEBACK_CODE = Form(
     r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)"
@@ -50,9 +50,14 @@ _SUPPOSED = Form(
 
 def without_mentions(text: str) -> str:
     """Return a text without what is no message: a name or a message that is quoted there is no evidence."""
+    text = without_code(text)
+    text = _SUPPOSED.sub(r"\1", text)
+    return _TALK.sub("", text)
+
+
+def without_code(text: str) -> str:
+    """Return a text without the lines of code in tracebacks, and comments behind code."""
     title = _TITLE.match(text)
     text = text[title.end() :] if title else text
     text = _TRACEBACK_CODE.sub(r"\1", text)
-    text = _COMMENT.sub(r"\1", text)
-    text = _SUPPOSED.sub(r"\1", text)
-    return _TALK.sub("", text)
+    return _COMMENT.sub(r"\1", text)

@@ -46,6 +46,56 @@ def test_what_is_advised_of_a_store_fits_its_figures(
     assert not_advised not in advice
 
 
+def test_a_node_whose_address_is_hidden(tmp_path: Path) -> None:
+    text = f"Memory on the node ( ID: {NODE}) where the task (task ID: {TASK}, name=load, pid=4123, memory used=1.20GB) was running was 30.10GB / 31.00GB (0.970968), which exceeds the memory usage threshold of 0.95."
+    found = explain(text, tmp_path)
+    assert (found.node_id, found.node_ip) == (NODE, None)
+
+
+def test_several_workers_of_a_data_loader(tmp_path: Path) -> None:
+    text = "RuntimeError: DataLoader worker (pid {}) is killed by signal: Killed. "
+    found = explain(text.format(4123), tmp_path)
+    assert [(one.name, one.pid) for one in found.victims] == [("DataLoader worker", 4123)]
+    assert found.summary.startswith("A process DataLoader worker (pid 4123) was killed by SIGKILL")
+    both = explain(f"{text.format(4123)}\n{text.format(4124)}", tmp_path)
+    assert both.summary.startswith(
+        "2 processes, DataLoader worker (pid 4123) and DataLoader worker (pid 4124), were killed by SIGKILL"
+    )
+
+
+def test_the_number_of_an_error_alone(tmp_path: Path) -> None:
+    """A title seldom has its words."""
+    found = explain("# OSError: [Errno 12] from ray.init()\n\n`free -h` has 900G.", tmp_path)
+    assert found.cause == "memory_error"
+    assert "vm.overcommit_memory" in " ".join(found.advice)
+
+
+def test_the_node_of_a_summary_without_one(tmp_path: Path) -> None:
+    text = "(raylet, ip=10.20.30.40) 2 Workers (tasks / actors) killed due to memory pressure (OOM), 0 Workers crashed due to other reasons at node"
+    assert explain(text, tmp_path).node_ip == "10.20.30.40"
+    other = f"{text}\n(raylet, ip=10.20.30.41) Spilled 2067 MiB, 8 objects"
+    assert explain(other, tmp_path).node_ip is None
+
+
+def test_a_process_that_a_program_ended_itself(tmp_path: Path) -> None:
+    text = (
+        f"Killing process: 4123 for actor rank 2\nA worker died or was killed while executing task {'f' * 16}{ACTOR}."
+    )
+    found = explain(text, tmp_path)
+    assert "A program says that it ended the process 4123 itself for actor rank 2" in found.summary
+    assert [one.actor_id for one in found.victims] == [ACTOR]
+
+
+def test_all_that_had_more_than_what_was_killed(tmp_path: Path) -> None:
+    text = (
+        f"Memory on the node (IP: 10.20.30.40, ID: {NODE}) where the task (task ID: {TASK}, name=load, pid=4123, memory used=1.20GB) was running was 30.10GB / 31.00GB (0.970968), which exceeds the memory usage threshold of 0.95. Top 10 memory users:\n"
+        "PID\tMEM(GB)\tCOMMAND\n4124\t12.00\tray::Actor\n4125\t11.00\tray::Critic\n4126\t2.00\tray::Reward\n"
+    )
+    advice = " ".join(explain(text, tmp_path).advice)
+    assert "`ray::Actor` (pid 4124) should use 12.0 GiB, and `ray::Critic`, pid 4125, 11.0 GiB, more than" in advice
+    assert "4126" not in advice
+
+
 def test_who_could_not_put_an_object(tmp_path: Path) -> None:
     text = "\n".join(f"(load pid=4123, ip=10.20.30.40) {line}" for line in STORE.format(9000000000).splitlines())
     found = explain(text, tmp_path)

@@ -119,7 +119,7 @@ def test_what_reports_nothing_is_not_quoted(text: str, tmp_path: Path) -> None:
 
 def test_a_title_is_what_happened(tmp_path: Path) -> None:
     found = explain("# Training ends with out of memory\n\nSee the screenshot.", tmp_path)
-    assert "The text says: “Training ends with out of memory”" in found.summary
+    assert "“Training ends with out of memory”" in found.summary
     assert found.cause == "unknown"
 
 
