@@ -16,24 +16,35 @@ STORE = (
     + " in object store because it is full. Object size is {} bytes.\nPlasma store status:\n\n(global lru) capacity: 48000000000\n(global lru) used: 0%\n"
 )
 
-OTHER_TASK = "9a8b" * 12
 TEXTS: dict[str, Text] = {
-    # several that ended, and what ended them
-    "workers of an old version": Text(
-        f"WARNING worker.py:1134 -- A worker died or was killed while executing task {TASK}.\nWARNING worker.py:1134 -- A worker died or was killed while executing task {OTHER_TASK}.",
-        "unknown",
-        ((None, TASK, None, None, None, None), (None, OTHER_TASK, None, None, None, None)),
-        says=("2 workers", TASK, OTHER_TASK),
-    ),
     "a node that was marked as dead": Text(
         "[2026-01-02 03:04:05,678 W 212 230] node_manager.cc:157: Last heartbeat was sent 8123 ms ago. There might be resource pressure on this node. If heartbeat keeps lagging, this node can be marked as dead mistakenly.\n[2026-01-02 03:05:45,123 C 212 212] node_manager.cc:170: This node has beem marked as dead.",
         "node_died",
-        says=("the node had been marked as dead", "8123 ms"),
+        says=("the node had been marked as dead",),
+    ),
+    "a node of an old version, by its long id": Text(
+        f"WARNING worker.py:1091 -- The node with node id {'ab12' * 10} has been marked dead because the detector has missed too many heartbeats from it.",
+        "node_died",
+        figures={"node_id": "ab12" * 10},
+    ),
+    "a raylet that ended, by the agent's log": Text(
+        f"2026-01-02 03:04:05,678\tINFO agent.py:220 -- Terminated Raylet: ip=10.20.30.40, node_id={NODE}. _check_parent_via_pipe: The parent is dead.",
+        "node_died",
+        figures={"node_id": NODE, "node_ip": "10.20.30.40"},
+    ),
+    "a job that Slurm did not take": Text(
+        "RealMemory=32000\n$ sbatch --cpus-per-task=4 --mem=40G run.sh\nsbatch: error: Memory specification can not be satisfied\n",
+        "warning",
+        says=("--mem=40G", "32000 MiB"),
+    ),
+    "an error of Python's in Java": Text(
+        "com.example.PyException: MemoryError: \n\tat <python>.load.read(load.py:17)\n",
+        "memory_error",
     ),
     "demands for memory that wait": Text(
         "Demands:\n {'CPU': 0.5, 'memory': 209715200.0}: 3+ pending tasks/actors\n {'CPU': 0.5, 'memory': 104857600.0}: 2+ pending tasks/actors\n",
         "warning",
-        says=("2 such demands, of 5 or more", "100.0 MiB to 200.0 MiB"),
+        says=("wait for nodes",),
     ),
     "objects that could not be spilled": Text(
         '  File "/opt/lib/python3.11/site-packages/ray/_private/external_storage.py", line 149, in _write_multiple_objects\n    written_bytes = f.write(payload)\nOSError: [Errno 28] No space left on device\n',

@@ -17,14 +17,15 @@ from ...reading.logs.facts import Message, TopProcess, Victim
 from ...reading.logs.messages import read
 from ...reading.logs.programs.libraries import CANNOT_ALLOCATE
 from ...reading.reports.lines import Lines
-from .considered import considered, was_idle
+from .considered import considered
 from .evidence import look
 from .families import is_mainly, largest_family, told
 from .findings import Finding, Suspect
 from .named import also_named
 from .quoted import unsaid
-from .remedies import largest_call, name_of, remedies
+from .remedies import largest_call, remedies
 from .tried import tried_last
+from .who import all_named, listed, named, unsaid_victims, who
 
 __all__ = ["Explanation", "explain"]
 
@@ -233,36 +234,9 @@ _ROOT_CAUSES = re.compile(
 """What Ray says of every end, also where the text breaks off in it."""
 
 
-def _who(victim: Victim, finding: Finding) -> str:
-    return name_of(victim, finding) or ("an idle worker" if was_idle(victim, finding.message) else "a worker")
-
-
-def _named(victim: Victim, finding: Finding) -> str:
-    pid = "" if victim.pid is None else f" (pid {victim.pid})"
-    return f"{_who(victim, finding)}{pid}"
-
-
-def _all_named(finding: Finding) -> str:
-    """Who ended; of several without a name and a pid, their count and their ids."""
-    victims = finding.message.victims
-    bare = [one for one in victims if one.pid is None and _who(one, finding) == "a worker"]
-    if len(bare) < 2:
-        return _list([_named(one, finding) for one in victims])
-    ids = [
-        f"the actor {one.actor_id}" if one.actor_id else f"the task {one.task_id}" if one.task_id else None
-        for one in bare
-    ]
-    of = f" (of {_list(list(filter(None, ids))[:_MOST_NODES])})" if any(ids) else ""
-    return _list([*(_named(one, finding) for one in victims if one not in bare), f"{len(bare)} workers{of}"])
-
-
 _MOST_NODES = 10
 """Nodes that are named."""
 _LONG_ID = 56
-
-
-def _list(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _summary(finding: Finding) -> Iterator[str]:
@@ -270,11 +244,11 @@ def _summary(finding: Finding) -> Iterator[str]:
     place = message.node_ip or (f"{message.node_id[:8]}…" if message.node_id else None)
     where = f" on node {place}" if place else f" on {message.nodes} nodes" if message.nodes > 1 else ""
     if not place and 1 < len(message.places) <= _MOST_NODES:
-        where = f" on the nodes {_list([one if len(one) < _LONG_ID else f'{one[:8]}…' for one in message.places])}"
-    happened = _what_happened(finding, _all_named(finding) or "a worker", where)
+        where = f" on the nodes {listed([one if len(one) < _LONG_ID else f'{one[:8]}…' for one in message.places])}"
+    happened = _what_happened(finding, all_named(finding) or "a worker", where)
     yield re.sub(r"^a (?=worker\b)", "A ", happened)
-    if message.statement is not None and (unsaid_victims := _unsaid_victims(message)):
-        yield f"It was {_list([_named(one, finding) for one in unsaid_victims])}."
+    if message.statement is not None and (left := unsaid_victims(message)):
+        yield f"It was {listed([named(one, finding) for one in left])}."
     if finding.is_inferred:
         yield "The error does not identify a worker; this is the only death in the session's logs."
     yield from map(_suspected, finding.suspects)
@@ -289,10 +263,10 @@ def _summary(finding: Finding) -> Iterator[str]:
     held = [(victim, victim.memory) for victim in message.victims if victim.memory is not None]
     if len(held) == 1:
         is_one_of_several = (message.killed or 0) > len(message.victims)
-        used_by = _who(held[0][0], finding) if is_one_of_several else "What was killed"
+        used_by = who(held[0][0], finding) if is_one_of_several else "What was killed"
         yield f"{used_by} used {show_bytes(held[0][1])}."
     elif held:
-        used = _list([f"{show_bytes(size)} ({_who(victim, finding)})" for victim, size in held])
+        used = listed([f"{show_bytes(size)} ({who(victim, finding)})" for victim, size in held])
         yield f"What was killed used {used}."
     yield from considered(message)
     family = largest_family(finding.calls)
@@ -306,21 +280,6 @@ def _summary(finding: Finding) -> Iterator[str]:
     yield from message.also
     if message.retries == float("inf"):
         yield "Ray retries the task without end, so the job will look as if it hangs."
-
-
-_MOST_VICTIMS = 5
-"""Who ended, up to as many as can be named."""
-
-
-def _unsaid_victims(message: Message) -> list[Victim]:
-    """Those who ended whom no sentence names."""
-    said = " ".join(filter(None, (message.statement, *message.also)))
-    left = [
-        one
-        for one in message.victims
-        if (one.name is not None and one.name not in said) or (one.pid is not None and str(one.pid) not in said)
-    ]
-    return left if len(left) <= _MOST_VICTIMS else []
 
 
 def _suspected(suspect: Suspect) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ...reading.logs.facts import Message
 from ...reading.logs.names import Name
+from .who import listed
 
 __all__ = ["also_named"]
 
@@ -23,12 +24,12 @@ def also_named(message: Message, summary: list[str]) -> str | None:
         known = kinds.setdefault(name.kind, {})
         known[name.value] = name if name.called else known.get(name.value, name)
     told = [
-        f"the {_kinds(kind, len(left))} {_list([_told(one) for one in left])}"
+        f"the {_kinds(kind, len(left))} {listed([_told(one) for one in left])}"
         for kind, all_of_it in kinds.items()
         if len(all_of_it) <= _MOST_OF_A_KIND
         and (left := [one for value, one in all_of_it.items() if not _is_said(value, said)])
     ]
-    return f"The text also names {_list(told[:_MOST])}." if told else None
+    return f"The text also names {listed(told[:_MOST])}." if told else None
 
 
 def _fields(message: Message) -> Iterator[str]:
@@ -52,7 +53,3 @@ def _kinds(kind: str, count: int) -> str:
 
 def _told(name: Name) -> str:
     return f"{name.value} ({name.called})" if name.called else name.value
-
-
-def _list(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

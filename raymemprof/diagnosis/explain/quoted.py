@@ -23,6 +23,8 @@ _AVAILABLE = re.compile(r"\b(?:avail\w{0,5}|free|left|remaining)\b", re.IGNORECA
 _NOT_NAMED = re.compile(r"\bdoes not say which process it killed")
 _IS_TOLD = "without a log of it"
 """What a statement has that is made of a person's words."""
+_WITHOUT_REASON = ("node_died", "owner_died", "object_lost", "crash")
+"""Causes behind which there may be another, of which a person may tell."""
 _MOST_QUOTED = 3
 _ALIKE = 0.006
 """By how much two figures may differ that are the same one, rounded."""
@@ -41,17 +43,26 @@ def unsaid(message: Message, summary: list[str]) -> tuple[list[str], list[str]]:
     kinds = {key: alike for key, alike in kinds.items() if not any(_is_told(one, words, told) for one in alike)}
     left = [alike[-1] if _AVAILABLE.search(alike[0].words) else max(alike, key=_largest) for alike in kinds.values()]
     troubles = [one for one in left if one.is_trouble]
+    kinds_of_denial = [one for one in left if one.is_denial]
     if message.cause == "unknown" and message.statement is None:
         is_about_an_end = bool(message.victims or _NOTHING_SAID.search(words))
-        left = left if _is_reported(left) else troubles if is_about_an_end else []
+        if is_about_an_end and not _is_reported(left):
+            left = troubles
+        elif not _is_reported(left):
+            left = []
+        denials = [one for one in kinds_of_denial if is_about_an_end and one not in left]
+        left += denials
         if left:
             summary = [_NOTHING_SAID.sub(r"No log here shows \1", line) for line in summary]
     elif message.lacks == "told" or _IS_TOLD in (message.statement or ""):
         left = [one for one in left if one.is_trouble or one.sizes]
     elif _REASON.search(words) or (troubles and _NOT_SAID.search(words)) or _NOT_NAMED.search(words):
-        left = [one for one in left if one.is_trouble or (one.is_end and not message.victims)]
+        left = [one for one in left if one.is_trouble or one.is_denial or (one.is_end and not message.victims)]
         if troubles:
             summary = [_NOT_SAID.sub("no log here shows ", line) for line in summary]
+    elif message.cause in _WITHOUT_REASON:
+        single = [alike[0] for alike in kinds.values() if len(alike) == 1 and alike[0].sizes]
+        left = [one for one in left if one.is_trouble or one.is_denial or one in single]
     else:  # which of several alike is meant is not known
         single = [alike[0] for alike in kinds.values() if len(alike) == 1]
         left = [one for one in single if one.sizes or (one.is_end and not message.victims)]

@@ -132,6 +132,8 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     elif are_idle and not finding.calls:
         yield say("only_idle")
     elif not finding.calls and message.statement is not None:  # Ray 1.x refused to run a task
+        if fills := _fills(message):
+            yield say("the_largest", command=fills.command, pid=fills.pid, size=show_bytes(fills.memory))
         yield say("find_what_fills")
     elif not finding.calls and is_rays_own(name):
         yield say("rays_own", name=name)
@@ -151,7 +153,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     others = _others(message)
     if others and message.statement is not None and (listed := _small_part(message)):
         yield say("fills_unlisted", listed=show_bytes(listed), used=show_bytes(message.used))
-    elif others and message.statement is not None and others[0].memory >= _LITTLE:
+    elif others and message.statement is not None and others[0].memory >= _LITTLE and not _fills(message):
         yield say("the_largest", command=others[0].command, pid=others[0].pid, size=show_bytes(others[0].memory))
     elif others and held and others[0].memory > held:
         most = others[0]
@@ -185,6 +187,12 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         yield say("move_the_threshold", variable=variable, default=default, isolation=isolation)
     if message.retries == float("inf"):
         yield say("end_the_retries")
+
+
+def _fills(message: Message) -> TopProcess | None:
+    """The largest process, where it has much of what the node used."""
+    largest = next(iter(_others(message)), None)
+    return largest if largest and message.used and largest.memory >= _SMALL_PART * message.used else None
 
 
 def _small_part(message: Message) -> int:

@@ -323,6 +323,12 @@ REMEDIES = {
         "processes.",
         _MMAP,
     ),
+    "slurm_asked": Remedy(
+        "Slurm did not take a job, since no node has the memory that it asks for",
+        "Ask for less (`--mem`, `--mem-per-cpu`) than a node has: `scontrol show node` prints it as RealMemory, "
+        "in MiB.",
+        "https://slurm.schedmd.com/sbatch.html",
+    ),
     "grows": Remedy(
         "somebody tells that memory grows, or stays in use",
         "See what holds it: `raymemprof usage` shows each process with what it shares, `raymemprof doctor` what "
@@ -1005,6 +1011,7 @@ BY_LACK = {
     "a kernel's end": ("kernels_end",),
     "told": ("told",),
     "grows": ("grows",),
+    "slurm, asked": ("slurm_asked",),
     "enomem": ("enomem",),
     "ephemeral storage": ("ephemeral_storage",),
     "gpu, own limit": ("own_limit",),

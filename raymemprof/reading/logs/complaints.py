@@ -62,6 +62,8 @@ _TOO_LITTLE = (
     rf"\b(?:ran|runs?|running) out of {_FEW}{_MEMORY}\b|\b(?:is|are|was|were|gets?|got|being|been|keeps?) "
     rf"(?:\w{{1,12}} )?"
     rf"{_OOM}|\b(?:OOMs|OOMed|OOM'd|OOMing|OOMKilled)\b|(?:爆|超|耗尽|用完|占满|撑爆)了?{_MEMORY}|内存(?:溢出|不足|爆|耗尽|不够)|"
+    rf"\bwill OOM\b|\b[a-z]{{3,20}} OOMs?(?= (?:when|after|while|during|on|with|in|at|and)\b)|"
+    rf"\b(?:lack|shortage) of {_MEMORY}\b|\bneeds? (?:a lot |much )?more {_MEMORY}\b|"
     rf"\b{_OOM} (?:errors?|crash\w{{0,3}}|issues?|problems?|happen\w{{0,3}}|occur\w{{0,4}}|kill\w{{0,3}})\b|"
     rf"\b(?:exhaust|eat|consum|fill|tak|us)\w{{0,3}} (?:up )?(?:all|the whole|the entire|up)(?: "
     rf"[\w'’]{{1,12}}){{0,4}}? "
@@ -80,11 +82,12 @@ _GROWS = (
     rf"\b{_MEMORY}[ -]leak\w{{0,4}}\b|\bleak(?:s|ed|ing)? {_MEMORY}\b|"
     rf"\b(?:increas|grow)\w{{1,3}} (?:in )?{_MEMORY}\b|内存(?:泄[漏露]|一直(?:涨|增长)|持续(?:增长|上涨))|显存泄[漏露]|"
     rf"\b(?:high|huge|excessive|abnormal|unexpected|large) {_MEMORY} (?:usage|consumption|use|footprint)\b|"
+    rf"\bnot respect\w{{0,3}} (?:the |my |any )?{_MEMORY} (?:limit|request|setting)\w{{0,7}}|"
     rf"\b(?:us|tak|consum|need|eat)\w{{1,3}} (?:too much|a lot of|huge amounts? of|lots of|so much) {_MEMORY}\b"
 )
 _OF_POD = (
     r"\b(?:pods?|containers?)\b(?:(?!\b(?:node|system|host|machine)\b)[^\n.;,]){0,40}?"
-    r"\b(?:OOM(?:ed|'d|'ed|s|[- ]?[Kk]illed)|oom(?:ed|[- ]?killed))\b"
+    r"\b(?:will OOM\b|OOM(?:ed|'d|'ed|s|[- ]?[Kk]illed)|oom(?:ed|[- ]?killed))\b"
 )
 
 
@@ -118,9 +121,18 @@ _KINDS = (
         "a GPU's, or another device's, memory did not suffice",
         "gpu",
     ),
+    _Kind(
+        Form(
+            r"\b(?:receiv|caus|trigger)\w{1,4} (?:a |the )?(?:SIGBUS|[Bb]us error)|\b(?:g[eo]t|hit|see|saw) "
+            r"(?:a |the )?(?:SIGBUS|[Bb]us error)"
+        ),
+        "bus_error",
+        "a process got SIGBUS, as where /dev/shm is full",
+        None,
+    ),
     _Kind(Form(_OF_POD), "container_limit", "a pod or a container ran out of memory", None),
     _Kind(Form(_TOO_LITTLE, re.IGNORECASE), "unknown", "memory did not suffice", "told"),
-    _Kind(Form(_GROWS, re.IGNORECASE), "warning", "memory grows, or stays in use", "grows"),
+    _Kind(Form(_GROWS, re.IGNORECASE), "warning", "memory grows, stays in use, or is more than it should be", "grows"),
 )
 _MOST = 20
 _LONGEST, _SHORTENED = 1_500, 320

@@ -28,7 +28,7 @@ from .ray.states import states
 from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
 from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
-from .systems.batch_systems import batch, slurm
+from .systems.batch_systems import REFUSED, batch, slurm
 from .systems.containers import OOM_KILLED, container
 from .systems.crashes import CRASHES
 from .systems.desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
@@ -58,7 +58,7 @@ _RAISED = Form(
 )
 _NOTHING_ENDED = Form(r" The text does not say that anything (?:was killed|has failed)\.")
 """What is not said where something else in the text ended, or failed."""
-_WARNINGS = (TRIED, *WARNED, *HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW, *LARGE)
+_WARNINGS = (TRIED, *REFUSED, *WARNED, *HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW, *LARGE)
 _OTHER_LIMIT = Form(r"\bTERM_[A-Z]{3,20}: job killed")
 """What LSF says of the limit that ended a job; that of memory is read before."""
 _OLD_HEADER = Form(r"^[ \t]{0,40}Remote function (\S{1,200}) failed with: ?$", re.MULTILINE)
@@ -333,4 +333,6 @@ def _killed_by_ray(text: str) -> Message:
     message = kills(text)
     if not message.victims and message.statement is None:  # a worker's end, of this type
         message = replace(message, victims=tuple(dict.fromkeys(died(text))))
+        if message.victims and message.node_ip is None and message.node_id is None and (ended := death(text)):
+            message = replace(message, node_ip=ended.node_ip, node_id=ended.node_id)
     return replace(message, is_named=bool(message.victims))

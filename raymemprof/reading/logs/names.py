@@ -35,14 +35,15 @@ _FORMS = (
         "process",
         Form(
             rf"(?:\b(?:[Ww]orker[ _]?)?(?:pid|PID|Pid)|\b_PID|\b_pid|\bMainPID|\b[Pp]rocess[_ ][Ii][Dd])\\?[\"']?"
-            rf"(?:\s?[:=#]\s?|\s)\\?[\"']?([1-9]\d{{0,9}}){_NUMBER_ENDS}"
+            rf"(?:\s?[:=#]\s?|\s(?:is )?)\\?[\"']?([1-9]\d{{0,9}}){_NUMBER_ENDS}"
         ),
     ),
     (
         "node",
         Form(
             r"(?:\b(?:[Nn]ode|NODE|[Hh]ost|[Ww]orker)(?:[ _-]?(?:[Ii][Pp]|address))?(?: address)?|\b[Ii][Pp]|"
-            rf"\b[Ii][Pp] address|\bpodIP|\bhostIP)\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4}){_NUMBER_ENDS}"
+            rf"\b[Ii][Pp] address|\baddress|\bpodIP|\bhostIP)\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4})"
+            rf"{_NUMBER_ENDS}"
         ),
     ),
     ("node", Form(_identity(r"[Nn]ode[ _]?(?:ID|Id|id)", 56, 40))),
@@ -76,7 +77,8 @@ _FORMS = (
     ("task", Form(_identity(r"(?:[Tt]ask[ _]?(?:ID|Id|id)|(?:executing|running(?: the)?) task)", 48))),
     ("actor", Form(_identity(r"[Aa]ctor[ _]?(?:ID|Id|id)?", 32))),
     ("worker", Form(_identity(r"[Ww]orker[ _]?(?:ID|Id|id)?", 56))),
-    ("trial", Form(r"\b[Tt]rial ((?=\S{0,80}_\d{5}\b)\w[\w.-]{3,80})(?![\w-])")),
+    ("actor", Form(r"\bname: ?([A-Za-z]\w{2,80}[\w:.-]{0,80})\s{1,40}namespace: ")),
+    ("trial", Form(r"\b[Tt]rial ((?=\S{0,80}_\d{1,5}\b)\w[\w.-]{3,80})(?![\w-])")),
     ("deployment", Form(r"\b[Dd]eployment(?:_name)?\\?[\"']?\s?[:=]\s?\\?[\"']([\w.:#-]{2,80})\\?[\"']")),
 )
 _PREFIX = Form(r"\((?:(?P<name>[A-Za-z_][^\n()=,]{0,60}?) )?pid=(?P<pid>\d{1,10})(?:, ip=[\w.:]{1,45})?\)")

@@ -41,6 +41,8 @@ _TROUBLE = Form(
     r"pressure|leak|overcommit|grow|grew|(?:too |still |very )?high\b|kill)|"
     r"\b(?:exceed|exceeds|exceeded|exceeding|exhausted|ran out of|run out of|running out of|low on|used up|high|"
     r"too much|kill\w*)\b[^\n]{0,60}?\b(?:memory|ram|(?:max)?rss|swap|heap)\b|"
+    r"\bneeds? (?:a lot |much |some )?more (?:memory|ram)\b|"
+    r"\b(?:memory|ram) (?:was|is) the (?:key|problem|issue|reason|cause|culprit|bottleneck)\b|"
     r"\brelated to ['\"]?(?:memory|ram)\b|\bmemory[- ](?:related|issue|problem)s?\b|"
     r"\bspill\w{0,3} (?:fail|error)|\bfailed to spill|"
     r"(?:内存|显存)[^\n。，]{0,20}?(?:不足|溢出|爆|耗尽|用完|满|超|泄漏|不够)|(?:爆|超|耗尽)了?(?:内存|显存)|"
@@ -64,10 +66,19 @@ NO_TROUBLE = Form(
     r"\b(?:excludes?|rules? out|ruled out)\b|\bpotential root causes\b|\bcommon causes include\b|"
     r"\bmay have exceeded K8s pod\b|\b(?:could|may|might) be caused by\b|"
     r"\bkilled by SIGKILL by OOM killer due to high memory usage|\bray-oom-prevention\b|"
-    r"\bConsider provisioning more memory\b",
+    r"\bConsider provisioning more memory\b|\braylet crashes unexpectedly \(OOM|\bPossible reasons include\b",
     re.IGNORECASE,
 )
 """What says that there was none, or guesses, as Ray does in each message of a death."""
+_DENIAL = Form(
+    r"\b(?:memory|ram)\b[^\n.;]{0,60}?\b(?:stable|fine|plenty|sufficient|enough|normal|constant|(?:not|isn't|"
+    r"n't) (?:an? |the )?"
+    r"(?:issue|problem|full|exhausted|high|reason)|low)\b|\b(?:enough|plenty of|sufficient|lots of) (?:\w{1,12} "
+    r")?(?:memory|ram)\b|"
+    r"\bno (?:obvious |sign of |apparent )?(?:memory (?:constraint|pressure|issue|problem|leak)|oom)",
+    re.IGNORECASE,
+)
+"""Words of memory that did suffice."""
 _REPORT = Form(
     r"^\W{0,9}[\w.]{0,80}(?:Error|Exception|Exit)\b[^\n]{0,9}?:|\b(?:ERROR|FATAL|CRITICAL|PANIC|SEVERE)\b|"
     r"\b(?:error|fatal|panic|critical):|\b[\w/]{2,60}\.(?:cc|cpp|cu|cuh|c|rs|go):\d{1,6}\b|\b[Ee]rrno[ :=]|\bkernel:|"
@@ -102,7 +113,7 @@ _FEWEST_WORDS = 2
 """Blanks that a quote without figures has at least."""
 _LOOKED_AT = 50_000
 """Characters at the end of a text that are looked at."""
-_MOST, _LONGEST = 100, 200
+_MOST, _LONGEST = 100, 280
 _MOST_LINES = 4_000
 _BEFORE = 60
 """Characters that a quote has before what makes it one, where the line is too long."""
@@ -125,6 +136,8 @@ class Quote(NamedTuple):
     is_title: bool
     is_end: bool
     """Whether it says that a process ended, and has its pid."""
+    is_denial: bool = False
+    """Whether somebody says that memory sufficed."""
 
 
 def quotes(text: str) -> tuple[Quote, ...]:
@@ -146,15 +159,17 @@ def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
             if not (trouble or end or _MEMORY.search(part)) or _states_nothing(part):
                 continue
             figures = [found for found in _FIGURE.finditer(part) if _is_size(found)]
-            if not (figures or trouble or end) or (part.count(" ") < _FEWEST_WORDS and not figures):
+            is_denial = is_told and _DENIAL.search(part) is not None
+            if not (figures or trouble or end or is_denial) or (part.count(" ") < _FEWEST_WORDS and not figures):
                 continue
-            at = min(found.start() for found in (trouble, end, *figures) if found is not None)
+            at = min((found.start() for found in (trouble, end, *figures) if found is not None), default=0)
             sizes = tuple((_figure(found), _bytes(found)) for found in figures)
             is_report = bool(figures or _REPORT.search(line) or _SHARE.search(part))
             is_title = bool(title) and part.strip() in title
             is_end, is_trouble = end is not None, trouble is not None
             is_end_told = is_told and _ENDED.search(part) is not None
-            yield Quote(_shortened(part, at), sizes, is_trouble, is_report, is_told, is_end_told, is_title, is_end)
+            words = _shortened(part, at)
+            yield Quote(words, sizes, is_trouble, is_report, is_told, is_end_told, is_title, is_end, is_denial)
 
 
 def _states_nothing(part: str) -> bool:

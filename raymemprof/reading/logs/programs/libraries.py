@@ -300,6 +300,14 @@ LIBRARIES = (
 MEMORY_ERROR = (
     Kind(
         "memory_error",
+        pattern(
+            r"\b[\w.]{0,80}PyException: _?(?:Array)?MemoryError:?(?=\s|$)"
+            r"(?:[^\0]{0,200}?<python>\.(?P<where>[\w.<>]{1,80})\((?P<line>[\w./-]{1,80}\.py:\d{1,7})\))?"
+        ),
+        "Python code that Java called could not allocate the memory that it asked for[, in {where} ({line})].",
+    ),
+    Kind(
+        "memory_error",
         pattern(r"\bshared_memory\.cc:\d{1,5}[\]:] (?:Check failed: [^\n]{0,80}? )?mmap failed"),
         "A process of Ray could not map the object store's shared memory (mmap failed), and ended itself.",
         lacks="shared memory",

@@ -71,7 +71,8 @@ STORE = (
         "disk_full",
         pattern(
             r"\b(?:external_storage\.py\"[^\n]{0,60}|in spill_objects|_write_multiple_objects|_spill_objects)\b"
-            r"[^\0]{0,1500}?\[[Ee]rrno 28\] No space left on device(?:: (?P<path>[^\n]{1,200}))?"
+            r"[^\0]{0,1500}?\[[Ee]rrno 28\] No space left on device(?:: (?P<path>[^\n]{1,200}))?|"
+            r"\[[Ee]rrno 28\] No space left on device[^\0]{0,1500}?(?:\bin spill_objects|_write_multiple_objects)\b"
         ),
         "Ray could not spill objects, because the disk to which it spills is full[: {path}].",
         "disk",

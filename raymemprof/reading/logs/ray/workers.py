@@ -32,7 +32,8 @@ _ACTOR_FIELDS = ("class_name", "actor_id", "pid", "ip")
 _ACTOR_FIELD = Form(rf"(?:^|\s)({'|'.join(_ACTOR_FIELDS)}):\s")
 """What is told of an actor, in this order."""
 _DEAD_NODE = pattern(
-    rf"[Nn]ode(?: IP: (\S{{2,45}}?),)?[^\n]{{0,60}}?(?:(?:node )?(?:ID|Id|id): ?({ID})|client ID ({HEX}{{40}})\b)"
+    rf"[Nn]ode(?: IP: (\S{{2,45}}?),)?[^\n]{{0,60}}?(?:(?:node )?(?:ID|Id|id)(?:: ?| )({ID}|"
+    rf"{HEX}{{40}}(?!{HEX}))|client ID ({HEX}{{40}})\b)"
     rf"(?:,? and (?:address|ip|IP): ?({ADDRESS}))?"
 )
 _MOST_NODES = 10
@@ -41,7 +42,15 @@ _SELF_ENDED = pattern(r"exits with an exit code (?:\d|None)|receives a SIGTERM|e
 _RAYLET_DIED = pattern(r"The task's local raylet died")
 _WHY_NOT = "the text does not say why"
 _RAYLET_FAILED = pattern(r"\bcore_worker\.cc:\d{1,5}\] ?Raylet failed\. Shutting down\b")
-_RAYLET_ENDED = pattern(rf"Raylet is terminated(?:: ip=({ADDRESS}), id=({ID}))?\. Termination is unexpected")
+_RAYLET_ENDED = pattern(
+    rf"(?:Raylet is terminated|Terminated Raylet)(?:: ip=({ADDRESS}), (?:node_)?id=({ID}))?\. "
+    r"(?:Termination is unexpected|_check_parent_via_pipe)"
+)
+_RAYLETS_EXCEPTION = pattern(
+    r"(?:\(raylet(?:\.exe)?\) |\b(?:node_manager|local_resource_manager)\.cc:\d{1,5}[^\0]{0,600}?)logging\.cc:"
+    r"\d{1,5}: Unhandled exception: (?P<kind>[^\n]{1,100}?)\. "
+    r"what\(\): (?P<what>[^\n]{1,200})"
+)
 _ENDED = (
     "ended unexpectedly, which ends the node. Ray does not know why: a kill by the kernel for lack of memory is one of "
     "its guesses."
@@ -152,6 +161,12 @@ def _cause(text: str, exit_: tuple[str, str] | None) -> str:
 
 
 def _statement(text: str, cause: str) -> str | None:
+    if cause == "node_died" and (raised := _RAYLETS_EXCEPTION.search(text)):
+        return (
+            f"A raylet ended of an exception of its own, which ends its node: {raised['kind']}: "
+            f"{raised['what'].strip()}. "
+            "Nothing says that memory was short."
+        )
     if cause == "node_died" and _RAYLET_DIED.search(text) and not _NODE_DIED.search(text):
         return "The raylet of the node that ran the task died, which ends the node; the text does not say why it died."
     if cause == "node_died" and _RAYLET_FAILED.search(text) and not _NODE_DIED.search(text):

@@ -72,6 +72,20 @@ _LSF_MEMORY = pattern(r"\bMax Memory : (\d{1,12}(?:\.\d{1,3})?) ([KMGT])B(?:ytes
 _LSF_ASKED = pattern(r"\bTotal Requested Memory : (\d{1,12}(?:\.\d{1,3})?) ([KMGT])B(?:ytes)?\b")
 _NEARLY = 0.98
 """Part of what a job asked for that it had used when it reached its limit, so that this was the limit."""
+REFUSED = (
+    Kind(
+        "warning",
+        pattern(
+            r"(?:RealMemory=(?P<most>\d{1,12})\b[^\0]{0,1500}?)?"
+            r"(?:(?:sbatch|srun|salloc)\b[^\n]{0,300}?--mem=(?P<asked>\d{1,9}[KMGT]?)\b[^\n]{0,300}\n)?"
+            r"[^\n]{0,40}?(?:sbatch|srun|salloc): error: Memory specification can ?not be satisfied"
+        ),
+        "Slurm did not take a job, because it asks for more memory than a node has[: --mem={asked}][, and a node has "
+        "{most} MiB (RealMemory)]. The text does not say that anything was killed.",
+        lacks="slurm, asked",
+    ),
+)
+"""What Slurm says of a job that it does not take."""
 _HELD = "HTCondor put a job on hold, because it used more memory than "
 _TORQUE = pattern(r"\bJob exceeded a memory resource limit \(vmem, pvmem, etc\.\)")
 _TORQUE_JOB = pattern(r"\bPBS Job Id: ([\w.\[\]-]{1,100})")

@@ -139,7 +139,7 @@ SIGKILL = (
             r"\(Killed\)|"
             rf"Worker \(pid:(?P<pid_6>{COUNT})\) was sent SIGKILL!|"
             rf"pid:(?P<pid_7>{COUNT}) exited with '(?:signal 9|exitcode -9)\b|"
-            r"died with <Signals\.SIGKILL: 9>|returned non-zero exit status (?:137|-9)\b|"
+            r"\bwaitpid returned 9(?!\d)|died with <Signals\.SIGKILL: 9>|returned non-zero exit status (?:137|-9)\b|"
             r"exits with return code = -9\b|^[ \t]{0,8}Killed[ \t]*$|(?:^|[\]:|>│\d\"'-])[ \t]{0,8}Killed: 9[ "
             r"\t|│\"'\]}]{0,200}$|"
             r"\(terminated by SIGKILL; not expected\)|exited with code \[\d{1,3}\] via signal \[SIGKILL\]|"

@@ -56,7 +56,8 @@ def with_prefixes(message: Message, text: str) -> Message:
         )
     if names_nobody and (shown := _crash_on_screen(text)) is not None:
         return replace(shown, also=message.also)
-    is_of_raylet = message.is_of_raylet or (message.cause == "ray_memory_monitor" and message.nodes == 1)
+    is_summary = message.cause == "ray_memory_monitor" and message.statement is None and not message.victims
+    is_of_raylet = message.is_of_raylet or (is_summary and bool(message.killed) and message.nodes == 1)
     if is_of_raylet and message.node_ip is None and message.node_id is None and "raylet" in text:
         raylets = set(_RAYLET_THERE.findall(text))
         spilled = dict(_SPILLED_THERE.findall(text)) if " spilled " in (message.statement or "") else {}
@@ -65,7 +66,7 @@ def with_prefixes(message: Message, text: str) -> Message:
             more = f", and {len(spilled) - _MOST_NODES} more" if len(spilled) > _MOST_NODES else ""
             return replace(message, statement=f"{message.statement} Nodes' last figures: {each}{more}.")
         if len(raylets) == 1 and not _RAYLET_HERE.search(text):
-            return replace(message, node_ip=raylets.pop())
+            return replace(message, node_ip=raylets.pop(), is_of_raylet=True)
     return message
 
 

@@ -17,6 +17,8 @@ from .json_texts import out_of_json
 __all__ = ["as_printed"]
 
 _ROUNDS = 3
+_LONG_PADDING = " " * 20
+_PADDING = re.compile(r"(?<=\S) {20,}(?=\S)")
 _WIDTHS = range(40, 251)
 _USUAL_WIDTHS = (80, 100, 120, 132, 160, 200)
 """Widths at which one full line is enough to take the text for wrapped there; at others it takes two."""
@@ -47,6 +49,7 @@ _PREFIX = re.compile(
     r"|(?:[>|│┃║]+(?=[ \t]|$))"  # quotes, boxes
     rf"|(?:{_STAMP}),?:?(?=[\s\[]|$)"
     rf"|\[{_STAMP}[^\]\n]{{0,60}}\]"
+    r"|(?:DEBUG|INFO|WARNING|ERROR) \d\d-\d\d \d\d:\d\d:\d\d \[[\w./-]{1,80}:\d{1,6}\]"  # vLLM
     r"|\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?=[ \t])"
     r"|(?:stdout|stderr)[ \t][FP](?=[ \t])"  # containerd
     r"|[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?=[ \t])"  # syslog
@@ -174,13 +177,23 @@ def _undone(text: str, is_wrapped: bool) -> str:
         text = _LEFT_OUT.sub("", text)
     if text.count("\n") < 2 and len(_LINE_END.findall(text)) >= _MANY_JOINED:
         text = _LINE_END.sub("\n", text)
-    lines = textwrap.dedent(text).split("\n")
+    lines = _without_padding(textwrap.dedent(text).split("\n"))
     if text.count("\t") >= _FEWEST_NUMBERED:
         lines = [part for line in lines for part in _unglued(line)]
     lines = _without_common_prefix(_without_quotes(_without_numbers(_without_box(lines))))
     for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
         lines = step(lines[::-1] if _is_newest_first(lines) else lines)
     return "\n".join(lines)
+
+
+def _without_padding(lines: list[str]) -> list[str]:
+    """Take out the blanks with which a terminal filled its lines, where what was copied goes on behind them."""
+    found = [_PADDING.search(line) if _LONG_PADDING in line else None for line in lines]
+    starts = Counter(one.start() for one in found if one)
+    return [
+        _PADDING.sub("", line) if one and one.start() in _USUAL_WIDTHS and starts[one.start()] > 1 else line
+        for line, one in zip(lines, found, strict=True)
+    ]
 
 
 def _joined_id(found: re.Match[str]) -> str:

@@ -86,6 +86,77 @@ def test_a_process_that_a_program_ended_itself(tmp_path: Path) -> None:
     assert [one.actor_id for one in found.victims] == [ACTOR]
 
 
+def test_workers_of_an_old_version(tmp_path: Path) -> None:
+    tasks = [TASK, f"{'f' * 16}{ACTOR}"]
+    text = "WARNING worker.py:1134 -- A worker died or was killed while executing task {}."
+    found = explain("\n".join(text.format(task) for task in tasks), tmp_path)
+    assert [(one.task_id, one.actor_id) for one in found.victims] == [(TASK, None), (tasks[1], ACTOR)]
+    assert f"2 workers (of the task {TASK} and the actor {ACTOR})" in found.summary
+    assert [one.task_id for one in explain(text.format(TASK), tmp_path).victims] == [TASK]
+
+
+def test_where_python_in_java_lacked_memory(tmp_path: Path) -> None:
+    found = explain(TEXTS["an error of Python's in Java"].text, tmp_path)
+    assert "in load.read (load.py:17)" in found.summary
+
+
+def test_all_demands_that_wait(tmp_path: Path) -> None:
+    summary = explain(TEXTS["demands for memory that wait"].text, tmp_path).summary
+    assert "2 such demands, of 5 or more that wait: each asks for 100.0 MiB to 200.0 MiB of memory" in summary
+
+
+def test_how_late_a_heartbeat_was(tmp_path: Path) -> None:
+    assert "8123 ms late" in explain(TEXTS["a node that was marked as dead"].text, tmp_path).summary
+
+
+def test_a_raylet_s_own_exception(tmp_path: Path) -> None:
+    text = "# LocalRayletDiedError: The task's local raylet died. Check raylet.out for more information.\n\n[2026-01-02 03:04:05,678 E 212 230] (raylet.exe) node_manager.cc:1481: NodeManager::DisconnectClient, disconnect_type=0\n[2026-01-02 03:04:05,679 E 212 230] (raylet.exe) logging.cc:108: Unhandled exception: class std::out_of_range. what(): invalid map key"
+    found = explain(text, tmp_path)
+    assert found.cause == "node_died"
+    assert "an exception of its own, which ends its node: class std::out_of_range: invalid map key" in found.summary
+    assert "does not say why" not in found.summary
+
+
+def test_where_an_actor_was_that_ray_killed(tmp_path: Path) -> None:
+    text = f"RayActorError: The actor died unexpectedly before finishing this task.\n\tclass_name: Pool\n\tactor_id: {ACTOR}\n\tpid: 4123\n\tnamespace: default\n\tip: 10.20.30.40\nThe actor is dead because its worker process has died. Worker exit type: NODE_OUT_OF_MEMORY Worker exit detail: Task was killed due to the node running low on memory."
+    found = explain(text, tmp_path)
+    assert (found.cause, found.node_ip) == ("ray_memory_monitor", "10.20.30.40")
+
+
+def test_blanks_with_which_a_terminal_filled_its_lines(tmp_path: Path) -> None:
+    fill = " " * 60
+    lines = [
+        f"[2059991.491436] oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,me{fill}ms_allowed=0,global_oom,task=train_,pid=41234,uid=0",
+        f"[2059991.491542] Out of memory: Killed process 41234 (train_) total-vm:533122440{fill}kB, anon-rss:31451456kB, file-rss:0kB",
+    ]
+    assert [line.index(fill) for line in lines] == [80, 80]
+    found = explain("\n".join(lines), tmp_path)
+    assert [(one.name, one.pid, one.memory) for one in found.victims] == [("train_", 41234, 31451456 * 1024)]
+
+
+def test_a_signal_s_number_and_a_person_s_reason(tmp_path: Path) -> None:
+    found = explain(
+        "work-horse terminated unexpectedly; waitpid returned 9\nIt turned out that my job needs more memory.", tmp_path
+    )
+    assert found.cause == "sigkill"
+    assert "no log here shows whether memory was the reason" in found.summary
+    assert "my job needs more memory" in found.summary
+
+
+def test_what_speaks_against_memory_is_quoted(tmp_path: Path) -> None:
+    text = f"{DEATH}\nI watched it: the memory utilization is stable at 40 %."
+    assert "the memory utilization is stable" in explain(text, tmp_path).summary
+
+
+def test_rows_behind_the_prefix_of_vllm(tmp_path: Path) -> None:
+    text = (
+        f"Memory on the node (IP: 10.20.30.40, ID: {NODE}) where the task (task ID: {TASK}, name=load, pid=4123, memory used=1.20GB) was running was 30.10GB / 31.00GB (0.970968), which exceeds the memory usage threshold of 0.95. Top 10 memory users:\n"
+        "PID  MEM(GB) COMMAND\n4124        28.10   ray::Actor.step\n4123        1.20    ray::load\n"
+    )
+    prefixed = "\n".join(f"ERROR 03-21 17:27:44 [core.py:340] {line}" for line in text.splitlines())
+    assert [one.pid for one in explain(prefixed, tmp_path).top_processes] == [4124, 4123]
+
+
 def test_all_that_had_more_than_what_was_killed(tmp_path: Path) -> None:
     text = (
         f"Memory on the node (IP: 10.20.30.40, ID: {NODE}) where the task (task ID: {TASK}, name=load, pid=4123, memory used=1.20GB) was running was 30.10GB / 31.00GB (0.970968), which exceeds the memory usage threshold of 0.95. Top 10 memory users:\n"
@@ -400,9 +471,9 @@ def test_what_ray_before_1_measures(tmp_path: Path) -> None:
     rows = "PID    MEM    COMMAND\n41    {}GB    python a.py\n42    4.2GB    ray_worker\n\nIn addition, ~4.24 GB of shared memory is currently being used by the Ray object store."
     text = f"ray.memory_monitor.RayOutOfMemoryError: More than 95% of the memory on node n1 is used (95.5 / 100.0 GB). The top 5 memory consumers are:\n\n{rows}"
     found = explain(text.format("7.5"), tmp_path)
-    assert "something else fills the node" in found.advice[1]
+    assert "something else fills the node" in " ".join(found.advice[:2])
     assert "The object store had 4.24 GB of that in shared memory." in found.summary.splitlines()
-    assert "See whether `python a.py` (pid 41)" in explain(text.format("70.5"), tmp_path).advice[1]
+    assert "See whether `python a.py` (pid 41)" in explain(text.format("70.5"), tmp_path).advice[0]
 
 
 @pytest.mark.parametrize(("threshold", "said"), [("0.95", "0.95 by default"), ("0.7", "0.7 here")])
