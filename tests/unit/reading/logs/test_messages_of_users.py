@@ -95,6 +95,11 @@ def test_workers_of_an_old_version(tmp_path: Path) -> None:
     assert [one.task_id for one in explain(text.format(TASK), tmp_path).victims] == [TASK]
 
 
+def test_what_slurm_does_not_take(tmp_path: Path) -> None:
+    summary = explain(TEXTS["a job that Slurm did not take"].text, tmp_path).summary
+    assert "--mem=40G, and a node has 32000 MiB (RealMemory)" in summary
+
+
 def test_where_python_in_java_lacked_memory(tmp_path: Path) -> None:
     found = explain(TEXTS["an error of Python's in Java"].text, tmp_path)
     assert "in load.read (load.py:17)" in found.summary
