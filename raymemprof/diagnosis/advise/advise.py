@@ -21,7 +21,7 @@ from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes
 from ...journal import BUCKET, OTHER_NAMES
-from ...reading.catalog.records import Call, CompactedCalls, compacted_of
+from ...reading.catalog.records import RAY_DATA_SAYS, Call, CompactedCalls, compacted_of
 from ...reading.catalog.sources import Source
 from ...reading.catalog.telling import telling
 from ..usage.records import Usage
@@ -29,8 +29,10 @@ from ..usage.usage import usage
 from ..watch.peaks import SeenPeak, seen_peaks
 from .capacity import GRAIN, Capacity, at_once, capacities, fitting, held_already, memory_for, num_cpus_for
 from .groups import Group, groups_of
+from .ray_data import about_operator
 from .seen import SEEN, about_seen, not_recorded, running_of
 from .warnings import MOST_NODES, about_nodes, about_peaks
+from .workloads import RAY_DATA, workload_of
 
 __all__ = [
     "Recommendation",
@@ -75,6 +77,8 @@ class Recommendation(Record):
         warnings: what to know before relying on the figures, in sentences.
         basis: what the peaks are from: "recorded" calls; processes that were "seen" from the outside, by `watch()` or
             in Ray's message on a kill, where `call_count` is 0 and there is a peak for each process.
+        ray_data_peak: the highest memory that Ray Data noted in its tasks by itself, its `max_uss_bytes`; None where it
+            noted none.
     """
 
     name: str
@@ -91,6 +95,7 @@ class Recommendation(Record):
     admits: Mapping[str, int | None]
     warnings: tuple[str, ...]
     basis: str = "recorded"
+    ray_data_peak: int | None = None
 
 
 class Recommendations(Rows[Recommendation]):
@@ -106,6 +111,7 @@ class Recommendations(Rows[Recommendation]):
         ("p50", lambda one: show_bytes(one.p50), True),
         ("p95", lambda one: show_bytes(one.p95), True),
         ("max", lambda one: show_bytes(one.max), True),
+        ("Ray Data says", lambda one: show_bytes(one.ray_data_peak), True),
         ("memory=", lambda one: f"{one.memory:_}", True),
         ("num_cpus=", lambda one: f"{one.num_cpus:g}", True),
         ("fit a node", lambda one: _range(one.fits.values()), True),
@@ -119,7 +125,11 @@ class Recommendations(Rows[Recommendation]):
         seen = [one.name for one in shown if SEEN in one.warnings]
         some = ", ".join([*seen[:_MOST_NAMED], *(["…"] if len(seen) > _MOST_NAMED else [])])
         notes = [f"{some}: {SEEN}"] if seen else []
-        notes += [f"{one.name}: {text}" for one in shown for text in one.warnings if text != SEEN]
+        for one in shown:
+            notes += [f"{one.name}: {text}" for text in one.warnings if text != SEEN]
+            if workload_of(one.name).kind == RAY_DATA:
+                notes += [f"{one.name}: {text}" for text in about_operator(one.name, one.memory)]
+        notes += [RAY_DATA_SAYS] if any(one.ray_data_peak is not None for one in shown) else []
         return [*notes, *super()._notes()]
 
 
@@ -314,6 +324,7 @@ def _sized(
             *about_peaks(group, p50, p95),
             *about_nodes(needs, memory, num_cpus, fits, nodes, group.kind),
         ),
+        ray_data_peak=group.ray_data_peak,
     )
 
 

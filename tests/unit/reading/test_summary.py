@@ -40,6 +40,7 @@ def lines(first: int, count: int, ended: int | None = None) -> Iterator[dict[str
         if ended is None or number < ended:
             status = "failed" if number % 10 == 4 else "finished"
             figures = {"memory": 10**6 + number, "peak": 2 * 10**6 + 1000 * number}
+            figures |= {"ray_data_peak": 10**6 + number % 1000} if name == "load" else {}
             yield {"event": "end", "call": number, "duration": 0.5, "status": status, "error": None, **figures}
 
 
