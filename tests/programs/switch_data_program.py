@@ -25,7 +25,7 @@ def note_metrics(noted):
             metrics = operator.metrics
             if hasattr(metrics, "max_uss_bytes"):
                 noted[operator.name] = metrics.max_uss_bytes.max
-            else:  # before Ray 2.55 or so it kept the mean of all blocks
+            else:  # Ray 2.49 has the mean of all blocks
                 noted[operator.name] = metrics.average_max_uss_per_task
         return original(self, *args, **kwargs)
 
