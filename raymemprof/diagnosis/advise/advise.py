@@ -21,7 +21,7 @@ from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import show_bytes
 from ...journal import BUCKET, OTHER_NAMES
-from ...reading.catalog.records import RAY_DATA_SAYS, Call, CompactedCalls, compacted_of
+from ...reading.catalog.records import Call, CompactedCalls, compacted_of
 from ...reading.catalog.sources import Source
 from ...reading.catalog.telling import telling
 from ..usage.records import Usage
@@ -29,10 +29,9 @@ from ..usage.usage import usage
 from ..watch.peaks import SeenPeak, seen_peaks
 from .capacity import GRAIN, Capacity, at_once, capacities, fitting, held_already, memory_for, num_cpus_for
 from .groups import Group, groups_of
-from .ray_data import about_operator
-from .seen import SEEN, about_seen, not_recorded, running_of
+from .remarks import remarks
+from .seen import about_seen, not_recorded, running_of
 from .warnings import MOST_NODES, about_nodes, about_peaks
-from .workloads import RAY_DATA, workload_of
 
 __all__ = [
     "Recommendation",
@@ -50,9 +49,6 @@ MARGIN = 1.25
 peaks do not show: a killed process has noted its peak in steps of a tenth, a peak that is not the process's highest can
 lie between two samples, and a worker that runs many calls grows by what its allocator cannot give back. The same as in
 `explain()`."""
-
-_MOST_NAMED = 5
-"""Names in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +117,7 @@ class Recommendations(Rows[Recommendation]):
     _if_various: ClassVar[tuple[str, ...]] = ("kind", "peaks are")
 
     def _notes(self) -> list[str]:
-        shown = list(self._shown())
-        seen = [one.name for one in shown if SEEN in one.warnings]
-        some = ", ".join([*seen[:_MOST_NAMED], *(["…"] if len(seen) > _MOST_NAMED else [])])
-        notes = [f"{some}: {SEEN}"] if seen else []
-        for one in shown:
-            notes += [f"{one.name}: {text}" for text in one.warnings if text != SEEN]
-            if workload_of(one.name).kind == RAY_DATA:
-                notes += [f"{one.name}: {text}" for text in about_operator(one.name, one.memory)]
-        notes += [RAY_DATA_SAYS] if any(one.ray_data_peak is not None for one in shown) else []
-        return [*notes, *super()._notes()]
+        return [*remarks(self._shown()), *super()._notes()]
 
 
 def _range(counts: Iterable[int | None]) -> str:
