@@ -44,6 +44,8 @@ class Keep:
 def main(folder):
     ray.init(logging_level="ERROR", log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    # It looks only after each block then: once a second, it would meet the spike on a slow machine.
+    ray.data.DataContext.get_current().memory_usage_poll_interval_s = None
     noted = {}
     note_metrics(noted)
     ray.data.range(4_000, override_num_blocks=2).write_parquet(folder)
