@@ -51,6 +51,7 @@ from .loading import MODULE as LOADING
 from .loading import pass_through, unknown_names
 from .metrics import counter, histogram, metrics_address
 from .nodes import MissingNode, Node, missing, nodes
+from .ray_data import hear_ray_data_peaks
 from .remote_objects import (
     actor_class,
     class_before_ray,
@@ -125,6 +126,7 @@ __all__ = [
     "gcs_address",
     "get_value",
     "given_to_job",
+    "hear_ray_data_peaks",
     "here",
     "histogram",
     "ip_address",

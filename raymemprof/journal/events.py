@@ -253,6 +253,7 @@ class End(_Event, tag="end"):
     left: list[Any] = []
     count: Figure = 0
     highest: Figure | None = None
+    ray_data_peak: Figure = 0
 
 
 class Close(_Event, tag="close"):
@@ -280,6 +281,7 @@ class Sum(_Event, tag="sum"):
     traced: Figure = 0
     deployment: str | None = None
     within: str = ""
+    ray_data_peak: Figure = 0
 
     def __post_init__(self) -> None:
         for value in (self.job_id, self.actor_id):

@@ -34,6 +34,8 @@ def add_call(to: Sum, begin: Begin, end: End, family: Children | None) -> int:
         to.last = begin.time
     if begin.slot is not None:
         to.traced += 1
+    if end.ray_data_peak > to.ray_data_peak:
+        to.ray_data_peak = end.ray_data_peak
     return peak - before
 
 
@@ -44,6 +46,7 @@ def add_sum(to: Sum, other: Sum) -> None:
     for bucket, count in other.peaks.items():
         to.peaks[bucket] = to.peaks.get(bucket, 0) + count
     to.peak = max(to.peak, other.peak)
+    to.ray_data_peak = max(to.ray_data_peak, other.ray_data_peak)
     to.kept += other.kept
     to.traced += other.traced
     to.first, to.last = min(to.first, other.first), max(to.last, other.last)

@@ -77,6 +77,7 @@ class RunningCall:
         "number",
         "peak",
         "profile",
+        "ray_data_peak",
         "settings",
         "slow_rise_due",
         "thread",
@@ -103,6 +104,7 @@ class RunningCall:
         self.ticks = self.looked_tick = self.looked_reserved = 0
         """How often the sampler has looked at it."""
         self.touched_step = TOUCHED
+        self.ray_data_peak = 0
         self._begun = False
         self._entered = False
         self._pid = os.getpid()
@@ -290,6 +292,7 @@ class RunningCall:
                 **({"children": self.children_peak, "total": self.total} if self.children_peak else {}),
                 **({"left": children.largest(), "count": children.count()} if added else {}),
                 **({"highest": highest} if peak_rss and self.lease is not None else {}),
+                **({"ray_data_peak": self.ray_data_peak} if self.ray_data_peak else {}),
                 **({"note": note} if note else {}),
             },
             is_needed=True,

@@ -250,6 +250,30 @@ def test_libraries_name_their_work(head: Cluster, tmp_path: Path) -> None:
     top = raymemprof.heap(largest).top(1)[0]
     text = (PROGRAMS / "switch_data_program.py").read_text().splitlines()[int(top.line) - 1]
     assert "np.ones(5_000_000)" in text
+    check_what_ray_data_says(calls, job.answer["noted"])
+
+
+def check_what_ray_data_says(calls: raymemprof.Calls, noted: dict[str, float | None]) -> None:
+    """It stands beside what was recorded, is what Ray Data itself has, and misses what is over between its looks."""
+    said: dict[str, list[int]] = {}
+    for call in calls:
+        if call.ray_data_peak is not None:
+            said.setdefault(call.name, []).append(call.ray_data_peak)
+    assert {"MapBatches(widen)", "MapBatches(Keep)"} <= said.keys() <= noted.keys(), (said, noted)
+    for name, peaks in said.items():
+        theirs = noted[name]
+        assert theirs is not None
+        assert theirs == max(peaks) or min(peaks) <= theirs <= max(peaks), (name, noted, said)
+    advised = {one.name: one for one in raymemprof.advise(calls)}
+    assert {name: one.ray_data_peak for name, one in advised.items()} == {
+        name: max(said[name]) if name in said else None for name in advised
+    }
+    assert "PoolActor" in advised
+    missed = advised["MapBatches(widen)"]
+    assert missed.max - (missed.ray_data_peak or 0) > 60_000_000, missed
+    shown = " ".join(repr(raymemprof.advise(calls)).split())
+    assert f"ask for it with map_batches(widen, memory={missed.memory:_})." in shown
+    assert "max_uss_bytes" in shown
 
 
 LACKING = "raise ModuleNotFoundError(\"No module named 'raymemprof'\")"

@@ -41,6 +41,23 @@ def holds(size: int, seconds: float) -> tuple[int, int]:
 
 
 @ray.remote(num_cpus=0.1)
+def behind(size: int, seconds: float) -> tuple[int, int, str]:
+    parent = psutil.Process().parent()
+    assert parent is not None
+    kept = b"1" * size
+    child = os.fork()  # it has the worker's title
+    if not child:
+        time.sleep(seconds + 5)
+        os._exit(0)
+    time.sleep(seconds)
+    found = _own_memory()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    del kept
+    return *found, " ".join(parent.cmdline())
+
+
+@ray.remote(num_cpus=0.1)
 class Cache:
     def add(self, size: int, seconds: float) -> tuple[int, int]:
         self.kept = b"1" * size
@@ -80,6 +97,9 @@ def watched(cluster: Path) -> tuple[Watch, Path, Any, Any]:
         tasks, method = ray.get(two), ray.get(cache.add.remote(2 * SIZE // 3, 2.5))
         with pytest.raises(ray.exceptions.RayActorError):
             ray.get(other.die.remote(SIZE // 2))
+    until = time.monotonic() + 5
+    while processes(cluster) and time.monotonic() < until:
+        time.sleep(0.1)  # what it saw is written by now; Python takes a moment to end
     assert processes(cluster) == []
     return watch, cluster, tasks, method
 
@@ -179,6 +199,24 @@ def test_two_watchers_look_once(watched: Any, wait_for: Callable[..., Any]) -> N
             second.end()
     wait_for(lambda: not before & {process.pid for process in processes()})
     assert b"one_watches" in path_of(logs, node_id).read_bytes()
+
+
+@pytest.mark.versions
+def test_workers_behind_launchers(watched: Any, tmp_path: Path) -> None:
+    """`uv run` is such a `py_executable`: the worker takes its place, or is its child, and starts processes itself."""
+    names = {}
+    for how, last in (("takes_its_place", "exec"), ("is_its_child", "")):
+        launcher = tmp_path / how
+        launcher.write_text(f'#!/bin/sh\n{last} "{sys.executable}" "$@"\nexit $?\n')
+        launcher.chmod(0o755)
+        names[how] = behind.options(name=how, runtime_env={"py_executable": str(launcher)})
+    with raymemprof.watch() as watch:
+        found = ray.get([task.remote(SIZE, 3.5) for task in names.values()])
+        seen = rows(watch.peaks())
+    for how, (pid, memory, parent) in zip(names, found, strict=True):
+        assert ("/bin/sh" in parent) is (how == "is_its_child"), parent
+        assert (seen[how].kind, seen[how].at_once, seen[how].process_count) == ("task", 1, 1)
+        assert seen[how].memory_by_process == {pid: pytest.approx(memory, abs=8 * MIB)}
 
 
 def test_a_process_that_is_killed_is_started_again(watched: Any, wait_for: Callable[..., Any]) -> None:

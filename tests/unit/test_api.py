@@ -121,6 +121,7 @@ class Call
     children_copied: int | None
     deployment: str | None
     context: str | None
+    ray_data_peak: int | None
     growth: int
 class Calls(Rows[Call])
 class Capture
@@ -212,6 +213,7 @@ class FunctionSummary
     largest: Call | None
     guilty_line: Line | None
     deployment: str | None
+    ray_data_peak: int | None
 class Heap
     title: str
     peak: int
@@ -350,6 +352,7 @@ class Recommendation
     admits: Mapping[str, int | None]
     warnings: tuple[str, ...]
     basis: str
+    ray_data_peak: int | None
 class Recommendations(Rows[Recommendation])
 class RemovedFile
     path: Path

@@ -29,7 +29,8 @@ from ..usage.usage import usage
 from ..watch.peaks import SeenPeak, seen_peaks
 from .capacity import GRAIN, Capacity, at_once, capacities, fitting, held_already, memory_for, num_cpus_for
 from .groups import Group, groups_of
-from .seen import SEEN, about_seen, not_recorded, running_of
+from .remarks import remarks
+from .seen import about_seen, not_recorded, running_of
 from .warnings import MOST_NODES, about_nodes, about_peaks
 
 __all__ = [
@@ -48,9 +49,6 @@ MARGIN = 1.25
 peaks do not show: a killed process has noted its peak in steps of a tenth, a peak that is not the process's highest can
 lie between two samples, and a worker that runs many calls grows by what its allocator cannot give back. The same as in
 `explain()`."""
-
-_MOST_NAMED = 5
-"""Names in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,8 @@ class Recommendation(Record):
         warnings: what to know before relying on the figures, in sentences.
         basis: what the peaks are from: "recorded" calls; processes that were "seen" from the outside, by `watch()` or
             in Ray's message on a kill, where `call_count` is 0 and there is a peak for each process.
+        ray_data_peak: the highest memory that Ray Data noted in its tasks by itself, its `max_uss_bytes`; None where it
+            noted none.
     """
 
     name: str
@@ -91,6 +91,7 @@ class Recommendation(Record):
     admits: Mapping[str, int | None]
     warnings: tuple[str, ...]
     basis: str = "recorded"
+    ray_data_peak: int | None = None
 
 
 class Recommendations(Rows[Recommendation]):
@@ -106,6 +107,7 @@ class Recommendations(Rows[Recommendation]):
         ("p50", lambda one: show_bytes(one.p50), True),
         ("p95", lambda one: show_bytes(one.p95), True),
         ("max", lambda one: show_bytes(one.max), True),
+        ("Ray Data says", lambda one: show_bytes(one.ray_data_peak), True),
         ("memory=", lambda one: f"{one.memory:_}", True),
         ("num_cpus=", lambda one: f"{one.num_cpus:g}", True),
         ("fit a node", lambda one: _range(one.fits.values()), True),
@@ -115,12 +117,7 @@ class Recommendations(Rows[Recommendation]):
     _if_various: ClassVar[tuple[str, ...]] = ("kind", "peaks are")
 
     def _notes(self) -> list[str]:
-        shown = list(self._shown())
-        seen = [one.name for one in shown if SEEN in one.warnings]
-        some = ", ".join([*seen[:_MOST_NAMED], *(["…"] if len(seen) > _MOST_NAMED else [])])
-        notes = [f"{some}: {SEEN}"] if seen else []
-        notes += [f"{one.name}: {text}" for one in shown for text in one.warnings if text != SEEN]
-        return [*notes, *super()._notes()]
+        return [*remarks(self._shown()), *super()._notes()]
 
 
 def _range(counts: Iterable[int | None]) -> str:
@@ -314,6 +311,7 @@ def _sized(
             *about_peaks(group, p50, p95),
             *about_nodes(needs, memory, num_cpus, fits, nodes, group.kind),
         ),
+        ray_data_peak=group.ray_data_peak,
     )
 
 

@@ -35,6 +35,12 @@ class Group:
         return len(self.calls) + sum(one.count() for one in self.compacted)
 
     @property
+    def ray_data_peak(self) -> int | None:
+        """The highest memory that Ray Data noted by itself; None where it noted none. Bytes."""
+        noted = [*(call.ray_data_peak or 0 for call in self.calls), *(one.ray_data_peak for one in self.compacted)]
+        return max(noted, default=0) or None
+
+    @property
     def peak_count(self) -> int:
         """How many peaks there were."""
         if self.kind != "actor":

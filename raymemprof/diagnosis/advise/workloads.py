@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["Workload", "is_rays_own", "workload_of"]
+__all__ = ["RAY_DATA", "Workload", "is_rays_own", "workload_of"]
 
 
 class Workload(NamedTuple):
@@ -36,11 +36,15 @@ class Workload(NamedTuple):
         return self.kind not in ("task", "actor")
 
 
+RAY_DATA = "Ray Data"
 _READS = "Parquet|CSV|JSON|Text|Image|Images|Binary|Numpy|TFRecord|WebDataset|SQL|Range|Avro|Mongo|BigQuery|Lance"
 _LIBRARIES: tuple[Workload, ...] = (
     Workload(
-        "Ray Data",
-        re.compile(rf"^MapWorker\(|->|^(Map|MapBatches|MapRows|FlatMap|Filter|Write)\(|^Read({_READS})\b"),
+        RAY_DATA,
+        re.compile(
+            r"^MapWorker\(|->|^(Map|MapBatches|MapRows|FlatMap|Filter|Write)\(|^ListFiles\b|"
+            rf"^Read(?:Files)?({_READS})(?:V\d+)?\b"
+        ),
         "map_batches(…, memory={memory:_})",
         "lower its `concurrency=`",
         'Use smaller batches: batch_size="auto" (Ray 2.56 and later), or about 16 MiB each.',

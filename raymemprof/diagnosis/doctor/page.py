@@ -23,6 +23,7 @@ from ...reading.reports.notebook.drawn import Drawn
 from ...reading.reports.notebook.written import Written
 from ...reading.reports.render import flamegraph
 from ...reading.reports.report import Report
+from ..advise.remarks import remarks
 from ..timeline.timeline import drawn, svg_of
 from . import charts
 from .findings import Examination, Finding
@@ -220,7 +221,6 @@ def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph], timelines:
     verdict = "well" if diagnosis.healthy else "unwell"
     if any(finding.severity == "critical" for finding in diagnosis.findings):
         verdict = "ill"
-    recommendations = diagnosis.recommendations[:_MOST_ROWS]
     return (
         templates(_TEMPLATES)
         .get_template("page.html")
@@ -235,7 +235,7 @@ def _page(diagnosis: Examination, flamegraphs: dict[int, FlameGraph], timelines:
             bars=[charts.bar(node) for node in diagnosis.usage.nodes] if diagnosis.usage is not None else [],
             timeline=charts.timeline(diagnosis.calls, diagnosis.kills, diagnosis.when),
             tables=_tables(diagnosis, _MOST_ROWS),
-            warnings=[f"{one.name}: {text}" for one in recommendations for text in one.warnings],
+            warnings=remarks(diagnosis.recommendations[:_MOST_ROWS]),
         )
     )
 

@@ -14,6 +14,7 @@ import weakref
 from typing import Any
 
 from .process import OK, keep_alive
+from .shortages import SHORTAGES
 
 __all__ = ["Connections"]
 
@@ -50,6 +51,8 @@ class Connections:
         self.ended: dict[str, str] = {}
         """Why the connection of a node ended, by node id, where none has come since."""
         self.troubles: dict[str, str] = {}
+        self.shortage = ""
+        """Why connections cannot be taken at the moment."""
         self._is_over = threading.Event()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -97,9 +100,12 @@ class Connections:
             connection, _ = self._listener.accept()
         except BlockingIOError:
             return
-        except OSError:  # who called has gone again, or there is no descriptor left
+        except OSError as error:  # who called has gone again, or there is no descriptor left
+            if error.errno in SHORTAGES:
+                self.shortage = f"its connection cannot be taken: {error.strerror} in the process that watches"
             self._is_over.wait(_TICK)
             return
+        self.shortage = ""
         with contextlib.suppress(OSError):
             connection.setblocking(False)
             keep_alive(connection)

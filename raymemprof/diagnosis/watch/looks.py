@@ -2,24 +2,35 @@
 
 A look must cost next to nothing on a node of hundreds of workers. So on Linux the two files of a worker in `/proc` stay
 open: to read them again takes some microseconds, and they never become those of another process of the same number.
+Where there are too few descriptors for that, they are opened at each look.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import psutil
 
+from ...display.text import counted
 from ..usage.processes import running_name
+from .shortages import SHORTAGES
 
 __all__ = ["Look", "Looks"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MOST_OF_A_TITLE = 512
 """Bytes of a title that are read: Ray keeps room for 4,096."""
+_WORKERS = "ray::"
+"""How the title of a worker begins."""
+_FILES = ("cmdline", "statm")
+"""Of a process in `/proc`."""
+_SPARE = 32
+"""Descriptors that are left for all else."""
 
 
 class Look(NamedTuple):
@@ -31,13 +42,29 @@ class Look(NamedTuple):
 
 
 class Looks:
-    """Looks at the workers that a raylet has started, as often as it is asked to."""
+    """Looks at the workers of a raylet, as often as it is asked to.
+
+    A worker is the raylet's child, or a child of what the raylet starts in its place: `uv run`, `nsys`, or another
+    `py_executable`. What workers start is none.
+    """
 
     def __init__(self, raylet: psutil.Process) -> None:
         self._raylet = raylet
-        self._workers: dict[int, _Worker] = {}
+        self._below: dict[int, _Below] = {}
         self._others: set[int] = set()
         """Processes that are no workers of this raylet's: they are looked at once."""
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most_open = sys.maxsize if most == resource.RLIM_INFINITY else max(most - _SPARE, 0) // len(_FILES)
+        self._missed: set[int] = set()
+        """Those that the last look did not see."""
+        self._shortage = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why the last look did not see all, if it did not."""
+        if not self._missed:
+            return ""
+        return f"{counted(len(self._missed), 'process', 'processes')} there cannot be looked at: {self._shortage}"
 
     def is_over(self) -> bool:
         """Whether the raylet has ended, and its session with it."""
@@ -48,67 +75,147 @@ class Looks:
 
     def take(self) -> Iterator[Look]:
         """Yield what runs now; idle workers, and what is Ray's or our own, are left out."""
+        self._missed.clear()
         self._find_workers()
-        for pid, worker in self._workers.items():
-            look = worker.look()
-            if look is not None:
-                yield Look(pid, *look)
+        for pid, process in list(self._below.items()):
+            parent = self._below.get(process.parent)
+            if parent is not None and parent.is_worker:  # it was taken to start a worker, and was one itself
+                self._leave_out(pid)
+                continue
+            try:
+                look = process.look()
+            except OSError as error:
+                self._miss(pid, error)
+            else:
+                if look is not None:
+                    yield Look(pid, *look)
 
     def _find_workers(self) -> None:
         pids = set(psutil.pids())
-        for pid in self._workers.keys() - pids:
-            self._workers.pop(pid).close()
+        for pid in self._below.keys() - pids:
+            self._below.pop(pid).close()
         self._others &= pids
-        for pid in pids - self._workers.keys() - self._others:
+        parents: dict[int, int] = {}
+        for pid in pids - self._below.keys() - self._others:
             try:
-                if psutil.Process(pid).ppid() == self._raylet.pid:
-                    self._workers[pid] = _Worker(pid)
-                    continue
-            except (OSError, psutil.Error):  # it has ended, or is another user's
-                pass
+                parents[pid] = psutil.Process(pid).ppid()
+            except OSError as error:
+                self._miss(pid, error)
+            except psutil.Error:  # it has ended
+                self._others.add(pid)
+        while parents:  # what was started by what is found here is found in turn
+            found = [pid for pid, parent in parents.items() if self._may_start_workers(parent)]
+            if not found:
+                break
+            for pid in found:
+                self._add(pid, parents.pop(pid))
+        self._others |= parents.keys()
+
+    def _may_start_workers(self, pid: int) -> bool:
+        if pid == self._raylet.pid:
+            return True
+        process = self._below.get(pid)
+        return process is not None and not process.has_become_worker()
+
+    def _add(self, pid: int, parent: int) -> None:
+        try:
+            self._below[pid] = _Below(pid, parent, keeps_open=len(self._below) < self._most_open)
+        except OSError as error:
+            self._miss(pid, error)
+        except psutil.Error:
+            self._others.add(pid)
+
+    def _leave_out(self, pid: int) -> None:
+        self._below.pop(pid).close()
+        self._others.add(pid)
+
+    def _miss(self, pid: int, error: OSError) -> None:
+        """Take note of a process that could not be looked at, unless it has ended, or is another user's."""
+        if error.errno in SHORTAGES:
+            self._missed.add(pid)
+            self._shortage = os.strerror(error.errno)
+        elif pid not in self._below:
             self._others.add(pid)
 
 
-class _Worker:
-    """A child of the raylet, which may be a part of Ray, too: its title says so."""
+class _Below:
+    """A process below the raylet: a worker, a part of Ray, or what starts a worker. Its title says which."""
 
-    def __init__(self, pid: int) -> None:
-        """Raises `OSError` where it has ended."""
+    def __init__(self, pid: int, parent: int, keeps_open: bool) -> None:
+        """Raises `OSError` or `psutil.Error` where it has ended."""
+        self.parent = parent
+        self.is_worker = False
+        """Whether it was seen to be a worker, or a part of Ray with such a title."""
         self._process = psutil.Process(pid)
-        self._files: list[int] = []
-        if sys.platform == "linux":
-            try:
-                for name in ("cmdline", "statm"):
-                    self._files.append(os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC))
-            except OSError:
-                self.close()
-                raise
+        self._files = self._open() if keeps_open else []
 
     def close(self) -> None:
-        for file in self._files:
-            os.close(file)
+        _close(self._files)
         self._files = []
 
+    def has_become_worker(self) -> bool:
+        """Look at its title only."""
+        with contextlib.suppress(OSError, psutil.Error), self._opened() as files:
+            self._title(files)
+        return self.is_worker
+
     def look(self) -> tuple[str, int] | None:
-        """Return what it runs and its memory; None where it runs nothing of the user's, or has ended."""
+        """Return what it runs and its memory; None where it runs nothing of the user's, or has ended.
+
+        Raises `OSError` where no file can be opened.
+        """
         try:
-            name = running_name(self._title())
-            if name is None:
-                return None
-            memory = self._memory()
-            # What began just then does not get the memory of what ran before.
-            return (name, memory) if memory and running_name(self._title()) == name else None
-        except (OSError, ValueError, IndexError, psutil.Error):
+            with self._opened() as files:
+                name = running_name(self._title(files))
+                if name is None:
+                    return None
+                memory = self._memory(files)
+                # What began just then does not get the memory of what ran before.
+                return (name, memory) if memory and running_name(self._title(files)) == name else None
+        except OSError as error:
+            if error.errno in SHORTAGES:
+                raise
+            return None
+        except (ValueError, IndexError, psutil.Error):
             return None
 
-    def _title(self) -> str:
-        if not self._files:
-            return " ".join(self._process.cmdline()).strip()
-        title = os.pread(self._files[0], _MOST_OF_A_TITLE, 0)
-        return title.partition(b"\0")[0].decode(errors="replace").strip()
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[list[int]]:
+        if self._files:
+            yield self._files
+            return
+        files = self._open() if self._process.is_running() else []  # else its number may be another's by now
+        try:
+            yield files
+        finally:
+            _close(files)
 
-    def _memory(self) -> int:
-        if not self._files:
-            return self._process.memory_info().rss  # what is shared is not counted on macOS
-        _, resident, shared = os.pread(self._files[1], 128, 0).split()[:3]
+    def _open(self) -> list[int]:
+        files: list[int] = []
+        try:
+            for name in _FILES if sys.platform == "linux" else ():
+                files.append(os.open(f"/proc/{self._process.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:
+            _close(files)
+            raise
+        return files
+
+    def _title(self, files: list[int]) -> str:
+        if files:
+            text = os.pread(files[0], _MOST_OF_A_TITLE, 0)
+            title = text.partition(b"\0")[0].decode(errors="replace").strip()
+        else:
+            title = " ".join(self._process.cmdline()).strip()
+        self.is_worker = self.is_worker or title.startswith(_WORKERS)
+        return title
+
+    def _memory(self, files: list[int]) -> int:
+        if not files:
+            return int(self._process.memory_info().rss)  # what is shared is not counted on macOS
+        _, resident, shared = os.pread(files[1], 128, 0).split()[:3]
         return (int(resident) - int(shared)) * _PAGE
+
+
+def _close(files: list[int]) -> None:
+    for file in files:
+        os.close(file)

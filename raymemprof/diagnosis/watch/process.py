@@ -125,7 +125,7 @@ class _Watching:
                 return "the session has ended"
             try:
                 self._look()
-                self._tell("")
+                self._tell(self._looks.trouble)
             except OSError as error:
                 self._minute = 0  # all is written anew once that can be done
                 self._tell(f"what it sees is not written: {error}")

@@ -134,7 +134,8 @@ class Watch:
             return
         request = (self._connections.host, self._connections.port, self._connections.secret, seconds)
         answers = cluster.on_nodes(watch_here, dict.fromkeys(wanted, request), longest=_SECONDS_TO_START)
-        for node_id in wanted:
+        shortage = self._connections.shortage
+        for node_id in () if shortage else wanted:
             self._tries[node_id] = self._tries.get(node_id, 0) + 1
         for missing in answers.missing:
             self._missing[missing.node_id] = missing
@@ -142,7 +143,7 @@ class Watch:
             if why is None:
                 self._missing.pop(node_id, None)
             else:
-                self._miss(node_id, alive[node_id].node_ip, why)
+                self._miss(node_id, alive[node_id].node_ip, shortage or why)
 
     def _miss(self, node_id: str, node_ip: str, why: str) -> None:
         self._missing[node_id] = MissingNode(node_id, node_ip, why)

@@ -125,6 +125,7 @@ class RecordedProcess:
             last=found.last,
             within=found.within,
             only_sums=only_sums,
+            ray_data_peak=found.ray_data_peak,
         )
 
     def call(self, begin: Begin, end: End | None, family: Children | None) -> Call:
@@ -172,6 +173,7 @@ class RecordedProcess:
             self.path,
             begin.deployment,
             begin.context,
+            (end.ray_data_peak or None) if end is not None else None,
             begin.within,
         )
 

@@ -57,6 +57,13 @@ class Capture(Record):
         return str(self.path)
 
 
+RAY_DATA_SAYS = (
+    "Ray Data says: the highest RSS − SHR that Ray Data noted by itself (max_uss_bytes), once a second and after each "
+    "block. A peak in between is not in it, nor is what child processes use."
+)
+"""Why `ray_data_peak` is not the peak that was recorded."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChildProcess(Record):
     """A process that a call started, or that such a one started.
@@ -111,6 +118,8 @@ class Call(Record):
         deployment: the deployment of Ray Serve that ran it, with its application: `default:Summarizer`.
         context: what a library of Ray's says of it: `route /sum` of a request to Ray Serve, `rank 3` of a worker of Ray
             Train, `trial 1b2c3_00000` of Ray Tune; None where it says nothing.
+        ray_data_peak: the highest memory that Ray Data noted in it by itself, its `max_uss_bytes`; None where it noted
+            none.
     """
 
     name: str
@@ -146,6 +155,7 @@ class Call(Record):
     """The journal that tells of it, where it lies."""
     deployment: str | None = None
     context: str | None = None
+    ray_data_peak: int | None = None
     within: str = field(default="", repr=False, compare=False)
     """The name of the outermost call of its task that it ran in, if any."""
 
@@ -182,6 +192,8 @@ class CompactedCalls:
     """The name of the outermost calls of their tasks that they ran in, if any."""
     only_sums: int
     """Of how many of them only sums are left: the others are in the journal one by one."""
+    ray_data_peak: int = 0
+    """The highest that Ray Data noted in them by itself."""
     held: int = 0
     """How many of them are in captures that are there."""
     held_kept: int = 0

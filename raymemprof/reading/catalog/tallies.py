@@ -38,6 +38,8 @@ class Tally:
     peaks: Counter[int] = field(default_factory=Counter)
     """How many calls have their peak in a bucket."""
     peak: int = 0
+    ray_data_peak: int = 0
+    """The highest that Ray Data noted by itself."""
     growth: int = -1
     kept: int = 0
     traced: int = 0
@@ -64,6 +66,7 @@ class Tally:
         self.statuses.update(found.statuses)
         self.peaks.update(found.peaks)
         self.peak = max(self.peak, found.peak)
+        self.ray_data_peak = max(self.ray_data_peak, found.ray_data_peak)
         self.kept += found.kept
         self.traced += found.traced
         if process.node_id is not None:
@@ -76,6 +79,7 @@ class Tally:
         self.statuses[call.status] += 1
         self.peaks[bucket_of(call.peak_memory)] += 1
         self.peak = max(self.peak, call.peak_memory)
+        self.ray_data_peak = max(self.ray_data_peak, call.ray_data_peak or 0)
         self.kept += call.memory_after - call.memory_before if call.memory_after is not None else 0
         self.traced += call.place is not None
         self._add_capture(call.capture)
@@ -90,6 +94,7 @@ class Tally:
         self.statuses.update(other.statuses)
         self.peaks.update(other.peaks)
         self.peak = max(self.peak, other.peak)
+        self.ray_data_peak = max(self.ray_data_peak, other.ray_data_peak)
         self.kept += other.kept
         self.traced += other.traced
         self.captures.update(other.captures)

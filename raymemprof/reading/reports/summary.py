@@ -19,7 +19,7 @@ from ..catalog.filters import Filters, some_names
 from ..catalog.listing import ask_nodes, caption_of, caption_of_folders
 from ..catalog.openable import Openable, name_of_call
 from ..catalog.places import Place, place_here
-from ..catalog.records import Call, other_deployment
+from ..catalog.records import RAY_DATA_SAYS, Call, other_deployment
 from ..catalog.sources import Source
 from ..catalog.tallies import Tallied, Tally, added, tally
 from .heap import heap
@@ -63,6 +63,8 @@ class FunctionSummary(Record):
         guilty_line: the line that held most in `largest` at its peak, or when it was killed; None where it was not
             looked up.
         deployment: the deployment of Ray Serve, with its application: `default:Summarizer`. Each has a row of its own.
+        ray_data_peak: the highest memory that Ray Data noted in its tasks by itself, its `max_uss_bytes`; None where it
+            noted none.
     """
 
     name: str
@@ -86,6 +88,7 @@ class FunctionSummary(Record):
     largest: Call | None
     guilty_line: Line | None = None
     deployment: str | None = None
+    ray_data_peak: int | None = None
 
 
 class Summary(Openable[FunctionSummary]):
@@ -103,6 +106,7 @@ class Summary(Openable[FunctionSummary]):
         ("p50", lambda one: show_bytes(one.p50), True),
         ("p95", lambda one: show_bytes(one.p95), True),
         ("peak", lambda one: show_bytes(one.peak_memory), True),
+        ("Ray Data says", lambda one: show_bytes(one.ray_data_peak), True),
         ("growth", lambda one: show_bytes(one.growth), True),
         ("kept", lambda one: show_bytes(one.kept), True),
         ("captures", lambda one: show_bytes(one.capture_bytes or None), True),
@@ -114,6 +118,10 @@ class Summary(Openable[FunctionSummary]):
     )
     _if_various: ClassVar[tuple[str, ...]] = ("kind", "nodes")
     _expendable: ClassVar[tuple[str, ...]] = ("first", "last", "captures", "p50", "kept", "kind", "nodes", "deployment")
+
+    def _notes(self) -> list[str]:
+        is_noted = any(one.ray_data_peak is not None for one in self._shown())
+        return [*([RAY_DATA_SAYS] if is_noted else []), *super()._notes()]
 
     def _opens(self, row: FunctionSummary) -> str:
         return name_of_call(row.largest)
@@ -226,6 +234,7 @@ def _row(one: Tally) -> FunctionSummary:
         node_ids=tuple(sorted(one.node_ids)),
         largest=one.largest,
         deployment=one.deployment,
+        ray_data_peak=one.ray_data_peak or None,
     )
 
 

@@ -8,6 +8,7 @@ import types
 from ... import cluster
 from .. import warn
 from ..classes import record_methods
+from ..current import current
 from ..options import Options
 from ..outcome import describe
 from ..profile import Profile
@@ -43,7 +44,15 @@ def arm() -> None:
     cluster.pass_through(loaded.function, loaded.actor_class)
     shipped_texts.take_along()
     cluster.pass_users_code(UsersCode(loaded.wants, is_recorded_below).recorded, _tell_unknown)
+    cluster.hear_ray_data_peaks(_note_ray_data_peak)
     _problem = None
+
+
+def _note_ray_data_peak(size: int) -> None:
+    """Keep what Ray Data noted with the call of its operator, which it notes it in."""
+    call = current.get()
+    if call is not None and size > call.ray_data_peak:
+        call.ray_data_peak = size
 
 
 def _tell_unknown(name: str) -> None:

@@ -35,7 +35,7 @@ def call(number: int, *, ends: bool = True, **changed: Any) -> Iterator[dict[str
     if ends:
         status, error = ("failed", "ValueError: 1") if number % 1000 == 500 else ("finished", None)
         peak = memory + 1000 + number * 7919 % 2_000_000
-        figures = {"memory": memory + 1000, "peak": peak, "duration": 0.25}
+        figures = {"memory": memory + 1000, "peak": peak, "duration": 0.25, "ray_data_peak": peak - 500}
         yield {"event": "end", "call": number, "status": status, "error": error, **figures}
 
 
@@ -88,6 +88,8 @@ def test_the_sums_are_those_of_all_calls(journal: Path) -> None:
     assert [figures(one) for one in after] == [figures(one) for one in before]
     (load,) = after
     assert (load.call_count, load.failed_count, load.running_count) == (CALLS + 1, CALLS // 1000, 1)
+    highest = max(10**7 + 1000 * number + 500 + number * 7919 % 2_000_000 for number in range(CALLS))
+    assert load.ray_data_peak == highest
 
 
 def test_of_calls_those_stay_that_tell_something(journal: Path) -> None:

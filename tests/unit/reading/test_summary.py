@@ -40,6 +40,7 @@ def lines(first: int, count: int, ended: int | None = None) -> Iterator[dict[str
         if ended is None or number < ended:
             status = "failed" if number % 10 == 4 else "finished"
             figures = {"memory": 10**6 + number, "peak": 2 * 10**6 + 1000 * number}
+            figures |= {"ray_data_peak": 10**6 + number % 1000} if name == "load" else {}
             yield {"event": "end", "call": number, "duration": 0.5, "status": status, "error": None, **figures}
 
 
@@ -82,6 +83,8 @@ def assert_is_that_of_the_calls(folder: Path) -> None:
         for part, told in ((0.5, row.p50), (0.95, row.p95)):
             assert told == pytest.approx(peaks[math.ceil(part * len(peaks)) - 1], rel=0.01)
         assert row.growth == max(call.growth for call in of_it)
+        assert row.ray_data_peak == (max(call.ray_data_peak or 0 for call in of_it) or None)
+        assert (row.ray_data_peak is not None) is (row.kind == "task" and "here" in folder.parts)
         ended = [call for call in of_it if call.memory_after is not None]
         assert row.kept == sum((call.memory_after or 0) - call.memory_before for call in ended)
         assert row.traced_count == sum(call.place is not None for call in of_it)
