@@ -247,7 +247,6 @@ def test_two_workers_killed_in_one_event(play: Callable[..., Record]) -> None:
         assert len({row["when"] for row in rows}) == 1
 
 
-@pytest.mark.rays
 def test_endless_retries(play: Callable[..., Record]) -> None:
     record = play("endless")["endless"]
     (retry,) = record["retries"]
@@ -262,7 +261,6 @@ def test_endless_retries(play: Callable[..., Record]) -> None:
     assert "RAY_task_oom_retries" in record["shown"]
 
 
-@pytest.mark.rays
 def test_a_task_that_was_retried_and_then_finished(play: Callable[..., Record]) -> None:
     """Nobody profiled it: its owner's log tells of the retries, and Ray that it has ended."""
     records = play("endless")
@@ -271,7 +269,6 @@ def test_a_task_that_was_retried_and_then_finished(play: Callable[..., Record]) 
     assert "recovers was killed" not in records["table"]
 
 
-@pytest.mark.rays
 def test_retries_of_a_session_that_is_over(play: Callable[..., Record]) -> None:
     records = play("endless")
     kills = raymemprof.ooms(records["folder"])

@@ -128,7 +128,6 @@ def line_of(text: str) -> int:
     return line
 
 
-@pytest.mark.rays
 def test_run_records_without_a_changed_line(head: Cluster, switched: Job) -> None:
     ran = drive(head, COMMAND, "run", PROGRAM, "plain")
     assert (ran.status, ran.answer["results"]) == (0, RESULTS)
