@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.util
 import json
 import os
@@ -25,7 +26,7 @@ from raymemprof.reading.logs import endings
 from raymemprof.reading.logs.owners import oom_retries
 from tests.paths import DATA, PROGRAMS
 
-oom_kills = sys.modules["raymemprof.diagnosis.ooms"]
+oom_kills = importlib.import_module("raymemprof.diagnosis.ooms")  # `raymemprof.ooms` is the function
 NOW = datetime(2026, 11, 24, tzinfo=timezone.utc)
 PROGRAM = PROGRAMS / "kills_program.py"
 MIB, GIB = 2**20, 2**30
