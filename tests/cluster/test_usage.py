@@ -442,7 +442,7 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
 @LINUX
 def test_the_threshold_is_what_the_raylet_has() -> None:
     total = psutil.virtual_memory().total
-    found = Nodes(monitors=True)
+    found = Nodes()
     try:
         found.start("part", store=80_000_000, RAY_memory_usage_threshold="0.7")
         found.start("free", store=80_000_000, RAY_min_memory_free_bytes=str(100 * MIB))
