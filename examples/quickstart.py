@@ -60,7 +60,7 @@ class Index:
         return sorted(self.files, key=lambda name: -len(self.files[name]))[:5]
 
 
-def sources(limit: int = 12_000_000) -> list[Path]:
+def sources(limit: int = 8_000_000) -> list[Path]:
     """Return paths of Python sources: up to `limit` bytes of the standard library, and as much of site-packages."""
     found = []
     for root in (Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("purelib"))):

@@ -165,7 +165,7 @@ class Load:
 @pytest.mark.parametrize(
     ("cls", "options", "at_once", "planted"),
     [
-        pytest.param(Cache, {}, 2, "the planted line", marks=pytest.mark.rays),
+        (Cache, {}, 2, "the planted line"),
         (GroupedCache, {"max_concurrency": 4, "concurrency_groups": {"io": 2}}, 4, "the planted line of the group"),
         pytest.param(AsyncCache, {}, 10, "the planted line of the coroutine", marks=pytest.mark.versions),
     ],
@@ -297,7 +297,6 @@ time.sleep(60)
 """
 
 
-@pytest.mark.rays
 def test_the_driver_is_killed(cluster: Path, wait_for: Any) -> None:
     """The actor goes on, and recording ends within 5 s."""
     actor = actor_of(Cache, name="theirs", namespace="attached", lifetime="detached", max_concurrency=2)

@@ -148,7 +148,6 @@ def test_each_node_sums_up_its_own(nodes: Nodes, recorded: Recorded) -> None:
     assert [row.node_ids for row in raymemprof.summary(job_id=recorded.job_id, node_id=two[:12])] == [(two,)] * 2
 
 
-@pytest.mark.rays
 def test_every_capture_is_listed_once_with_its_node(nodes: Nodes, recorded: Recorded) -> None:
     captures = raymemprof.captures(job_id=recorded.job_id)
     assert len({capture.path for capture in captures}) == len(captures)

@@ -11,6 +11,7 @@ import pytest
 import ray
 
 from raymemprof.display.text import show_bytes
+from tests.paths import PROGRAMS
 
 Record = dict[str, Any]
 MIB, GIB = 2**20, 2**30
@@ -18,13 +19,15 @@ TRIES = 3
 REQUESTED = 100 * MIB
 IDLE = 150 * MIB
 PROGRAM = f"""
-import json, os, time, psutil
+import json, os, sys, time, psutil
+sys.path.insert(0, {str(PROGRAMS)!r})
 memory = psutil.virtual_memory()
 threshold = (memory.total - memory.available + 2.6 * 2**30) / memory.total
 os.environ |= {{"RAY_memory_usage_threshold": str(threshold), "RAY_memory_monitor_refresh_ms": "50"}}
 import ray, raymemprof
+from several_nodes import init
 options = {{"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False, "object_store_memory": 10**8}}
-ray.init(num_cpus=4, **options)
+init(num_cpus=4, **options)
 
 @ray.remote(num_cpus=1, max_retries=0)
 def leave(size):

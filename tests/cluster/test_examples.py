@@ -16,7 +16,7 @@ from tests.paths import EXAMPLES
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        pytest.param("data", r".*MapBatches\(count_words\)", marks=[pytest.mark.versions, pytest.mark.rays]),
+        ("data", r".*MapBatches\(count_words\)"),
         ("serve", r"Search\.__call__"),
         ("train", r"fit_line, rank 1,"),
         ("tune", r"fit_polynomial, trial \w+_00002,"),

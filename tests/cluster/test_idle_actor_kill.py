@@ -8,18 +8,22 @@ from typing import Any
 
 import pytest
 
+from tests.paths import PROGRAMS
+
 TRIES = 3
 SIZE = 100_000_000
 CALLS = 6
 PROGRAM = f"""
-import json, os, time, psutil
+import json, os, sys, time, psutil
+sys.path.insert(0, {str(PROGRAMS)!r})
 memory = psutil.virtual_memory()
 threshold = (memory.total - memory.available + 2 * 2**30) / memory.total
 os.environ |= {{"RAY_memory_usage_threshold": str(threshold), "RAY_memory_monitor_refresh_ms": "50"}}
 import ray, raymemprof
 from raymemprof import profile_memory
+from several_nodes import init
 options = {{"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False, "object_store_memory": 10**8}}
-ray.init(num_cpus=1, **options)
+init(num_cpus=1, **options)
 
 @ray.remote
 @profile_memory

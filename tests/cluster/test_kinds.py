@@ -40,9 +40,13 @@ KINDS = (
 )
 STREAMS = ("generator", "generator method", "async generator method")
 WAYS = [
-    pytest.param(place, order, marks=[pytest.mark.versions] if place == "script" else [], id=f"{place}-{order}")
-    for place in ("script", "module", "notebook")
-    for order in ("below", "above")
+    pytest.param("script", "below", marks=pytest.mark.versions, id="script-below"),
+    pytest.param("script", "above", marks=pytest.mark.rays, id="script-above"),
+    *[
+        pytest.param(place, order, id=f"{place}-{order}")
+        for place in ("module", "notebook")
+        for order in ("below", "above")
+    ],
 ]
 ways = pytest.mark.parametrize(("place", "order"), WAYS)
 
@@ -691,7 +695,6 @@ def test_disabled_returns_the_very_same_thing(target):
 # One method of an actor
 
 
-@pytest.mark.versions
 @pytest.mark.usefixtures("cluster")
 def test_single_methods_of_an_actor():
     """What `@ray.method` says holds above and below, and the calls are the actor's, in one capture."""

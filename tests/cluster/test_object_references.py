@@ -7,12 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-PROGRAM = """
-import json, os, time
+from tests.paths import PROGRAMS
+
+PROGRAM = f"""
+import json, os, sys, time
+sys.path.insert(0, {str(PROGRAMS)!r})
 import numpy as np
 import ray, raymemprof
+from several_nodes import init
 
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
 
 @ray.remote(num_cpus=0)
 class Holder:

@@ -158,8 +158,10 @@ async def streams_and_raises():
     raise UnusualError(1, "here")
 
 
-@pytest.mark.versions
-@pytest.mark.parametrize("function", [raises, yields_and_raises, waits_and_raises, streams_and_raises])
+@pytest.mark.parametrize(
+    "function",
+    [pytest.param(raises, marks=pytest.mark.versions), yields_and_raises, waits_and_raises, streams_and_raises],
+)
 def test_at_most_one_frame_is_added_to_a_traceback(function, tmp_path):
     import asyncio
 
@@ -376,7 +378,6 @@ def test_each_attempt_of_a_killed_task_is_a_call(tmp_path):
     assert_held(second, 2 * SIZE)
 
 
-@pytest.mark.versions
 def test_each_attempt_of_a_failed_task_is_a_call(tmp_path):
     @ray.remote(max_retries=2, retry_exceptions=[UnusualError])
     @profile_memory

@@ -29,6 +29,7 @@ def shared() -> Iterator[Any]:
             "num_cpus": 1,
             "include_dashboard": False,
             "object_store_memory": 100_000_000,
+            "no_monitor": True,
             "_system_config": quick_to_bury,
         },
     )

@@ -64,7 +64,10 @@ def head(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
     takes_jobs = any(item.name == "test_a_submitted_job" for item in request.session.items)
     ports = {"dashboard_port": free_port(), "dashboard_agent_listen_port": free_port()}
-    started = Started(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": takes_jobs, **ports})
+    started = Started(
+        initialize_head=True,
+        head_node_args={"num_cpus": 3, "include_dashboard": takes_jobs, "no_monitor": True, **ports},
+    )
     try:
         node = started.head_node
         yield Cluster(started.address, f"http://{node.webui_url}", Path(node.get_logs_dir_path()))
@@ -128,7 +131,6 @@ def line_of(text: str) -> int:
     return line
 
 
-@pytest.mark.rays
 def test_run_records_without_a_changed_line(head: Cluster, switched: Job) -> None:
     ran = drive(head, COMMAND, "run", PROGRAM, "plain")
     assert (ran.status, ran.answer["results"]) == (0, RESULTS)

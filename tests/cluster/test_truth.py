@@ -52,7 +52,6 @@ def assert_held(target, size, marker):
     return line
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize("size", [5_000_000, SIZE])
 def test_a_bytearray(size):
     @ray.remote
@@ -63,8 +62,7 @@ def test_a_bytearray(size):
     assert assert_held(the_call(task.remote(size)), size, "bytearray").function == "task"
 
 
-@pytest.mark.versions
-@pytest.mark.parametrize("size", [100_000, 1_000_000])
+@pytest.mark.parametrize("size", [pytest.param(100_000, marks=pytest.mark.versions), 1_000_000])
 def test_to_the_kibibyte_where_python_takes_no_arenas(size, tmp_path, run_script):
     run_script(
         f"""
@@ -299,7 +297,6 @@ def test_an_object_read_from_the_store_is_neither_memory_nor_heap():
     assert call.peak_memory - call.memory_before < 20_000_000
 
 
-@pytest.mark.versions
 def test_what_a_task_returns_is_alive_at_its_end():
     @ray.remote
     @profile_memory
@@ -323,7 +320,6 @@ def test_what_an_actor_keeps_is_alive_at_the_end_of_the_method_that_kept_it():
     assert sorted(line.line for line in heap(kept[0]).top(2)) == list(lines)
 
 
-@pytest.mark.versions
 def test_a_block_in_the_driver(cluster):
     with profile_memory("in the driver"):
         data = bytearray(SIZE)  # line: driver

@@ -264,7 +264,6 @@ def test_another_node_s_object_store_is_known_as_that(nodes: Any, wait_for: Call
         ray.kill(holder)
 
 
-@pytest.mark.rays
 def test_copies_of_other_nodes_objects_are_told_apart(nodes: Any, wait_for: Callable[..., Any]) -> None:
     """They are used until the room is needed, and are no reason to spill."""
     import numpy
@@ -283,7 +282,6 @@ def test_copies_of_other_nodes_objects_are_told_apart(nodes: Any, wait_for: Call
 
 
 @LINUX
-@pytest.mark.rays
 def test_a_worker_that_is_stopped_silences_nobody(nodes: Any) -> None:
     """A raylet answers when all its workers have."""
     keeper, stopped = Keeper.options(**on("two")).remote(), Keeper.options(**on("two")).remote()
@@ -444,7 +442,7 @@ def test_in_a_cgroup_its_limit_counts(group: tuple[Path, int], is_container: boo
 @LINUX
 def test_the_threshold_is_what_the_raylet_has() -> None:
     total = psutil.virtual_memory().total
-    found = Nodes(monitors=True)
+    found = Nodes()
     try:
         found.start("part", store=80_000_000, RAY_memory_usage_threshold="0.7")
         found.start("free", store=80_000_000, RAY_min_memory_free_bytes=str(100 * MIB))

@@ -230,7 +230,7 @@ def test_a_process_that_is_killed_is_started_again(watched: Any, wait_for: Calla
     wait_for(lambda: not processes(logs), 5)
 
 
-@pytest.mark.versions
+@pytest.mark.rays
 def test_the_command_and_its_death(watched: Any, wait_for: Callable[..., Any]) -> None:
     _, logs, _, _ = watched
     address = ray.get_runtime_context().gcs_address

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import PROGRAMS
 from tests.programs.apart_program import can_be_apart, run_apart
 
 NO_SOURCE = [
@@ -147,11 +148,13 @@ print(json.dumps([[first.address, first.session, second.address, second.session]
     assert clusters[2] in error[2].splitlines()[-1]
 
 
-DIES = """
+DIES = f"""
 import json, os, signal, sys
+sys.path.insert(0, {str(PROGRAMS)!r})
 import ray, raymemprof
-ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False, _temp_dir=sys.argv[1],
-         object_store_memory=100_000_000)
+from several_nodes import init
+init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False, _temp_dir=sys.argv[1],
+     object_store_memory=100_000_000)
 
 @ray.remote
 @raymemprof.profile_memory

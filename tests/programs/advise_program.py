@@ -26,6 +26,7 @@ TRIES = 3
 
 import ray
 from ray.cluster_utils import Cluster
+from several_nodes import init
 
 import raymemprof
 from raymemprof import profile_memory
@@ -63,7 +64,7 @@ def set_threshold() -> None:
 
 def start(**options) -> None:
     set_threshold()
-    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8, **options)
+    init(include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8, **options)
 
 
 def one_call() -> Any:
@@ -89,8 +90,9 @@ def page() -> dict[str, Any]:
 def nodes() -> dict[str, Any]:
     """Two nodes with one memory and 2 and 12 CPUs, of which the second goes."""
     set_threshold()
-    options = {"object_store_memory": 10**8}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False, **options})
+    options = {"object_store_memory": 10**8, "include_log_monitor": False}
+    head = {"num_cpus": 2, "include_dashboard": False, "no_monitor": True}
+    cluster = Cluster(initialize_head=True, head_node_args=head | options)
     try:
         second = cluster.add_node(num_cpus=12, **options)
         cluster.wait_for_nodes()

@@ -16,14 +16,16 @@ from typing import Any
 
 _APART = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 COMMAND = Path(sys.executable).with_name("raymemprof")
-_DRIVER = """
+_DRIVER = f"""
 import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 if sys.argv[2]:
     os.setreuid(int(sys.argv[2]), 0)  # as that user, but with the means of this one
 import ray
 from raymemprof import profile_memory
-ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False, _temp_dir=sys.argv[1],
-         object_store_memory=100_000_000)
+from several_nodes import init
+init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False, _temp_dir=sys.argv[1],
+     object_store_memory=100_000_000)
 
 @ray.remote
 @profile_memory(linger=0)

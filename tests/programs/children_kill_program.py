@@ -21,6 +21,7 @@ sys.stdin.read()  # until it may end, or what started it is gone
 os.environ |= {"RAY_memory_monitor_refresh_ms": "50", "RAY_task_oom_retries": "0"}
 
 import ray
+from several_nodes import init
 
 import raymemprof
 from raymemprof import profile_memory
@@ -44,7 +45,7 @@ def start():
     threshold = (memory.total - memory.available + 2.5 * GIB) / memory.total
     assert threshold < 0.9, "this machine has too little memory left"
     os.environ["RAY_memory_usage_threshold"] = str(threshold)
-    ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
+    init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
 
 
 start()

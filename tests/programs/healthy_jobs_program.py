@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import ray
+from several_nodes import init
 
 import raymemprof
 from raymemprof import profile_memory
@@ -93,7 +94,7 @@ def tune() -> None:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
+    init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
     jobs = {"data": data, "serve": serve, "train": train, "tune": tune}
     for name in sys.argv[1:]:
         jobs[name]()

@@ -44,6 +44,7 @@ if "several" in sys.argv:
     os.environ["RAY_max_kill_memory_buffer_bytes"] = str(2 * GIB)
 
 import ray
+from several_nodes import init
 
 import raymemprof
 from raymemprof import cluster, profile_memory
@@ -349,7 +350,7 @@ SCENES = {"monitor": monitor, "several": several, "endless": endless, "others": 
 
 if __name__ == "__main__":
     # Ray's own word on tasks is asked for in one scene; the others show that no dashboard is needed.
-    ray.init(
+    init(
         num_cpus=3,
         include_dashboard="monitor" in sys.argv and all(map(importlib.util.find_spec, DASHBOARD)),
         logging_level="ERROR",

@@ -1,4 +1,4 @@
-"""A job of Ray Data with a copy and a leak in it: `ray_data_program.py plain|profiled FOLDER`."""
+"""A job of Ray Data with a copy and a leak in it, plain and then profiled: `ray_data_program.py FOLDER`."""
 
 import sys
 import time
@@ -9,14 +9,13 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import ray
+from several_nodes import init
 
 import raymemprof
 
 LEAKED = 400_000
-decorate = (lambda target: target) if sys.argv[1] == "plain" else raymemprof.profile_memory
 
 
-@decorate
 def widen(batch):
     copy = {name: values.copy() for name, values in batch.items()}  # planted copy
     batch["d"] = copy["c0"] * 2
@@ -24,7 +23,6 @@ def widen(batch):
     return batch
 
 
-@decorate
 class Score:
     def __init__(self):
         self.seen = []
@@ -35,20 +33,25 @@ class Score:
         return batch
 
 
+def run(decorate, folder: Path, out: Path) -> None:
+    """Run the job, and print how many rows came of it and their sums."""
+    data = ray.data.read_parquet(str(folder)).map_batches(decorate(widen), batch_size=20_000)
+    data.map_batches(decorate(Score), batch_size=20_000, concurrency=1).write_parquet(str(out))
+    table = pa.dataset.dataset(out).to_table(columns=["d", "e"])
+    print("sum", table.num_rows, *(repr(round(float(np.sort(column.to_numpy()).sum()), 6)) for column in table.columns))
+
+
 def main(folder: Path) -> None:
-    source, out = folder / "in", folder / "out"
+    source = folder / "in"
     source.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for part in range(4):
         pq.write_table(pa.table({f"c{n}": rng.random(200_000) for n in range(8)}), source / f"{part}.parquet")
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**9)
+    init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**9)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    data = ray.data.read_parquet(str(source)).map_batches(widen, batch_size=20_000)
-    data.map_batches(Score, batch_size=20_000, concurrency=1).write_parquet(str(out))
-    table = pa.dataset.dataset(out).to_table(columns=["d", "e"])
-    print("sum", table.num_rows, *(repr(round(float(np.sort(column.to_numpy()).sum()), 6)) for column in table.columns))
-    if sys.argv[1] == "plain":
-        return
+    run(lambda target: target, source, folder / "plain")
+    assert list(raymemprof.calls()) == []
+    run(raymemprof.profile_memory, source, folder / "profiled")
     calls = raymemprof.calls(name="widen")
     largest = raymemprof.heap(max(calls, key=lambda call: call.peak_memory - call.memory_before))
     diagnosis = raymemprof.doctor()
@@ -64,4 +67,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

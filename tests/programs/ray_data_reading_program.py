@@ -14,6 +14,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
+from several_nodes import init
 
 import raymemprof
 from raymemprof import profile_memory
@@ -59,7 +60,7 @@ def main(folder, variables):
             rng = np.random.default_rng(part)
             pq.write_table(pa.table({f"c{n}": rng.random(ROWS) for n in range(8)}), folder / f"{part}.parquet")
     os.environ["RAY_kill_idle_workers_interval_ms"] = "0"  # those that have read are to read again
-    ray.init(
+    init(
         num_cpus=2,
         include_dashboard=False,
         logging_level="ERROR",

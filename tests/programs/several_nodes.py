@@ -7,6 +7,7 @@ head has a view of the file system of its own. Where that cannot be had, each ha
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 
@@ -233,12 +235,18 @@ class Nodes:
 
 
 def init(**options: Any) -> None:
-    """Call `ray.init`, again where the node is not there within Ray's limit, which is 30 s, on a busy machine."""
-    import ray
+    """Call `ray.init`, again where the node is not there within Ray's limit, which is 30 s, on a busy machine.
 
+    The node has no log monitor and no autoscaler, as with `ray start --no-monitor --include-log-monitor=False`.
+    """
+    import ray
+    from ray._private import parameter
+
+    without = functools.partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
     for left in reversed(range(_TRIES)):
         try:
-            ray.init(**options)
+            with mock.patch.object(parameter, "RayParams", without):
+                ray.init(**options)
             return
         except Exception as error:
             ray.shutdown()

@@ -178,7 +178,7 @@ def test_a_reader_outlives_the_thread_that_asked(many_stacks: Path) -> None:
 
 
 def test_a_thread_reads_on_when_the_main_thread_has_ended(long_read: Path, run_script: Callable[..., str]) -> None:
-    os.truncate(long_read, 100 * MIB)
+    os.truncate(long_read, 40 * MIB)
     printed = run_script(
         f"""
 import psutil, threading, time, raymemprof

@@ -181,7 +181,6 @@ def test_a_folder_of_two_processes(folder: Path, tmp_path: Path) -> None:
     assert len(raymemprof.captures(tmp_path)) == 2
 
 
-@pytest.mark.rays
 def test_ids_of_tasks_and_actors(cluster: Path) -> None:
     import ray
 
@@ -256,7 +255,6 @@ def test_a_long_table_says_what_it_leaves_out(folder: Path) -> None:
     assert "… and 20 earlier ones, not shown" in calls._repr_html_()
 
 
-@pytest.mark.versions
 def test_rows_are_a_sequence(folder: Path) -> None:
     calls = raymemprof.calls(folder)
     for part in (calls[:2], calls[::-1], calls[100:]):
@@ -298,7 +296,6 @@ def test_json(folder: Path) -> None:
     assert json.loads(raymemprof.captures(folder).to_json())[0]["status"] == "killed"
 
 
-@pytest.mark.versions
 def test_a_pid_that_is_another_process_by_now(folder: Path, tmp_path: Path) -> None:
     (journal,) = folder.glob("*.jsonl")
     first, *rest = journal.read_text().splitlines()
@@ -612,8 +609,7 @@ class References(HTMLParser):
             self.fetched.append(address)
 
 
-@pytest.mark.versions
-@pytest.mark.parametrize("report", [raymemprof.flamegraph, raymemprof.table])
+@pytest.mark.parametrize("report", [pytest.param(raymemprof.flamegraph, marks=pytest.mark.versions), raymemprof.table])
 def test_an_offline_report_fetches_nothing(report: Callable[..., Any], big: raymemprof.Call) -> None:
     pages = {}
     for offline in (True, False):

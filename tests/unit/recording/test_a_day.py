@@ -11,13 +11,13 @@ import pytest
 
 import raymemprof
 
-CALLS = 12_000
-BUDGET = 4 * 2**20
+CALLS = 6_000
+BUDGET = 2 * 2**20
 PROGRAM = """
 import os, signal, sys, time
 from raymemprof import profile_memory
 from raymemprof.recording import compacting
-compacting.LARGE = 200_000
+compacting.LARGE = 100_000
 
 @profile_memory(directory=sys.argv[1], heap=sys.argv[3] == "traced", linger=0.02, max_bytes=int(sys.argv[4]), keep=1)
 class Cache:

@@ -34,7 +34,6 @@ def _recorded(folder, target=None, **options):
 """
 
 
-@pytest.mark.versions
 @pytest.mark.parametrize("heap", [True, False])
 def test_a_signal_that_is_waited_for(heap: bool, both: Callable[[str], list[str]]) -> None:
     """It ends the process where a thread of ours does not block it, since who waits for it has blocked it."""
@@ -145,7 +144,6 @@ print(time.perf_counter() - begun < 2)
     assert plain == recorded == "0\nTrue\nTrue\n"
 
 
-@pytest.mark.versions
 def test_no_lock_is_left_taken(both: Callable[[str], list[str]]) -> None:
     """Wherever in recording a handler raises: a call in another thread is still traced, and the process still ends."""
     plain, recorded = both(
@@ -231,8 +229,7 @@ def test_what_recording_itself_meets_is_not_taken_for_the_users() -> None:
         assert not interruptions.is_users(caught.value)
 
 
-@pytest.mark.versions
-@pytest.mark.parametrize("order", ["above", "below"])
+@pytest.mark.parametrize("order", ["above", pytest.param("below", marks=pytest.mark.versions)])
 def test_a_generator_that_can_be_awaited(order: str, both: Callable[[str], list[str]]) -> None:
     above, below = ("profile_memory", "types.coroutine")[:: 1 if order == "above" else -1]
     plain, recorded = both(

@@ -147,10 +147,16 @@ def outcome(case, make):
         return type(error), str(error)
 
 
-MACHINERY = [a_registry, a_counting_metaclass, a_required_keyword, a_final_class, an_enum, a_protocol]
+MACHINERY = [
+    a_registry,
+    pytest.param(a_counting_metaclass, marks=pytest.mark.versions),
+    a_required_keyword,
+    a_final_class,
+    pytest.param(an_enum, marks=pytest.mark.versions),
+    pytest.param(a_protocol, marks=pytest.mark.versions),
+]
 
 
-@pytest.mark.versions
 @orders
 @pytest.mark.parametrize("case", MACHINERY)
 def test_the_classs_own_machinery_runs_as_without(case, order):
@@ -265,7 +271,6 @@ def without(cluster):
     return use(everything(bare))
 
 
-@pytest.mark.versions
 @orders
 def test_an_actor_does_what_it_does_without(order, without, cluster):
     undecorated, nothing = without
@@ -359,7 +364,6 @@ def test_an_object_in_another_actor(cluster, by_value):
 # A class and its bases
 
 
-@pytest.mark.versions
 def test_a_base_stays_as_it_is_for_others(profiled, tmp_path):
     class Base:
         def method(self):
@@ -381,7 +385,6 @@ def test_a_base_stays_as_it_is_for_others(profiled, tmp_path):
     assert [name.rpartition("<locals>.")[2] for name in names(tmp_path)] == ["Actor.method"]
 
 
-@pytest.mark.versions
 def test_python_decides_which_base_a_method_is_of(profiled):
     class Base:
         def method(self):
@@ -484,8 +487,7 @@ def test_nothing_of_the_class_changes_but_its_methods(profiled):
     assert seen() == before
 
 
-@pytest.mark.versions
-@pytest.mark.parametrize("slots", [False, True])
+@pytest.mark.parametrize("slots", [False, pytest.param(True, marks=pytest.mark.versions)])
 def test_a_dataclass_above(slots, profiled, tmp_path):
     @dataclass(slots=slots)
     @profiled
@@ -536,7 +538,6 @@ def test_a_class_of_attrs(order, profiled, tmp_path):
     assert "total" in {name.rpartition(".")[2] for name in names(tmp_path)}
 
 
-@pytest.mark.versions
 def test_an_inherited_init_is_recorded(profiled, tmp_path):
     class Base:
         def __init__(self, size, *, fill=b"1"):

@@ -103,7 +103,7 @@ def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 def allocate():
-    for _ in range(10):
+    for _ in range(3):
         [bytes(size) for size in range(600, 20_000)]
     return len(bytearray(5 * 2**20))
 """

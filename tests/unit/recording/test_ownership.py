@@ -88,9 +88,10 @@ def give_away(path: Path) -> None:
     os.chown(path, SOMEBODY, SOMEBODY, follow_symlinks=False)
 
 
-@pytest.mark.versions
-@pytest.mark.parametrize("forks", [False, True])
-@pytest.mark.parametrize("is_named", [False, True])
+@pytest.mark.parametrize(
+    ("is_named", "forks"),
+    [(False, False), pytest.param(False, True, marks=pytest.mark.versions), (True, False), (True, True)],
+)
 def test_what_is_recorded_outside_ray_is_private(
     is_named: bool, forks: bool, shared: Path, run_script: Callable[..., str]
 ) -> None:

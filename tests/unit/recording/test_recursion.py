@@ -18,8 +18,6 @@ import pytest
 from raymemprof import calls, profile_memory
 from raymemprof.recording import entry
 
-pytestmark = pytest.mark.versions
-
 OLD = sys.version_info < (3, 11)
 HALF_THE_DEPTH = pytest.mark.skipif(OLD, reason="Python 3.10 reaches half the depth with these")
 
@@ -186,21 +184,21 @@ def by_coroutine(decorate):
 
 
 WAYS = [
-    by_closure,
+    pytest.param(by_closure, marks=pytest.mark.versions),
     by_global,
     by_each_other,
     by_a_lambda,
     by_a_comprehension,
     by_a_table,
-    by_method,
+    pytest.param(by_method, marks=pytest.mark.versions),
     by_single_method,
     by_other_objects,
     by_inherited_method,
     by_super,
     by_static_method,
     by_class_method,
-    pytest.param(by_generator, marks=HALF_THE_DEPTH),
-    pytest.param(by_coroutine, marks=HALF_THE_DEPTH),
+    pytest.param(by_generator, marks=[HALF_THE_DEPTH, pytest.mark.versions]),
+    pytest.param(by_coroutine, marks=[HALF_THE_DEPTH, pytest.mark.versions]),
 ]
 
 
@@ -264,12 +262,13 @@ assert [call.status for call in calls("recorded")] == ["finished", "finished"]
 """
 
 
-@pytest.mark.parametrize("heap", [True, False])
+@pytest.mark.parametrize("heap", [pytest.param(True, marks=pytest.mark.versions), False])
 def test_where_plain_code_does_not_crash_recorded_code_does_not(heap, run_script):
     """Python 3.10 uses the stack of C for each call, and crashes where it ends: near 20,000 in plain code."""
     run_script(DEEP.format(heap=heap, depth=12_000 if OLD else 100_000))
 
 
+@pytest.mark.versions
 def test_the_name_is_the_same_while_it_runs(tmp_path):
     seen = []
 
@@ -300,6 +299,7 @@ def test_another_thread_that_calls_it_meanwhile_is_a_call_of_its_own(tmp_path):
     assert [call.status for call in calls(tmp_path)] == ["finished", "finished"]
 
 
+@pytest.mark.versions
 def test_it_can_be_pickled_while_it_runs(tmp_path):
     from ray import cloudpickle
 
@@ -350,6 +350,7 @@ def test_its_local_variables_are_its_own(tmp_path):
     assert [set(names) for names in found] == [{"n", "found", "here", "walk"}] * 2
 
 
+@pytest.mark.versions
 def test_a_function_that_is_defined_over_and_over_is_freed(tmp_path, wait_for):
     class Held:
         """Something that can be referred to weakly."""
@@ -395,6 +396,7 @@ def test_on_a_python_whose_code_is_not_known_every_call_goes_through_a_wrapper(w
     assert [call.status for call in calls(tmp_path)] == ["finished"]
 
 
+@pytest.mark.versions
 def test_a_copy_of_its_code_runs_by_itself(tmp_path):
     from ray import cloudpickle
 

@@ -89,8 +89,7 @@ def held(*calls: raymemprof.Call) -> dict[str, str]:
     return {line.location: line.text for line in raymemprof.heap(calls).top() if line.bytes > 1_000_000}
 
 
-@pytest.mark.versions
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("dies", [pytest.param(False, marks=pytest.mark.versions), True])
 def test_a_line_is_shown_whose_file_is_gone(dies: bool, tmp_path: Path) -> None:
     code = write_code(tmp_path / "code")
     call = run(code, tmp_path / "records", dies)

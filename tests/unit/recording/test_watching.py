@@ -76,7 +76,6 @@ def test_an_address_that_is_given_out_again_is_looked_at_again() -> None:
     assert own(mappings.look().segments, start, 64 * MIB) < MIB
 
 
-@pytest.mark.versions
 def test_what_a_fork_shares_is_still_resident() -> None:
     mappings = Mappings()
     data = block(64 * MIB)
