@@ -1,4 +1,4 @@
-"""Which operator of Ray Data needs most memory, and which line of it: `python examples/data.py`.
+"""Find the Ray Data operator that needs the most memory, and the line that causes it: `python examples/data.py`.
 
 The job counts the words in Python's own sources. Nothing in it is decorated. One line is a mistake.
 """

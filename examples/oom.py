@@ -1,6 +1,6 @@
-"""What happened when Ray says OutOfMemoryError, and where: `python examples/oom.py`.
+"""Find out what happened, and where, when Ray raises OutOfMemoryError: `python examples/oom.py`.
 
-A task here keeps all that it reads, until Ray's memory monitor kills it. raymemprof says which line to change.
+A task keeps everything that it reads, until Ray's memory monitor kills it. raymemprof says which line to change.
 """
 
 import os
@@ -8,23 +8,23 @@ import time
 
 import psutil
 
-# Ray kills a worker when 95 % of the machine's memory is used. So that this example needs no such machine, it has Ray
-# kill at what is used now plus 1.25 GiB, look for it every 50 ms, and not try the task again.
+# Ray kills a worker when 95 % of the machine's memory is used. To run on any machine, this example makes Ray kill at
+# the current use plus 1.25 GiB, check every 50 ms, and not retry the task.
 memory = psutil.virtual_memory()
 threshold = (memory.total - memory.available + 1.25 * 2**30) / memory.total
 os.environ["RAY_memory_usage_threshold"] = f"{min(threshold, 0.95):.4f}"
 os.environ["RAY_memory_monitor_refresh_ms"] = "50"
 
-import ray  # after this: it reads the environment
+import ray  # after setting the variables, because Ray reads them
 
 import raymemprof
 from raymemprof import profile_memory
 
 
 @ray.remote(max_retries=0)
-@profile_memory  # it takes no more than this
+@profile_memory  # this is all that is needed
 def count_bytes(batches: int) -> int:
-    """Count what is in the data: here 50 MB a batch of nothing but ones."""
+    """Count the bytes of the data: here, batches of 50 MB that contain only ones."""
     seen = []
     for _ in range(batches):
         # MISTAKE: keeps every batch until the last one has come; it could count them one by one.
@@ -36,7 +36,7 @@ def count_bytes(batches: int) -> int:
 if __name__ == "__main__":
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        # 50 batches are 2.5 GB, more than Ray lets pass here.
+        # 50 batches are 2.5 GB, more than Ray allows here.
         print("Counted", ray.get(count_bytes.remote(50)))
     except ray.exceptions.OutOfMemoryError as error:
         print("Ray says:")
@@ -46,4 +46,4 @@ if __name__ == "__main__":
         print(raymemprof.explain(error))
 
         print()
-        print(raymemprof.ooms())  # also for a job that goes on, or that is over: every kill of the session
+        print(raymemprof.ooms())  # every kill of the session, even while the job runs or after it has ended

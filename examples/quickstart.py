@@ -1,8 +1,8 @@
 """Find the lines that cost memory in a Ray job: `python examples/quickstart.py`.
 
-The job surveys the Python sources of this machine: tasks parse them and count what is in them, an actor indexes where
-each name is defined. It has two mistakes that are easy to make: the answers are right, but with more input Ray would
-say `OutOfMemoryError` one day. raymemprof finds the lines to change.
+The job surveys the Python sources of this machine. Tasks parse them and count their parts, and an actor indexes where
+each name is defined. The job has two mistakes that are easy to make. The answers are right, but with more input Ray
+would raise `OutOfMemoryError` one day. raymemprof finds the lines to change.
 """
 
 import ast
@@ -24,8 +24,8 @@ def survey(paths: list[Path]) -> tuple[Counter, Counter]:
     """Count what the sources are made of, and the modules they import."""
     trees = []
     for path in paths:
-        with suppress(SyntaxError, ValueError, RecursionError):  # some files are there to test just these
-            # MISTAKE: copies the whole batch into trees, much larger than the text; one tree at a time would do.
+        with suppress(SyntaxError, ValueError, RecursionError):  # some files exist to test these errors
+            # MISTAKE: keeps all trees of the batch, much larger than the text; one tree at a time would do.
             trees.append(ast.parse(path.read_bytes()))
     kinds, modules = Counter(), Counter()
     for tree in trees:
@@ -49,7 +49,7 @@ class Index:
         """Index more files."""
         for path in paths:
             text = path.read_text(encoding="utf-8", errors="replace")
-            # MISTAKE: keeps every text "for later", and nobody ever asks for it; the actor grows with each call.
+            # MISTAKE: keeps every text "for later", but nothing ever uses it; the actor grows with each call.
             self.lines[path] = text.splitlines()
             for line in self.lines[path]:
                 if line.lstrip().startswith(("def ", "class ")):
@@ -98,12 +98,12 @@ if __name__ == "__main__":
     # Which calls used memory? The memory of each one's process before it, at its peak and after it.
     print(raymemprof.calls())
 
-    # Which lines? Ask the task's call that grew most, and the actor's capture, which holds all its calls.
+    # Which lines? Look at the task's call that grew most, and at the actor's capture, which holds all its calls.
     largest = max(raymemprof.calls(name="survey"), key=lambda call: call.growth)
     actor = raymemprof.captures(name="Index.add")[0]
     print_guilty_line("the largest call of survey", largest)
     print_guilty_line("the actor Index", actor)
 
-    # The same as pictures: HTML files that need no network. In a notebook they show themselves.
+    # The same as pictures: HTML files that need no network. A notebook shows them.
     print("\nFlame graphs:", raymemprof.flamegraph(largest, "survey-memory.html", overwrite=True).path)
     print("             ", raymemprof.flamegraph(actor, "index-memory.html", overwrite=True).path)

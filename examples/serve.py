@@ -1,4 +1,4 @@
-"""Which deployment of Ray Serve needs most memory, and which line of it: `python examples/serve.py`.
+"""Find the Ray Serve deployment that needs the most memory, and the line that causes it: `python examples/serve.py`.
 
 Two deployments search Python's own sources and rank what they find. Nothing is decorated. One line is a mistake.
 """

@@ -1,4 +1,4 @@
-"""Which worker of Ray Train needs most memory, and which line of it: `python examples/train.py`.
+"""Find the Ray Train worker that needs the most memory, and the line that causes it: `python examples/train.py`.
 
 Two workers fit a line to points. Nothing is decorated. One line is a mistake.
 """
@@ -17,7 +17,7 @@ import raymemprof
 
 
 def fit_line(config: dict) -> None:
-    """Fit a line by gradient descent; the worker of a higher rank has more points."""
+    """Fit a line by gradient descent; workers of a higher rank have more points."""
     rank = train.get_context().get_world_rank()
     x = np.random.default_rng(rank).normal(size=200_000 * (rank + 1))
     y, slope, errors = 3 * x, 0.0, []

@@ -1,4 +1,4 @@
-"""Which trial of Ray Tune needs most memory, and which line of it: `python examples/tune.py`.
+"""Find the Ray Tune trial that needs the most memory, and the line that causes it: `python examples/tune.py`.
 
 Trials fit polynomials of several degrees to a year of temperatures. Nothing is decorated. One line is a mistake.
 """
@@ -13,10 +13,10 @@ import raymemprof
 
 
 def fit_polynomial(config: dict) -> None:
-    """Fit a polynomial, and report by how much it is off."""
+    """Fit a polynomial, and report its mean error."""
     days = np.linspace(-1, 1, 365 * 1440)  # one reading a minute
     readings = 10 - 12 * np.cos(np.pi * days) + np.random.default_rng(0).normal(size=len(days))
-    # MISTAKE: a column of all powers for each reading; one reading in a hundred is enough for the fit.
+    # MISTAKE: computes all powers for each reading; one reading in a hundred is enough for the fit.
     powers = np.vander(days, config["degree"] + 1)
     fitted = np.linalg.solve(powers.T @ powers, powers.T @ readings)
     tune.report({"error": float(np.abs(np.polyval(fitted, days) - readings).mean())})

@@ -72,9 +72,9 @@ class ResourceIsolation:
     """What resource isolation gives a Ray node's two cgroups, and what they use. Sizes in bytes.
 
     Attributes:
-        user_used: what the user cgroup uses, which has the workers, without page cache, shared memory and tmpfs.
-        user_limit: at so much, objects included, Ray kills workers; None if there is no limit (Ray before 2.56).
-        system_used: what the system cgroup uses, which has the raylet and Ray's other parts, in the same way.
+        user_used: what the user cgroup (the workers) uses, without page cache, shared memory and tmpfs.
+        user_limit: the use, including objects, at which Ray kills workers; None if there is no limit (Ray before 2.56).
+        system_used: what the system cgroup (the raylet and Ray's other parts) uses, counted in the same way.
         system_reserved: what the kernel keeps for the system cgroup.
         shared: the shared memory and tmpfs of both, which the kernel counts where it was first used; Ray adds it to
             what the workers use.

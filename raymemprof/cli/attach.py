@@ -24,8 +24,8 @@ _LEAST_OF_AN_ID = 8
 
 @click.command()
 @click.argument("actor", required=False)
-@click.option("--namespace", help="Namespace of the actor of that name, if several have it.")
-@click.option("--all", "everything", is_flag=True, help="Record every actor that runs now, without Ray's own.")
+@click.option("--namespace", help="Namespace of the actor, if several actors have the name.")
+@click.option("--all", "everything", is_flag=True, help="Record every running actor except Ray's own.")
 @click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, help="How long to record."
 )
@@ -34,7 +34,7 @@ _LEAST_OF_AN_ID = 8
     type=click.FloatRange(0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Seconds to wait behind what is queued in an actor.",
+    help="Seconds to wait for the calls that are queued in an actor.",
 )
 @together(*HOW_OPTIONS)
 @address_option
@@ -48,8 +48,9 @@ def attach(
 ) -> None:
     """Record an actor that runs already, without restarting it.
 
-    ACTOR is its name, or its id as `ray list actors` shows it; the beginning is enough. Ctrl-C ends it sooner. When it
-    has ended, a table of the calls that were recorded follows. By default it connects to the cluster that runs here.
+    ACTOR is the actor's name, or its id as `ray list actors` shows it; the beginning of the id is enough. Ctrl-C ends
+    the recording sooner. At the end, the command prints a table of the recorded calls. By default, it connects to the
+    cluster that runs here.
     """
     if (actor is None) != everything:
         raise ValueError("Name an actor, by its name or id, or give --all.")

@@ -36,9 +36,9 @@ __all__ = ["advise", "doctor", "explain", "ooms", "timeline", "usage"]
 @address_option
 @json_option
 def explain(text: tuple[str, ...], source: str | None, as_json: bool) -> None:
-    """Say what an error of Ray's means: who was killed, why, what it held and where, and what to change.
+    """Explain a Ray error: what was killed and why, what it held and where, and what to change.
 
-    TEXT is the error's text, a file that holds it, or - for standard input, which is also read where TEXT is missing.
+    TEXT is the error's text, a file that holds it, or - for standard input. Without TEXT, standard input is read too.
     """
     found = explanations.explain(_text(text), source)
     if as_json:
@@ -72,8 +72,8 @@ def _text(words: tuple[str, ...]) -> str:
 def ooms(source: str | None, as_json: bool) -> None:
     """List every process that was killed for memory, by Ray's memory monitor or by the kernel.
 
-    SOURCE is a session's log directory; by default the cluster at --address, else the one that runs on this
-    machine, else the latest session of yours.
+    SOURCE is a session's log directory. The default is the cluster at --address, else the cluster that runs on this
+    machine, else your latest session.
     """
     print_rows(kills.ooms(source), as_json)
 
@@ -83,14 +83,14 @@ def ooms(source: str | None, as_json: bool) -> None:
     "--address",
     default="auto",
     show_default=True,
-    help="The cluster: auto, host:port, or without --live ray://host:port.",
+    help="The cluster: auto, host:port, or (without --live) ray://host:port.",
 )
-@click.option("--live", "is_live", is_flag=True, help="Keep showing it, sorted and filtered with keys; q quits.")
+@click.option("--live", "is_live", is_flag=True, help="Show a live view, sorted and filtered with keys; q quits.")
 @json_option
 def usage(address: str, is_live: bool, as_json: bool) -> None:
-    """Show what memory is used for now, on each node and in each process of Ray's.
+    """Show what uses memory now, on each node and in each Ray process.
 
-    With --live where the output is no terminal, or a dumb one, it is shown once, as a table.
+    If the output is not a terminal, or is a dumb one, --live shows one table instead.
     """
     if is_live and as_json:
         raise click.UsageError("--live shows a terminal view; leave it out for --json.")
@@ -111,11 +111,11 @@ def usage(address: str, is_live: bool, as_json: bool) -> None:
 @filter_options
 @json_option
 def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
-    """Say how much memory= and num_cpus= to ask for, per function and actor class, and how many fit each node.
+    """Say how much memory= and num_cpus= to request for each function and actor class, and how many fit on a node.
 
-    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
-    on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
-    What was not recorded, but seen by `raymemprof watch`, is there too.
+    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs on
+    this machine, else what you recorded last. The command first prints what it chose; if several clusters run, it
+    chooses none. The table includes what was not recorded but seen by `raymemprof watch`.
     """
     print_rows(sizing.advise_all(source, **filters), as_json)
 
@@ -123,14 +123,14 @@ def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
 @click.command()
 @click.argument("source", required=False, type=click.Path())
 @address_option
-@click.option("-o", "--output", type=click.Path(), help="Write one HTML page too, with flame graphs beside it.")
+@click.option("-o", "--output", type=click.Path(), help="Also write one HTML page, with flame graphs beside it.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists.")
 @json_option
 def doctor(source: str | None, output: str | None, force: bool, as_json: bool) -> None:
-    """Look for all that can be wrong with memory, and say what matters most and what to do.
+    """Check for all known memory problems, and say what matters most and what to do.
 
-    SOURCE is a session's log directory; by default the cluster at --address, else the one that runs on this
-    machine, else the latest session of yours; without --address it is not known what memory is used for now.
+    SOURCE is a session's log directory. The default is the cluster at --address, else the cluster that runs on this
+    machine, else your latest session. Without --address, the doctor does not know what uses memory now.
     """
     found = doctors.doctor(source)
     if as_json:

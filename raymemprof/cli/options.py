@@ -70,14 +70,14 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 _FILTERS = (
-    click.option("--name", help="Only calls of this name: task, Actor.method, or with *."),
-    click.option("--status", type=click.Choice(STATUSES), help="Only calls that ended so."),
+    click.option("--name", help="Only calls of this name: task or Actor.method; * stands for anything."),
+    click.option("--status", type=click.Choice(STATUSES), help="Only calls with this status."),
     click.option("--kind", type=click.Choice(KINDS), help="Only calls of this kind."),
     click.option("--task-id", help="Only this task's; the beginning of the id is enough, as for all ids."),
     click.option("--actor-id", help="Only this actor's."),
     click.option("--job-id", help="Only this job's."),
     click.option("--node-id", help="Only this node's."),
-    click.option("--context", help="Only calls with this context, or with *: 'rank 3', 'route /sum'."),
+    click.option("--context", help="Only calls with this context, such as 'rank 3' or 'route /sum*'."),
 )
 """The filters of `calls()`."""
 

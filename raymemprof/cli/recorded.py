@@ -34,14 +34,15 @@ _ORDERS = ("started_at", "duration", "peak_memory", "growth")
     type=click.Choice(_ORDERS),
     default="started_at",
     show_default=True,
-    help="Order of the rows, the latest, longest or largest last; growth is the peak less what was there before.",
+    help="Column to sort by, the latest, longest or largest last; growth is the peak minus the memory before.",
 )
 @json_option
 def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -> None:
     """List the calls that were recorded.
 
-    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
-    on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
+    SOURCE is a folder, or a capture or journal in one. The default is the cluster at --address, else the cluster that
+    runs on this machine, else what you recorded last. The command first prints what it chose; if several clusters run,
+    it chooses none.
     """
     print_rows(listing.calls(source, **filters).sorted(sort), as_json)
 
@@ -58,8 +59,8 @@ def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -
 def summary(source: str | None, lines: bool, as_json: bool, **filters: str | None) -> None:
     """Sum up the calls that were recorded, by function and actor class.
 
-    How many there are, how they ended, the peaks that half of them and 95 % of them do not exceed, the highest, and the
-    line that held most then. SOURCE is what `raymemprof calls` takes.
+    The table shows how many calls there are, how they ended, the median, the 95th percentile and the maximum of their
+    peaks, and the line that held most in the call that grew most. SOURCE is the same as for `raymemprof calls`.
     """
     print_rows(summaries.summary(source, lines=lines, **filters), as_json)
 
@@ -68,10 +69,9 @@ def summary(source: str | None, lines: bool, as_json: bool, **filters: str | Non
 @filter_options
 @json_option
 def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
-    """List the capture files, or those that hold a call that fits.
+    """List the capture files, or only those that hold a matching call.
 
-    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
-    on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
+    SOURCE is the same as for `raymemprof calls`.
     """
     print_rows(listing.captures(source, **filters), as_json)
 
@@ -81,7 +81,7 @@ def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
 @click.option("-n", "--lines", "count", type=click.IntRange(1), default=10, show_default=True, help="Lines to show.")
 @json_option
 def heap(captures: tuple[str, ...], count: int, as_json: bool, **filters: str | None) -> None:
-    """Show what calls allocated: their peak, what was left at their end, and the lines that did it."""
+    """Show what calls allocated: their peak, what was left at their end, and the lines that allocated it."""
     found = heaps.heap(_chosen(captures, **filters))
     if as_json:
         click.echo(found.to_json())
@@ -132,12 +132,12 @@ def speedscope(captures: tuple[str, ...], output: str | None, force: bool, view:
 
 @click.command()
 @target_options
-@click.option("--to", type=click.Path(), default=".", show_default=True, help="Folder to bring them to.")
+@click.option("--to", type=click.Path(), default=".", show_default=True, help="Folder to copy them to.")
 def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
-    """Bring captures from the nodes they lie on, with the journals that tell of them.
+    """Copy captures and their journals from the nodes to this machine.
 
-    CAPTURES are names or paths, as `raymemprof captures --address auto` lists them. What can be had is brought; the
-    exit status is 1 where that is not all.
+    CAPTURES are names or paths, as `raymemprof captures --address auto` lists them. The command copies what it can; the
+    exit status is 1 if that is not everything.
     """
     fetched = fetching.fetch(_chosen(captures, **filters), to)
     for path in fetched:
@@ -149,10 +149,10 @@ def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
 
 @click.command()
 @filter_options
-@click.option("--older-than", type=Duration(), help="Only what was last written to so long ago: 7d, 12h, 30m or 45s.")
+@click.option("--older-than", type=Duration(), help="Only files unchanged for this long: 7d, 12h, 30m or 45s.")
 @click.option("--all", "everything", is_flag=True, help="Everything.")
-@click.option("--dry-run", is_flag=True, help="Remove nothing, and list what would be.")
-@click.option("--yes", is_flag=True, help="Do not ask, as is done on a terminal.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing, and list what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation on a terminal.")
 @json_option
 def clean(
     source: str | None,
@@ -163,12 +163,12 @@ def clean(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    """Remove captures, and the journals of which nothing else is left, and list what was removed.
+    """Remove captures and the journals that are no longer needed, and list what was removed.
 
-    Left is what is still written to, and with a filter what holds other calls too: a worker records all that
-    it runs to the same capture, an actor all its methods, so --name 'Cache.*' is an actor's.
+    Files that are still written to are kept, and with a filter also files that hold other calls. A worker records
+    everything that it runs to the same capture, and an actor all its methods, so use --name 'Cache.*' for an actor.
 
-    SOURCE is a folder, or --address names a cluster. On a terminal you are shown what would go, and asked.
+    SOURCE is a folder, or --address names a cluster. On a terminal, the command shows what it would remove, and asks.
     """
     remove = functools.partial(cleaning.clean, source, **filters, older_than=older_than, all=everything)
     if not dry_run and not yes and sys.stdin.isatty():

@@ -31,8 +31,8 @@ NEXT = (
 HOW_OPTIONS = (
     click.option("--heap/--no-heap", default=None, help="Trace allocations, or sample memory only. Default: trace."),
     click.option("--native", is_flag=True, default=None, help="Record C and C++ frames too."),
-    click.option("--every", type=click.IntRange(1), help="Trace one call in this many of each function."),
-    click.option("--directory", type=click.Path(), help="Folder on each node to record to, not that of Ray's logs."),
+    click.option("--every", type=click.IntRange(1), help="Trace one in this many calls of each function."),
+    click.option("--directory", type=click.Path(), help="Folder on each node to record to, not Ray's log folder."),
 )
 """How to record: those options of `profile_memory` that are asked for most."""
 _OPTIONS = (
@@ -40,24 +40,25 @@ _OPTIONS = (
         "--include",
         multiple=True,
         metavar="PATTERN",
-        help="Record only functions whose full name (package.module.Class.method) or name fits; may be given again.",
+        help="Record only functions whose full name (package.module.Class.method) or name matches; can be repeated.",
     ),
-    click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out those that fit; may be given again."),
+    click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out those that match; can be repeated."),
     *HOW_OPTIONS,
 )
 """What to record, and how."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as of python -m.")
+@click.option("-m", "is_module", is_flag=True, help="SCRIPT is the name of a module, as for python -m.")
 @together(*_OPTIONS)
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(script: str, arguments: tuple[str, ...], is_module: bool, **options: Any) -> int:
     """Run a Ray job, and record each of its task and actor calls.
 
-    The job runs as `python SCRIPT ARGUMENTS` would, with the same output and exit status. When it ends, a table of its
-    functions follows on standard error, the highest peak first. Options of this command stand before SCRIPT.
+    The job runs as `python SCRIPT ARGUMENTS` would, with the same output and exit status. When it ends, raymemprof
+    prints a table of its functions to standard error, the highest peak first. Put options of this command before
+    SCRIPT.
     """
     record_job(**options)
     tables = _Tables()
@@ -75,7 +76,8 @@ def run(script: str, arguments: tuple[str, ...], is_module: bool, **options: Any
 def runtime_env(base: str, **options: Any) -> None:
     """Print a runtime environment, as JSON, in which every task and actor call is recorded.
 
-    It is for `ray job submit --runtime-env-json`. BASE is the job's own runtime environment: JSON, or a file of it.
+    Use it with `ray job submit --runtime-env-json`. BASE is the job's own runtime environment, as JSON or as a JSON
+    file.
     """
     text = Path(base).read_text() if not base.lstrip().startswith("{") else base
     try:

@@ -42,15 +42,16 @@ class Kill(Record):
         when: when it was killed, UTC.
         node_id: the node it ran on.
         name: the task's name, `Actor.method` for an actor.
-        task_id: its Ray task, where a profiled call says it, or Ray when it was asked.
+        task_id: its Ray task, if a profiled call or Ray itself gave it.
         attempt: that task's attempt.
         actor_id: its Ray actor.
         worker_id: the Ray worker.
         pid: the process.
         memory: what it used when it was killed, in bytes, as Ray or the kernel printed it.
         cause: "ray_memory_monitor" or "kernel_oom".
-        call: the profiled call that ran in it, or ran last in an actor that was idle, if there is one.
-            `raymemprof.heap(kill.call)` is what it held, `raymemprof.heap(kill.call.capture)` what the whole actor did.
+        call: the profiled call that ran in it, or the last one in an actor that was idle; None if there is none.
+            `raymemprof.heap(kill.call)` is what the call held, `raymemprof.heap(kill.call.capture)` what the whole
+            actor held.
         top_processes: what used most memory on the node then, as Ray printed it.
     """
 
@@ -160,8 +161,8 @@ class Kills(Openable[Kill]):
 def ooms(source: Source = None) -> Kills:
     """Return every process that was killed for memory, by Ray's memory monitor or by the kernel, oldest first.
 
-    Read from the raylet's and the kernel's log of each node, with the profiled calls that were killed; no dashboard is
-    needed. `Kills.retries` names the tasks that Ray retries without end, by the logs of those who own them.
+    The kills come from the logs of the raylet and the kernel on each node, with the profiled calls that were killed; no
+    dashboard is needed. `Kills.retries` names the tasks that Ray retries without end, from the logs of their owners.
 
     Args:
         source: a session's log directory; None for all nodes of the cluster that this process is connected to, else the

@@ -51,12 +51,12 @@ def register(ipython: Any) -> None:
 
 
 @click.command()
-@click.option("--name", help="What the cell is called in tables; by default its number, as In [7].")
+@click.option("--name", help="Name of the cell in tables; by default its number, such as In [7].")
 @click.option("--heap/--no-heap", default=None, help="Trace allocations, or sample memory only.")
 @click.option("--native/--no-native", default=None, help="Record C and C++ frames too.")
 @click.option("--python-allocators/--no-python-allocators", default=None, help="Record every small Python object.")
 @click.option("--follow-fork/--no-follow-fork", default=None, help="Trace forked child processes too.")
-@click.option("--switch-allocators/--no-switch-allocators", default=None, help="Have Arrow use malloc meanwhile.")
+@click.option("--switch-allocators/--no-switch-allocators", default=None, help="Make Arrow use malloc while tracing.")
 @click.option("--interval-ms", type=float, help="Milliseconds between two samples of memory.")
 @click.option("--directory", type=click.Path(), help="The folder to record the cell to.")
 def _command(**_: Any) -> None:

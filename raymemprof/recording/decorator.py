@@ -55,8 +55,8 @@ def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 
     """Record what tasks, actors and blocks of code do with memory: decorator and context manager.
 
     Every call is recorded with its memory (RSS − SHR) before, at its peak and after, and what it allocates is traced by
-    memray into a capture in Ray's session log directory. Nothing that goes wrong in recording reaches the code it
-    records: the call runs untraced, `Call.note` says why, and one warning a process is logged.
+    memray into a capture in Ray's session log directory. Profiling never makes a call fail: if recording fails, the
+    call runs untraced, `Call.note` says why, and each process logs one warning.
 
     Args:
         target: a function, generator function, coroutine function, async generator function, class, or what
@@ -65,13 +65,13 @@ def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 
         heap: whether to trace allocations; False samples memory only. Default: True.
         native: record C and C++ frames too. Default: False.
         python_allocators: record every small Python object, not only what reaches `malloc`. Default: False.
-        follow_fork: trace forked child processes too, as part of the call that forked them. Default: False.
-        switch_allocators: while tracing, have libraries with an allocator of their own (Arrow) use malloc, where memray
+        follow_fork: also trace forked child processes, as part of the call that forked them. Default: False.
+        switch_allocators: while tracing, make libraries with their own allocator (Arrow) use malloc, so that memray
             sees what they allocate. Default: True.
         interval_ms: milliseconds between two samples of memory. Default: 20.
         linger: seconds that tracing stays on after the last call, so that the next one need not start it again.
             Default: 0.25; for actors `inf`.
-        every: trace one call in this many of each function; memory is sampled on all. Default: 1.
+        every: trace one in this many calls of each function; memory is sampled in all of them. Default: 1.
         keep: how many captures of each function the node keeps when its disk budget is used up. Default: 20.
         max_bytes: the node's disk budget for captures, in bytes or as "2GiB". Default: 2 GiB.
         directory: folder to record to. Default: the log directory of the node's Ray session; without Ray, a folder
@@ -80,12 +80,12 @@ def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417 
     An option that is not given is taken from the variable `RAYMEMPROF_<NAME>` of the process that runs the call.
 
     Returns:
-        The same kind of thing as was decorated, or, called with a label or with options only, an object to decorate
-        or to enter with.
+        The same kind of object as was decorated. With only a label or options, a decorator that is also a context
+        manager.
 
     Raises:
-        TypeError: for something that cannot be decorated, or an unknown option.
-        ValueError: for an option's value that makes no sense.
+        TypeError: the target cannot be decorated, or an option is unknown.
+        ValueError: the value of an option makes no sense.
 
     Example:
         >>> from raymemprof import profile_memory

@@ -59,17 +59,19 @@ class Recommendation(Record):
         name: the function's name, the actor's class, or the label of a block outside any recorded call.
         kind: "task" for a function, "actor" for a class, "block".
         call_count: how many calls were recorded.
-        peak_count: how many peaks the figures are of: one for each call, for an actor one for each process's life.
+        peak_count: the number of peaks behind the figures: one for each call, or, for an actor, one for each process.
         p50: the median peak.
         p95: the peak that 95 % of them do not exceed.
         max: the largest.
-        needs: what one is taken to use: p95, or what a killed call had if that is more, and a quarter.
-        memory: the `memory=` to ask for: `needs`, or more where Ray would otherwise run more at once than fit.
-        num_cpus: the `num_cpus=` that has the same effect on the node with the least memory for each CPU: no node then
-            runs more at once than fit it.
-        fits: by node id, how many fit the node below its kill threshold, beside what else uses its memory now.
-        admits: by node id, how many its CPUs admit at one CPU each, Ray's default for tasks; None for any number, as of
-            actors, which by default hold no CPU once they live.
+        needs: the memory that one call or actor is assumed to need: p95 plus a quarter, or what a killed call had plus
+            a quarter if that is more.
+        memory: the `memory=` to request: `needs`, or more if Ray would otherwise run more at once than fit.
+        num_cpus: the `num_cpus=` with the same effect on the node with the least memory per CPU, so that no node runs
+            more at once than fit.
+        fits: by node id, how many fit on the node below its kill threshold, beside everything else that uses its memory
+            now.
+        admits: by node id, how many its CPUs admit at one CPU each, Ray's default for tasks; None for any number, as
+            for actors, which by default hold no CPU while they live.
         warnings: what to know before relying on the figures, in sentences.
         basis: what the peaks are from: "recorded" calls; processes that were "seen" from the outside, by `watch()` or
             in Ray's message on a kill, where `call_count` is 0 and there is a peak for each process.
@@ -130,25 +132,26 @@ def _range(counts: Iterable[int | None]) -> str:
 def advise(calls: Iterable[Call] | None = None) -> Recommendations:
     """Say how much memory to ask for, per function and actor class, so that no node is filled above its kill threshold.
 
-    A call's size is the peak of its whole process while it ran. An actor's is that of its process's whole life, so
-    calls that overlap in it share it. What ran within another recorded call, as a `with profile_memory(…)` block in a
-    task, is part of that. A call that did not finish might have needed more: its peak counts where it is above the
-    median of those that did, and `needs` is never below what a killed call had. Of an actor that grows from call to
-    call the figures are what it has used so far, and a warning says so; so it is where a peak is of what earlier calls
-    left in the worker.
+    The size of a call is the peak of its whole process while it ran. The size of an actor is the peak over its
+    process's whole life, so overlapping calls share it. A call within another recorded call, such as a
+    `with profile_memory(…)` block in a task, is part of the outer call. A call that did not finish might have needed
+    more. Its peak counts if it is above the median of the calls that finished, and `needs` is never below what a killed
+    call had. For an actor that grows from call to call, the figures are what it has used so far, and a warning says so.
+    A warning also says if a peak comes from what earlier calls left in the worker.
 
-    How many fit a node is what is left there below the limit above which processes are killed, divided by `needs`. All
-    that is used there now counts as used, Ray's own parts and the objects in the object store too, but not what idle
-    workers and those that run these very calls hold, which is theirs to use. So ask while the rest is as it will be.
+    How many fit on a node is the memory that is left below the limit above which processes are killed, divided by
+    `needs`. All memory that is used there now counts as used, including Ray's own parts and the object store. Memory
+    that idle workers and the workers of these very calls hold does not count, because the calls can use it. So run it
+    under typical load.
 
-    `num_cpus` holds whatever Ray takes the node's memory to be. `memory` Ray holds against its own figure, the `memory`
-    that `ray.nodes()` shows, which knows nothing of the limit, nor of what drivers, Ray and other programs use. Where
-    that would admit more at once than fit, `memory` is raised until it does not, and a warning says so. What other
-    tasks and actors hold at the moment does not raise it: they come and go, while `memory=` stays in the code, and Ray
-    counts what they ask for themselves. Where too little is left beside them now, another warning says that.
+    `num_cpus` works whatever Ray's figure for the node's memory is. Ray compares `memory` with its own figure, the
+    `memory` that `ray.nodes()` shows. This figure ignores the limit, and what drivers, Ray and other programs use. If
+    it would admit more at once than fit, `memory` is raised until it does not, and a warning says so. What other tasks
+    and actors hold now does not raise it: they come and go, while `memory=` stays in the code, and Ray counts what they
+    request themselves. If too little is left beside them now, another warning says so.
 
-    Of tasks and actors of which no call was recorded, but which `watch()` saw from the outside, the figures are those
-    of their processes, once a second, with the same margin; `basis` is "seen" then, and a warning says so.
+    For tasks and actors without recorded calls that `watch()` saw from the outside, the figures are those of their
+    processes, measured once a second, with the same margin. Their `basis` is "seen", and a warning says so.
 
     Args:
         calls: what `raymemprof.calls()` returned, or any calls; None for all there are, and for what was seen. Of more

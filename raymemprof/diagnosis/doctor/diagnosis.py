@@ -39,12 +39,12 @@ class Diagnosis(Examination):
         checks: what was looked for, in the order of Ray's page.
         unchecked: what could not be looked at, and why, in sentences.
         kills: every process that was killed for memory.
-        calls: the profiled calls; of more than 10,000 those that tell something.
+        calls: the profiled calls; if there are more than 10,000, only the informative ones.
         usage: what memory is used for now; None without a connection.
         recommendations: what each function and actor class needs.
         missing: the nodes that did not answer.
-        silent: those of them that are alive: what ails them is not known.
-        chosen: what was read where no source was named, in words; else empty.
+        silent: those of them that are alive, but did not answer for an unknown reason.
+        chosen: what was read, in words, if no source was named; else empty.
     """
 
     def __str__(self) -> str:
@@ -91,7 +91,8 @@ class Diagnosis(Examination):
 
         Args:
             output: the file to write. It appears whole or not at all.
-            overwrite: replace the file, and flame graphs in that folder, if they exist; else they are refused.
+            overwrite: replace the file, and flame graphs in that folder, if they exist; else an existing file is an
+                error.
 
         Returns:
             A `Report`, which a notebook shows inline and which has `.path` and `.open()`.

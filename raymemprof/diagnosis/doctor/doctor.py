@@ -31,18 +31,18 @@ __all__ = ["diagnose", "doctor"]
 
 
 def doctor(source: Source = None) -> Diagnosis:
-    """Look for all that can be wrong with memory, and say what matters most, what says so, and what to do.
+    """Check for all known memory problems, and say what matters most, with the evidence and what to do.
 
-    Walks Ray's page "Debugging Memory Issues": was anything killed for memory, which tasks and actors use it, is it the
-    head node, do too many run at once, does an actor grow or a call copy its data; and what is not on the page: tasks
-    that are retried without end, idle workers that keep memory, an object store that is full. It asks `ooms()`,
-    `calls()`, `usage()` and `advise()`, and `heap()` of the guilty calls.
+    Follows Ray's page "Debugging Memory Issues": was anything killed for memory, which tasks and actors use it, is it
+    the head node, do too many run at once, does an actor grow or a call copy its data. It also checks what is not on
+    the page: tasks that are retried without end, idle workers that keep memory, an object store that is full. It uses
+    `ooms()`, `calls()`, `usage()` and `advise()`, and `heap()` of the guilty calls.
 
     Args:
         source: a session's log directory, or a folder that was recorded to; None for all nodes of the cluster that this
             process is connected to, else the one cluster of this user's that runs on this machine, else this user's
-            latest session, which is named first. Without a connection what memory is used for now is not known, and
-            the answer says so.
+            latest session, which is named first. Without a connection, the doctor does not know what uses memory now,
+            and says so.
 
     Returns:
         A `Diagnosis`: `.findings`, what matters most first, `.healthy`, and what they are made from. It prints as text,

@@ -46,10 +46,10 @@ class Finding(Record):
             call may hold its data twice) or "retained_memory" (what was freed stays with the allocator).
         title: what it is, in a sentence.
         name: the function or actor class that it is about; None where it is about a node.
-        node_id: the node that it is about; None where that is not one.
+        node_id: the node that it is about; None if it is not about one node.
         evidence: what says so, in sentences.
         next_steps: what to do, in sentences with a command or a changed line of code, first things first.
-        kill_count: how many processes were killed for memory by it.
+        kill_count: how many processes were killed for memory because of it.
         lines: the lines of code that held most.
         calls: the profiled calls that show it best.
     """
@@ -98,9 +98,8 @@ class Check(Record):
 
     Attributes:
         question: the question.
-        verdict: "ill", "maybe" (worth a look, though nothing suffers of it), "well" (only where all was seen and is
-            well), "unknown" (too little was seen to say so), or "info" (the question asks what there is, not whether
-            that is good).
+        verdict: "ill", "maybe" (worth a look, but without harm so far), "well" (everything was checked and is fine),
+            "unknown" (too little was seen), or "info" (the question asks what there is, not whether that is good).
         answer: the answer, in a sentence.
     """
 

@@ -35,10 +35,10 @@ _ONLY_QUOTED = "I do not know this message, so this only quotes what it says of 
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Record):
-    """What an error says, put together with what was recorded. Sizes in bytes; what nobody said is None.
+    """What an error says, combined with what was recorded. Sizes are in bytes; unknown values are None.
 
     Attributes:
-        cause: who or what ended it:
+        cause: what ended it:
 
             - "ray_memory_monitor": Ray's memory monitor; up to Ray 1.x it refused to run the task;
             - "kernel_oom", "systemd_oomd", "earlyoom" (or nohang): the kernel's out-of-memory killer, or a daemon like
@@ -97,18 +97,18 @@ class Explanation(Record):
 
 
 def explain(error_or_text: BaseException | str, source: Source = None) -> Explanation:
-    """Say what an error of Ray's means: who was killed, why, what it held and where, and what to change.
+    """Explain a Ray error: what was killed and why, what it held and where, and what to change.
 
     Args:
         error_or_text: an exception that `ray.get` raised, or text from a log, a notebook or a dashboard.
-        source: the log directory of the session it comes from, to find the profiled calls in; None for the session
-            this process is connected to, else the one cluster of this user's that runs on this machine, else this
-            user's latest session, which the summary names. Where several clusters run, none is looked into.
+        source: the log directory of the session it comes from, to find the profiled calls in; None for the session this
+            process is connected to, else the one cluster of this user's that runs on this machine, else this user's
+            latest session, which the summary names. If several clusters run, none is read.
 
     Returns:
-        An `Explanation`, which prints as a few lines and shows itself in a notebook. What the text does not say, and no
-        log either, is None. A SIGKILL is called out of memory only if the kernel says so. If an error does not identify
-        a worker, a death is named only if it is the only one that fits.
+        An `Explanation`, which prints as a few lines and shows itself in a notebook. What neither the text nor a log
+        says is None. A SIGKILL counts as out of memory only if the kernel says so. If an error does not identify a
+        worker, a dead worker is named only if it is the only one that fits.
 
     Raises:
         TypeError: `error_or_text` is neither.

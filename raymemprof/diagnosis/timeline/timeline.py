@@ -48,9 +48,9 @@ def timeline(
 ) -> Report:
     """Draw memory over time: of a call, an actor, a function or a job, with the calls as bands.
 
-    The memory (RSS − SHR) of the processes that the calls ran in is stacked for each node. Kills are marked in red,
-    retries are named, and a dashed line shows above how much memory in use Ray kills, where the node's log says that.
-    Where the calls ran in one process, the heap as memray saw it is drawn too, if the captures have 64 MiB at most.
+    The memory (RSS − SHR) of the processes that the calls ran in is stacked for each node. Kills are marked in red, and
+    retries are named. If the node's log gives the kill threshold, a dashed line shows it. If the calls ran in one
+    process, the picture also shows the heap as memray saw it, unless the captures have more than 64 MiB.
 
     Args:
         what: a `Call`, a `Capture`, or several of these; or what `calls` reads: a folder, or a journal or capture in
@@ -58,7 +58,7 @@ def timeline(
         output: the file to write, an HTML page, or a picture if it ends in `.svg`; by default
             `raymemprof-timeline-<call>.html` in the current folder. It appears whole or not at all.
         name: only calls of this name, as in `calls`.
-        status: only calls that ended so.
+        status: only calls with this status.
         kind: only calls of this kind.
         task_id: only this Ray task's.
         actor_id: only this Ray actor's.
@@ -69,7 +69,7 @@ def timeline(
 
     Returns:
         A `Report`, which a notebook shows inline and which has `.path` and `.open()`. Its `left_out` says what is not
-        drawn, or not by itself: the picture is small however many calls there are.
+        drawn, or not drawn separately: the picture stays small however many calls there are.
 
     Raises:
         FileNotFoundError: `what` does not exist, or there is no such folder to write to.

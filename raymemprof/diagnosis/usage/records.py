@@ -41,20 +41,19 @@ class ProcessUsage(Record):
         rss: resident bytes.
         shared: those of them that others may share: the object store above all.
         memory: rss − shared.
-        pss: where it has relatives (a worker and what it started, and drivers that were forked), its part of the memory
-            that is not shared with others: what they share by copy-on-write is divided among them, so that their sum
-            is right; else None.
+        pss: if it shares pages with parents or children (a worker and what it started, and forked drivers), its
+            proportional set size: pages that they share by copy-on-write are divided among them, so that their sum is
+            right; else None.
         parent_pid: of a subprocess, the pid of the process that started it; None where that is none of Ray's.
-        task_id: the task that runs, as Ray's own record has it, which lags by up to a second; None where unknown, and
-            where several run at once.
+        task_id: the task that runs, by Ray's own record, which lags by up to a second; None if unknown, or if several
+            run at once.
         actor_id: its actor.
         job_id: the job it works for.
         worker_id: its id as a Ray worker.
         node_id: its node.
         node_ip: its node's IP address.
         why_uncounted: why it is not in its node's sums: it is in another container, or what it shares with its
-            relatives cannot be divided. Its memory is then part of `NodeUsage.unexplained`, if of anything. None where
-            it counts.
+            relatives cannot be divided. Its memory is then at most part of `NodeUsage.unexplained`. None if it counts.
     """
 
     pid: int
@@ -118,16 +117,16 @@ class NodeUsage(Record):
         node_ip: its IP address.
         is_head: whether it is the head.
         total: what there is, or the limit of the container (memory cgroup) that the raylet runs in.
-        used: what is used of it, as Ray counts: without what the kernel can take back at once.
+        used: what is used of it, as Ray counts: without memory that the kernel can reclaim at once.
         available: total − used.
-        threshold: above so many bytes in use Ray's memory monitor kills, as the raylet itself says where its log is
-            there; None where it never does.
+        threshold: the bytes in use above which Ray's memory monitor kills, from the raylet's log if that exists; None
+            if the monitor never kills.
         object_store_used: bytes of the objects in the object store; None where Ray did not say.
-        object_store_primary: those of them that it must keep, or spill: the rest are copies of other nodes' objects,
-            which it drops when it needs the room; None where Ray did not say.
-        object_store_capacity: how many it takes before it spills.
-        object_store_held: bytes of memory that the object store occupies, objects that were freed included: it keeps
-            what it has once used; 0 where it lies in files on a disk, whose pages the kernel can take back; None where
+        object_store_primary: those of them that it must keep or spill. The rest are copies of other nodes' objects,
+            which it drops when it needs space. None if Ray did not say.
+        object_store_capacity: how many bytes it holds before it spills.
+        object_store_held: bytes of memory that the object store occupies, including freed objects, because it keeps
+            memory that it has used once; 0 if it lies in files on a disk, whose pages the kernel can reclaim; None if
             the system does not say.
         spilled: bytes of objects written to disk since the node started; None where Ray did not say.
         shared_memory: bytes in shared memory and tmpfs (/dev/shm) beside the object store: of PyTorch's DataLoader,
@@ -137,8 +136,8 @@ class NodeUsage(Record):
         kernel: bytes of the kernel's own among what is used: page tables, stacks, and slab that it cannot take back. A
             process that maps a large object store needs 2 MiB of page tables for each GiB. They are in `unexplained`;
             None where the system does not say.
-        huge_pages: bytes of the machine's pool of huge pages (hugetlbfs), which are taken whether somebody uses them or
-            not, without an object store there. They are in `unexplained`.
+        huge_pages: bytes of the machine's pool of huge pages (hugetlbfs), which are reserved even if nothing uses them,
+            without an object store in it. They are in `unexplained`.
         processes: its processes.
         isolation: what resource isolation (Ray 2.51 and later, `--enable-resource-isolation`) gives and what its parts
             use; None without it.
@@ -249,7 +248,7 @@ class NodeUsage(Record):
     def unexplained(self) -> int:
         """What is used besides: by the kernel (`kernel`, `huge_pages`), other programs, and other Ray nodes here.
 
-        0 where the parts come to more, which they do only where memory moves as fast as it is looked at.
+        0 if the parts sum to more, which happens only if memory changes while it is read.
         """
         return max(self.used - self.explained, 0)
 

@@ -23,13 +23,13 @@ class SharedMemoryOwner(Record):
             what kept it from being known.
         piece_count: how many pieces there are.
         memory: bytes that they take.
-        pid: the process that has them open or mapped, of several the one that started the others; None where none is
-            known to: tmpfs keeps a file until it is deleted.
-        role: what that process is to this Ray node, as of `ProcessUsage`; None where it is none of the node's.
+        pid: the process that has them open or mapped; of several, the one that started the others; None if no such
+            process is known, because tmpfs keeps a file until it is deleted.
+        role: the role of that process, as in `ProcessUsage`; None if it does not belong to this Ray node.
         process_name: the name of the process: the task's or actor's, or the program's.
         sharer_count: how many other processes are known to have them open, or to have touched them.
         user: whose the files are, where no process is known to have them.
-        task_id: the task that runs in the process, as of `ProcessUsage`.
+        task_id: the task that runs in the process, as in `ProcessUsage`.
         actor_id: its actor.
         node_id: the node.
         node_ip: its IP address.

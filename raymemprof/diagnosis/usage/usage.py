@@ -24,10 +24,10 @@ _LOOKS = 3
 
 
 def usage() -> Usage:
-    """Return what memory is used for now: on each node of the connected cluster, and in each process of Ray's there.
+    """Return what uses memory now, on each node of the connected cluster and in each Ray process there.
 
-    Each node is asked by a task of its own that needs no CPU, and no dashboard is needed. Such a task is in the answer,
-    as "raymemprof.read_node", since the memory of the worker that runs it is used too.
+    A task that needs no CPU runs on each node, and no dashboard is needed. The task is in the result, as
+    "raymemprof.read_node", because its worker uses memory too.
 
     Returns:
         A `Usage`: `.nodes`, `.processes`, `.missing`. It prints as tables, and has `to_pandas()` and `to_json()`.

@@ -48,32 +48,33 @@ def calls(
 ) -> Calls:
     """Return the calls that were recorded, in the order in which they began.
 
-    Of calls that were only sampled, or whose captures are gone, a process that made many keeps sums after a while,
-    which `summary` counts, and whole the latest, the largest, those that were killed, up to 500 of each function that
-    failed, and some of all times. Its `left_out` says how many are not listed therefore.
+    A process that ran many calls replaces some of them with sums after a while: calls that were only sampled, or whose
+    captures are gone. `summary` counts these sums. The process keeps the latest, the largest and the killed calls, up
+    to 500 failed calls of each function, and some calls from all times. `left_out` says how many calls are not listed
+    for this reason.
 
     Args:
         source: a folder, or a journal or capture in one; None for all nodes of the cluster that this process is
-            connected to, else the one cluster of this user's that runs on this machine, else what this user recorded
-            to last, in a session or outside Ray. What was chosen is named above the table.
-        name: only calls of this name: `task`, `Actor.method`, the last parts of a longer one, or with `*`.
-        status: only "running", "finished", "failed", "cancelled" or "killed" ones.
-        kind: only "task", "actor", "method" or "block".
+            connected to, else the one cluster of this user's that runs on this machine, else what this user recorded to
+            last, in a session or outside Ray. The table names what was chosen.
+        name: only calls of this name: `task`, `Actor.method`, the last parts of a longer name, or a pattern with `*`.
+        status: only calls with this status: "running", "finished", "failed", "cancelled" or "killed".
+        kind: only calls of this kind: "task", "actor", "method" or "block".
         task_id: only this Ray task's.
         actor_id: only this Ray actor's.
         job_id: only this Ray job's.
         node_id: only this Ray node's. Of each id the beginning is enough.
-        context: only calls with this context, or with `*`: `rank 3`, `route /sum`, `trial *`.
+        context: only calls with this context, such as `rank 3`, `route /sum` or `trial *`.
 
     Returns:
         A sequence of `Call`, which prints as a table and has `to_pandas()`. Nodes that did not answer are named below
-        the table and in its `missing`; its `left_out` says which journals cannot be read, and of which how many damaged
-        lines were left out.
+        the table and in its `missing`; its `left_out` says which journals cannot be read, and how many damaged lines of
+        which journals were left out.
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        PermissionError: the way to it leads through a folder, or a link, that somebody else may have made.
-        ValueError: `status` or `kind` is none of those named; or no source is, and several clusters run here.
+        PermissionError: its path contains a folder or a link that another user may have made.
+        ValueError: `status` or `kind` is none of these values; or no source is named, and several clusters run here.
 
     Example:
         >>> import raymemprof
@@ -162,10 +163,10 @@ def captures(
     node_id: str | None = None,
     context: str | None = None,
 ) -> Captures:
-    """Return the capture files, in the order in which they were opened: those that hold a call that fits.
+    """Return the capture files that hold a matching call, in the order in which they were opened.
 
-    Takes what `calls` takes, and raises what it raises; `status` is a call's. Without a filter every capture is there,
-    also one whose journal is gone.
+    Takes the arguments of `calls`, and raises the same errors; `status` is the status of a call. Without a filter, it
+    returns every capture, even if its journal is gone.
 
     Returns:
         A sequence of `Capture`, which prints as a table and has `to_pandas()`.

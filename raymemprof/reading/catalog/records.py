@@ -32,11 +32,11 @@ class Capture(Record):
         size: its size now, in bytes.
         status: "open" while its process traces, "closed", or "killed" where the process ended without closing it.
         opened_at: when tracing began, UTC.
-        closed_at: when it ended; None where it did not, or nobody saw it.
+        closed_at: when tracing ended; None if it did not end, or its end was not recorded.
         native: whether it has C and C++ frames.
         pid: the process that wrote it.
         node_id: the Ray node it ran on.
-        worker_id: the Ray worker it was.
+        worker_id: the Ray worker that wrote it.
         call_count: how many calls it holds.
     """
 
@@ -66,12 +66,12 @@ RAY_DATA_SAYS = (
 
 @dataclass(frozen=True, slots=True)
 class ChildProcess(Record):
-    """A process that a call started, or that such a one started.
+    """A process that a call started, directly or through other processes.
 
     Attributes:
         pid: the process.
         name: what it runs: a script, a program, or for a fork the title of the worker.
-        memory: bytes of RSS − SHR, of what it shares with relatives its part (Pss).
+        memory: bytes of RSS − SHR; of pages that it shares with its parent or children, only its part (PSS).
     """
 
     pid: int
@@ -95,29 +95,29 @@ class Call(Record):
         pid: the process.
         started_at: when it began.
         duration: how long it took; None where its end was not recorded.
-        status: "running", "finished", "failed", "cancelled", or "killed" where its process ended before it did.
+        status: "running", "finished", "failed", "cancelled", or "killed" if its process ended before the call did.
         error: the exception it raised, or what ended its process, where that is known.
         memory_before: memory when it began, without child processes.
         peak_memory: the most memory while it ran, that of child processes included.
-        growth: by how much that is above what there was when it began: `peak_memory` less `memory_before` and
-            `children_before`; never negative. A worker that is reused has what earlier calls left in it, so the call
-            with the largest peak may have used little: sort by `growth` to find the largest call. Of calls that run
-            side by side in one process each has the growth of all.
+        growth: the growth up to the peak: `peak_memory` minus `memory_before` and `children_before`; never negative. A
+            reused worker still holds what earlier calls left in it, so the call with the largest peak may have used
+            little. Sort by `growth` to find the largest call. If calls run side by side in one process, each has the
+            growth of all.
         memory_after: memory when it ended, without child processes.
         capture: the capture file that holds its allocations; None where it was only sampled, or the file is gone.
-        children_peak: what its child processes, and theirs, added to that when they had most; pages that they share
-            with it count once. 0 where there were none.
-        children: the largest of them when all had most together.
+        children_peak: the most memory that its child processes, and their children, added; pages that they share with
+            it count once. 0 if there were none.
+        children: the largest of them at the time when all together had most.
         children_count: how many there were then.
-        children_copied: about how much of what they added then was copies of memory that forked children had from their
-            parents, and wrote to; reading a Python object is a write. None where it is not known.
-        children_before: what those that were there when it began added.
+        children_copied: roughly how much of the memory that they added was copies of memory that forked children
+            inherited and then wrote to; reading a Python object is a write. None if not known.
+        children_before: the memory that children of earlier calls added when it began.
         own_peak: the most memory of the process alone.
-        children_left: those that were still there when it ended.
-        note: why it was not traced; or since when it is not known whether it still runs, on another machine.
+        children_left: the children that were still running when it ended.
+        note: why it was not traced; or, for a call on another machine, since when it is unknown whether it still runs.
         deployment: the deployment of Ray Serve that ran it, with its application: `default:Summarizer`.
-        context: what a library of Ray's says of it: `route /sum` of a request to Ray Serve, `rank 3` of a worker of Ray
-            Train, `trial 1b2c3_00000` of Ray Tune; None where it says nothing.
+        context: what a Ray library says about it: `route /sum` for a request to Ray Serve, `rank 3` for a worker of Ray
+            Train, `trial 1b2c3_00000` for Ray Tune; None if it says nothing.
         ray_data_peak: the highest memory that Ray Data noted in it by itself, its `max_uss_bytes`; None where it noted
             none.
     """

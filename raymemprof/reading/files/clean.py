@@ -93,25 +93,25 @@ def clean(
     all: bool = False,
     dry_run: bool = False,
 ) -> RemovedFiles:
-    """Remove captures on every node, and the journals of processes of which nothing else is left to tell.
+    """Remove captures on every node, and the journals that are no longer needed.
 
-    Source texts go with the last journal that names them.
+    Source texts are removed with the last journal that names them.
 
-    What a running process still writes is left; so is a capture that also holds calls which were not asked for: a
-    worker records all that it runs to the same one, and an actor all its methods, so `name="Cache.*"` is an actor's.
+    Files that a running process still writes are kept, and captures that also hold other calls. A worker records
+    everything that it runs to the same capture, and an actor all its methods, so use `name="Cache.*"` for an actor.
 
     Args:
-        source: a folder; None for all nodes of the cluster that this process is connected to. Where it is connected to
-            none, a folder must be given: nothing is removed from a session that nobody named.
-        name: only calls of this name, as in `calls`; so are the other filters.
-        status: only calls that ended so.
+        source: a folder; None for all nodes of the cluster that this process is connected to. If it is not connected,
+            you must give a folder: nothing is removed from a session that was not named.
+        name: only calls of this name, as in `calls`. The other filters are also as in `calls`.
+        status: only calls with this status.
         kind: only calls of this kind.
         task_id: only this Ray task's.
         actor_id: only this Ray actor's.
         job_id: only this Ray job's.
         node_id: only this Ray node's.
         context: only calls with this context.
-        older_than: only what was last written to so many seconds ago, or a `timedelta`.
+        older_than: only files that were last written to at least this many seconds ago; or a `timedelta`.
         all: everything. A filter, `older_than` or `all` must be given.
         dry_run: remove nothing, and return what would be removed.
 

@@ -35,8 +35,8 @@ class Fetched(list[Path]):
     """The captures' paths here.
 
     Attributes:
-        left_out: a sentence for each capture or node that could not be had.
-        notes: sentences on what arrived, such as a journal that lists fewer calls than the copy in whose place it came.
+        left_out: a sentence for each capture or node that could not be fetched.
+        notes: sentences on what arrived, such as a journal that lists fewer calls than the copy that it replaced.
     """
 
     left_out: tuple[str, ...]
@@ -56,13 +56,13 @@ class Fetched(list[Path]):
 
 
 def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
-    """Bring captures, the journals that say what is in them, and the source texts of their code, from their nodes.
+    """Copy captures, their journals, and the source texts of their code from their nodes to this machine.
 
-    A node sends its files over a connection that it makes to a free port at this process's address, unencrypted as what
-    Ray itself sends; through Ray's object store where it cannot connect, with Ray Client, and with `RAY_USE_TLS`.
+    A node connects to a free port at this process's address and sends its files unencrypted, as Ray itself does. If it
+    cannot connect, with Ray Client, and with `RAY_USE_TLS`, it sends them through Ray's object store.
 
-    A file arrives under its name when it is whole and has the checksum that the node gave; one that is there already
-    with the same size and time of change is not brought again. `raymemprof.calls(to)` lists what arrived, here or on
+    A file gets its name when it is complete and has the checksum that the node gave. A file that is already here with
+    the same size and modification time is not copied again. `raymemprof.calls(to)` lists what arrived, here or on
     another machine.
 
     Args:
@@ -71,10 +71,10 @@ def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
 
     Returns:
         The captures' paths here, a list with one for each capture, in the target's order. Its `left_out` has a sentence
-        for each capture or node that could not be had; all others have arrived.
+        for each capture or node that could not be fetched; all others have arrived.
 
     Raises:
-        CaptureError: nothing of the target can be brought: a capture is gone, or its node does not answer.
+        CaptureError: nothing of the target can be copied, because a capture is gone or its node does not answer.
         FileNotFoundError: no node has a file of this name, nor any other of the target.
         OSError: the folder cannot be written to.
 

@@ -17,39 +17,40 @@ __all__ = ["Heap", "heap"]
 class Heap(Record):
     """What a call, a capture, or many of them together allocated.
 
-    Figures are bytes. What was allocated is counted as far as it was resident, where the process was looked at: it is
-    as soon as a call lasts some hundredths of a second and takes 4 MiB.
+    Figures are bytes. If the process was inspected, only resident memory counts. It is inspected as soon as a call
+    lasts some hundredths of a second and takes 4 MiB.
 
     Attributes:
         peak: what the call held when its process had most memory, and what each of its forked children that memray
             followed (`follow_fork=True`) held at its own peak; of many calls the sum of each call's own.
-        in_children: how much of `peak` such children held, as they asked for it: what of it was resident is not known.
-            What they had from their parent, and copies of it that they made by writing to it, are not in it.
+        in_children: how much of `peak` such children held, as requested: how much of it was resident is not known. It
+            does not include memory that they inherited from their parent, nor copies of it that they made by writing to
+            it.
         children_count: how many such children held anything.
-        alive_at_end: what it still held when it returned, its result included; at death if it was killed. What children
-            held that outlived it is in it.
-        reserved: what it had asked for at the peak and that took no memory, since nobody had touched it.
+        alive_at_end: what it still held when it returned, its result included; at death if it was killed. It includes
+            what children held that outlived the call.
+        reserved: memory that it had requested at the peak and that was not resident, because nothing had touched it.
         shared: resident memory of files and shared memory that it had mapped then, which RSS − SHR leaves out.
-        grew: by how much its own process's memory had grown then; None where it was not looked at, or where other calls
+        grew: how much its own process's memory had grown then; None if the process was not inspected, or if other calls
             ran beside it.
-        retained: by how much the memory had grown that allocators keep of what was freed; negative where they used what
-            they had; None as for `grew`.
-        retained_before: how much allocators kept of freed memory when it began; None where they were not asked.
-        retained_at_end: by how much that had grown at the last look before its end.
+        retained: the growth of the freed memory that allocators keep; negative if they reused memory that they had
+            kept; None as for `grew`.
+        retained_before: how much freed memory allocators kept when it began; None if this was not measured.
+        retained_at_end: how much this had grown at the last inspection before its end.
         unseen: what the process grew by beyond `peak` - `in_children` and `retained`: what memray cannot see,
             fragmentation, or what was mapped elsewhere; None as for `grew`.
-        released: what the process had before the call and had freed by then, as a cache that the call renews. So
-            `grew` is `peak` - `in_children` + `retained` + `unseen` - `released`.
+        released: memory from before the call that the process had freed by then, such as a cache that the call renews.
+            So `grew` is `peak` - `in_children` + `retained` + `unseen` - `released`.
         notes: sentences on how sure the figures are.
-        checked: whether each capture is as its process closed it, by the checksum that it wrote then. There is none
-            where it was killed, its journal is of an older version, or is not beside the capture; one that is another
-            is a `CaptureError`.
+        checked: whether each capture has the checksum that its process wrote when it closed the capture. There is no
+            checksum if the process was killed, or if the journal is of an older version or not beside the capture. A
+            different checksum raises a `CaptureError`.
         allocations: how many allocations were made in all.
-        call_count: how many calls, or whole captures, this is the sum of.
+        call_count: the number of calls, or whole captures, in this sum.
         title: what it is of.
-        killed: whether it is of calls that were killed.
+        killed: whether the calls were killed.
         at_peak: every line, by what it held at the peak.
-        at_end: every line, by what was left of it at the end.
+        at_end: every line, by the memory that was left at the end.
         by_name: what the calls of each name held.
         left_out: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
     """
@@ -78,10 +79,10 @@ class Heap(Record):
     children_count: int = 0
 
     def top(self, n: int = 10, *, view: str | None = None) -> Lines:
-        """Return the `n` lines that held most at the peak; of calls that were killed, when they died.
+        """Return the `n` lines that held most at the peak, or, for killed calls, when they were killed.
 
-        Memory is put down to the user's line that asked for it: the innermost one outside the standard library and
-        site-packages, or the innermost of all where every line is of those.
+        Memory counts for the user's line that requested it: the innermost line outside the standard library and
+        site-packages, or the innermost line of all if there is none.
 
         Args:
             n: how many lines.
@@ -151,14 +152,14 @@ class Heap(Record):
 
 
 def heap(target: Target) -> Heap:
-    """Return what a call allocated: its own peak, what was left at its end, and the lines that did it.
+    """Return what a call allocated: its own peak, what was left at its end, and the lines that allocated it.
 
     Args:
-        target: a `Call`, a `Capture` or path (the process while it was traced: all calls in it, and what was allocated
-            between them, at the moment when that was most), or several of these: each at its own peak, summed.
+        target: a `Call`; a `Capture` or its path, for the process while it was traced (all its calls, and what was
+            allocated between them, at the time of the peak); or several of these, summed, each at its own peak.
 
     Returns:
-        A `Heap`; bytes of what was asked of `malloc`, `mmap` and their kin, as far as it was resident.
+        A `Heap`, with the resident bytes of what was requested from `malloc`, `mmap` and similar functions.
 
     Raises:
         CaptureError: the capture is missing, damaged, or the call was not traced; with the reason.

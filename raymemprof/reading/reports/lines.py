@@ -28,15 +28,16 @@ class Line(Record):
     """A line of code and what it held.
 
     Attributes:
-        function: the function it stands in.
-        file: its file. A notebook's cell is called `In [7]`; what Ray brought with a job is named from the folder that
-            was brought (`pkg/steps.py`). Two of one name that are not the same have a part of their checksum behind it.
+        function: the function that contains it.
+        file: its file. A notebook's cell is called `In [7]`. A file that Ray shipped with a job has its path in the
+            shipped folder (`pkg/steps.py`). Different files of the same name have part of their checksum after the
+            name.
         line: its number.
-        bytes: what was resident of what it had allocated and not freed, at the peak or at the end.
-        allocations: in how many allocations.
-        mean: the bytes of one call on average, where many of one function were summed; None where they are of several,
+        bytes: the resident part of what it had allocated and not freed, at the peak or at the end.
+        allocations: the number of these allocations.
+        mean: the mean bytes per call, if many calls of one function were summed; None for calls of several functions,
             or whole captures.
-        reserved: bytes that it had asked for and that took no memory, since nobody had touched them.
+        reserved: bytes that it had requested and that were not resident, because nothing had touched them.
         shared: resident bytes of files and shared memory that it had mapped, which RSS − SHR leaves out.
         basis: "traced" where memray saw each allocation; "sampled" where some of it is of a memory pool whose size was
             read as the code ran; "estimated" where some of it is what the process grew by while the line ran.

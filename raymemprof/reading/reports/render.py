@@ -47,13 +47,14 @@ def flamegraph(
     """Draw a flame graph of what calls held, as one HTML file.
 
     Args:
-        target: a `Call`, a `Capture`, the path of any memray capture, or several of these, which are summed: each call
-            at its own peak. `capture.bin#0-3` is one call in a capture, as a click on its row in a notebook says.
+        target: a `Call`, a `Capture`, the path of any memray capture, or several of these, which are summed, each call
+            at its own peak. `capture.bin#0-3` is one call in a capture; a click on its row in a notebook gives this
+            name.
         output: the file to write; by default `raymemprof-flamegraph-<call>.html` in the current folder. It appears
             whole or not at all.
         view: "peak": what was held at the peak; "leaks": what was left at the end; "temporary": what was freed again
             before two more allocations were made.
-        temporal: draw the heap over time, with a range to select. Of one call or capture only.
+        temporal: draw the heap over time, with a range to select; for one call or capture only.
         offline: put all scripts and styles into the file (4.5 MB), so that it needs no network.
         overwrite: replace the file if it exists; else it is refused. Under its default name, it replaces an earlier
             report.

@@ -45,21 +45,21 @@ class FunctionSummary(Record):
         finished_count: how many of them finished.
         failed_count: how many raised an exception.
         cancelled_count: how many were cancelled.
-        killed_count: how many had their process ended before they did.
+        killed_count: how many of them were killed: their process ended first.
         running_count: how many run.
         p50: the peak that half of them do not exceed, within 1 %, child processes included.
         p95: the peak that 95 % of them do not exceed, within 1 %.
         peak_memory: the highest peak.
-        growth: the most by which one of them rose above what its process had when it began.
-        kept: what those that ended left in their processes, after less before, all together; less than 0 where they
-            gave back more than they took.
+        growth: the largest growth of one of them above the memory of its process when it began.
+        kept: the memory that all ended calls together left in their processes: memory after minus memory before;
+            negative if they freed more than they took.
         traced_count: how many of them were traced.
         capture_bytes: the size of the capture files that hold calls of it, and others' beside them.
         first_started_at: when the first of them began, UTC.
-        last_started_at: when the last of them did.
+        last_started_at: when the last of them began.
         node_ids: the Ray nodes they ran on.
-        largest: the one that rose by most, `growth`. The one with the highest peak may have used little itself. None
-            where no call is known by itself: its lines were damaged, or only sums are left. `growth` is 0 then.
+        largest: the call with the largest `growth`. The call with the highest peak may have used little itself. None if
+            no single call is known, because its lines were damaged or only sums are left; `growth` is 0 then.
         guilty_line: the line that held most in `largest` at its peak, or when it was killed; None where it was not
             looked up.
         deployment: the deployment of Ray Serve, with its application: `default:Summarizer`. Each has a row of its own.
@@ -138,8 +138,8 @@ def summary(
 ) -> Summary:
     """Sum up the calls that were recorded by function and actor class: how many, how they ended, what they used.
 
-    It is made for a million calls. Each node sums up its own, and sends the sums. Those of a journal of more than 1 MB
-    are kept in this user's cache directory, so that asked again only what is new is read.
+    It is made for a million calls. Each node sums up its own calls and sends the sums. The sums of a journal of more
+    than 1 MB are kept in this user's cache directory, so that the next summary only reads what is new.
 
     Args:
         source: what to read, as in `calls`.
@@ -155,8 +155,8 @@ def summary(
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        PermissionError: the way to it leads through a folder, or a link, that somebody else may have made.
-        ValueError: `kind` is none of those named; or no source is, and several clusters run here.
+        PermissionError: its path contains a folder or a link that another user may have made.
+        ValueError: `kind` is none of these values; or no source is named, and several clusters run here.
 
     Example:
         >>> import raymemprof

@@ -39,7 +39,7 @@ _logger = logging.getLogger("raymemprof")
 
 @dataclass(frozen=True, slots=True)
 class Attached(Record):
-    """What came of an attachment. Memory is RSS − SHR of the actor's process, in bytes.
+    """The result of an attachment. Memory is RSS − SHR of the actor's process, in bytes.
 
     Attributes:
         name: the actor's class.
@@ -50,11 +50,11 @@ class Attached(Record):
         waited: seconds for which the request stood behind what the actor had to do first.
         duration: seconds from the beginning of recording to its end; None where the actor did not say.
         ended_by: what ended it.
-        call_count: the calls that began and ended meanwhile; None where the actor did not say.
+        call_count: the number of calls that began and ended during the recording; None if the actor did not say.
         memory_before: memory at the beginning. What was allocated before is in no capture.
         memory_after: memory at the end.
-        kept: memory after each of these calls less memory before it, summed. Calls that overlap count the same twice;
-            and the kernel counts memory in steps, so what small calls keep may show between them.
+        kept: memory after each of these calls less memory before it, summed. Overlapping calls count the same memory
+            twice. The kernel counts memory in steps, so the memory that small calls keep may show up between the calls.
         notes: what was not recorded, and why.
         grew: memory after less memory before.
     """
@@ -275,24 +275,25 @@ class Attachment:
 def attach(actor: Any, *, seconds: float | None = None, timeout: float = 60.0, **options: Any) -> Attachment:
     """Record an actor that runs already, without a restart: each call of its methods that begins from now on.
 
-    Calls that run now are not touched, nor those that begin when it has ended. It ends with the `with` block, with
-    `end()`, when `seconds` are over, and within 5 s of the driver's death. Memory that was allocated before is in no
-    capture; what the process grew by meanwhile is in the result. Methods that are recorded already, since they are
-    decorated, are left as they are.
+    Calls that already run are not recorded, nor calls that begin after the end. Recording ends with the `with` block,
+    with `end()`, when `seconds` are over, and within 5 s of the driver's death. Memory that was allocated before is in
+    no capture; the result has the growth of the process during the recording. Methods that are already recorded because
+    they are decorated stay as they are.
 
     Args:
-        actor: a handle, of `Actor.remote()` or `ray.get_actor`: sync, async or threaded, named or not, detached or not.
-        seconds: end after so many. Default: no limit.
-        timeout: seconds that the actor may take until it comes to it: the request stands behind the calls that are
-            queued. After 5 s a warning says that it waits.
+        actor: a handle of `Actor.remote()` or `ray.get_actor`: sync, async or threaded, named or not, detached or not.
+        seconds: end after this many seconds. Default: no limit.
+        timeout: seconds to wait until the actor handles the request, which waits behind the calls that are queued.
+            After 5 s, a warning says that it waits.
         **options: those of `profile_memory`, as `heap=False` or `native=True`.
 
     Returns:
-        An `Attachment`, which records: for `with`, or to `wait()` for.
+        An `Attachment`, which records. Use it with `with`, or call its `wait()`.
 
     Raises:
-        AttachError: the actor does not record, and why: it has not come to it in time, raymemprof is not installed
-            there or has another version, Ray has moved what is needed. The actor runs on unharmed.
+        AttachError: the actor does not record. The message says why: the actor did not handle the request in time,
+            raymemprof is not installed there or has another version, or Ray has moved what is needed. The actor runs on
+            unharmed.
         TypeError: `actor` is no handle, or an option is unknown.
         ValueError: a value that makes no sense.
 

@@ -32,21 +32,21 @@ def runtime_env(
 ) -> dict[str, Any]:
     """Return a runtime environment in which every task and actor call is recorded as if it were decorated.
 
-    It is for `ray.init(runtime_env=...)`, `ray job submit --runtime-env-json`, Serve, and single tasks and actors. It
-    works through environment variables, which raymemprof sees in each worker that it is installed in. Where it comes
-    with `py_modules`, or is not installed with pip here, `ray.init` is given a `worker_process_setup_hook` too. If
-    workers do not record, the job runs as it would without, and the driver logs the reason once.
+    Use it with `ray.init(runtime_env=...)`, `ray job submit --runtime-env-json`, Serve, and single tasks and actors. It
+    works through environment variables, which raymemprof sees in each worker where it is installed. If raymemprof is
+    shipped with `py_modules`, or is not installed with pip here, `ray.init` also gets a `worker_process_setup_hook`. If
+    workers do not record, the job runs as it would without raymemprof, and the driver logs the reason once.
 
     Decorated functions are recorded once, with their own options. Ray's own actors (controllers, proxies, counters) are
     left out; tasks of Ray Data are named after their operator.
 
     Args:
         base: the job's own runtime environment. It is kept: its `env_vars`, `pip`, `py_modules`, its hook.
-        include: record only functions whose full name (`package.module.Class.method`) or name fits this pattern, or
-            one of these; `*` stands for anything.
-        exclude: leave out those that fit.
-        **options: those of `profile_memory`, as `heap=False` or `every=10`. They hold for decorated functions too,
-            where the code does not say otherwise.
+        include: record only functions whose full name (`package.module.Class.method`) or name matches this pattern, or
+            one of several; `*` stands for anything.
+        exclude: leave out functions that match.
+        **options: those of `profile_memory`, as `heap=False` or `every=10`. They also apply to decorated functions that
+            do not set them in code.
 
     Returns:
         A new dictionary: `base`, with variables in its `env_vars`.
