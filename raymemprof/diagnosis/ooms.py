@@ -12,12 +12,12 @@ from ..cluster import MissingNode
 from ..display.record import Record
 from ..display.text import printable, show_bytes, show_seconds
 from ..reading.catalog import sources
+from ..reading.catalog.clickable_rows import Openable, name_of_call
 from ..reading.catalog.evidence import Evidence
-from ..reading.catalog.openable import Openable, name_of_call
 from ..reading.catalog.places import Place, place_here
 from ..reading.catalog.records import Call
+from ..reading.catalog.representative_calls import list_telling
 from ..reading.catalog.sources import Source
-from ..reading.catalog.telling import list_telling
 from ..reading.logs.endings import Death, cgroup_oom_kills, fits
 from ..reading.logs.facts import TopProcess
 from ..reading.logs.owners import OomRetry, oom_retries

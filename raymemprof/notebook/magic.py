@@ -23,7 +23,7 @@ from ..reading.reports.render import flamegraph
 from ..reading.reports.summary import Summary, summary_of
 from ..recording.decorator import profile_memory
 from ..recording.options import Options, resolve
-from ..recording.reached import note_block
+from ..recording.referenced_files import note_block
 
 __all__ = ["register"]
 

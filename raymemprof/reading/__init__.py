@@ -1,6 +1,6 @@
 """What reads journals and captures, with or without Ray."""
 
-from .catalog import openable
+from .catalog import clickable_rows
 
 
 def _answer_clicks(table: str, targets: frozenset[str]) -> None:
@@ -9,4 +9,4 @@ def _answer_clicks(table: str, targets: frozenset[str]) -> None:
     answer_clicks(table, targets)
 
 
-openable.answer_clicks = _answer_clicks
+clickable_rows.answer_clicks = _answer_clicks

@@ -19,7 +19,7 @@ from .classes import is_in_use, record_methods, recorded_class
 from .options import Options
 from .origin import Origin
 from .profile import Profile
-from .reached import note_block
+from .referenced_files import note_block
 from .wrappers import recorded
 
 __all__ = ["profile_memory", "profile_of"]

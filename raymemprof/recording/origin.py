@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from .. import journal as contract
 from ..cells import cell_of
 from . import warn
-from .reached import MAIN, reached
+from .referenced_files import MAIN, reached
 
 __all__ = ["Origin", "Text", "arrive", "arrived", "definitions", "gathered"]
 

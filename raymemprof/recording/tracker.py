@@ -21,10 +21,10 @@ from .. import cluster
 from . import warn
 from .capture import Capture, RefusedError
 from .fork_captures import note_fork
-from .kept_sources import AT_FIRST, AT_LAST, keep_sources
 from .safety import locks
 from .safety.threads import HiddenThread, current
 from .sampler import sampler
+from .source_texts import AT_FIRST, AT_LAST, keep_sources
 from .watch import Watch
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
-from . import entry, frames
+from . import bytecode, frames
 from .call import begin, end
 from .current import covered
 from .profile import Profile
-from .reached import note_function
+from .referenced_files import note_function
 from .tracebacks import leave_out_recording
 
 __all__ = ["is_recorded", "record_in_place", "recorded"]
@@ -36,7 +36,7 @@ def recorded(function: types.FunctionType, profile: Profile, *, bound: bool = Fa
     if is_recorded(function):
         return function
     question = _Question(function, profile, bound)
-    code = entry.with_question(function.__code__, question.inside, question.run, question.asks_first)
+    code = bytecode.with_question(function.__code__, question.inside, question.run, question.asks_first)
     if code is None:
         made = question.wrapper(function) or _dressed(_always(question), function, profile)
         made.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
@@ -93,7 +93,7 @@ class _Question:
     def __init__(self, function: types.FunctionType, profile: Profile, bound: bool) -> None:
         code = function.__code__
         keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-        shape = (code.co_argcount, keywords, entry.has_rest(code), entry.has_more(code))
+        shape = (code.co_argcount, keywords, bytecode.has_rest(code), bytecode.has_more(code))
         wrap = _wrapper_of(function)
         # A generator is asked where it is made, not where it runs, so only its own recursion is known to be of a call.
         asks_first = bound and code.co_argcount > 0 and wrap not in (_generator, _async_generator)

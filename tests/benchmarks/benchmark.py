@@ -29,9 +29,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import raymemprof
 from raymemprof import cluster, journal, profile_memory
-from raymemprof.diagnosis.watch.looks import Looks
-from raymemprof.diagnosis.watch.minutes import Minutes
+from raymemprof.diagnosis.watch.minute_peaks import Minutes
 from raymemprof.diagnosis.watch.minutes_file import MinutesFile
+from raymemprof.diagnosis.watch.worker_samples import Looks
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.texts.long_texts import LONG_TEXTS
@@ -530,7 +530,7 @@ if which == "calls":
 elif which == "summary":
     found = sum(row.call_count for row in raymemprof.summary(folder))
 elif which == "advise":
-    from raymemprof.reading.catalog.telling import telling
+    from raymemprof.reading.catalog.representative_calls import telling
 
     found = sum(one.call_count for one in raymemprof.advise(telling(folder)))
 elif which == "clean":

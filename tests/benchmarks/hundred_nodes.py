@@ -78,9 +78,9 @@ def _body(worker: int, count: int) -> bytes:
 def _answer(asked: tuple[str, Callable[..., Any], tuple[Any, ...], str]) -> tuple[str, bytes, float, int]:
     """Answer for a node: its id, the answer, seconds of CPU, and KiB that this process had at the most so far."""
     node_id, function, arguments, folder = asked
-    from raymemprof.reading.catalog import offered, places
+    from raymemprof.reading.catalog import fetchable, places
 
-    offered.folders = lambda: [Path(folder)]
+    fetchable.folders = lambda: [Path(folder)]
     places.cluster.here = lambda: node_id
     places.cluster.metrics_address = lambda node_id: None
     start = time.process_time()

@@ -26,8 +26,8 @@ import pytest
 
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
-from raymemprof.reading.files import pieces, streaming
-from raymemprof.reading.files.arrivals import Arrival
+from raymemprof.reading.files import object_store_transfer, socket_transfer
+from raymemprof.reading.files.incoming_file import Arrival
 from tests.programs.several_nodes import Nodes, free_port
 
 asking = importlib.import_module("raymemprof.cluster.ask")
@@ -90,12 +90,12 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def refuse(_: Any) -> None:
         raise OSError("Cannot assign requested address")
 
-    return lambda: monkeypatch.setattr(streaming._Reception, "server_bind", refuse)
+    return lambda: monkeypatch.setattr(socket_transfer._Reception, "server_bind", refuse)
 
 
 SLOWLY = """
 import time
-from raymemprof.reading.files.arrivals import Arrival
+from raymemprof.reading.files.incoming_file import Arrival
 write = Arrival.write
 def write_slowly(*arguments):
     write(*arguments)
@@ -232,7 +232,7 @@ def test_a_piece_that_goes_wrong(
     how: str, nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_pieces: Callable[[], None]
 ) -> None:
     in_pieces()
-    whole, piece = pieces.give, pieces._PIECE
+    whole, piece = object_store_transfer.give, object_store_transfer._PIECE
 
     def damaged(parts: list[tuple[str, int, int]], to_client: bool = False) -> tuple[Any, int, Any]:
         """On the node: what it reads goes wrong."""
@@ -245,7 +245,7 @@ def test_a_piece_that_goes_wrong(
         return bytes([read[0] ^ 1]) + read[1:], checksum, answers
 
     with monkeypatch.context() as during:
-        during.setattr(pieces, "give", damaged)
+        during.setattr(object_store_transfer, "give", damaged)
         with pytest.raises(CaptureError, match="what arrived is not what was sent") as caught:
             raymemprof.fetch(BIG, tmp_path)
     assert Path(caught.value.path).name == BIG
@@ -258,7 +258,7 @@ def sending(what: str, once: Path) -> Callable[..., str | None]:
     """A `send` to which something happens after 100 MB, on the node that it runs on, as long as the file is there."""
 
     def send(*arguments: Any) -> str | None:
-        from raymemprof.reading.files import streaming
+        from raymemprof.reading.files import socket_transfer
 
         def send_bytes(out: Any, descriptor: int, size: int) -> Any:
             class Out:
@@ -283,13 +283,13 @@ def sending(what: str, once: Path) -> Callable[..., str | None]:
 
             return whole(Out(), descriptor, size)  # type: ignore[arg-type]
 
-        whole = streaming._send_bytes
+        whole = socket_transfer._send_bytes
         if once.exists():
-            streaming._send_bytes = send_bytes  # type: ignore[assignment]
+            socket_transfer._send_bytes = send_bytes  # type: ignore[assignment]
         try:
-            return streaming.send(*arguments)
+            return socket_transfer.send(*arguments)
         finally:
-            streaming._send_bytes = whole
+            socket_transfer._send_bytes = whole
 
     return send
 
@@ -299,7 +299,7 @@ def test_a_bit_that_goes_wrong_on_the_way(
 ) -> None:
     once, to = tmp_path / "once", tmp_path / "to"
     once.touch()
-    monkeypatch.setattr(streaming, "send", sending("a bit", once))
+    monkeypatch.setattr(socket_transfer, "send", sending("a bit", once))
     with pytest.raises(CaptureError, match="what arrived is not what was sent") as caught:
         raymemprof.fetch(BIG, to)
     assert not once.exists()
@@ -316,11 +316,11 @@ def test_a_connection_that_breaks(
     """The rest comes in pieces."""
     once, to = tmp_path / "once", tmp_path / "to"
     once.touch()
-    monkeypatch.setattr(streaming, "send", sending(what, once))
+    monkeypatch.setattr(socket_transfer, "send", sending(what, once))
     raymemprof.fetch(BIG, to)
     assert not once.exists()
     assert asked.count("send") == 1
-    assert asked.count("give") >= BIG_SIZE // pieces._PIECE
+    assert asked.count("give") >= BIG_SIZE // object_store_transfer._PIECE
     assert checksum(to / BIG) == checksum(big)
     assert files_in(to) == [BIG]
 
@@ -330,7 +330,7 @@ def test_a_worker_that_stops_while_it_sends(
 ) -> None:
     once, to = tmp_path / "once", tmp_path / "to"
     once.touch()
-    monkeypatch.setattr(streaming, "send", sending("stopped", once))
+    monkeypatch.setattr(socket_transfer, "send", sending("stopped", once))
     for module in (cluster, asking):
         monkeypatch.setattr(module, "LIMIT", 3.0)
     here = [call for call in calls if call.node_id == nodes["one"].node_id]
@@ -350,13 +350,13 @@ def test_a_worker_that_stops_while_it_sends(
 def test_a_node_that_cannot_connect(
     nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
-    activate = streaming._Reception.server_activate
+    activate = socket_transfer._Reception.server_activate
 
     def activate_and_be_elsewhere(reception: Any) -> None:
         activate(reception)
         reception.server_address = ("127.0.0.1", free_port())
 
-    monkeypatch.setattr(streaming._Reception, "server_activate", activate_and_be_elsewhere)
+    monkeypatch.setattr(socket_transfer._Reception, "server_activate", activate_and_be_elsewhere)
     fetched = raymemprof.fetch(calls, tmp_path)
     assert {path.name for path in fetched} == {call.capture.name for call in calls}
     assert fetched.left_out == ()
@@ -367,7 +367,7 @@ def test_strangers_get_and_give_nothing(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
     """Who connects without the secret, says half of it, or says it again after the node did."""
-    activate, begin = streaming._Reception.server_activate, streaming._Reception._begin
+    activate, begin = socket_transfer._Reception.server_activate, socket_transfer._Reception._begin
     strangers: list[socket.socket] = []
     address: list[tuple[str, int]] = []
     said: list[bytes] = []
@@ -391,8 +391,8 @@ def test_strangers_get_and_give_nothing(
             strangers[-1].sendall(said[0] + BIG_SIZE.to_bytes(8, "big") + b"x" * 1000)
         write(*arguments)
 
-    monkeypatch.setattr(streaming._Reception, "server_activate", activate_and_be_called)
-    monkeypatch.setattr(streaming._Reception, "_begin", begin_and_leak)
+    monkeypatch.setattr(socket_transfer._Reception, "server_activate", activate_and_be_called)
+    monkeypatch.setattr(socket_transfer._Reception, "_begin", begin_and_leak)
     monkeypatch.setattr(Arrival, "write", write_and_say_it_again)
     raymemprof.fetch(BIG, tmp_path)
     assert len(strangers) == 4
@@ -408,7 +408,7 @@ def test_strangers_get_and_give_nothing(
 def test_callers_that_say_nothing_are_hung_up_on(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    activate, write = streaming._Reception.server_activate, Arrival.write
+    activate, write = socket_transfer._Reception.server_activate, Arrival.write
     strangers: list[socket.socket] = []
     first: list[bytes] = []
 
@@ -422,8 +422,8 @@ def test_callers_that_say_nothing_are_hung_up_on(
             first.append(strangers[0].recv(1))
         write(*arguments)
 
-    monkeypatch.setattr(streaming._Reception, "server_activate", activate_and_be_called)
-    monkeypatch.setattr(streaming, "_STRANGERS", 3)
+    monkeypatch.setattr(socket_transfer._Reception, "server_activate", activate_and_be_called)
+    monkeypatch.setattr(socket_transfer, "_STRANGERS", 3)
     monkeypatch.setattr(Arrival, "write", write_and_ask_the_first)
     raymemprof.fetch(BIG, tmp_path)
     assert first == [b""]
@@ -438,13 +438,13 @@ def test_where_no_descriptor_is_left_for_a_connection(
         def accept(self) -> Any:
             raise OSError(errno.EMFILE, "Too many open files")
 
-    activate = streaming._Reception.server_activate
+    activate = socket_transfer._Reception.server_activate
 
     def activate_and_be_full(reception: Any) -> None:
         activate(reception)
         reception.socket = Full(fileno=reception.socket.detach())
 
-    monkeypatch.setattr(streaming._Reception, "server_activate", activate_and_be_full)
+    monkeypatch.setattr(socket_transfer._Reception, "server_activate", activate_and_be_full)
     assert len(raymemprof.fetch(calls, tmp_path)) == len({call.capture for call in calls})
     assert asked.count("give") == 2
 
@@ -461,7 +461,7 @@ def test_a_node_that_connects_when_it_was_given_up(
     nodes: Nodes, calls: raymemprof.Calls, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is a stranger then; and what another sends, which takes longer, arrives."""
-    late, send, write = nodes["three"].node_id, streaming.send, Arrival.write
+    late, send, write = nodes["three"].node_id, socket_transfer.send, Arrival.write
 
     def send_late(*arguments: Any) -> str | None:  # on the node
         import ray
@@ -474,7 +474,7 @@ def test_a_node_that_connects_when_it_was_given_up(
         write(*arguments)
         time.sleep(0.04)
 
-    monkeypatch.setattr(streaming, "send", send_late)
+    monkeypatch.setattr(socket_transfer, "send", send_late)
     monkeypatch.setattr(Arrival, "write", write_slowly)
     for module in (cluster, asking):
         monkeypatch.setattr(module, "LIMIT", 1.5)
@@ -511,24 +511,24 @@ def test_a_disk_that_stalls_is_not_the_nodes_silence(
 def test_a_word_that_is_damaged(
     word: bytes, nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = streaming.send
+    send = socket_transfer.send
 
     def send_nonsense(*arguments: Any) -> str | None:  # on the node
-        from raymemprof.reading.files import streaming
+        from raymemprof.reading.files import socket_transfer
 
         def nonsense(out: Any, **_: Any) -> None:
-            streaming._send_number(out, len(word))
+            socket_transfer._send_number(out, len(word))
             out.write(word)
 
-        right, streaming._send_word = streaming._send_word, nonsense
+        right, socket_transfer._send_word = socket_transfer._send_word, nonsense
         try:
             return send(*arguments)
         finally:
-            streaming._send_word = right
+            socket_transfer._send_word = right
 
     (call,) = [call for call in calls if call.node_id == nodes["two"].node_id][-1:]
     with monkeypatch.context() as during:
-        during.setattr(streaming, "send", send_nonsense)
+        during.setattr(socket_transfer, "send", send_nonsense)
         with pytest.raises(CaptureError, match="what arrived is not what was sent"):
             raymemprof.fetch(call, tmp_path)
     assert files_in(tmp_path) == []
@@ -537,21 +537,21 @@ def test_a_word_that_is_damaged(
 def test_more_than_was_asked_for_is_not_taken(
     nodes: Nodes, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
 ) -> None:
-    send = streaming.send
+    send = socket_transfer.send
 
     def send_more(files: list[tuple[str, int]], *rest: Any) -> str | None:  # on the node
         return send([(name, size + 1) for name, size in files], *rest)
 
-    monkeypatch.setattr(streaming, "send", send_more)
+    monkeypatch.setattr(socket_transfer, "send", send_more)
     raymemprof.fetch(BIG, tmp_path)
-    assert asked.count("give") >= BIG_SIZE // pieces._PIECE
+    assert asked.count("give") >= BIG_SIZE // object_store_transfer._PIECE
     assert checksum(tmp_path / BIG) == checksum(big)
 
 
 def test_what_a_file_lacks_is_zeros_and_said(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"x" * 1000)
     with (tmp_path / "short").open("rb") as short, (tmp_path / "out").open("wb") as out:
-        sent, is_all = streaming._send_bytes(out, short.fileno(), 3 * MIB)
+        sent, is_all = socket_transfer._send_bytes(out, short.fileno(), 3 * MIB)
     expected = b"x" * 1000 + bytes(3 * MIB - 1000)
     assert (tmp_path / "out").read_bytes() == expected
     assert (sent, is_all) == (zlib.crc32(expected), False)
@@ -570,7 +570,7 @@ def test_a_file_that_changes_meanwhile(
 ) -> None:
     changes = tmp_path / "changes"  # one byte for each change that is still to come
     to = tmp_path / "to"
-    give, piece, send = pieces.give, pieces._PIECE, streaming.send
+    give, piece, send = object_store_transfer.give, object_store_transfer._PIECE, socket_transfer.send
 
     def change(file: str | Path) -> None:
         if changes.stat().st_size:
@@ -579,28 +579,28 @@ def test_a_file_that_changes_meanwhile(
                 opened.write(os.urandom(8))
 
     def change_and_give(parts: list[tuple[str, int, int]], to_client: bool = False) -> Any:  # on the node
-        from raymemprof.reading.catalog import offered
+        from raymemprof.reading.catalog import fetchable
 
         if parts[0][1] == 2 * piece:
-            change(offered.path_of(parts[0][0]))
+            change(fetchable.path_of(parts[0][0]))
         return give(parts, to_client)
 
     def send_and_change(*arguments: Any) -> Any:  # on the node
-        from raymemprof.reading.files import streaming
+        from raymemprof.reading.files import socket_transfer
 
         def send_bytes(out: Any, descriptor: int, size: int) -> Any:
             sent = whole(out, descriptor, size)
             change(f"/proc/self/fd/{descriptor}")
             return sent
 
-        whole, streaming._send_bytes = streaming._send_bytes, send_bytes
+        whole, socket_transfer._send_bytes = socket_transfer._send_bytes, send_bytes
         try:
             return send(*arguments)
         finally:
-            streaming._send_bytes = whole
+            socket_transfer._send_bytes = whole
 
-    monkeypatch.setattr(pieces, "give", change_and_give)
-    monkeypatch.setattr(streaming, "send", send_and_change)
+    monkeypatch.setattr(object_store_transfer, "give", change_and_give)
+    monkeypatch.setattr(socket_transfer, "send", send_and_change)
     if way == "in pieces":
         in_pieces()
     changes.write_bytes(b"1")

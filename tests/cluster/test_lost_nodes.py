@@ -16,7 +16,7 @@ import pytest
 
 import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
-from raymemprof.reading.files.arrivals import Arrival
+from raymemprof.reading.files.incoming_file import Arrival
 from tests.programs.several_nodes import Nodes
 
 MIB = 2**20

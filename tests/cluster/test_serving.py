@@ -18,7 +18,7 @@ import raymemprof
 from raymemprof import CaptureError, cluster, profile_memory
 from raymemprof import journal as contract
 from raymemprof.reading.captures.model import Request
-from raymemprof.reading.files import fetch, pieces, streaming
+from raymemprof.reading.files import fetch, object_store_transfer, socket_transfer
 from raymemprof.reading.reports import requests, targets
 from tests.programs.several_nodes import Nodes
 
@@ -162,11 +162,11 @@ def test_a_node_refuses_what_is_not_ours(key: str, nodes: Nodes) -> None:
     assert isinstance(answer, CaptureError)
     assert "\n" not in answer.reason
     assert answer.reason.endswith(".")
-    data, _, (error,) = ray.get(cluster.ask(two, pieces.give, [(name, 0, 4096)]), timeout=60)
+    data, _, (error,) = ray.get(cluster.ask(two, object_store_transfer.give, [(name, 0, 4096)]), timeout=60)
     assert not any(bytes(data))
     assert isinstance(error, CaptureError)
     with socket.create_server((ray.util.get_node_ip_address(), 0)) as listener:
-        sending = cluster.ask(two, streaming.send, [(name, 4096)], listener.getsockname()[:2], b"?")
+        sending = cluster.ask(two, socket_transfer.send, [(name, 4096)], listener.getsockname()[:2], b"?")
         with listener.accept()[0] as connection, connection.makefile("rb") as sent:
             said = sent.read()
         assert ray.get(sending, timeout=60) is None

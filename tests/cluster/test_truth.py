@@ -602,7 +602,7 @@ def test_what_was_reserved_before_was_not_given_back_when_it_is_freed():
 
 def test_no_more_of_what_is_not_seen_is_libraries_than_is_not_seen() -> None:
     """Where the sum says that nothing is unseen, no note says what some of that is."""
-    from raymemprof.reading.captures.held import Held
+    from raymemprof.reading.captures.resident import Held
 
     assert Held(grew=50 * 2**20, unseen=0, libraries=5 * 2**20).unseen_libraries == 0
     assert Held(grew=50 * 2**20, unseen=2 * 2**20, libraries=5 * 2**20).unseen_libraries == 2 * 2**20

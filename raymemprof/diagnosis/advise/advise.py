@@ -22,15 +22,15 @@ from ...display.rows import Rows
 from ...display.text import show_bytes
 from ...journal import BUCKET, OTHER_NAMES
 from ...reading.catalog.records import Call, CompactedCalls, compacted_of
+from ...reading.catalog.representative_calls import telling
 from ...reading.catalog.sources import Source
-from ...reading.catalog.telling import telling
 from ..usage.records import Usage
 from ..usage.usage import usage
 from ..watch.peaks import SeenPeak, seen_peaks
 from .capacity import GRAIN, Capacity, at_once, capacities, fitting, held_already, memory_for, num_cpus_for
 from .groups import Group, groups_of
 from .remarks import remarks
-from .seen import about_seen, not_recorded, running_of
+from .unrecorded import about_seen, not_recorded, running_of
 from .warnings import MOST_NODES, about_nodes, about_peaks
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...reading.catalog.records import RAY_DATA_SAYS
 from .ray_data import about_operator
-from .seen import SEEN
+from .unrecorded import SEEN
 from .workloads import RAY_DATA, workload_of
 
 if TYPE_CHECKING:

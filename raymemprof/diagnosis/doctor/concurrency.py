@@ -11,7 +11,7 @@ from ..advise.growth import actor_class, process_of
 from ..explain.families import largest_family
 from ..ooms import Kill
 from .observed import KillGroup, Observed, users
-from .thresholds import MOST_OF_MEMORY, PLAIN_WORKER
+from .shared_thresholds import MOST_OF_MEMORY, PLAIN_WORKER
 
 __all__ = ["crowd_now", "crowd_then", "filling", "is_bystander", "most_at_once", "running_now", "together"]
 

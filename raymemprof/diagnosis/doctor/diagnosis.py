@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...display.text import printable
 from ...reading.reports.report import Report
 from .findings import Examination
-from .page import fragment, save
+from .html_report import fragment, save
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

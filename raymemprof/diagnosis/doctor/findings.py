@@ -12,7 +12,7 @@ from ...reading.reports.lines import Lines
 from ..advise.advise import Recommendations
 from ..ooms import Kills
 from ..usage.records import Usage
-from .thresholds import MOST_NAMED
+from .shared_thresholds import MOST_NAMED
 
 __all__ = ["ILLNESSES", "SEVERITIES", "Check", "Examination", "Finding", "Unclear", "gap", "rank"]
 

@@ -14,7 +14,7 @@ from ...display.text import show_bytes
 from ...errors import CaptureError
 from ...reading.catalog import sources
 from ...reading.catalog.records import Call, Calls, compacted_of
-from ...reading.catalog.telling import examined
+from ...reading.catalog.representative_calls import examined
 from ...reading.reports.heap import Heap, heap
 from ...reading.reports.life import heap_of_life
 from ...reading.reports.lines import Line

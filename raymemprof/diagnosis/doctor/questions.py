@@ -11,7 +11,7 @@ from ..advise.growth import process_of
 from .checks.idle_workers import KEPT, kept_by_idle
 from .findings import Check, Finding, Unclear, gap
 from .observed import KillGroup, Observed, is_ours, users
-from .thresholds import MOST_NAMED
+from .shared_thresholds import MOST_NAMED
 
 __all__ = ["answers"]
 

@@ -12,7 +12,7 @@ from ...reading.reports.lines import Lines
 from ..advise.advise import Recommendation
 from ..usage.records import NodeUsage, ProcessUsage
 from .observed import Observed
-from .thresholds import MOST_NAMED
+from .shared_thresholds import MOST_NAMED
 
 __all__ = ["about_lines", "flamegraph_command", "guilty_lines", "memory_used", "names_of", "warnings_of"]
 

@@ -26,7 +26,7 @@ from textual.widgets import Footer, Input, Label, Static
 from ...display.text import counted
 from ..usage.records import ProcessUsage, Usage
 from .drawing import ORDERS, Charts, Column, columns, is_wanted, node_lines
-from .feed import End
+from .usage_process import End
 
 __all__ = ["LiveView"]
 

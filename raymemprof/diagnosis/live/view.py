@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from ...reading.captures.reader import receive
 from ..usage.records import Usage
-from .feed import End
+from .usage_process import End
 
 __all__ = ["run"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...display.files import written_whole
 from ...journal import PREFIX, open_plain
-from .minutes import Minutes
+from .minute_peaks import Minutes
 
 __all__ = ["MinutesFile", "lock", "path_of", "paths_in", "read_minutes"]
 

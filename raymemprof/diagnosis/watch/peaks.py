@@ -16,7 +16,7 @@ from ...display.text import show_bytes
 from ...ownership import Believed
 from ...reading.catalog import sources
 from ...reading.catalog.sources import Source
-from .minutes import Minutes, Tally, actor_class_of
+from .minute_peaks import Minutes, Tally, actor_class_of
 from .minutes_file import path_of, paths_in, read_minutes
 
 __all__ = ["SeenPeak", "SeenPeaks", "seen_peaks"]

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import psutil
 
-from .looks import Looks
-from .minutes import Minutes
+from .minute_peaks import Minutes
 from .minutes_file import MinutesFile, lock, path_of, read_minutes
+from .worker_samples import Looks
 
 __all__ = ["EVERY", "OK", "Request", "keep_alive", "main"]
 

@@ -12,9 +12,9 @@ from datetime import datetime, timezone
 from ... import cluster
 from ...cluster import MissingNode
 from ...display.text import counted
-from .begin import watch_here
 from .connections import Connections
 from .peaks import SeenPeaks, seen_peaks
+from .start_watcher import watch_here
 
 __all__ = ["Watch", "watch"]
 

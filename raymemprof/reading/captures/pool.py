@@ -23,11 +23,11 @@ import psutil
 from ... import cluster, host
 from ... import journal as contract
 from ...display.text import show_bytes
-from .followed import children_of
+from .forked_children import children_of
 from .model import Answer, Failure, Request
 from .reader import IDLE_LIMIT, receive, send
+from .reader_limit import turn
 from .totals import Total
-from .turns import turn
 
 __all__ = ["read"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from .accounts import Account, Baseline
-from .held import Held, held
 from .model import CallPlace, Figures, Request, Row, Stack
+from .resident import Held, held
 from .running import RunningCall
 from .stacks import StackInfo, cut, inspect
 from .totals import RowSum

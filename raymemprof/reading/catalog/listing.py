@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from ... import cluster
 from ... import journal as contract
 from ...ownership import Believed
-from . import offered, sources
+from . import fetchable, sources
 from .filters import Filters, some_names
 from .places import Place, only_capture, place_here, processes, read_digest
 from .records import Call, Calls, Capture, Captures, CompactedCalls
-from .remembered import read_sums
 from .sources import Source
+from .sums_cache import read_sums
 
 __all__ = [
     "Listing",
@@ -295,7 +295,7 @@ def caption_of(answers: cluster.Answers) -> str:
     """Say where what nodes answered lies."""
     if len(answers.by_node) == 1:
         own = cluster.here()
-        return caption_of_folders(offered.folders()) if own in answers.by_node else "on one node"
+        return caption_of_folders(fetchable.folders()) if own in answers.by_node else "on one node"
     return f"on {len(answers.by_node)} nodes"
 
 

@@ -12,7 +12,7 @@ from ... import cluster
 from ... import journal as contract
 from ...errors import CaptureError
 from ...ownership import Believed
-from . import offered
+from . import fetchable
 from .digest import Digest
 from .evidence import Evidence
 from .filters import EVERY_CALL, Filters
@@ -40,7 +40,7 @@ class Place:
 
 def place_here(living: frozenset[str]) -> Place:
     """What a node tells of when it is asked together with all that live."""
-    return Place(None, tuple(offered.folders()), cluster.here(), living)
+    return Place(None, tuple(fetchable.folders()), cluster.here(), living)
 
 
 def read_digest(path: Path, filters: Filters = EVERY_CALL) -> Digest:

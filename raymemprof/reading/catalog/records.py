@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ...display.record import Record
 from ...display.text import show_bytes, show_seconds
-from .openable import Openable, name_of_call
+from .clickable_rows import Openable, name_of_call
 
 __all__ = [
     "Call",

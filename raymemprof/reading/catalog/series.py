@@ -13,7 +13,7 @@ from ... import cluster
 from ... import journal as contract
 from ...cluster import MissingNode
 from ...journal import Begin, Children, End, Event, Memory, Peak, Process, Sample
-from . import offered
+from . import fetchable
 from .evidence import Evidence
 from .process import children_of
 from .records import Call
@@ -166,7 +166,7 @@ def _read_there(requests: list[_Request]) -> list[_Told | str]:
     found: list[_Told | str] = []
     for one in requests:
         try:
-            found.append(_read(one._replace(journal=offered.path_of(one.journal.name)), evidence))
+            found.append(_read(one._replace(journal=fetchable.path_of(one.journal.name)), evidence))
         except ValueError as error:  # a `CaptureError`
             found.append(str(error))
     return found

@@ -19,14 +19,14 @@ from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import first_few, show_bytes
 from ...ownership import Believed
-from ..captures.followed import captures_of_forks, is_written
+from ..captures.forked_children import captures_of_forks, is_written
 from ..catalog import sources
 from ..catalog.filters import Filters, some_names
 from ..catalog.places import Place, place_here, processes, read_digest
 from ..catalog.process import RecordedProcess
 from ..catalog.records import Capture
-from ..catalog.remembered import read_sums
 from ..catalog.sources import Source
+from ..catalog.sums_cache import read_sums
 
 __all__ = ["RemovedFile", "RemovedFiles", "clean"]
 

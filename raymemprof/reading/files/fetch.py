@@ -16,14 +16,14 @@ from ...display.record import plain
 from ...display.text import printable
 from ...errors import CaptureError
 from ...ownership import make_folder
-from ..captures.followed import captures_of_forks, is_written
-from ..catalog import offered
+from ..captures.forked_children import captures_of_forks, is_written
+from ..catalog import fetchable
 from ..catalog.places import Place, processes
 from ..catalog.process import RecordedProcess
-from ..catalog.remembered import read_sums
+from ..catalog.sums_cache import read_sums
 from ..reports.targets import Target, locate
-from . import pieces, streaming
-from .arrivals import Arrival, File, Source, State, state_of, sweep
+from . import object_store_transfer, socket_transfer
+from .incoming_file import Arrival, File, Source, State, state_of, sweep
 
 __all__ = ["Fetched", "fetch"]
 
@@ -161,7 +161,7 @@ class _Delivery:
         lost: dict[str, cluster.MissingNode] = {}
         try:
             with progress("fetching", total, in_bytes=True) as done:
-                pieces.copy(by_node.pop(None, []), done)
+                object_store_transfer.copy(by_node.pop(None, []), done)
                 lost = _receive({str(node_id): of_node for node_id, of_node in by_node.items()}, done)
         finally:
             for arrival in arrivals.values():
@@ -233,7 +233,7 @@ def _look_there(names: list[str]) -> list[list[File] | CaptureError]:
 
 def _allowed(name: str) -> Path | CaptureError:
     try:
-        return offered.path_of(name)
+        return fetchable.path_of(name)
     except CaptureError as error:
         return error
 
@@ -281,7 +281,7 @@ def _source_texts(journal: Path) -> Iterator[File]:
 def _receive(by_node: dict[str, list[Arrival]], done: Callable[[int], object]) -> dict[str, cluster.MissingNode]:
     """Bring files from nodes, the fast way where there is one; returns the nodes that were lost meanwhile."""
     lost: dict[str, cluster.MissingNode] = {}
-    for way in (streaming.receive, pieces.receive):
+    for way in (socket_transfer.receive, object_store_transfer.receive):
         to_come: dict[str, list[Arrival]] = {}
         for node_id, arrivals in by_node.items():
             for arrival in arrivals:

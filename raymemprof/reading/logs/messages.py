@@ -24,7 +24,7 @@ from .ray.objects import LOST, STORE
 from .ray.raisers import Raiser, headers, last_header, named, names_of, raisers, speakers
 from .ray.raylet import is_kill, kills
 from .ray.starting import NOT_STARTED
-from .ray.states import states
+from .ray.state_api import states
 from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
 from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
@@ -37,8 +37,8 @@ from .systems.evictions import PRESSURE, evicted
 from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .systems.kernel import kernel
+from .systems.launchers import BY_NAME, CLOUDS, DRIVERS, SIGKILL, YARN
 from .systems.process_tables import with_tables
-from .systems.systems import BY_NAME, CLOUDS, DRIVERS, SIGKILL, YARN
 from .systems.whereabouts import with_machine, with_whereabouts
 from .text.driver_prefixes import with_prefixes
 from .text.escapes import without_marks

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
-from .needs import Needs, needs_of, words_in
+from .required_words import Needs, needs_of, words_in
 
 __all__ = [
     "ADDRESS",

@@ -12,7 +12,7 @@ from ...errors import CaptureError
 from ..captures.model import Answer, Failure, Request
 from ..captures.pool import read
 from ..captures.totals import Total
-from ..catalog import offered
+from ..catalog import fetchable
 from ..catalog.records import Call
 from .targets import Item
 
@@ -64,7 +64,7 @@ def _read_there(requests: list[Request]) -> Answer:
     asked_as: dict[str, str] = {}
     for request in requests:
         try:
-            path = str(offered.path_of(Path(request.path).name))
+            path = str(fetchable.path_of(Path(request.path).name))
         except CaptureError as error:
             failures.append(Failure(request.path, error.reason))
         else:

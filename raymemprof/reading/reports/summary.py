@@ -15,13 +15,13 @@ from ...display.record import Record
 from ...display.text import show_bytes
 from ...errors import CaptureError
 from ..catalog import sources
+from ..catalog.clickable_rows import Openable, name_of_call
 from ..catalog.filters import Filters, some_names
+from ..catalog.function_sums import Tallied, Tally, added, tally
 from ..catalog.listing import ask_nodes, caption_of, caption_of_folders
-from ..catalog.openable import Openable, name_of_call
 from ..catalog.places import Place, place_here
 from ..catalog.records import RAY_DATA_SAYS, Call, other_deployment
 from ..catalog.sources import Source
-from ..catalog.tallies import Tallied, Tally, added, tally
 from .heap import heap
 from .lines import Line
 

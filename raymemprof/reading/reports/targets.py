@@ -16,10 +16,10 @@ from ...display.rows import Rows, looked_through
 from ...display.text import first_few, printable
 from ...errors import CaptureError
 from ...ownership import UntrustedError, refuse_foreign_link
-from ..catalog import offered
+from ..catalog import fetchable
+from ..catalog.clickable_rows import CallName, call_named
 from ..catalog.filters import Filters
 from ..catalog.listing import calls, list_calls
-from ..catalog.openable import CallName, call_named
 from ..catalog.places import Place
 from ..catalog.records import Call, Capture
 
@@ -181,7 +181,7 @@ def _call(named: CallName) -> Call:
 def _calls_in(name: str) -> list[Call]:
     """Return the calls in a capture that lies on this node."""
     try:
-        path = offered.path_of(name)
+        path = fetchable.path_of(name)
     except CaptureError:
         return []
     found = list_calls(Place(None, (path.parent,), cluster.here()), Filters())
@@ -207,6 +207,6 @@ def _have(names: set[str]) -> set[str]:
     found = set()
     for name in names:
         with contextlib.suppress(CaptureError):
-            offered.path_of(name)
+            fetchable.path_of(name)
             found.add(name)
     return found

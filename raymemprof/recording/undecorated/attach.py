@@ -18,8 +18,8 @@ from ...display.text import counted, show_bytes, show_seconds
 from ...errors import AttachError
 from ..options import Options
 from . import attached
+from .attach_requests import not_wanted, wanted
 from .attached import Request
-from .wishes import not_wanted, wanted
 
 __all__ = ["Attached", "Attachment", "attach", "attach_each"]
 

@@ -34,7 +34,7 @@ def _tell(problem: object) -> None:
 
 def _problem_there() -> object:
     try:
-        from raymemprof.recording.undecorated import switch
+        from raymemprof.recording.undecorated import record_all
     except Exception as error:
         return f"raymemprof cannot be imported on a worker ({error}); install it in the workers' environment"
-    return switch.problem()
+    return record_all.problem()

@@ -173,7 +173,7 @@ def _hook(theirs: Callable[[], None] | str | None) -> Callable[[], None]:
         import importlib
 
         with contextlib.suppress(Exception):  # the driver asks whether it worked, and says so
-            switch = importlib.import_module("raymemprof.recording.undecorated.switch")
+            switch = importlib.import_module("raymemprof.recording.undecorated.record_all")
             switch.arm()
         if isinstance(theirs, str):
             module, _, name = theirs.rpartition(".")

@@ -16,7 +16,7 @@ from typing import Any
 from ... import cluster
 from .. import warn
 from ..origin import Text, arrive, gathered
-from ..reached import MAIN
+from ..referenced_files import MAIN
 from ..wrappers import is_recorded
 from .named import is_recorded_below
 

@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable
 
 from ... import cluster
-from . import switch
+from . import record_all
 from .runtime_env import record_job_as_environment_says
 from .selection import is_on
 
 __all__ = ["BEGINS", "begin"]
 
 BEGINS: dict[str, Callable[[], None]] = {
-    cluster.LOADING: switch.arm,
+    cluster.LOADING: record_all.arm,
     cluster.DRIVING: record_job_as_environment_says,
 }
 """What begins with which module of Ray's."""

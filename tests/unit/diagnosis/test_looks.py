@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from raymemprof.diagnosis.watch.connections import Connections
-from raymemprof.diagnosis.watch.looks import Looks
+from raymemprof.diagnosis.watch.worker_samples import Looks
 
 NODE = "c" * 56
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="names processes, and opens files of /proc")
@@ -37,7 +37,7 @@ os.execv(sys.executable, ["ray::load", "-c", "print(flush=True); import time; ti
 SHORT_OF_DESCRIPTORS = """
 import os, resource, subprocess, sys
 import psutil
-from raymemprof.diagnosis.watch.looks import Looks
+from raymemprof.diagnosis.watch.worker_samples import Looks
 
 code = "import time; print(flush=True); time.sleep(60)"
 workers = [

@@ -14,9 +14,9 @@ import pytest
 
 import raymemprof
 from raymemprof.diagnosis.advise.growth import end_of
-from raymemprof.reading.catalog import telling as tellings
+from raymemprof.reading.catalog import representative_calls as tellings
 from raymemprof.reading.catalog.records import compacted_of
-from raymemprof.reading.catalog.telling import examined, telling
+from raymemprof.reading.catalog.representative_calls import examined, telling
 
 MIB = 2**20
 START = 1.7e9

@@ -20,12 +20,12 @@ import raymemprof
 from raymemprof import SeenPeak
 from raymemprof.cli import main
 from raymemprof.diagnosis.advise.advise import advise_not_recorded
-from raymemprof.diagnosis.advise.seen import SEEN
+from raymemprof.diagnosis.advise.unrecorded import SEEN
 from raymemprof.diagnosis.usage.processes import running_name
-from raymemprof.diagnosis.watch.looks import Look, Looks
-from raymemprof.diagnosis.watch.minutes import Minutes
+from raymemprof.diagnosis.watch.minute_peaks import Minutes
 from raymemprof.diagnosis.watch.minutes_file import MinutesFile, lock, path_of, read_minutes
 from raymemprof.diagnosis.watch.peaks import seen_peaks
+from raymemprof.diagnosis.watch.worker_samples import Look, Looks
 
 from .test_illnesses import GIB, HEAD, MIB, NOW, call, doctor, kill, node
 

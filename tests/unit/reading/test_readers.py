@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import raymemprof
-from raymemprof.reading.captures import model, pool, totals, turns
+from raymemprof.reading.captures import model, pool, reader_limit, totals
 from raymemprof.reading.captures import reader as reader_process
 
 MIB = 2**20
@@ -211,8 +211,8 @@ if pid:
 def test_who_asks_waits_for_others_that_read(wait_for: Callable[..., Any]) -> None:
     code = """
 import threading
-from raymemprof.reading.captures import turns
-with turns.turn(1, threading.Event(), 600):
+from raymemprof.reading.captures import reader_limit
+with reader_limit.turn(1, threading.Event(), 600):
     print("mine", flush=True)
     input()
 """
@@ -220,7 +220,7 @@ with turns.turn(1, threading.Event(), 600):
     came: list[bool] = []
 
     def ask() -> None:
-        with turns.turn(1, threading.Event(), 600) as is_mine:
+        with reader_limit.turn(1, threading.Event(), 600) as is_mine:
             came.append(is_mine)
 
     try:
@@ -232,7 +232,7 @@ with turns.turn(1, threading.Event(), 600):
         assert came == []
         stopped = threading.Event()
         stopped.set()
-        with turns.turn(1, stopped, 600) as is_mine:
+        with reader_limit.turn(1, stopped, 600) as is_mine:
             assert not is_mine
     finally:
         other.kill()  # so that it cannot say that it is done

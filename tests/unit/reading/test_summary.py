@@ -18,10 +18,10 @@ import pytest
 
 import raymemprof
 from raymemprof.cli import app
-from raymemprof.reading.catalog import remembered
+from raymemprof.reading.catalog import sums_cache
 from raymemprof.reading.catalog.filters import Filters
+from raymemprof.reading.catalog.function_sums import Tallied, added, tally
 from raymemprof.reading.catalog.places import Place
-from raymemprof.reading.catalog.tallies import Tallied, added, tally
 from tests.paths import DATA
 
 summaries = importlib.import_module("raymemprof.reading.reports.summary")
@@ -52,7 +52,7 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "here" / "raymemprof-load-local-0-1-1.jsonl"
     process = {"event": "process", "version": 1, "pid": 1, "created": 1e9, "host": "elsewhere", "node_id": "a" * 56}
     write(path, [process, *lines(0, MANY)])
-    assert path.stat().st_size > remembered._WORTH
+    assert path.stat().st_size > sums_cache._WORTH
     return path
 
 
@@ -109,9 +109,9 @@ def test_it_is_that_of_what_the_first_version_recorded() -> None:
 def test_only_what_is_new_is_read(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raymemprof.summary(journal)
     read = []
-    inner = remembered.contract.read_lines
+    inner = sums_cache.contract.read_lines
     monkeypatch.setattr(
-        remembered.contract, "read_lines", lambda path, start=0: read.append(start) or inner(path, start=start)
+        sums_cache.contract, "read_lines", lambda path, start=0: read.append(start) or inner(path, start=start)
     )
     size = journal.stat().st_size
     assert raymemprof.summary(journal)[0].call_count == 2 * MANY / 3
@@ -145,7 +145,7 @@ def test_what_was_kept_is_never_out_of_date(journal: Path, change: str, monkeypa
     elif change == "damaged":
         entry.write_bytes(entry.read_bytes()[:-5])
     elif change == "older version":
-        monkeypatch.setattr(remembered, "_VERSION", 1)
+        monkeypatch.setattr(sums_cache, "_VERSION", 1)
     elif change == "huge":
         os.truncate(entry, 2**33)
     else:

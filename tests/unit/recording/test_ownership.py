@@ -18,8 +18,8 @@ import pytest
 
 import raymemprof
 from raymemprof import CaptureError, profile_memory
-from raymemprof.reading.captures import turns
-from raymemprof.reading.files import arrivals
+from raymemprof.reading.captures import reader_limit
+from raymemprof.reading.files import incoming_file
 
 MIB = 2**20
 SOMEBODY = 54321
@@ -215,8 +215,8 @@ def test_fetch_writes_through_no_link(recorded: Path, shared: Path, home: Path) 
     assert list(home.iterdir()) == [precious]
     # The name under which a file arrives can be known before.
     for path in (call.capture, next(recorded.glob("*.jsonl"))):
-        on_its_way = arrivals.Arrival(
-            arrivals.File(path.name, arrivals.state_of(path), False), arrivals.Source(path, None), shared
+        on_its_way = incoming_file.Arrival(
+            incoming_file.File(path.name, incoming_file.state_of(path), False), incoming_file.Source(path, None), shared
         )
         on_its_way._part.symlink_to(precious)
         (shared / path.name).symlink_to(precious)
@@ -271,7 +271,7 @@ def has_turn(most: int) -> bool:
     timer = threading.Timer(5, enough.set)
     timer.start()
     try:
-        with turns.turn(most, enough, 600) as is_mine:
+        with reader_limit.turn(most, enough, 600) as is_mine:
             return is_mine
     finally:
         timer.cancel()
@@ -296,7 +296,7 @@ def test_nobody_keeps_others_from_reading(is_own_folder_taken: bool, recorded: P
 
 def test_a_fork_does_not_keep_the_place_of_its_parent(shared: Path) -> None:
     """One that reads captures may be forked meanwhile, by a thread that starts a pool, say."""
-    with turns.turn(1, threading.Event(), 600) as is_mine:
+    with reader_limit.turn(1, threading.Event(), 600) as is_mine:
         assert is_mine
         child = os.fork()
         if not child:

@@ -16,7 +16,7 @@ import memray
 import pytest
 
 from raymemprof import calls, profile_memory
-from raymemprof.recording import entry
+from raymemprof.recording import bytecode
 
 OLD = sys.version_info < (3, 11)
 HALF_THE_DEPTH = pytest.mark.skipif(OLD, reason="Python 3.10 reaches half the depth with these")
@@ -391,7 +391,7 @@ def test_a_wrapper_that_takes_over_the_attributes_is_recorded_too(tmp_path):
 
 @pytest.mark.parametrize("way", [by_closure, by_method, by_generator, by_coroutine])
 def test_on_a_python_whose_code_is_not_known_every_call_goes_through_a_wrapper(way, tmp_path, monkeypatch):
-    monkeypatch.setattr(entry, "_NEWEST", (3, 9))
+    monkeypatch.setattr(bytecode, "_NEWEST", (3, 9))
     assert way(tracing(tmp_path))(200) == 200
     assert [call.status for call in calls(tmp_path)] == ["finished"]
 

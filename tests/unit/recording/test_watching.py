@@ -17,7 +17,7 @@ from raymemprof import journal as contract
 from raymemprof import profile_memory
 from raymemprof.reading.captures.accounts import Account, Baseline, Moment
 from raymemprof.reading.captures.allocations import unmap
-from raymemprof.reading.captures.held import held
+from raymemprof.reading.captures.resident import held
 from raymemprof.reading.captures.samples import CallFacts, Look, Sample, read_samples
 from raymemprof.recording import watch
 from raymemprof.recording.memory import process_memory

@@ -9,7 +9,7 @@ from ..findings import Finding
 from ..kill_sentences import about_kills
 from ..observed import KillGroup, Observed, users
 from ..sentences import memory_used, names_of
-from ..thresholds import PLAIN_WORKER
+from ..shared_thresholds import PLAIN_WORKER
 
 __all__ = ["find"]
 

@@ -11,7 +11,7 @@ from ...usage.records import ProcessUsage
 from ..findings import Finding
 from ..observed import Observed
 from ..sentences import guilty_lines
-from ..thresholds import MAINLY, PLAIN_WORKER
+from ..shared_thresholds import MAINLY, PLAIN_WORKER
 from .retained_memory import KEEP_LESS
 
 __all__ = ["KEPT", "find", "kept_by_idle"]

@@ -15,7 +15,7 @@ from ..findings import Finding, Unclear
 from ..kill_sentences import about_kills
 from ..observed import KillGroup, Observed
 from ..sentences import about_lines, flamegraph_command
-from ..thresholds import MAINLY, MOST_NAMED
+from ..shared_thresholds import MAINLY, MOST_NAMED
 from .retained_memory import freed, retained
 
 __all__ = ["find"]

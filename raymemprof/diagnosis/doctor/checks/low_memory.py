@@ -13,7 +13,7 @@ from ...usage.shared_memory import SharedMemoryOwner
 from ..findings import Finding
 from ..observed import Observed, users
 from ..sentences import memory_used, names_of
-from ..thresholds import MOST_NAMED, NEARLY_FULL, PLAIN_WORKER
+from ..shared_thresholds import MOST_NAMED, NEARLY_FULL, PLAIN_WORKER
 
 __all__ = ["find"]
 

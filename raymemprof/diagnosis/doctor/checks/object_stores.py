@@ -10,7 +10,7 @@ from ....display.text import show_bytes
 from ...usage.records import SPILLS, NodeUsage
 from ..findings import Finding, Unclear
 from ..observed import Observed
-from ..thresholds import MOST_NAMED
+from ..shared_thresholds import MOST_NAMED
 
 __all__ = ["find"]
 

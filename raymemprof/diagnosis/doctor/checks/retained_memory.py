@@ -11,7 +11,7 @@ from ...advise.growth import kept_by
 from ..findings import Finding, Unclear
 from ..largest_calls import MOST_FUNCTIONS, largest_each, not_looked_at, untraced
 from ..observed import Observed
-from ..thresholds import MAINLY
+from ..shared_thresholds import MAINLY
 
 __all__ = ["KEEP_LESS", "find", "freed", "retained"]
 

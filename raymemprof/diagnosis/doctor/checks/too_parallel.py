@@ -15,7 +15,7 @@ from ..concurrency import crowd_now, filling, is_bystander, most_at_once, runnin
 from ..findings import Finding, Unclear
 from ..observed import KillGroup, Observed, users
 from ..sentences import guilty_lines, memory_used, warnings_of
-from ..thresholds import MOST_OF_MEMORY, NEARLY_FULL
+from ..shared_thresholds import MOST_OF_MEMORY, NEARLY_FULL
 
 __all__ = ["find"]
 

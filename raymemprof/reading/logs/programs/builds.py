@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..kinds import Kind
 from ..patterns import pattern
-from ..systems.systems import WHY_UNKNOWN
+from ..systems.launchers import WHY_UNKNOWN
 
 __all__ = ["BUILDS", "NO_MEMORY", "RUNNERS", "RUNNERS_LOST", "RUNNERS_LOW"]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..facts import Message, Victim
 from ..kinds import Kind, first_of
 from ..patterns import COUNT, SIZE, pattern
-from ..systems.systems import WHY_UNKNOWN
+from ..systems.launchers import WHY_UNKNOWN
 
 __all__ = ["CRASHED", "KILLED", "POOLS", "WARNED", "dask"]
 

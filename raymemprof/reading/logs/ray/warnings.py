@@ -8,8 +8,8 @@ from dataclasses import replace
 from ..facts import Message
 from ..kinds import Kind, first_of
 from ..patterns import ID, NUMBER, SIZE, pattern, size
-from .asked import ASKED, with_demands
 from .full_stores import FULL_STORES
+from .memory_demands import ASKED, with_demands
 from .objects import DISK, DISK_IS, FREE
 
 __all__ = ["warned"]

@@ -9,8 +9,8 @@ from dataclasses import replace
 from ..facts import Message, Victim
 from ..kinds import Kind, first_of
 from ..patterns import SIZE, pattern, size
-from .held_jobs import condor, grid_engine, sacct
-from .systems import SHELL
+from .job_reports import condor, grid_engine, sacct
+from .launchers import SHELL
 
 __all__ = ["batch", "slurm"]
 

@@ -11,7 +11,7 @@ from ..facts import Message
 from ..kinds import Kind, first_of
 from ..patterns import ADDRESS, SIZE, Form, pattern, size
 from ..programs.platforms import EXITS
-from .systems import BY_NAME, WHY_UNKNOWN
+from .launchers import BY_NAME, WHY_UNKNOWN
 
 __all__ = ["OOM_KILLED", "container"]
 

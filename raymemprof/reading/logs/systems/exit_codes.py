@@ -6,7 +6,7 @@ import re
 
 from ..kinds import Kind
 from ..patterns import COUNT, pattern
-from .systems import WHY_UNKNOWN
+from .launchers import WHY_UNKNOWN
 
 __all__ = ["EXIT_CODES"]
 

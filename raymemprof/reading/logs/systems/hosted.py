@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..kinds import Kind
 from ..patterns import SIZE, pattern
-from .systems import WHY_UNKNOWN
+from .launchers import WHY_UNKNOWN
 
 __all__ = ["HOSTED", "HOSTED_KILLS", "HOSTED_WARNINGS"]
 

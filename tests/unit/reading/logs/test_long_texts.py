@@ -13,8 +13,8 @@ import pytest
 from raymemprof.reading import logs
 from raymemprof.reading.logs.kinds import Kind
 from raymemprof.reading.logs.messages import parse
-from raymemprof.reading.logs.needs import Words, needs_of
 from raymemprof.reading.logs.patterns import Form
+from raymemprof.reading.logs.required_words import Words, needs_of
 from tests.texts.long_texts import LONG_TEXTS
 from tests.texts.message_texts import TEXTS
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ...journal import BUCKET, OTHER_NAMES, Sum, bucket_of
-from ..captures.followed import captures_of_forks
+from ..captures.forked_children import captures_of_forks
 from .digest import FunctionSum
 from .filters import Filters
 from .places import Place, only_capture, processes, read_digest
 from .process import RecordedProcess
 from .records import Call
-from .remembered import read_sums
+from .sums_cache import read_sums
 
 __all__ = ["Tallied", "Tally", "added", "tally"]
 

@@ -1,9 +1,9 @@
 """Keeps the source texts of the user's code beside the journal, so that reports show lines whose files are gone.
 
 Those are the cells and scripts that came with decorated code (`origin.py`), the cells of this process if it is a
-kernel, and the user's modules, as far as recorded code refers to them (`reached.py`). The thread that holds the capture
-open does it, bit by bit, and calls do nothing for it. Each text is one file in the folder, whatever number of processes
-have it.
+kernel, and the user's modules, as far as recorded code refers to them (`referenced_files.py`). The thread that holds
+the capture open does it, bit by bit, and calls do nothing for it. Each text is one file in the folder, whatever number
+of processes have it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .. import journal as contract
 from ..cells import cell_of, shell
 from . import warn
 from .origin import arrived, definitions
-from .reached import count_recorded, files_of_recorded, has_block, is_users_file
+from .referenced_files import count_recorded, files_of_recorded, has_block, is_users_file
 from .safety import descriptors, file_size_limit
 
 if TYPE_CHECKING:

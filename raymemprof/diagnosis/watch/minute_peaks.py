@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .looks import Look
+from .worker_samples import Look
 
 __all__ = ["MINUTES", "Minutes", "Tally", "actor_class_of"]
 

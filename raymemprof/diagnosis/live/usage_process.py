@@ -117,6 +117,6 @@ def _leave_with_the_view() -> None:
 
 if __name__ == "__main__":
     # Not from here: the other side could not tell what a class of `__main__` is.
-    from . import feed
+    from . import usage_process
 
-    feed.main(sys.argv[1], float(sys.argv[2]))
+    usage_process.main(sys.argv[1], float(sys.argv[2]))

@@ -24,8 +24,8 @@ from typing import Any, cast
 
 from ... import cluster
 from ...errors import CaptureError
-from ..catalog import offered
-from .arrivals import Arrival, State, lose, state_of
+from ..catalog import fetchable
+from .incoming_file import Arrival, State, lose, state_of
 
 __all__ = ["receive", "send"]
 
@@ -61,7 +61,7 @@ def send(files: list[tuple[str, int]], to: tuple[str, int], secret: bytes) -> st
 
 def _send_file(out: BufferedWriter, name: str, size: int) -> None:
     try:
-        descriptor = offered.open_file(name)
+        descriptor = fetchable.open_file(name)
     except CaptureError as error:
         _send_number(out, 0)
         _send_word(out, error=error.reason)

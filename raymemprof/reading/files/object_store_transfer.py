@@ -14,8 +14,8 @@ from typing import Any
 from ... import cluster
 from ... import journal as contract
 from ...errors import CaptureError
-from ..catalog import offered
-from .arrivals import Arrival, State, lose, state_of
+from ..catalog import fetchable
+from .incoming_file import Arrival, State, lose, state_of
 
 __all__ = ["copy", "give", "receive"]
 
@@ -147,7 +147,7 @@ def give(parts: list[tuple[str, int, int]], to_client: bool = False) -> tuple[An
 
     Returns them one after the other, their checksum, and what each file was like after that.
     """
-    data, answers = _read(offered.open_file, parts)
+    data, answers = _read(fetchable.open_file, parts)
     # As a buffer it goes to the object store and from there to a file without a copy; Ray Client's server takes none.
     return bytes(data) if to_client else pickle.PickleBuffer(data), zlib.crc32(data), answers
 

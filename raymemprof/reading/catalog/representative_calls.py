@@ -19,8 +19,8 @@ from .listing import Listing, list_calls
 from .places import Place, only_capture, place_here, processes, read_summed
 from .process import RecordedProcess
 from .records import Call, Calls, CompactedCalls
-from .remembered import read_sums
 from .sources import Source
+from .sums_cache import read_sums
 
 __all__ = ["list_telling", "telling"]
 
