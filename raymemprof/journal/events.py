@@ -347,7 +347,7 @@ def _decoder_without(unwanted: frozenset[str]) -> msgspec.json.Decoder[Any]:
     """Return a decoder that passes over what lines of some events hold."""
     kinds = {_tag_of(one): one for one in get_args(Event)}
     kinds |= {tag: msgspec.defstruct(tag, (), tag=tag, tag_field="event", gc=False) for tag in unwanted}
-    return msgspec.json.Decoder(Union[tuple(kinds.values())])
+    return msgspec.json.Decoder(Union[tuple(kinds.values())])  # noqa: UP007  # of a tuple
 
 
 def _tag_of(event: type[Struct]) -> str:
@@ -374,7 +374,7 @@ def _checked(line: Event) -> Event:
 
 
 def _check_begins(lines: list[Begin]) -> None:
-    """Raise `ValueError` where one was damaged: of a million calls all at once, since a method of each takes seconds."""
+    """Raise `ValueError` where one was damaged: of a million calls all at once: one by one takes seconds."""
     actors_and_jobs = {line.actor_id for line in lines} | {line.job_id for line in lines}
     if any([(line.slot is None) is not (line.turn is None) for line in lines]):
         raise ValueError("a place in a capture is a slot and a turn")

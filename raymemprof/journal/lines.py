@@ -130,7 +130,11 @@ def texts(read_at: Callable[[int], tuple[int, bytes]], position: int) -> Iterato
         if last and (pending or is_too_long):
             first = block.index(b"\n") + 1
             is_too_long = is_too_long or len(pending) + first - 1 > _MOST_LINE
-            yield (_TOO_LONG if is_too_long else bytes(pending) + block[: first - 1]), True, position - len(block) + first
+            yield (
+                (_TOO_LONG if is_too_long else bytes(pending) + block[: first - 1]),
+                True,
+                position - len(block) + first,
+            )
             pending, is_too_long = bytearray(), False
         if first < last:
             yield block[first : last - 1], True, position - len(block) + last

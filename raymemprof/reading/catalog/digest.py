@@ -184,8 +184,7 @@ class Digest(Struct):
         counts, begins, unwanted = self.call_counts, self.begins, self.unwanted
         sum_up, add_name = self._sum_up if self.sums is not None else None, self.names.add
         for line in lines:  # a million calls go through here, so it makes as few function calls as it can
-            event = type(line)
-            if event is Begin:
+            if isinstance(line, Begin):
                 capture = line.capture
                 if capture is not None:
                     if capture in counts:
@@ -201,14 +200,14 @@ class Digest(Struct):
                         sum_up(self.ends[line.call])
                 else:
                     unwanted.add(line.call)
-            elif event is End:
+            elif isinstance(line, End):
                 if line.call in unwanted:
                     unwanted.remove(line.call)
                 elif sum_up is not None:
                     sum_up(line)
                 else:
                     self._end(line, filters.status)
-            elif event is Sum:
+            elif isinstance(line, Sum):
                 self._add(line, filters)
             else:
                 self._take(line)
@@ -262,9 +261,9 @@ class Digest(Struct):
                 found = self.sum_of(begin, end.status)
                 found.rose += end.memory - (end.memory if self.after is None else self.after)
                 self.after = end.memory
-            if begin.attempt and begin.task_id and begin.kind in ("task", "method") and not begin.within:
-                if end.status == "finished" and len(self.retried) < _MOST_RETRIED:
-                    self.retried.add(begin.task_id)
+            is_retry = begin.attempt and begin.kind in ("task", "method") and not begin.within
+            if is_retry and begin.task_id and end.status == "finished" and len(self.retried) < _MOST_RETRIED:
+                self.retried.add(begin.task_id)
         for calls in together.values():
             self.sum_of(calls[0][0], calls[0][1].status).add(calls)
         self.ready.clear()
@@ -284,6 +283,7 @@ class Digest(Struct):
         """Count calls whose own lines are gone."""
         self.names.add(line.name)
         if self.sums is not None and filters == EVERY_CALL:
+            self._sum_up_ready()  # which are earlier
             found = self.sum_of(line, " ".join(sorted(line.statuses)))
             add_sum(found, line)
             found.only_sums += line.count
