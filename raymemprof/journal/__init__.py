@@ -98,7 +98,7 @@ from .marks import (
     slot_of,
 )
 from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
-from .sums import BUCKET, OTHER_NAMES, add_call, add_sum, bucket_of, peak_of, was_told_to_end
+from .sums import BUCKET, OTHER_NAMES, add_call, add_calls, add_sum, bucket_of, peak_of, was_told_to_end
 from .writers import has_process, is_alive, machine
 
 __all__ = [
@@ -134,6 +134,7 @@ __all__ = [
     "Source",
     "Sum",
     "add_call",
+    "add_calls",
     "add_sum",
     "append",
     "beside",

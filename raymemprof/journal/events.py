@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal, get_args
+import string
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -81,6 +83,7 @@ Id = str | None
 Stack = list[tuple[str, str, Figure]]
 _LONGEST_NAME = 200
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST_NAME}}}")
+_OF_NAMES = (string.ascii_letters + string.digits + "_-").encode()
 
 
 class _Event(Struct, tag_field="event", gc=False):  # they hold no references to each other
@@ -140,13 +143,6 @@ class Begin(_Event, tag="begin"):
     pools: Figure = 0
     free: Figure | None = None
     used: Figure | None = None
-
-    def __post_init__(self) -> None:
-        for value in (self.task_id, self.actor_id, self.job_id):
-            if value is not None and not (value.isalnum() and value.isascii() and len(value) <= _LONGEST_NAME):
-                _check_id(value)
-        if (self.slot is None) is not (self.turn is None):
-            raise ValueError("a place in a capture is a slot and a turn")
 
 
 class Peak(_Event, tag="peak"):
@@ -313,7 +309,7 @@ def decode(text: bytes) -> Event | None:
     Raises `ValueError` for a line that was damaged.
     """
     try:
-        return _decoder.decode(text)
+        return _checked(_decoder.decode(text))
     except msgspec.DecodeError as error:
         if not isinstance(error, msgspec.ValidationError) and _SURROGATE not in text:
             raise
@@ -328,18 +324,36 @@ def decode(text: bytes) -> Event | None:
         raise wrong
     if line["event"] not in _EVENTS:
         return None
-    return msgspec.convert(line, Event)  # type: ignore[no-any-return]  # of a union
+    return _checked(msgspec.convert(line, Event))
 
 
-def decode_lines(text: bytes) -> list[Event]:
-    """Return what many lines say; raises `ValueError` where one of them is empty, not known, or was damaged."""
+def decode_lines(text: bytes, unwanted: frozenset[str] = frozenset()) -> list[Event]:
+    """Return what many lines say, without those of some events, which are not looked at.
+
+    Raises `ValueError` where one of them is empty, not known, or was damaged.
+    """
     try:
-        found = _decoder.decode_lines(text)
+        found = _decoder_without(unwanted).decode_lines(text)
     except RecursionError:
         raise ValueError("one is nested too deeply") from None
     if len(found) != text.count(b"\n") + 1:
         raise ValueError("these are not as many lines as it says")
+    if not unwanted.isdisjoint(map(_tag_of, set(map(type, found)))):
+        found = [line for line in found if _tag_of(type(line)) not in unwanted]
+    _check_begins([line for line in found if type(line) is Begin])
     return found
+
+
+@cache
+def _decoder_without(unwanted: frozenset[str]) -> msgspec.json.Decoder[Any]:
+    """Return a decoder that passes over what lines of some events hold."""
+    kinds = {_tag_of(one): one for one in get_args(Event)}
+    kinds |= {tag: msgspec.defstruct(tag, (), tag=tag, tag_field="event", gc=False) for tag in unwanted}
+    return msgspec.json.Decoder(Union[tuple(kinds.values())])  # noqa: UP007  # of a tuple
+
+
+def _tag_of(event: type[Struct]) -> str:
+    return str(event.__struct_config__.tag)
 
 
 def is_figure(value: object) -> bool:
@@ -353,6 +367,26 @@ def well_formed(text: str) -> str:
 
 
 _EVENTS = {one.__struct_config__.tag for one in get_args(Event)}
+
+
+def _checked(line: Event) -> Event:
+    if type(line) is Begin:
+        _check_begins([line])
+    return line
+
+
+def _check_begins(lines: list[Begin]) -> None:
+    """Raise `ValueError` where one was damaged: of a million calls all at once: one by one takes seconds."""
+    actors_and_jobs = {line.actor_id for line in lines} | {line.job_id for line in lines}
+    if any([(line.slot is None) is not (line.turn is None) for line in lines]):
+        raise ValueError("a place in a capture is a slot and a turn")
+    tasks = [line.task_id for line in lines if line.task_id is not None]
+    are_ids = "" not in tasks and max(map(len, tasks), default=0) <= _LONGEST_NAME
+    if not are_ids or "".join(tasks).encode(errors="replace").translate(None, _OF_NAMES):
+        raise ValueError("no id has such characters")
+    for value in actors_and_jobs:
+        if value is not None:
+            _check_id(value)
 
 
 def _check_id(value: str) -> None:

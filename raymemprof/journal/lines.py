@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,9 +61,7 @@ class Lines:
         number = source if isinstance(source, int) else open_plain(source)
         self._file = open(number, "rb", buffering=0, closefd=number != source)  # noqa: SIM115  # closed when all is read
         left_out = ((_SAMPLES, with_samples), (_FORKS, with_forks), (_SERIES, with_series))
-        unwanted = [event for events, is_wanted in left_out if not is_wanted for event in events]
-        self._unwanted = tuple(f'{{"event":"{event}"'.encode() for event in unwanted)
-        self._has_unwanted = re.compile(b"|".join(b"\n" + re.escape(one) for one in self._unwanted) or b"(?!)").search
+        self._unwanted = frozenset(event for events, is_wanted in left_out if not is_wanted for event in events)
 
     def _read_at(self, number: int, at: int) -> tuple[int, bytes]:
         position, data = _read_at(number, at)
@@ -74,17 +71,18 @@ class Lines:
         with self._file as file:
             torn = 0
             number = file.fileno()
+            unwanted = tuple(f'{{"event":"{event}"'.encode() for event in self._unwanted)
             for text, is_ended, end in texts(lambda at: self._read_at(number, at), self.end):
                 self.end = end
                 torn = 0 if is_ended else len(text)
-                if b"\n" in text and not (text.startswith(self._unwanted) or self._has_unwanted(text)):
+                if b"\n" in text:
                     try:
-                        yield from decode_lines(text)
+                        yield from decode_lines(text, self._unwanted)
                         continue
                     except ValueError:
                         pass  # of one of them; each is looked at
                 for one in text.split(b"\n"):
-                    if one and not one.startswith(self._unwanted):
+                    if one and not one.startswith(unwanted):
                         try:
                             event = decode(one)
                         except ValueError:
@@ -128,18 +126,20 @@ def texts(read_at: Callable[[int], tuple[int, bytes]], position: int) -> Iterato
                 yield bytes(pending), False, start
             return
         position = start + len(block)
-        first, newline, rest = block.partition(b"\n")
-        if newline and (pending or is_too_long):
-            is_too_long = is_too_long or len(pending) + len(first) > _MOST_LINE
-            yield (_TOO_LONG if is_too_long else bytes(pending) + first), True, position - len(rest)
+        first, last = 0, block.rfind(b"\n") + 1
+        if last and (pending or is_too_long):
+            first = block.index(b"\n") + 1
+            is_too_long = is_too_long or len(pending) + first - 1 > _MOST_LINE
+            yield (
+                (_TOO_LONG if is_too_long else bytes(pending) + block[: first - 1]),
+                True,
+                position - len(block) + first,
+            )
             pending, is_too_long = bytearray(), False
-        else:
-            rest = block
-        whole, newline, rest = rest.rpartition(b"\n")
-        if newline:
-            yield whole, True, position - len(rest)
+        if first < last:
+            yield block[first : last - 1], True, position - len(block) + last
         if not is_too_long:
-            pending += rest
+            pending += memoryview(block)[last:]
             if len(pending) > _MOST_LINE:
                 is_too_long, pending = True, bytearray()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import groupby
 
 from msgspec import Struct, field
 
@@ -19,7 +20,7 @@ from ...journal import (
     Peak,
     Process,
     Sum,
-    add_call,
+    add_calls,
     add_sum,
     was_told_to_end,
 )
@@ -29,6 +30,8 @@ __all__ = ["KEPT", "Digest", "Ended", "FunctionSum", "InCapture"]
 
 _LATE = 16
 """Calls that ended last, which are not summed up yet: the sampler may still say what their children had."""
+_AT_ONCE = 2048
+"""Calls that are summed up at once."""
 
 
 _MOST_FLOORS = 128
@@ -48,12 +51,13 @@ class InCapture(Struct):
     largest: Ended | None = None
     """The one that grew most."""
 
-    def add(self, growth: int, call: Ended) -> None:
-        """Count a call."""
-        self.count += 1
-        self.kept += call[1].memory - call[0].memory
+    def add(self, calls: list[Ended], kept: list[int], grown: list[int]) -> None:
+        """Count calls: what each left, and by how much it grew, is known."""
+        self.count += len(calls)
+        self.kept += sum(kept)
+        growth = max(grown)
         if growth > self.growth:
-            self.growth, self.largest = growth, call
+            self.growth, self.largest = growth, calls[grown.index(growth)]
 
 
 class FunctionSum(contract.Sum, tag="function"):
@@ -86,27 +90,38 @@ class FunctionSum(contract.Sum, tag="function"):
     rose: int = 0
     """By how much its process had more after them than after the method's call that had ended before."""
 
-    def add(self, begin: Begin, end: End, family: Children | None) -> None:
-        """Count a call that has ended. A million calls go through here."""
-        peak, first, last, call = self.peak, self.first, self.last, (begin, end, family)
+    def add(self, calls: list[Ended]) -> None:
+        """Count calls that have ended. A million calls go through here, so it looks at one figure of all at a time."""
         if self.kind == "method":
-            self._add_floor(call)
-        growth = add_call(self, begin, end, family)
-        capture = begin.capture
-        if capture is not None:
-            (self.captures.get(capture) or self.captures.setdefault(capture, InCapture())).add(growth, call)
+            for call in calls:
+                self._add_floor(call)
+        peak, first, last = self.peak, self.first, self.last
+        peaks, grown, kept = add_calls(self, calls)
+        self._add_to_captures(calls, kept, grown)
+        growth, most = max(grown), max(kept)
         if growth > self.growth:
-            self.growth, self.largest = growth, call
+            self.growth, self.largest = growth, calls[grown.index(growth)]
         if self.peak > peak:
-            self.highest = call
-        if self.keeping is None or end.memory - begin.memory > self.keeping[1].memory - self.keeping[0].memory:
-            self.keeping = call
-        if family is not None and (family.copied or 0) > ((self.copying and self.copying[2].copied) or 0):  # type: ignore[union-attr]
-            self.copying = call
-        if begin.time < first:
-            self.earliest = call
-        if begin.time > last:
-            self.latest = call
+            self.highest = calls[peaks.index(self.peak)]
+        if self.keeping is None or most > self.keeping[1].memory - self.keeping[0].memory:
+            self.keeping = calls[kept.index(most)]
+        for call in calls:
+            family = call[2]
+            if family is not None and (family.copied or 0) > ((self.copying and self.copying[2].copied) or 0):  # type: ignore[union-attr]
+                self.copying = call
+        if self.first < first:
+            self.earliest = next(call for call in calls if call[0].time == self.first)
+        if self.last > last:
+            self.latest = next(call for call in calls if call[0].time == self.last)
+
+    def _add_to_captures(self, calls: list[Ended], kept: list[int], grown: list[int]) -> None:
+        start = 0
+        for name, run in groupby([begin.capture for begin, _, _ in calls]):
+            end = start + len(list(run))
+            if name is not None:
+                found = self.captures.get(name) or self.captures.setdefault(name, InCapture())
+                found.add(calls[start:end], kept[start:end], grown[start:end])
+            start = end
 
     def whole(self) -> list[Ended]:
         """Return the calls that are kept whole, without the floors, each once."""
@@ -157,6 +172,8 @@ class Digest(Struct):
     """What the process had when the latest call of a method in these ended."""
     late: list[int] = field(default_factory=list)
     """The numbers of those that ended last, and are not summed up yet."""
+    ready: list[Ended] = field(default_factory=list)
+    """The calls that are summed up next, many at a time; none between two readings."""
     end: int = 0
     unwanted: set[int] = field(default_factory=set)
     """The numbers of calls that run and were not asked for."""
@@ -194,6 +211,7 @@ class Digest(Struct):
                 self._add(line, filters)
             else:
                 self._take(line)
+        self._sum_up_ready()
         self.left_out += lines.left_out
         self.end = lines.end
 
@@ -204,34 +222,51 @@ class Digest(Struct):
             del self.begins[line.call]
 
     def _sum_up(self, end: End) -> None:
-        """Count a call as ended, and sum up the one that did so a while ago."""
-        self.ends[end.call] = end
-        if end.call not in self.begins or was_told_to_end(end):  # who told it to is in Ray's logs
+        """Count a call as ended, and have the one summed up that did so a while ago."""
+        number, late = end.call, self.late
+        self.ends[number] = end
+        if number not in self.begins or (end.status == "failed" and was_told_to_end(end)):  # by whom is in Ray's logs
             return
-        self.late.append(end.call)
-        if len(self.late) <= _LATE:
-            return
-        self._sum_up_latest()
+        late.append(number)
+        if len(late) > _LATE:
+            self._make_ready(late.pop(0))
 
     def settle(self) -> None:
         """Sum up those that ended last, too: no more is read."""
         while self.late:
-            self._sum_up_latest()
+            self._make_ready(self.late.pop(0))
+        self._sum_up_ready()
 
-    def _sum_up_latest(self) -> None:
-        number = self.late.pop(0)
-        begin, ended = self.begins.pop(number, None), self.ends.pop(number, None)
-        if self.sums is None or begin is None or ended is None:
+    def _make_ready(self, number: int) -> None:
+        begin, end = self.begins.pop(number, None), self.ends.pop(number, None)
+        if begin is None or end is None:
             return
-        self.peaks.pop(number, None)
-        found = self.sum_of(begin, ended.status)
-        found.add(begin, ended, self.children.pop(number, None))
-        if begin.kind == "method":
-            found.rose += ended.memory - (ended.memory if self.after is None else self.after)
-            self.after = ended.memory
-        is_retry = begin.attempt and begin.task_id and begin.kind in ("task", "method") and not begin.within
-        if is_retry and ended.status == "finished" and len(self.retried) < _MOST_RETRIED:
-            self.retried.add(begin.task_id or "")
+        if self.peaks:
+            self.peaks.pop(number, None)
+        self.ready.append((begin, end, self.children.pop(number, None) if self.children else None))
+        if len(self.ready) >= _AT_ONCE:
+            self._sum_up_ready()
+
+    def _sum_up_ready(self) -> None:
+        """Sum up the calls that are ready, those of a function at once."""
+        together: dict[tuple[str | None, ...], list[Ended]] = {}
+        for call in self.ready:
+            begin, end, _ = call
+            key = begin.name, begin.kind, begin.job_id, begin.actor_id, begin.deployment, begin.within, end.status
+            calls = together.get(key)
+            if calls is None:
+                calls = together[key] = []
+            calls.append(call)
+            if begin.kind == "method":
+                found = self.sum_of(begin, end.status)
+                found.rose += end.memory - (end.memory if self.after is None else self.after)
+                self.after = end.memory
+            is_retry = begin.attempt and begin.kind in ("task", "method") and not begin.within
+            if is_retry and begin.task_id and end.status == "finished" and len(self.retried) < _MOST_RETRIED:
+                self.retried.add(begin.task_id)
+        for calls in together.values():
+            self.sum_of(calls[0][0], calls[0][1].status).add(calls)
+        self.ready.clear()
 
     def sum_of(self, one: Begin | Sum, outcome: str) -> FunctionSum:
         """Return the sum that a call, or another sum, is counted in."""
@@ -248,6 +283,7 @@ class Digest(Struct):
         """Count calls whose own lines are gone."""
         self.names.add(line.name)
         if self.sums is not None and filters == EVERY_CALL:
+            self._sum_up_ready()  # which are earlier
             found = self.sum_of(line, " ".join(sorted(line.statuses)))
             add_sum(found, line)
             found.only_sums += line.count
