@@ -1,4 +1,4 @@
-"""What Ray loads to run: have functions and actor classes pass through ours first. The one place that patches Ray.
+"""What Ray loads to run: functions and actor classes pass through ours first.
 
 Ray has no interface for this. Where it has moved what is patched here, nothing is patched, and the caller is told.
 """
