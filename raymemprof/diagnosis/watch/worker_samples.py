@@ -8,6 +8,7 @@ Where there are too few descriptors for that, they are opened at each look.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import sys
@@ -18,17 +19,19 @@ import psutil
 
 from ...display.text import counted
 from ..usage.processes import running_name
-from .shortages import SHORTAGES
 
 __all__ = ["Look", "Looks"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MOST_OF_A_TITLE = 512
 """Bytes of a title that are read: Ray keeps room for 4,096."""
+_ON_LINUX = sys.platform == "linux"
 _WORKERS = "ray::"
 """How the title of a worker begins."""
 _FILES = ("cmdline", "statm")
 """Of a process in `/proc`."""
+_ENDED = (errno.ENOENT, errno.ESRCH)
+_NOT_OURS = (errno.EACCES, errno.EPERM)
 _SPARE = 32
 """Descriptors that are left for all else."""
 
@@ -72,28 +75,36 @@ class Looks:
             return not self._raylet.is_running() or self._raylet.status() == psutil.STATUS_ZOMBIE
         except psutil.Error:
             return True
+        except OSError:  # that cannot be told now, for want of a descriptor say
+            return False
 
     def take(self) -> Iterator[Look]:
         """Yield what runs now; idle workers, and what is Ray's or our own, are left out."""
         self._missed.clear()
         self._find_workers()
-        for pid, process in list(self._below.items()):
+        left_out: set[int] = set()
+        for pid, process in list(self._below.items()):  # each comes after what has started it
             parent = self._below.get(process.parent)
-            if parent is not None and parent.is_worker:  # it was taken to start a worker, and was one itself
-                self._leave_out(pid)
+            # What has started it was taken to start workers, and was one itself, or was started by one.
+            if process.parent in left_out or (parent is not None and parent.is_worker):
+                left_out.add(pid)
+                self._below.pop(pid).close()
                 continue
             try:
                 look = process.look()
+            except psutil.NoSuchProcess:
+                self._drop(pid)
             except OSError as error:
                 self._miss(pid, error)
             else:
                 if look is not None:
                     yield Look(pid, *look)
+        self._others |= left_out
 
     def _find_workers(self) -> None:
         pids = set(psutil.pids())
         for pid in self._below.keys() - pids:
-            self._below.pop(pid).close()
+            self._drop(pid)
         self._others &= pids
         parents: dict[int, int] = {}
         for pid in pids - self._below.keys() - self._others:
@@ -101,41 +112,56 @@ class Looks:
                 parents[pid] = psutil.Process(pid).ppid()
             except OSError as error:
                 self._miss(pid, error)
-            except psutil.Error:  # it has ended
+            except psutil.NoSuchProcess:  # it has ended
+                continue
+            except psutil.Error:  # it is another user's
                 self._others.add(pid)
+        known = self._below.keys() & pids
         while parents:  # what was started by what is found here is found in turn
             found = [pid for pid, parent in parents.items() if self._may_start_workers(parent)]
             if not found:
                 break
             for pid in found:
                 self._add(pid, parents.pop(pid))
-        self._others |= parents.keys()
+        if not self._missed and known <= self._below.keys():  # else what has started it may not be known yet
+            self._others |= parents.keys()
 
     def _may_start_workers(self, pid: int) -> bool:
         if pid == self._raylet.pid:
             return True
         process = self._below.get(pid)
-        return process is not None and not process.has_become_worker()
+        if process is None:
+            return False
+        try:
+            return not process.has_become_worker()
+        except psutil.NoSuchProcess:
+            self._drop(pid)
+            return False
 
     def _add(self, pid: int, parent: int) -> None:
         try:
             self._below[pid] = _Below(pid, parent, keeps_open=len(self._below) < self._most_open)
         except OSError as error:
             self._miss(pid, error)
+        except psutil.NoSuchProcess:
+            return
         except psutil.Error:
             self._others.add(pid)
 
-    def _leave_out(self, pid: int) -> None:
+    def _drop(self, pid: int) -> None:
+        """Forget a process that has ended. Another that has its number by now is found at the next look."""
         self._below.pop(pid).close()
-        self._others.add(pid)
 
     def _miss(self, pid: int, error: OSError) -> None:
         """Take note of a process that could not be looked at, unless it has ended, or is another user's."""
-        if error.errno in SHORTAGES:
-            self._missed.add(pid)
-            self._shortage = os.strerror(error.errno)
-        elif pid not in self._below:
-            self._others.add(pid)
+        if error.errno in _ENDED:
+            return
+        if error.errno in _NOT_OURS:
+            if pid not in self._below:
+                self._others.add(pid)
+            return
+        self._missed.add(pid)
+        self._shortage = error.strerror or str(error)
 
 
 class _Below:
@@ -154,15 +180,20 @@ class _Below:
         self._files = []
 
     def has_become_worker(self) -> bool:
-        """Look at its title only."""
-        with contextlib.suppress(OSError, psutil.Error), self._opened() as files:
-            self._title(files)
+        """Look at its title only. Raises `psutil.NoSuchProcess` where it has ended."""
+        try:
+            with self._opened() as files:
+                self._title(files)
+        except psutil.NoSuchProcess:
+            raise
+        except (OSError, psutil.Error):  # what is known holds
+            pass
         return self.is_worker
 
     def look(self) -> tuple[str, int] | None:
-        """Return what it runs and its memory; None where it runs nothing of the user's, or has ended.
+        """Return what it runs and its memory; None where it runs nothing of the user's.
 
-        Raises `OSError` where no file can be opened.
+        Raises `psutil.NoSuchProcess` where it has ended, and `OSError` where it cannot be looked at.
         """
         try:
             with self._opened() as files:
@@ -172,28 +203,33 @@ class _Below:
                 memory = self._memory(files)
                 # What began just then does not get the memory of what ran before.
                 return (name, memory) if memory and running_name(self._title(files)) == name else None
-        except OSError as error:
-            if error.errno in SHORTAGES:
-                raise
-            return None
+        except psutil.NoSuchProcess:
+            raise
         except (ValueError, IndexError, psutil.Error):
             return None
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[list[int]]:
-        if self._files:
-            yield self._files
-            return
-        files = self._open() if self._process.is_running() else []  # else its number may be another's by now
         try:
-            yield files
-        finally:
-            _close(files)
+            if self._files:
+                yield self._files
+                return
+            if not self._process.is_running():  # its number may be another's by now
+                raise psutil.NoSuchProcess(self._process.pid)
+            files = self._open()
+            try:
+                yield files
+            finally:
+                _close(files)
+        except OSError as error:
+            if error.errno in _ENDED:
+                raise psutil.NoSuchProcess(self._process.pid) from error
+            raise
 
     def _open(self) -> list[int]:
         files: list[int] = []
         try:
-            for name in _FILES if sys.platform == "linux" else ():
+            for name in _FILES if _ON_LINUX else ():
                 files.append(os.open(f"/proc/{self._process.pid}/{name}", os.O_RDONLY | os.O_CLOEXEC))
         except OSError:
             _close(files)
@@ -201,7 +237,7 @@ class _Below:
         return files
 
     def _title(self, files: list[int]) -> str:
-        if files:
+        if _ON_LINUX:
             text = os.pread(files[0], _MOST_OF_A_TITLE, 0)
             title = text.partition(b"\0")[0].decode(errors="replace").strip()
         else:
@@ -210,7 +246,7 @@ class _Below:
         return title
 
     def _memory(self, files: list[int]) -> int:
-        if not files:
+        if not _ON_LINUX:
             return int(self._process.memory_info().rss)  # what is shared is not counted on macOS
         _, resident, shared = os.pread(files[1], 128, 0).split()[:3]
         return (int(resident) - int(shared)) * _PAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import psutil
 import pytest
 
 from raymemprof.diagnosis.watch.connections import Connections
-from raymemprof.diagnosis.watch.worker_samples import Looks
+from raymemprof.diagnosis.watch.worker_samples import Looks, _Below
 
 NODE = "c" * 56
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="names processes, and opens files of /proc")
@@ -34,6 +35,7 @@ print(child.pid, flush=True)
 sys.stdin.readline()
 os.execv(sys.executable, ["ray::load", "-c", "print(flush=True); import time; time.sleep(60)"])
 """
+CHAIN = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True); import time; time.sleep(60)"
 SHORT_OF_DESCRIPTORS = """
 import os, resource, subprocess, sys
 import psutil
@@ -65,6 +67,58 @@ for worker in workers:
 print([few == pids, int(trouble.split()[0]) == 12 - len(none) > 5, trouble, again == pids, trouble_then])
 """
 
+HELD = """
+import os, resource, subprocess, sys
+import psutil
+from raymemprof.diagnosis.watch.worker_samples import Looks
+
+held = []
+def hold_all():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, 1024))
+    while True:
+        try:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            break
+
+def free():
+    while held:
+        os.close(held.pop())
+
+"""
+LAUNCHED_WITHOUT_DESCRIPTORS = (
+    HELD
+    + """
+worker = 'exec -a ray::load "$0" -c "print(flush=True); import time; time.sleep(60)"'
+launcher = subprocess.Popen(
+    ["bash", "-c", f"({worker}); true", sys.executable], stdout=subprocess.PIPE, start_new_session=True
+)
+launcher.stdout.readline()
+looks = Looks(psutil.Process())
+hold_all()
+os.close(held.pop())
+seen, trouble = [one.name for one in looks.take()], looks.trouble
+free()
+then, trouble_then = [one.name for one in looks.take()], looks.trouble
+os.killpg(launcher.pid, 9)
+print((seen, trouble.split()[0] != "", then, trouble_then))
+"""
+)
+WITHOUT_DESCRIPTORS = (
+    HELD
+    + """
+raylet = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+looks = Looks(psutil.Process(raylet.pid))
+hold_all()
+without = looks.is_over()
+free()
+before = looks.is_over()
+raylet.kill()
+raylet.wait()
+print((without, before, looks.is_over()))
+"""
+)
+
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., psutil.Popen]]:
@@ -78,7 +132,8 @@ def start() -> Iterator[Callable[..., psutil.Popen]]:
 
     yield start
     for process in started:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -125,6 +180,58 @@ def test_too_few_descriptors_are_told_of_and_nothing_is_lost_by_them() -> None:
     assert re.fullmatch(
         r"\[True, True, '\d+ processes there cannot be looked at: Too many open files', True, ''\]", out.stdout.strip()
     ), out.stdout + out.stderr
+
+
+@ON_LINUX
+def test_what_a_launcher_starts_is_found_after_the_launcher_was_missed() -> None:
+    """Its two files need two descriptors, and there was one; it is no worker, but its child is."""
+    out = subprocess.run(
+        [sys.executable, "-c", LAUNCHED_WITHOUT_DESCRIPTORS], capture_output=True, text=True, timeout=60
+    )
+    assert out.stdout.strip() == str(([], True, ["load"], "")), out.stdout + out.stderr
+
+
+@ON_LINUX
+def test_the_session_is_not_over_for_want_of_a_descriptor() -> None:
+    out = subprocess.run([sys.executable, "-c", WITHOUT_DESCRIPTORS], capture_output=True, text=True, timeout=60)
+    assert out.stdout.strip() == str((False, False, True)), out.stdout + out.stderr
+
+
+@ON_LINUX
+def test_an_ended_worker_is_dropped_and_its_number_is_not_read_as_it(start: Any) -> None:
+    worker = start([sys.executable, "-c", WORKER])
+    forked = int(worker.stdout.readline())
+    launched = start(["ray::load", "-c", "import time; print(flush=True); time.sleep(60)"], executable=sys.executable)
+    launched.stdout.readline()
+    looks = Looks(psutil.Process())
+    assert launched.pid in {one.pid for one in looks.take()}
+    kept = looks._below[launched.pid]
+    ended = psutil.Process(launched.pid)
+    launched.kill()
+    launched.wait()
+    with pytest.raises(psutil.NoSuchProcess):
+        kept.look()
+    reused = _Below(forked, os.getpid(), keeps_open=False)
+    ended._pid = forked
+    reused._process = ended
+    looks._below[forked] = reused
+    assert not {one.pid for one in looks.take()} & {forked, launched.pid}
+    assert not looks._below.keys() & {forked, launched.pid}
+
+
+@ON_LINUX
+def test_what_a_worker_started_is_left_out_with_what_that_started(start: Any) -> None:
+    launching = STARTING.replace('"ray::load", "-c", "import time; time.sleep(60)"', f'"launch", "-c", "{CHAIN}"', 1)
+    worker = start([sys.executable, "-c", launching], stdin=subprocess.PIPE)
+    child, below = sorted(int(worker.stdout.readline()) for _ in range(2))
+    looks = Looks(psutil.Process())
+    list(looks.take())
+    assert {worker.pid, child, below} <= looks._below.keys()
+    worker.stdin.write("\n")
+    worker.stdin.flush()
+    worker.stdout.readline()
+    assert {one.pid for one in looks.take()} & {worker.pid, child, below} == {worker.pid}
+    assert looks._below.keys() & {worker.pid, child, below} == {worker.pid}
 
 
 def test_a_watcher_without_descriptors_says_so(wait_for: Callable[..., Any]) -> None:
