@@ -27,6 +27,10 @@ def remarks(shown: Iterable[Recommendation]) -> list[str]:
     found = [f"{some}: {SEEN}"] if seen else []
     for one in shown:
         found += [f"{one.name}: {text}" for text in one.warnings if text != SEEN]
-        if workload_of(one.name).kind == RAY_DATA:
+        if _is_ray_datas(one):
             found += [f"{one.name}: {text}" for text in about_operator(one.name, one.memory)]
     return found + ([RAY_DATA_SAYS] if any(one.ray_data_peak is not None for one in shown) else [])
+
+
+def _is_ray_datas(one: Recommendation) -> bool:
+    return one.ray_data_peak is not None or workload_of(one.name).kind == RAY_DATA

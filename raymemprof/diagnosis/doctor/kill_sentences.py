@@ -8,6 +8,7 @@ from datetime import timedelta
 from ...display.text import show_bytes
 from ...reading.reports.lines import Lines
 from ..advise.advise import MARGIN
+from ..advise.ray_data import asking
 from ..advise.workloads import Workload, workload_of
 from ..explain.families import is_mainly, largest_family
 from ..explain.families import steps as children_steps
@@ -92,8 +93,8 @@ def ask_for_memory(observed: Observed, group: KillGroup) -> Iterator[str]:
         yield f"Say what {group.name} needs: memory=… or more num_cpus in @ray.remote."
         return
     runs = runs_in(group)
-    ask = runs.ask.format(memory=memory)
-    yield f"Say what it needs, so that no more start than fit: `{ask}` on {group.name}."
+    ask = asking(runs, memory, group.name, *_shown(group))
+    yield f"Say what it needs, so that no more start than fit: {ask} on {group.name}."
     if runs.is_library:
         yield runs.smaller
     if advised is None or any(advised.fits.values()):
@@ -102,6 +103,9 @@ def ask_for_memory(observed: Observed, group: KillGroup) -> Iterator[str]:
 
 def runs_in(group: KillGroup) -> Workload:
     """Return what kind of workload ran in the killed processes, as their names and titles show it."""
+    return workload_of(*_shown(group), is_actor=group.is_actor)
+
+
+def _shown(group: KillGroup) -> list[str | None]:
     titles = {process.pid: process.command for kill in group.kills for process in kill.top_processes}
-    shown = [titles.get(kill.pid) for kill in group.kills if kill.pid is not None]
-    return workload_of(*(kill.name for kill in group.kills), *shown, is_actor=group.is_actor)
+    return [kill.name for kill in group.kills] + [titles.get(kill.pid) for kill in group.kills if kill.pid is not None]

@@ -12,6 +12,7 @@ from ...display.text import show_bytes
 from ...reading.catalog.records import Call
 from ...reading.logs.facts import Message, TopProcess, Victim
 from ..advise.advise import MARGIN
+from ..advise.ray_data import asking
 from ..advise.workloads import is_rays_own, workload_of
 from .considered import was_idle
 from .families import is_mainly, largest_family, steps
@@ -20,7 +21,6 @@ from .remedy_table import BY_CAUSE, BY_LACK, RESERVE_BUFFER, say
 
 __all__ = ["largest_call", "name_of", "remedies"]
 
-_WITHOUT_FIGURE = re.compile(r"memory(=|\": )0")
 _MUCH_IDLE = 100 * 2**20
 _OLD_THRESHOLD = "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
 _SAME_SHARE = 0.006
@@ -239,10 +239,11 @@ def _smaller_or_fewer(
         return
     title = next((p.command for p in message.top_processes if victim is not None and p.pid == victim.pid), None)
     is_actor = victim is not None and victim.actor_id is not None
-    runs = workload_of(victim.name if victim is not None else None, title, name, is_actor=is_actor)
+    names = (victim.name if victim is not None else None, title, name)
+    runs = workload_of(*names, is_actor=is_actor)
     if not held:
         if runs.is_library:
-            yield say("ask_library", ask=_WITHOUT_FIGURE.sub("memory\\1…", runs.ask.format(memory=0)), fewer=runs.fewer)
+            yield say("ask_library", ask=asking(runs, None, *names), fewer=runs.fewer)
             yield say("smaller_batches", smaller=runs.smaller)
         else:
             yield say("ask_unmeasured", name=name)
@@ -256,7 +257,7 @@ def _smaller_or_fewer(
         yield say("one_alone", name=name, held=show_bytes(held), used=used, smaller=runs.smaller)
         return
     else:
-        yield say("ask", ask=runs.ask.format(memory=wanted), name=name, fewer=runs.fewer)
+        yield say("ask", ask=asking(runs, wanted, *names), name=name, fewer=runs.fewer)
     if runs.is_library:
         yield say("smaller_batches", smaller=runs.smaller)
 

@@ -137,7 +137,7 @@ REMEDIES = {
     ),
     "ask_library": Remedy(
         "one of Ray's libraries runs what was killed, and its size is not known",
-        "Run fewer at once: `{ask}`, or {fewer}.",
+        "Run fewer at once: {ask}, or {fewer}.",
         _DATA,
     ),
     "too_large": Remedy(
@@ -154,7 +154,7 @@ REMEDIES = {
     ),
     "ask": Remedy(
         "the size of what was killed is known, and fits its node",
-        "Run fewer at once: `{ask}` asks for a quarter more than {name} had when it was killed, and it may need more "
+        "Run fewer at once: {ask} asks for a quarter more than {name} had when it was killed, and it may need more "
         "yet; or {fewer}. `raymemprof advise` says what holds on your nodes.",
         _DATA,
     ),

@@ -473,6 +473,16 @@ class TestTooMany:
         assert not found[0].next_steps[0].startswith("Or ")
         assert len(found) == 1, "told once"
 
+    @pytest.mark.parametrize(("size", "illness"), [(9, "too_parallel"), (28, "out_of_memory")])
+    def test_of_ray_data(self, size: int, illness: str) -> None:
+        """What asks for the operator's memory, as the page says it below the table of advice."""
+        name = "MapBatches(widen)"
+        listed = "\n".join(f"{number}\t{size}.00\tray::{name}" for number in range(100, 103 if size < 10 else 101))
+        found = doctor([node()], [kill(name, size * GIB, TOP + listed)]).findings
+        assert (found[0].illness, found[0].name) == (illness, name)
+        assert "`map_batches(widen, memory=" in text_of(found[0])
+        assert "map_batches(…" not in text_of(found[0])
+
     @pytest.mark.parametrize("size", [1, 6, 10])
     def test_on_a_large_node(self, size: int) -> None:
         """Not one of them has a twentieth of the node, all of them fill it."""

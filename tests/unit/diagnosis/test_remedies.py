@@ -39,10 +39,10 @@ def kill(name: str, sizes: list[float], used: float = 30.0, memory: str = "") ->
 
 
 LIBRARIES = {
-    "ReadParquet->MapBatches(decode)": ("map_batches(…, memory=", "`concurrency=`", "batch_size="),
-    "MapBatches(decode)": ("map_batches(…, memory=", "`concurrency=`", "batch_size="),
-    "MapWorker(MapBatches(Model)).submit": ("map_batches(…, memory=", "`concurrency=`", "batch_size="),
-    "ReadCSV": ("map_batches(…, memory=", "`concurrency=`", "batch_size="),
+    "ReadParquet->MapBatches(decode)": ("of the read", "map_batches(decode, memory=", "`concurrency=`", "batch_size="),
+    "MapBatches(decode)": ("map_batches(decode, memory=", "`concurrency=`", "batch_size="),
+    "MapWorker(MapBatches(Model)).submit": ("map_batches(Model, memory=", "`concurrency=`", "batch_size="),
+    "ReadCSV": ("of the read", "memory=", "`concurrency=`", "batch_size="),
     "ServeReplica:default:Model.handle_request_with_rejection": (
         '@serve.deployment(ray_actor_options={"memory": ',
         "`max_replicas_per_node=`",

@@ -10,6 +10,7 @@ from ....display.text import show_bytes
 from ....reading.catalog.records import Calls
 from ...advise.advise import Recommendation, advise_killed
 from ...advise.growth import actor_class
+from ...advise.ray_data import asking
 from ...advise.workloads import workload_of
 from ..concurrency import crowd_now, filling, is_bystander, most_at_once, running_now
 from ..findings import Finding, Unclear
@@ -151,12 +152,12 @@ def _too_parallel(
         limit = f"`@ray.remote(num_cpus={advised.num_cpus:g})` on {advised.name}"
         steps.append(f"Run no more than fit: {limit}{by_default}.")
     runs = workload_of(advised.name, is_actor=advised.kind == "actor")
-    ask = runs.ask.format(memory=advised.memory)
+    ask = asking(runs, advised.memory, advised.name)
     if steps:
-        steps.append(f"Or `{ask}`, which Ray holds against the memory of each node.")
+        steps.append(f"Or {ask}, which Ray holds against the memory of each node.")
     else:
         steps.append(
-            f"Say what a {one} needs, which Ray holds against the memory of each node: `{ask}` on {advised.name}."
+            f"Say what a {one} needs, which Ray holds against the memory of each node: {ask} on {advised.name}."
         )
     if advised.kind == "actor":
         steps.append("Or start fewer of them, and have each do more.")

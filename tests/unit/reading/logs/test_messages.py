@@ -1105,7 +1105,7 @@ def test_the_variable_is_that_of_the_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "ask"),
     [
-        ("ReadParquet->MapBatches(f)", "map_batches(…, memory=…)"),
+        ("ReadParquet->MapBatches(f)", "map_batches(f, memory=…)"),
         ("ServeReplica:app:Model.handle_request", '@serve.deployment(ray_actor_options={"memory": …})'),
         ("RayTrainWorker.run", 'ScalingConfig(resources_per_worker={"CPU": 1, "memory": …})'),
         ("load", "in @ray.remote"),
