@@ -2,12 +2,11 @@
 
 In each of its tasks Ray Data reads RSS − SHR of the process: once a second, and after each block. The highest travels
 with the block to the driver, as `max_uss_bytes`. Ray has no interface for it in the worker. Where it has moved what is
-patched here, or notes nothing, nothing is heard.
+patched here, nothing is patched, and the caller is told.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,13 +19,17 @@ _CLASS, _METHOD = "MemoryProfiler", "estimate_max_uss"
 """A task calls it for each block."""
 
 
-@functools.cache
-def hear_ray_data_peaks(callback: Callable[[int], None]) -> None:
-    """Have `callback` called in this process with each peak that Ray Data notes, in its task. It may not raise."""
+def hear_ray_data_peaks(callback: Callable[[int], None], unknown: Callable[[str], None]) -> None:
+    """Have `callback` called in this process with each peak that Ray Data notes, in its task.
+
+    `unknown` is called with a few words where Ray has moved what is patched. Neither may raise.
+    """
 
     def patch(module: Any) -> None:
-        if callable(getattr(getattr(module, _CLASS, None), _METHOD, None)):
+        try:
             wrapt.wrap_function_wrapper(module, f"{_CLASS}.{_METHOD}", estimate)
+        except Exception:  # whatever it is, the user's import of Ray Data goes on
+            unknown(f"{_CLASS}.{_METHOD}() of Ray Data")
 
     def estimate(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         peak = wrapped(*args, **kwargs)

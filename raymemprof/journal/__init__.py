@@ -11,8 +11,9 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
 - `open`: `capture`, `time`, `native`
 - `begin`: `call` (its number in this process), `time`, `name`, `kind`, `task_id`, `attempt`, `actor_id`, `job_id`,
   `memory`, `children` (what child processes that were there before add, if any), `within` (the name of the outermost
-  call of its task that it runs in and the journal tells of, if any); and `capture`, `slot`, `turn` if it is traced
-  (with `pools`, `free`, `used`, as in a sample, where they are known), else `note`
+  call of its task that it runs in and the journal tells of, if any), `deployment` and `context` (what a library of
+  Ray's says of it, if any); and `capture`, `slot`, `turn` if it is traced (with `pools`, `free`, `used`, as in a
+  sample, where they are known), else `note`
 - `peak`: `calls` (their numbers), `memory`, `time`: the process's memory rose by a tenth or more while they ran
 - `memory`: `time`, `after` (milliseconds since then), `memory` and `children` (what child processes added, if any) of
   each point: the process's memory over time while calls ran, `recording/series.py` says which points
@@ -30,11 +31,13 @@ Lines, by their `event`, and what else they hold (times are seconds since the ep
   written by the child, where memray follows forks
 - `end`: `call`, `duration`, `status`, `error`, `memory`, `peak`, `highest` (what it cannot have been above at any
   moment), `children` and `total` (the most that child processes added, and had with it), `left` and `count` (those that
-  are still there), and `note` if tracing stopped before
+  are still there), `ray_data_peak` (the most that Ray Data noted in it, if it did), and `note` if tracing stopped
+  before
 - `close`: `capture`, `time`, and `bytes` and `crc32` of the whole file, where reading it did not take too long
 - `sum`: `name`, `kind`, `job_id`, `actor_id`, `deployment`, `within`, `first` and `last` (when they began), `statuses`
-  (how many ended so), `peaks` (how many were in a bucket), `peak`, `kept` (what they left in the process), `traced`
-  (how many were): calls that ended, whose own lines are gone, as their captures are (`compaction.py`)
+  (how many ended so), `peaks` (how many were in a bucket), `peak`, `ray_data_peak`, `kept` (what they left in the
+  process), `traced` (how many were): calls that ended, whose own lines are gone, as their captures are
+  (`compaction.py`)
 - `fetched`: `time`, `status`, `error`: only in a copy on another machine, where some of its calls or captures had not
   ended: what had become of the process by then
 

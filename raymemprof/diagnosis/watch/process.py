@@ -24,12 +24,14 @@ from .minute_peaks import Minutes
 from .minutes_file import MinutesFile, lock, path_of, read_minutes
 from .worker_samples import Looks
 
-__all__ = ["EVERY", "OK", "Request", "keep_alive", "main"]
+__all__ = ["EVERY", "NO_CONNECTION", "OK", "Request", "keep_alive", "main"]
 
 EVERY = 1.0
 """Seconds between looks."""
 OK = b"ok\n"
 """What a watcher answers to the secret."""
+NO_CONNECTION = "it cannot connect to the watcher at"
+"""How a process begins to say that it has no connection."""
 _SECONDS_TO_CONNECT = 5.0
 _MANY_FILES = 16_384
 
@@ -64,7 +66,7 @@ def main() -> None:
     try:
         connection = _connected(request)
     except OSError as error:
-        print(f"it cannot connect to the watcher at {request.host}:{request.port} ({error}): a firewall?")  # noqa: T201
+        print(f"{NO_CONNECTION} {request.host}:{request.port} ({error}): a firewall?")  # noqa: T201
         return
     print("ready", flush=True)  # noqa: T201
     nothing = os.open(os.devnull, os.O_RDWR)

@@ -14,6 +14,7 @@ from ...cluster import MissingNode
 from ...display.text import counted
 from .connections import Connections
 from .peaks import SeenPeaks, seen_peaks
+from .process import NO_CONNECTION
 from .start_watcher import watch_here
 
 __all__ = ["Watch", "watch"]
@@ -22,6 +23,8 @@ HOUR = 3600.0
 _SECONDS_TO_END = 5.0
 _NEW_NODES = 3.0
 """Seconds between looks at which nodes there are."""
+_AFTER_SHORTAGE = 30.0
+"""Seconds until processes are started again where this process could not take their connections."""
 _TICK = 0.1
 _TRIES = 3
 """How often a process is started on a node where it ends too soon."""
@@ -46,6 +49,7 @@ class Watch:
         self._is_over = threading.Event()
         self._missing: dict[str, MissingNode] = {}
         self._tries: dict[str, int] = {}
+        self._next_try = 0.0
         self._cluster = cluster.gcs_address()
         self._connections = Connections(cluster.ip_address())
         try:
@@ -97,6 +101,7 @@ class Watch:
     def end(self) -> None:
         """End it now. What was seen is kept in the session's log directory."""
         self._is_over.set()
+        self._forget_what_is_over()
         self._connections.end(_SECONDS_TO_END)
         if threading.current_thread() is not self._thread:
             self._thread.join(_SECONDS_TO_END)
@@ -127,23 +132,34 @@ class Watch:
         for node_id in (one for one in alive if one in self._connections.ended and one not in wanted):
             if node_id not in watched:
                 self._miss(node_id, alive[node_id].node_ip, self._connections.ended[node_id])
-        for node_id in watched & alive.keys() & self._connections.troubles.keys():
-            self._miss(node_id, alive[node_id].node_ip, self._connections.troubles[node_id])
+        for node_id, trouble in list(self._connections.troubles.items()):
+            if node_id in watched & alive.keys():
+                self._miss(node_id, alive[node_id].node_ip, trouble)
+        self._forget_what_is_over()
         seconds = self._until - time.monotonic()
-        if not wanted or seconds <= 0 or self._is_over.is_set():
+        if not wanted or seconds <= 0 or self._is_over.is_set() or time.monotonic() < self._next_try:
             return
         request = (self._connections.host, self._connections.port, self._connections.secret, seconds)
         answers = cluster.on_nodes(watch_here, dict.fromkeys(wanted, request), longest=_SECONDS_TO_START)
         shortage = self._connections.shortage
-        for node_id in () if shortage else wanted:
-            self._tries[node_id] = self._tries.get(node_id, 0) + 1
         for missing in answers.missing:
             self._missing[missing.node_id] = missing
-        for node_id, why in answers.by_node.items():
-            if why is None:
+        for node_id in wanted:
+            why = answers.by_node.get(node_id)
+            if why is not None and why.startswith(NO_CONNECTION) and shortage:
+                self._miss(node_id, alive[node_id].node_ip, shortage)
+                self._next_try = time.monotonic() + _AFTER_SHORTAGE
+                continue
+            self._tries[node_id] = self._tries.get(node_id, 0) + 1
+            if why is not None:
+                self._miss(node_id, alive[node_id].node_ip, why)
+            elif node_id in answers.by_node:
                 self._missing.pop(node_id, None)
-            else:
-                self._miss(node_id, alive[node_id].node_ip, shortage or why)
+
+    def _forget_what_is_over(self) -> None:
+        """Forget why nodes were missing that are watched now without trouble."""
+        for node_id in self._connections.node_ids - self._connections.troubles.keys():
+            self._missing.pop(node_id, None)
 
     def _miss(self, node_id: str, node_ip: str, why: str) -> None:
         self._missing[node_id] = MissingNode(node_id, node_ip, why)

@@ -44,15 +44,21 @@ def arm() -> None:
     cluster.pass_through(loaded.function, loaded.actor_class)
     shipped_texts.take_along()
     cluster.pass_users_code(UsersCode(loaded.wants, is_recorded_below).recorded, _tell_unknown)
-    cluster.hear_ray_data_peaks(_note_ray_data_peak)
+    cluster.hear_ray_data_peaks(_note_ray_data_peak, _tell_unheard)
     _problem = None
 
 
 def _note_ray_data_peak(size: int) -> None:
-    """Keep what Ray Data noted with the call of its operator, which it notes it in."""
-    call = current.get()
-    if call is not None and size > call.ray_data_peak:
-        call.ray_data_peak = size
+    """Keep what Ray Data noted with the call of its operator: the outermost, whatever user code has open in it."""
+    call, outermost = current.get(), None
+    while call is not None:
+        outermost, call = outermost if call.ended else call, call.enclosing
+    if outermost is not None and size > outermost.ray_data_peak:
+        outermost.ray_data_peak = size
+
+
+def _tell_unheard(name: str) -> None:
+    warn.once(name, f"what Ray Data notes of its tasks' memory is not kept: Ray {cluster.ray_version()} has no {name}")
 
 
 def _tell_unknown(name: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -122,3 +123,12 @@ def test_lines_that_are_added_while_it_is_read_are_read_once(tmp_path: Path) -> 
     writer.join()
     assert left_out == 0
     assert found == list(range(count))
+
+
+@pytest.mark.parametrize("event", [one for one in get_args(journal.Event) if one is not Sample])
+def test_each_field_is_described(event: Any) -> None:
+    """Of a sample they are in `SAMPLE_KEYS`."""
+    tag = event.__struct_config__.tag
+    told = re.search(rf"^- `{tag}`:? (.*?)(?=^- |\n\n)", journal.__doc__ or "", re.MULTILINE | re.DOTALL)
+    assert told is not None
+    assert not [field for field in event.__struct_fields__ if f"`{field}`" not in told[1]]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from raymemprof.recording.undecorated import startup
+from raymemprof import calls, profile_memory
+from raymemprof.recording.undecorated import record_all, startup
 from raymemprof.recording.undecorated.rays_own import is_rays, naming
 from raymemprof.recording.undecorated.runtime_env import runtime_env
 from raymemprof.recording.undecorated.selection import Selection, is_on
@@ -114,3 +116,20 @@ def test_what_is_the_jobs_stays() -> None:
         "RAYMEMPROF_INCLUDE": "a.*,b",
     }
     assert runtime_env(base, enabled=False) == base
+
+
+def test_what_ray_data_notes_is_its_operator_s_whatever_is_open_in_that(tmp_path: Path) -> None:
+    """A block over a `yield` is the call that runs when Ray Data looks, after the block of rows that was yielded."""
+
+    def batches() -> Iterator[int]:
+        with profile_memory("inner", heap=False, directory=tmp_path):
+            yield 1
+
+    with profile_memory("operator", heap=False, directory=tmp_path):
+        rows = batches()
+        next(rows)
+        record_all._note_ray_data_peak(500)
+        rows.close()
+        record_all._note_ray_data_peak(400)
+    record_all._note_ray_data_peak(600)  # of no call
+    assert {call.name: call.ray_data_peak for call in calls(tmp_path)} == {"operator": 500, "inner": None}
