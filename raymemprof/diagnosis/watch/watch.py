@@ -146,14 +146,15 @@ class Watch:
             self._missing[missing.node_id] = missing
         for node_id in wanted:
             why = answers.by_node.get(node_id)
-            if why is not None and why.startswith(NO_CONNECTION) and shortage:
-                self._miss(node_id, alive[node_id].node_ip, shortage)
+            has_answered = node_id in answers.by_node
+            if shortage and (not has_answered or (why or "").startswith(NO_CONNECTION)):  # it is not the node's
+                why = why and shortage
                 self._next_try = time.monotonic() + _AFTER_SHORTAGE
-                continue
-            self._tries[node_id] = self._tries.get(node_id, 0) + 1
-            if why is not None:
+            else:
+                self._tries[node_id] = self._tries.get(node_id, 0) + 1
+            if why:
                 self._miss(node_id, alive[node_id].node_ip, why)
-            elif node_id in answers.by_node:
+            elif has_answered:
                 self._missing.pop(node_id, None)
 
     def _forget_what_is_over(self) -> None:
