@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -232,6 +233,29 @@ def test_what_a_worker_started_is_left_out_with_what_that_started(start: Any) ->
     worker.stdout.readline()
     assert {one.pid for one in looks.take()} & {worker.pid, child, below} == {worker.pid}
     assert looks._below.keys() & {worker.pid, child, below} == {worker.pid}
+
+
+@ON_LINUX
+@pytest.mark.parametrize(
+    ("number", "trouble"),
+    [(errno.ENOMEM, "1 process there cannot be looked at: Cannot allocate memory"), (errno.ESRCH, "")],
+)
+def test_an_error_that_may_pass_is_told_and_tried_again(
+    number: int, trouble: str, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start(["ray::load", "-c", "import time; print(flush=True); time.sleep(60)"], executable=sys.executable)
+    worker.stdout.readline()
+
+    def fail(self: _Below) -> list[int]:
+        raise OSError(number, os.strerror(number)) if self._process.pid == worker.pid else psutil.NoSuchProcess(0)
+
+    looks = Looks(psutil.Process())
+    with monkeypatch.context() as patched:
+        patched.setattr(_Below, "_open", fail)
+        assert list(looks.take()) == []
+        assert looks.trouble == trouble
+    assert worker.pid in {one.pid for one in looks.take()}
+    assert looks.trouble == ""
 
 
 def test_a_watcher_without_descriptors_says_so(wait_for: Callable[..., Any]) -> None:
