@@ -15,7 +15,7 @@ from ... import journal as contract
 from ...display.rows import Rows, looked_through
 from ...display.text import first_few, printable
 from ...errors import CaptureError
-from ...ownership import UntrustedError, refuse_foreign_link
+from ...ownership import UntrustedError, absolute, refuse_foreign_link
 from ..catalog import fetchable
 from ..catalog.clickable_rows import CallName, call_named
 from ..catalog.filters import Filters
@@ -135,7 +135,7 @@ def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.An
     named = None if os.path.exists(target) else call_named(os.fspath(target))
     if named is not None:
         return _item(_call(named), elsewhere)
-    path = Path(target).absolute()
+    path = absolute(target)
     try:
         refuse_foreign_link(path)
     except UntrustedError as error:

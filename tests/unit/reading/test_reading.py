@@ -393,7 +393,10 @@ def test_what_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
         for nothing in ([], [sampled]):
             with pytest.raises(ValueError, match=r"nothing to read|has a capture"):
                 read(nothing)
-        with pytest.raises(ValueError, match=rf"nothing to read: no call, no capture \(in {folder}: calls of .*\)"):
+        with pytest.raises(
+            ValueError,
+            match=rf"nothing to read: no call, no capture \(in {folder}: no call fits name='none'; there are calls of ",
+        ):
             read(raymemprof.calls(folder, name="none"))
         with pytest.raises(FileNotFoundError, match=r"give calls\(name='Cache.add'\)"):
             read("Cache.add")
@@ -406,6 +409,23 @@ def test_what_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(TypeError):
             read([None])
     assert list(tmp_path.glob("raymemprof-*")) == []
+
+
+def test_what_was_sought_is_said_where_nothing_fits(tmp_path: Path) -> None:
+    for label in [*(f"In [{number}], line 1" for number in range(12)), "train", "zeal", "load_shard"]:
+        with profile_memory(label, directory=tmp_path, heap=False):
+            pass
+    sought = "no call fits name='Pipeline.load_shards', kind='block'; there are calls of load_shard, train, zeal, In "
+    found = raymemprof.calls(tmp_path, name="Pipeline.load_shards", kind="block")
+    assert sought in " ".join(repr(found).split())
+    assert sought in " ".join(repr(raymemprof.summary(tmp_path, name="Pipeline.load_shards", kind="block")).split())
+    for show in (raymemprof.flamegraph, raymemprof.table, raymemprof.heap, raymemprof.timeline):
+        with pytest.raises(ValueError, match=re.escape(sought)):
+            show(found)
+    with pytest.raises(ValueError, match=re.escape(sought)):
+        raymemprof.timeline(tmp_path, name="Pipeline.load_shards", kind="block")
+    with pytest.raises(ValueError, match=re.escape("no call fits name='nosuch'")):
+        raymemprof.flamegraph(raymemprof.captures(tmp_path, name="nosuch"))
 
 
 def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
