@@ -112,3 +112,8 @@ def test_a_cell_runs_where_the_current_folder_is_gone(said: list[str]) -> None:
     assert "the cell ran\n" in said[GONE]
     assert "the current folder is gone, so the folder relative cannot be found. Give --directory" in said[GONE]
     assert "Traceback" not in said[GONE]
+
+
+def test_the_extension_is_for_a_shell() -> None:
+    with pytest.raises(TypeError, match="takes IPython's shell, and got None: run `%load_ext raymemprof`"):
+        raymemprof.load_ipython_extension(None)
