@@ -129,7 +129,8 @@ def _compiled(ipython: Any, line: str, cell: str, number: int) -> list[CodeType]
     above = f"# %%{_MAGIC} {line}\n"
     text = above + cell
     code = above + ipython.transform_cell(cell) if is_magic else ipython.transform_cell(text)
-    file = ipython.compile.cache(code, number, raw_code=text)
+    # A kernel names the file for its text: a cell that is run again would take this one's lines over.
+    file = ipython.compile.cache(code, number, raw_code=f"{text}\n# In [{number}]")
     tree = ipython.transform_ast(ipython.compile.ast_parse(code, filename=file))
     parts: list[tuple[ast.Module | ast.Interactive, str]] = [(tree, "exec")]
     if tree.body and isinstance(tree.body[-1], ast.Expr):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from ... import journal as contract
-from ...cells import cell_of, is_cell
+from ...cells import cell_of, is_cell, shell
 from ..captures.model import Frame, Row, SourceFile, Stack
 from ..captures.stacks import EITHER_FILE
 from ..captures.totals import RowSum
@@ -95,7 +95,8 @@ class SourceNames:
 
 def _name(file: str, source: SourceFile | None) -> str:
     if source is not None and source.name is not None:
-        return source.name
+        is_of_another = is_cell(source.name) and shell() is not None and cell_of(file) is None
+        return f"{source.name} of another kernel" if is_of_another else source.name
     brought = _BROUGHT.search(file)
     return brought[1] if brought is not None else file
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ CELLS = (
     "%%timeit -n 1 -r 1\n[bytearray(1_000_000) for _ in range(7)]",
     "%%profile_memory --name outer --directory recorded\n%%profile_memory --name inner --directory recorded\n"
     "d = bytearray(6_000_000)",
+    "%%profile_memory --directory again\nkept = bytearray(8_000_000)",
+    "%%profile_memory --directory again\nkept = bytearray(8_000_000)",
     "%%profile_memory --help",
     "%%profile_memory --help\nran = True",
     "'ran' in globals()",
@@ -30,12 +33,15 @@ CELLS = (
     "import os\nos.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')",
     "%%profile_memory --directory relative\nprint('the cell ran')",
 )
-(_, TIMED, STATEMENTS, REPEATED, NESTED, HELP, HELP_WITH_CELL, ASKS, UNKNOWN, EMPTY, _, GONE) = range(1, len(CELLS) + 1)
+(_, TIMED, STATEMENTS, REPEATED, NESTED, ONCE, AGAIN, HELP, HELP_WITH_CELL, ASKS, UNKNOWN, EMPTY, _, GONE) = range(
+    1, len(CELLS) + 1
+)
 SHELL = """
 import contextlib, io, json, sys
 from IPython.core.interactiveshell import InteractiveShell
+from ipykernel.compiler import XCachingCompiler  # it names files as a kernel does
 
-shell = InteractiveShell.instance()
+shell = InteractiveShell.instance(compiler_class=XCachingCompiler)
 shell.colors = "NoColor"
 said = []
 for cell in json.loads(sys.argv[1]):
@@ -46,6 +52,16 @@ print(json.dumps(said))
 """
 
 
+def in_a_shell(cells: Sequence[str], folder: Path) -> list[str]:
+    """Run cells in a shell of their own; what each said."""
+    pytest.importorskip("ipykernel")
+    done = subprocess.run(
+        [sys.executable, "-c", SHELL, json.dumps(cells)], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shell")
@@ -54,12 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def said(folder: Path) -> list[str]:
     """What the cells above said in a shell, the first under 1."""
-    pytest.importorskip("IPython")
-    done = subprocess.run(
-        [sys.executable, "-c", SHELL, json.dumps(CELLS)], cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return ["", *json.loads(done.stdout.splitlines()[-1])]
+    return ["", *in_a_shell(CELLS, folder)]
 
 
 @pytest.fixture
@@ -92,6 +103,22 @@ def test_what_runs_a_cell_is_not_shown(name: str, recorded: Path, tmp_path: Path
     largest = profile["samples"][max(range(len(profile["weights"])), key=profile["weights"].__getitem__)]
     assert frames[largest[0]]["file"].startswith("In [")
     assert name == "outer" or not [number for number in largest if "IPython" in frames[number]["file"]]
+
+
+def test_a_cell_that_is_run_again_leaves_the_first_its_number(folder: Path, said: list[str]) -> None:
+    rows = {row.name: row.guilty_line for row in raymemprof.summary(folder / "again")}
+    assert {name: line and line.location for name, line in rows.items()} == {
+        f"In [{ONCE}]": f"In [{ONCE}], line 2",
+        f"In [{AGAIN}]": f"In [{AGAIN}], line 2",
+    }
+
+
+def test_a_cell_of_another_kernel_is_not_taken_for_one_of_this(said: list[str], folder: Path) -> None:
+    ask = "import raymemprof\nprint(raymemprof.heap(raymemprof.calls('recorded', name='repeated')).top(1)[0].location)"
+    assert in_a_shell([ask], folder)[-1] == f"In [{REPEATED}] of another kernel, line 3\n"
+    own = "%%profile_memory --directory own --name own\nkept = bytearray(8_000_000)"
+    ask = "print(raymemprof.heap(raymemprof.calls('own')).top(1)[0].location)"
+    assert in_a_shell(["%load_ext raymemprof", own, "import raymemprof", ask], folder)[-1] == "In [2], line 2\n"
 
 
 def test_help_is_given_and_a_cell_that_is_not_run_is_named(said: list[str]) -> None:
