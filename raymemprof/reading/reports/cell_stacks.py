@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -38,10 +39,10 @@ def without_machinery(stack: Stack) -> Stack:
     kept: list[Frame] = []
     is_in_cell = False
     for frame in stack:
-        file = frame[1]
-        is_in_cell = is_in_cell or is_cell(file) or is_timed(file)
-        is_again = bool(kept) and kept[-1] == frame and is_cell(file)  # the line that a magic timed, and the magic's
-        if not (contract.is_own_code(file) or (is_in_cell and _runs_cells(file)) or is_again):
+        kind = _kind(frame[1])
+        is_in_cell = is_in_cell or kind == "cell"
+        is_again = kept[-1:] == [frame] and frame[0] == "<module>"  # the line that a magic timed, and the magic's
+        if not (kind == "ours" or (is_in_cell and kind == "runs cells") or is_again):
             kept.append(frame)
     return tuple(kept) or (_ITSELF,)
 
@@ -87,7 +88,13 @@ def _magic_in(text: str) -> tuple[str, str, str] | None:
     return method, magic, code
 
 
-def _runs_cells(file: str) -> bool:
+@lru_cache(maxsize=10_000)
+def _kind(file: str) -> str:
+    if is_cell(file) or is_timed(file):
+        return "cell"
+    if contract.is_own_code(file):
+        return "ours"
     parts = PurePath(file).parts
     starts = (parts[i + 1 :] for i, part in enumerate(parts) if part.endswith("-packages"))
-    return any(rest[: len(folder)] == folder for rest in starts for folder in _RUN_CELLS)
+    is_runner = any(rest[: len(folder)] == folder for rest in starts for folder in _RUN_CELLS)
+    return "runs cells" if is_runner else ""

@@ -38,7 +38,9 @@ class SourceNames:
         self._frames: dict[Frame, Frame] = {}
         self._in_cells: dict[tuple[Frame, Frame], Frame] = {}
         self._codes = dict(self.texts)
-        self._stay = not self._names and not any(contract.is_own_code(file) or is_timed(file) for file in files)
+        self._runs_cells = any(
+            contract.is_own_code(file) or is_timed(file) or is_cell(self._names.get(file, file)) for file in files
+        )
         self._places = {PurePath(file).name: name for file, name in self._names.items() if is_cell(name)}
 
     def _add(self, name: str, files: dict[str, SourceFile]) -> None:
@@ -59,7 +61,7 @@ class SourceNames:
 
     def rows(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         """Return rows with such frames: those that become the same are one."""
-        if self._stay:
+        if not self._names and not self._runs_cells:
             return rows
         found = RowSum()
         found.add(
@@ -72,6 +74,8 @@ class SourceNames:
         """Return a stack of such frames, without those that run a cell."""
         frames = self._frames
         named = tuple([frames.get(frame) or frames.setdefault(frame, self.frame(frame)) for frame in stack])
+        if not self._runs_cells:
+            return named
         if any(is_timed(frame[1]) for frame in named):
             named = tuple(self._timed(frame, named[index + 1 :]) for index, frame in enumerate(named))
         return without_machinery(named)

@@ -85,3 +85,10 @@ def test_our_own_frames_are_not_shown_nor_the_users(file: str) -> None:
     assert not is_users(file)
     assert is_users("/home/me/raymemprof/examples/steps.py")
     assert is_users("/home/me/raymemprof/train.py")
+
+
+def test_a_function_of_a_cell_that_calls_itself_is_there_each_time() -> None:
+    deep, module = ("walk", "/tmp/ipykernel_9/1.py", 2), ("<module>", "/tmp/ipykernel_9/1.py", 3)
+    stack = (deep, deep, deep, module)
+    shown_stack = SourceNames({deep[1]: cell(7, "abc")}, [stack]).stack(stack)
+    assert shown_stack == (("walk", "In [7]", 2),) * 3 + (("<module>", "In [7]", 3),)
