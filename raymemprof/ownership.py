@@ -16,6 +16,7 @@ from pathlib import Path
 __all__ = [
     "Believed",
     "UntrustedError",
+    "absolute",
     "check_own_folder",
     "make_folder",
     "own_folder",
@@ -100,9 +101,20 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(0o700, parents=True, exist_ok=True)
 
 
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return a path from the root on; `FileNotFoundError` says where there is no current folder any more."""
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"the current folder is gone, so {os.fspath(path)} cannot be found: give a whole path, from / on, or "
+            "change to another folder."
+        ) from None
+
+
 def refuse_foreign_link(path: Path) -> None:
     """Raise `UntrustedError` where the way to a path leads through a link that somebody else may have planted."""
-    path = Path(os.path.abspath(path))
+    path = Path(os.path.abspath(absolute(path)))
     for step in (path, *path.parents):
         try:
             status, folder = os.lstat(step), os.stat(step.parent)

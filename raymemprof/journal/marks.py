@@ -15,6 +15,7 @@ __all__ = [
     "RUN_USER_CODE",
     "SAMPLE_FILE",
     "frame_name",
+    "is_own_code",
     "marked_turn",
     "marker_size",
     "recorder_of",
@@ -28,7 +29,10 @@ END_FILE = "<raymemprof end>"
 SAMPLE_FILE = "<raymemprof sample>"
 RUN_USER_CODE = ("decorator.py", "frames.py", "wrappers.py")
 """Files of `recording/` whose frames stand between those of user code; up to 0.1.0 wrappers stood in decorator.py."""
-_RECORDING = ("raymemprof", "recording")
+_PACKAGE = "raymemprof"
+_RECORDING = (_PACKAGE, "recording")
+_OWN_FOLDERS = frozenset(("cli", "cluster", "diagnosis", "display", "journal", "notebook", "reading", "recording"))
+"""The folders of this package."""
 _MARK_BYTES = 1024
 """Large enough to pass Python's small-object allocator, which memray does not follow by default."""
 _MARK_TURNS = 4096
@@ -67,3 +71,9 @@ def recorder_of(file: str) -> str | None:
     parts = PurePath(file).parts
     is_ours = any(parts[i : i + 2] == _RECORDING for i in range(len(parts) - 2))
     return parts[-1] if is_ours else None
+
+
+def is_own_code(file: str) -> bool:
+    """Whether a file is this package's, of whatever installation."""
+    parts = PurePath(file).parts
+    return any(parts[i] == _PACKAGE and parts[i + 1] in _OWN_FOLDERS for i in range(len(parts) - 2))

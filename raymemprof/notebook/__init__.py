@@ -18,10 +18,18 @@ def load_ipython_extension(ipython: Any) -> None:
     Args:
         ipython: IPython's shell.
 
+    Raises:
+        TypeError: this is no shell of IPython's.
+
     Example:
         >>> from IPython.core.interactiveshell import InteractiveShell
         >>> load_ipython_extension(InteractiveShell.instance())
     """
+    if not hasattr(ipython, "register_magic_function"):
+        raise TypeError(
+            f"load_ipython_extension() takes IPython's shell, and got {ipython!r}: run `%load_ext raymemprof` "
+            "in a notebook."
+        )
     from .magic import register  # with what it needs, which workers do not
 
     register(ipython)

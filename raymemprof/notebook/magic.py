@@ -32,22 +32,45 @@ _AWAITS = (
     "a cell that awaits at its top level cannot be recorded: it runs in the notebook's event loop. Put it into "
     "`async def main()`, decorate that with @profile_memory, and await it in a cell of its own."
 )
+_NO_CELL = (
+    f"%%{_MAGIC} records the cell that it stands in: write the code to record below it. %%{_MAGIC} --help lists its "
+    "options."
+)
+_NOT_RUN = "The cell was not run. Remove --help to run and record it."
+_GONE = (
+    "Nothing was recorded: the current folder is gone, so the folder {folder} cannot be found. Give --directory with a "
+    "whole path, from / on, or change to another folder."
+)
 _OFF = "Nothing was recorded: recording is off (RAYMEMPROF_ENABLED)."
 
 
 def register(ipython: Any) -> None:
     """Make the magic known to IPython's shell."""
+    from IPython.core.error import UsageError
 
-    def record_cell(line: str, cell: str) -> None:
+    def record_cell(line: str, cell: str | None = None) -> None:
         """Record a cell, and show what it used."""
         __tracebackhide__ = True  # nothing between the cell and IPython is of interest in a traceback
         options = _options(line)
-        if options is not None:
+        if options is None and cell is not None:
+            print(_NOT_RUN, file=sys.stderr)  # noqa: T201
+        elif options is not None:
+            if cell is None:
+                raise UsageError(_NO_CELL)
             name, number = _running_cell(ipython)
             codes = _compiled(ipython, line, cell, number)
             _record(ipython, codes, {**options, "name": options["name"] or name})
 
-    ipython.register_magic_function(record_cell, magic_kind="cell", magic_name=_MAGIC)
+    ipython.register_magic_function(record_cell, magic_kind="line_cell", magic_name=_MAGIC)
+    if _as_line_magic not in ipython.input_transformers_cleanup:
+        ipython.input_transformers_cleanup.append(_as_line_magic)
+
+
+def _as_line_magic(lines: list[str]) -> list[str]:
+    """Make a cell of nothing but the magic a line, which can answer: IPython refuses a magic of a cell without one."""
+    first = lines[0].split() if lines else []
+    is_alone = first[:1] == [f"%%{_MAGIC}"] and not any(line.strip() for line in lines[1:])
+    return [lines[0].replace("%%", "%", 1)] if is_alone else lines
 
 
 @click.command()
@@ -73,10 +96,15 @@ def _options(line: str) -> dict[str, Any] | None:
     except click.exceptions.Exit:
         return None
     except click.ClickException as error:
-        raise UsageError(f"%%{_MAGIC}: {error.format_message()}") from None
+        raise UsageError(f"%%{_MAGIC}: {error.format_message()} {_hint()}") from None
     except ValueError as error:
         raise UsageError(f"%%{_MAGIC} {line}: {error}") from None
     return found
+
+
+def _hint() -> str:
+    options = ", ".join(option for one in _command.params for option in one.opts)
+    return f"Its options are {options}; %%{_MAGIC} --help describes them."
 
 
 def _running_cell(ipython: Any) -> tuple[str, int]:
@@ -98,9 +126,11 @@ def _compiled(ipython: Any, line: str, cell: str, number: int) -> list[CodeType]
     from IPython.core.error import UsageError
 
     is_magic = cell.lstrip().startswith("%%")  # which must stand first
-    text = cell if is_magic else f"# %%{_MAGIC} {line}\n{cell}"
-    code = ipython.transform_cell(text)
-    file = ipython.compile.cache(code, number, raw_code=text)
+    above = f"# %%{_MAGIC} {line}\n"
+    text = above + cell
+    code = above + ipython.transform_cell(cell) if is_magic else ipython.transform_cell(text)
+    # A kernel names the file for its text: a cell that is run again would take this one's lines over.
+    file = ipython.compile.cache(code, number, raw_code=f"{text}\n# In [{number}]")
     tree = ipython.transform_ast(ipython.compile.ast_parse(code, filename=file))
     parts: list[tuple[ast.Module | ast.Interactive, str]] = [(tree, "exec")]
     if tree.body and isinstance(tree.body[-1], ast.Expr):
@@ -126,7 +156,9 @@ def _record(ipython: Any, codes: list[CodeType], options: dict[str, Any]) -> Non
             for code in codes:
                 exec(code, ipython.user_global_ns, ipython.user_ns)
     finally:
-        if settings.enabled:
+        if settings.enabled and folder is not None and not Path(folder).is_absolute():
+            print(_GONE.format(folder=folder), file=sys.stderr)  # noqa: T201
+        elif settings.enabled:
             _show(since, folder)
         else:
             print(_OFF, file=sys.stderr)  # noqa: T201

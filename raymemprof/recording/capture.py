@@ -23,7 +23,7 @@ from .. import journal as contract
 from . import disk_budget, warn
 from .fork_captures import make_forks_private, make_private, why_not_in_a_fork
 from .memory.allocators import Allocators
-from .memray_tracker import is_tracing, undisturbed
+from .memray_tracker import first_unwritable, is_tracing, undisturbed, unwritable_name
 from .safety import descriptors, file_size_limit
 from .safety.wakeup import Wakeup
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .safety.threads import HiddenThread
     from .watch import Watch
 
-__all__ = ["Capture", "MemrayMissingError", "RefusedError"]
+__all__ = ["Capture", "MemrayMissingError", "RefusedError", "UnwritableNameError"]
 
 _LEAST_FREE = 5.0
 """Percent of the disk that must be free for a capture to be begun, or to grow."""
@@ -60,6 +60,13 @@ class RefusedError(Exception):
 
 class MemrayMissingError(RefusedError, ImportError):
     """memray is missing: asking again is no use."""
+
+
+class UnwritableNameError(RefusedError):
+    """A name is no Unicode text: another call can be traced at once."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"{what} {name!a} is not valid Unicode, which memray needs")
 
 
 @dataclass(eq=False)
@@ -217,6 +224,8 @@ class Capture:
     def _refuse(self) -> None:
         if sys.platform not in ("linux", "darwin"):
             raise RefusedError(f"memray does not run on {sys.platform}")
+        if first_unwritable([str(self.path)]) is not None:
+            raise UnwritableNameError("the name of the folder to record to,", self.folder)
         if self._is_disk_full():
             raise RefusedError(_DISK_FULL.format(self.path.parent))
         if file_size_limit.would_signal():
@@ -241,6 +250,9 @@ class Capture:
             )
             try:
                 with undisturbed():
+                    name = unwritable_name()
+                    if name is not None:
+                        raise UnwritableNameError("the name of a function or file that runs,", name)
                     tracker.__enter__()
             except BaseException:
                 del tracker  # lets go of the file before it is removed: memray complains of a missing one

@@ -6,12 +6,13 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import Any
 
 from .safety import interruptions
 
-__all__ = ["is_asking", "is_tracing", "undisturbed"]
+__all__ = ["first_unwritable", "is_asking", "is_tracing", "undisturbed", "unwritable_name"]
 
 _UNDISTURBED = 0.2
 """Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds, and a
@@ -60,3 +61,29 @@ def undisturbed() -> Iterator[None]:
     finally:
         if sys.getswitchinterval() == during:  # else somebody has chosen another
             sys.setswitchinterval(before)
+
+
+def unwritable_name() -> str | None:
+    """Return a name in a thread's stack that is no Unicode text: memray, which writes all as it starts, stops half way.
+
+    It cannot start again in the process then. What is called later may have such a name.
+    """
+    for innermost in sys._current_frames().values():
+        frame: FrameType | None = innermost
+        while frame is not None:
+            found = first_unwritable((frame.f_code.co_name, frame.f_code.co_filename))
+            if found is not None:
+                return found
+            frame = frame.f_back
+    return None
+
+
+def first_unwritable(names: Iterable[str]) -> str | None:
+    """Return the first of some names that memray cannot write."""
+    for name in names:
+        if not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                return name
+    return None

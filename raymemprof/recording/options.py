@@ -96,7 +96,11 @@ def _bytes(value: Any) -> int:
 def _folder(value: Any) -> str:
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise ValueError("must be a path")
-    return os.path.abspath(os.fsdecode(value))
+    path = os.fsdecode(value)
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:  # the current folder is gone: what is to be recorded runs, and nothing is recorded
+        return path
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {

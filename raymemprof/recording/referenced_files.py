@@ -39,8 +39,8 @@ _OURS = str(Path(contract.__file__).parents[1])
 
 _functions: dict[int, weakref.ref[types.FunctionType]] = {}
 """Those that are recorded, in this process."""
-_blocks: dict[types.CodeType, str] = {}
-"""Code that blocks stand in, and the name of its module."""
+_blocks: dict[tuple[types.CodeType, str], str] = {}
+"""Code that blocks stand in with its file, and the name of its module: code is equal to that of another file."""
 
 
 def note_function(function: types.FunctionType) -> None:
@@ -51,13 +51,14 @@ def note_function(function: types.FunctionType) -> None:
 
 def note_block(code: types.CodeType, names: dict[str, Any]) -> None:
     """Take note that a block in this code is recorded; `names` are the globals of its module."""
-    if code not in _blocks and len(_blocks) < _MOST_BLOCKS:
-        _blocks[code] = str(names.get("__name__"))
+    key = code, code.co_filename
+    if key not in _blocks and len(_blocks) < _MOST_BLOCKS:
+        _blocks[key] = str(names.get("__name__"))
 
 
 def has_block(file: str) -> bool:
     """Whether a block stands in a file."""
-    return any(code.co_filename == file for code in list(_blocks))
+    return any(block_file == file for _, block_file in list(_blocks))
 
 
 def count_recorded() -> int:
@@ -69,7 +70,8 @@ def files_of_recorded() -> Iterator[str]:
     """Yield the user's files that what is recorded in this process may run, nearest first; some more than once."""
     blocks = dict(_blocks)
     functions = [function for function in [known() for known in list(_functions.values())] if function is not None]
-    yield from (code.co_filename for code in (*blocks, *(function.__code__ for function in functions)))
+    yield from (file for _, file in blocks)
+    yield from (function.__code__.co_filename for function in functions)
     users = functools.cache(_is_users)
     modules = [sys.modules.get(name) for name in dict.fromkeys(blocks.values()) if users(name)]
     yield from reached([*functions, *modules], users, through_modules=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from .. import cluster
 from . import warn
-from .capture import Capture, RefusedError
+from .capture import Capture, RefusedError, UnwritableNameError
 from .fork_captures import note_fork
 from .safety import locks
 from .safety.threads import HiddenThread, current
@@ -253,12 +253,14 @@ class ProcessTracker:
                 forks.note(self)
             capture.open(_close_for_another)
         except Exception as error:
-            permanent = isinstance(error, ImportError)
+            pause = math.inf if isinstance(error, ImportError) else _BACKOFF
+            if isinstance(error, UnwritableNameError):
+                pause = 0
             reason = str(error) or type(error).__name__
             capture.error = reason if isinstance(error, RefusedError) else f"memray did not start: {reason}"
             with self._lock:
                 self._capture = None
-                self._refuse(capture.error, math.inf if permanent else _BACKOFF)
+                self._refuse(capture.error, pause)
             capture.closed.set()
             capture.opened.set()
             return

@@ -249,7 +249,9 @@ def test_an_exception_in_a_recorded_cell_is_shown_and_so_is_the_table(notebook: 
 
 
 def test_bad_arguments_get_one_sentence(notebook: Any) -> None:
-    assert printed(notebook, UNKNOWN).strip() == "UsageError: %%profile_memory: No such option '--nosuch'."
+    assert printed(notebook, UNKNOWN).startswith(
+        "UsageError: %%profile_memory: No such option '--nosuch'. Its options are"
+    )
     assert "interval_ms must be a number of milliseconds" in printed(notebook, ABSURD)
     assert len(printed(notebook, ABSURD).strip().splitlines()) == 1
     assert "awaits at its top level" in printed(notebook, AWAITS)

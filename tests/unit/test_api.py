@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 from click import Command, Group
@@ -680,3 +681,10 @@ def test_what_functions_take_commands_take() -> None:
 def commands() -> dict[str, Command]:
     assert isinstance(main, Group)
     return {name.replace("-", "_"): command for name, command in main.commands.items()}
+
+
+def test_what_came_of_attaching_is_read_as_a_sentence() -> None:
+    when = datetime.now(timezone.utc)
+    ended = raymemprof.Attached("Cache", "ab" * 16, None, 7, when, 0.1, 30.0, "seconds", 5, 2**20, 3 * 2**20, None, ())
+    assert repr(ended) == str(ended)
+    assert repr(ended).startswith("Cache (pid 7): 5 calls recorded in 30.0 s")

@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from ...display.files import check_output, written_whole
+from ...display.files import check_output, is_folder, written_whole
 from ...display.html import templates
 from ...display.rows import Rows, cells
 from ...errors import CaptureError
-from ...ownership import refuse_foreign_folder, refuse_foreign_link
+from ...ownership import absolute, refuse_foreign_folder, refuse_foreign_link
 from ...reading.catalog.records import Call, compacted_of
 from ...reading.reports.notebook.drawn import Drawn
 from ...reading.reports.notebook.written import Written
@@ -111,9 +111,9 @@ class Table:
 
 def save(diagnosis: Examination, output: str | os.PathLike[str], overwrite: bool) -> Report:
     """Write the page, and flame graphs beside it; `Diagnosis.save` says how."""
-    path = Path(output).absolute()
+    path = absolute(output)
     refuse_foreign_link(path.parent)
-    if path.is_dir():
+    if is_folder(path):
         raise ValueError(f"{path} is a folder; name the file to write, {path / 'report.html'} say.")
     check_output(path, overwrite)
     planned = _planned(diagnosis, path.with_name(f"{path.stem}-files"))

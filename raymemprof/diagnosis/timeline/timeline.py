@@ -21,7 +21,7 @@ from ...reading.catalog.records import Call, Calls, Capture
 from ...reading.catalog.series import Life, Point, lives_of, thinned
 from ...reading.reports.merged import read_target
 from ...reading.reports.notebook.drawn import Drawn
-from ...reading.reports.output import path_for
+from ...reading.reports.output import check_early, path_for
 from ...reading.reports.report import Report
 from ...reading.reports.targets import Target
 from .drawing import Drawing, draw
@@ -85,10 +85,10 @@ def timeline(
         'timeline'
     """
     filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id)
+    check_early(output, overwrite)
     calls = _chosen(what, filters)
     if not calls:
-        where = looked_through(calls)
-        raise ValueError(f"there is nothing to draw: no call fits{where and f' ({where})'}.")
+        raise ValueError(f"there is nothing to draw: {looked_through(calls) or 'no call fits'}.")
     names = {call.name for call in calls}
     stem = re.sub(r"[^A-Za-z0-9_.]+", "_", names.pop() if len(names) == 1 else "calls").strip("._")[:80] or "call"
     captures = [call.capture for call in calls if call.capture is not None]
@@ -134,7 +134,8 @@ def _chosen(what: Target | None, filters: Filters) -> Calls:
         raise TypeError(f"{what!r} is no path, Call or Capture, nor several of them.")
     found = [call for call in _each([what] if isinstance(what, (Call, Capture)) else what) if filters.fit(call)]
     rows = what if isinstance(what, Calls) else Calls(())
-    return Calls(found, rows._caption, rows.missing, rows.left_out, rows.chosen)
+    sought = filters.sought(set()) if rows and not found else ""
+    return Calls(found, ": ".join(filter(None, [rows._caption, sought])), rows.missing, rows.left_out, rows.chosen)
 
 
 def _each(named: Iterable[object]) -> Iterator[Call]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import journal as contract
-from .capture_file import opened
+from .capture_file import breaks_off, opened
 from .ledger import Ledger
-from .model import Answer, Child, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
+from .model import TOO_LOW, Answer, Child, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
 from .samples import read_samples
 from .source_lines import read_lines_of
 from .stacks import inspect, stack_of
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["analyse", "answer"]
 
 _MOST_ERRORS = 2**16
+_BREAKS_OFF = "it breaks off before its end: it was cut, damaged or not copied whole"
 _RECORDS_AT_ONCE = 200
 """So many records are read before it is told how many were."""
 
@@ -50,7 +51,7 @@ def answer(requests: Sequence[Request], memory_limit: int, told: Told) -> Answer
         except Exception as error:
             reason = (str(error) or type(error).__name__).rstrip(".")
             if isinstance(error, (LookupError, UnicodeError, AssertionError)):  # what is in it led nowhere
-                reason = f"it is damaged ({type(error).__name__}: {reason})"
+                reason = "it is damaged: what is in it leads nowhere"
             found = Answer(None, (Failure(request.path, f"it cannot be read: {reason}."),))
         if found is None:
             if number:  # it may be the others' sum that fills it
@@ -64,11 +65,9 @@ def answer(requests: Sequence[Request], memory_limit: int, told: Told) -> Answer
 
 def analyse(request: Request, told: Told = lambda part: None) -> Sum:
     """Read a capture; raises what memray raises on a bad file (or takes the process down with it)."""
-    import memray
-
     samples = read_samples(Path(request.path))
     said = _end_of_errors()
-    with opened(request.path, samples.checksum) as path, contextlib.closing(memray.FileReader(path)) as reader:
+    with opened(request.path, samples.checksum) as path, contextlib.closing(_reader(path)) as reader:
         meta = reader.metadata
         native = meta.has_native_traces
         snapshots: tuple[Snapshot, ...] = ()
@@ -96,7 +95,9 @@ def analyse(request: Request, told: Told = lambda part: None) -> Sum:
             notes.append("its process has not closed the capture, so it has no checksum: damage to it need not show")
         if ledger is not None and samples.is_unclosed and ledger.lost_samples:
             lost = f"{ledger.lost_samples} of the {len(samples.by_mark)} samples that its journal has are not in it"
-            notes.append(f"the capture was cut off or damaged, so figures may be too low: {lost}")
+            notes.append(f"the capture was cut off or damaged, so {TOO_LOW}: {lost}")
+        if breaks_off(path):
+            notes.append(f"{_BREAKS_OFF}, so {TOO_LOW}")
         is_checked = samples.checksum is not None
         changes: dict[str, Any] = {"checked": is_checked, "last_seen": last_seen}
         figures = tuple(replace(one, notes=(*one.notes, *notes), **changes) for one in figures)
@@ -125,6 +126,19 @@ def analyse(request: Request, told: Told = lambda part: None) -> Sum:
             temporal_rows=temporal_rows,
             high_water_marks=marks,
         )
+
+
+def _reader(path: str) -> memray.FileReader:
+    import memray
+
+    try:
+        return memray.FileReader(path)
+    except OSError as error:
+        if breaks_off(path):
+            raise ValueError(_BREAKS_OFF) from error
+        if "does not look like" in str(error):
+            raise ValueError("it is no capture that memray wrote, or its beginning is damaged") from error
+        raise
 
 
 def _end_of_errors() -> int:

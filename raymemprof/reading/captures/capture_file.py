@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from ... import journal as contract
 
-__all__ = ["opened"]
+__all__ = ["breaks_off", "opened"]
 
 _BLOCK = 2**20
 _FEW_ZEROS = 64 * 1024
@@ -25,6 +25,12 @@ _MOST_PARTS = 10_000
 """Parts of a file with holes that are looked at one by one."""
 _LEAST_FREE = 0.1
 """The part of a disk that a copy leaves free."""
+_COMPRESSED = bytes.fromhex("04224d18")
+"""How a file begins that is compressed with LZ4, as memray does when it closes a capture."""
+_LENGTHS, _BLOCK_SUMS, _SUM, _DICTIONARY = 8, 16, 4, 1
+"""Flags of such a file: what stands in it besides its blocks."""
+_LENGTH = 2**31 - 1
+"""The bits of a block's first number that are its length."""
 _OTHER = (
     "its checksum is not the one in its journal: one of the two was damaged since it was closed, or it is a copy that "
     "was made before, which can be fetched again"
@@ -108,3 +114,19 @@ def _copy(source: int, to: int, size: int) -> None:
         if not data:
             return  # it has become shorter
         position += os.write(to, data)
+
+
+def breaks_off(path: str) -> bool:
+    """Whether a closed capture has no end: it was cut, or copied in part. memray reads it as if it were whole."""
+    with open(path, "rb") as file:
+        start = file.read(6)
+        if len(start) < 6 or not start.startswith(_COMPRESSED):
+            return False
+        flags = start[4]
+        file.seek(1 + 8 * bool(flags & _LENGTHS) + 4 * bool(flags & _DICTIONARY), os.SEEK_CUR)
+        while len(number := file.read(4)) == 4:
+            length = int.from_bytes(number, "little") & _LENGTH
+            if not length:
+                return bool(flags & _SUM) and len(file.read(4)) < 4
+            file.seek(length + 4 * bool(flags & _BLOCK_SUMS), os.SEEK_CUR)
+        return True

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 __all__ = [
+    "TOO_LOW",
     "Answer",
     "CallPlace",
     "Child",
@@ -21,6 +22,8 @@ __all__ = [
     "TemporalRow",
 ]
 
+TOO_LOW = "figures may be too low"
+"""Stands in a note on what of a capture was not read."""
 Frame = tuple[str, str, int]
 """Function, file, line."""
 Stack = tuple[Frame, ...]

@@ -210,11 +210,11 @@ def guilty(stack: Stack) -> Frame:
 
 @lru_cache(maxsize=10_000)
 def is_users(file: str) -> bool:
-    """Whether a file is the user's own: not the standard library's, an installed package's, or one of C."""
+    """Whether a file is the user's own: not the standard library's, an installed package's, ours, or one of C."""
     if not file or file.startswith(("<frozen", "<unknown")) or Path(file).suffix.lower() in _NATIVE_SUFFIXES:
         return False
     parts = Path(file).parts
-    if "site-packages" in parts or "dist-packages" in parts:
+    if contract.is_own_code(file) or "site-packages" in parts or "dist-packages" in parts:
         return False
     return not file.startswith(_standard_library()) and not _ANY_STANDARD_LIBRARY.search(file)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ...display.rows import Rows
+from ...ownership import absolute
 
 if TYPE_CHECKING:
     from .records import Call
@@ -47,4 +48,4 @@ def name_of_call(call: Call | None) -> str:
 def call_named(target: str) -> CallName | None:
     """Return the call that a target names; None where it names none."""
     found = _ONE_CALL.fullmatch(target)
-    return None if found is None else CallName(Path(found[1]).absolute(), (int(found[2]), int(found[3])))
+    return None if found is None else CallName(absolute(found[1]), (int(found[2]), int(found[3])))

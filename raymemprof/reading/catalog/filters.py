@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from types import NoneType
 
 from ... import journal as contract
+from ...cells import is_cell
 from ...display.text import printable
 from ...journal import Begin, Sum
 from ...journal.events import STATUSES
@@ -45,6 +47,16 @@ class Filters:
             object.__setattr__(self, "name", contract.well_formed(self.name))  # as names are read
         _check("status", self.status, STATUSES)
         _check("kind", self.kind, KINDS)
+
+    def __str__(self) -> str:
+        """Say what is asked for, as it is written: `name='load', status='killed'`; nothing where it is every call."""
+        given = ((one.name, getattr(self, one.name)) for one in fields(self) if one.name != "since")
+        return ", ".join(f"{name}={printable(repr(value))}" for name, value in given if value is not None)
+
+    def sought(self, names: set[str]) -> str:
+        """Say what was sought where no call fits, and what there is, by the names of all calls."""
+        there = f"there are {some_names(names, self.name)}" if names else ""
+        return "; ".join(filter(None, [f"no call fits {self}" if str(self) else "", there]))
 
     def fit(self, call: Call) -> bool:
         """Whether a call is one of those."""
@@ -126,9 +138,12 @@ def names(pattern: str, name: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern) if any(c in pattern for c in "*?[") else False
 
 
-def some_names(names: set[str]) -> str:
-    """Name what was recorded where nothing fits."""
-    shown = sorted(names)[:_MOST_NAMES]
+def some_names(names: set[str], sought: str | None = None) -> str:
+    """Name what was recorded where nothing fits: first what is near to what was sought, and functions before cells."""
+    last = {name: name.rpartition(".")[2].lower() for name in names}
+    near = difflib.get_close_matches((sought or "").rpartition(".")[2].lower(), last.values(), n=_MOST_NAMES)
+    rank = {name: near.index(part) if part in near else len(near) for name, part in last.items()}
+    shown = sorted(names, key=lambda name: (rank[name], is_cell(name), name))[:_MOST_NAMES]
     return "calls of " + printable(", ".join(shown)) + (", …" if len(names) > len(shown) else "")
 
 

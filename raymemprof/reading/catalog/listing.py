@@ -13,7 +13,7 @@ from ... import cluster
 from ... import journal as contract
 from ...ownership import Believed
 from . import fetchable, sources
-from .filters import Filters, some_names
+from .filters import Filters
 from .places import Place, only_capture, place_here, processes, read_digest
 from .records import Call, Calls, Capture, Captures, CompactedCalls
 from .sources import Source
@@ -121,7 +121,7 @@ def collect(
     found.sort(key=lambda call: call.started_at)
     if not found:
         names = {name for listing in listings for name in listing.names}
-        caption = ": ".join(filter(None, [caption, some_names(names)])) if names else caption
+        caption = ": ".join(filter(None, [caption, filters.sought(names)]))
     skipped = [text for listing in listings for text in listing.skipped]
     compacted = {who: listings[number].compacted[who] for who, number in teller.items()}
     calls = Calls(found, caption, missing, [*_about(compacted.values(), filters), *skipped], chosen)
@@ -188,6 +188,8 @@ def captures(
         folders, chosen = sources.find(source)
         kept, skipped = _list_captures(Place(source, tuple(folders)), filters)
         caption, missing = "" if chosen else caption_of_folders(folders), ()
+    if not kept:
+        caption = ": ".join(filter(None, [caption, filters.sought(set())]))
     kept.sort(key=lambda capture: (capture.opened_at is None, capture.opened_at or 0, capture.path))
     return Captures(kept, caption, missing, skipped, chosen)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ... import journal as contract
 from ...cluster import local, logs_directory
-from ...ownership import UntrustedError, check_own_folder, own_folder, refuse_foreign_link, user_name
+from ...ownership import UntrustedError, absolute, check_own_folder, own_folder, refuse_foreign_link, user_name
 
 __all__ = ["Folders", "SeveralClustersError", "Source", "find"]
 
@@ -52,7 +52,7 @@ def find(source: Source, only_recorded: bool = True) -> Folders:
         return Folders([connected])
     set_by_user = os.environ.get("RAYMEMPROF_DIRECTORY")
     if set_by_user and only_recorded:
-        folder = Path(set_by_user).absolute()
+        folder = absolute(set_by_user)
         _check_way(folder)
         where = f"{folder}, which RAYMEMPROF_DIRECTORY names"
         return Folders([folder], f"Read: {where}") if folder.is_dir() else Folders([], f"There is no {where}")
@@ -62,7 +62,7 @@ def find(source: Source, only_recorded: bool = True) -> Folders:
 def _named(source: str | os.PathLike[str]) -> list[Path]:
     if not os.fspath(source):
         raise ValueError("the source is empty; give a folder that was recorded to, or a capture in one.")
-    path = Path(source).absolute()
+    path = absolute(source)
     _check_way(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path} does not exist; give a folder that was recorded to, or a capture in one.")

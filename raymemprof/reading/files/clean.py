@@ -153,7 +153,7 @@ def clean(
     nothing_fits = wanted.is_by_call and not any(done.fitting for done in found)
     recorded = {name for done in found for name in done.names}
     said = [
-        f"nothing fits; there are {some_names(recorded)}" if nothing_fits and recorded else "",
+        f"nothing fits; there are {some_names(recorded, filters.name)}" if nothing_fits and recorded else "",
         f"{show_bytes(sum(file.size for file in removed))} in all" if removed else "",
         f"{still_open} left: still written to" if still_open else "",
         f"{shared} left: {'it holds' if shared == 1 else 'they hold'} other calls too" if shared else "",

@@ -15,7 +15,7 @@ from ...display.progress import progress
 from ...display.record import plain
 from ...display.text import printable
 from ...errors import CaptureError
-from ...ownership import make_folder
+from ...ownership import absolute, make_folder
 from ..captures.forked_children import captures_of_forks, is_written
 from ..catalog import fetchable
 from ..catalog.places import Place, processes
@@ -87,7 +87,9 @@ def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
         'raymemprof-fetched'
     """
     places = locate(target)
-    folder = Path(to).absolute()
+    folder = absolute(to)
+    if os.path.exists(folder) and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder; give one to fetch to, or the name of a new one.")
     make_folder(folder)
     sweep(folder)
     sources = [Source(path, node_id) for node_id, path in places.captures]

@@ -129,6 +129,9 @@ class Arrival:
             )
             return
         self.fewer = self._only_in_sums()
+        if os.path.lexists(self.final) and not (self.final.is_file() or self.final.is_symlink()):
+            self.fail(f"{self.final} is no plain file, so it is not replaced; fetch it to another folder.")
+            return
         if not self.file.is_open:
             os.utime(self._descriptor, ns=(self.file.state.changed, self.file.state.changed))
         os.replace(self._part, self.final)

@@ -13,7 +13,7 @@ from ... import journal as contract
 from ...display.record import Record
 from ...display.text import printable
 from ...errors import CaptureError
-from ..captures.model import CallPlace, Figures, Row, Snapshot, Sum, TemporalRow
+from ..captures.model import TOO_LOW, CallPlace, Figures, Row, Snapshot, Sum, TemporalRow
 from ..catalog.records import Call
 from .requests import ask, must_have_end, requests_for, window_of
 from .source_names import SourceNames
@@ -181,6 +181,8 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
     title, subject, stem = _name(calls, whole, found)
     stacks = [row.stack for rows in found.rows.values() for row in rows] + [row.stack for row in found.temporal_rows]
     names = SourceNames(found.sources, stacks)
+    notes = dict.fromkeys((part.item.path, note) for part in read for note in part.figures.notes)
+    left_out = (*left_out, *(f"{path}: {note}." for path, note in notes if TOO_LOW in note))
     return Reading(
         title=printable(title),
         subject=printable(subject),
@@ -203,7 +205,7 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
         released=sum(figures.released for figures in all_figures),
         retained_before=_sum(figures.retained_before for figures in all_figures),
         retained_at_end=_sum(figures.retained_at_end for figures in all_figures),
-        notes=tuple(dict.fromkeys(note for figures in all_figures for note in figures.notes)),
+        notes=tuple(dict.fromkeys(note for _, note in notes if TOO_LOW not in note)),
         checked=all(figures.checked for figures in all_figures),
         rows={view: names.rows(rows) for view, rows in found.rows.items()},
         snapshots=_snapshots(found, calls, temporal),

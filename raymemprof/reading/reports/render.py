@@ -17,7 +17,7 @@ from .folding import Folded, fold
 from .merged import Reading, read_target
 from .notebook.graph import graph
 from .notebook.listing import listing
-from .output import path_for
+from .output import check_early, path_for
 from .report import Report
 from .shown_lines import add_to_flame_graph, add_to_table
 from .targets import Target
@@ -79,6 +79,7 @@ def flamegraph(
     _check_view(view)
     if temporal and view == "temporary":
         raise ValueError('a temporal flame graph shows "peak" or "leaks", not "temporary".')
+    check_early(output, overwrite)
     reading = read_target(target, (view,), temporal)
     from memray.reporters.flamegraph import FlameGraphReporter
 
@@ -128,6 +129,7 @@ def table(
         'table'
     """
     _check_view(view)
+    check_early(output, overwrite)
     reading = read_target(target, (view,))
     from memray.reporters.table import TableReporter
 
@@ -159,6 +161,7 @@ def speedscope(
         '.json'
     """
     _check_view(view)
+    check_early(output, overwrite)
     reading = read_target(target, (view,))
     from memray.reporters.transform import TransformReporter
 

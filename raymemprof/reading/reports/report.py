@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...display.html import templates
 from ...display.record import Record
-from ...display.text import printable
+from ...display.text import first_few, printable
 from .notebook.drawn import Drawn
 from .notebook.graph import Graph
 from .notebook.listing import Listing
@@ -18,6 +18,15 @@ from .notebook.picture import TEMPLATES, WIDTH, picture
 from .notebook.written import Written
 
 __all__ = ["Report"]
+
+
+_KINDS = {
+    "flamegraph": "Flame graph",
+    "table": "Table",
+    "speedscope": "speedscope file",
+    "timeline": "Timeline",
+    "diagnosis": "Diagnosis",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,10 @@ class Report(Record):
     def open(self) -> None:
         """Show the report in a web browser."""
         webbrowser.open(self.path.absolute().as_uri())
+
+    def __repr__(self) -> str:
+        lines = [f"{_KINDS.get(self.kind, self.kind)} in {self.path}: {self.title}", *first_few(self.left_out)]
+        return "\n".join(map(printable, lines))
 
     def __fspath__(self) -> str:
         return str(self.path)

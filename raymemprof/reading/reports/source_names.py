@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from ...cells import cell_of, is_cell
+from ... import journal as contract
+from ...cells import cell_of, is_cell, shell
 from ..captures.model import Frame, Row, SourceFile, Stack
 from ..captures.stacks import EITHER_FILE
 from ..captures.totals import RowSum
+from .cell_stacks import is_timed, timed, without_machinery
 
 __all__ = ["SourceNames"]
 
@@ -34,6 +36,11 @@ class SourceNames:
         for name, of_name in by_name.items():
             self._add(name, {file: known[file] or SourceFile() for file in of_name})
         self._frames: dict[Frame, Frame] = {}
+        self._in_cells: dict[tuple[Frame, Frame], Frame] = {}
+        self._codes = dict(self.texts)
+        self._runs_cells = any(
+            contract.is_own_code(file) or is_timed(file) or is_cell(self._names.get(file, file)) for file in files
+        )
         self._places = {PurePath(file).name: name for file, name in self._names.items() if is_cell(name)}
 
     def _add(self, name: str, files: dict[str, SourceFile]) -> None:
@@ -54,7 +61,7 @@ class SourceNames:
 
     def rows(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         """Return rows with such frames: those that become the same are one."""
-        if not self._names:
+        if not self._names and not self._runs_cells:
             return rows
         found = RowSum()
         found.add(
@@ -64,9 +71,26 @@ class SourceNames:
         return found.rows()
 
     def stack(self, stack: Stack) -> Stack:
-        """Return a stack of such frames."""
+        """Return a stack of such frames, without those that run a cell."""
         frames = self._frames
-        return tuple([frames.get(frame) or frames.setdefault(frame, self.frame(frame)) for frame in stack])
+        named = tuple([frames.get(frame) or frames.setdefault(frame, self.frame(frame)) for frame in stack])
+        if not self._runs_cells:
+            return named
+        if any(is_timed(frame[1]) for frame in named):
+            named = tuple(self._timed(frame, named[index + 1 :]) for index, frame in enumerate(named))
+        return without_machinery(named)
+
+    def _timed(self, frame: Frame, outer: Stack) -> Frame:
+        """Return a frame of code that a magic timed as one of the cell that the magic stands in, if that is certain."""
+        cell = next((one for one in outer if is_cell(one[1])), None) if is_timed(frame[1]) else None
+        if cell is None:
+            return frame
+        if (frame, cell) not in self._in_cells:
+            found = timed(frame, cell, self._codes.get(cell[1:], ""))
+            self._in_cells[frame, cell] = frame if found is None else found.frame
+            if found is not None:
+                self.texts[found.frame[1:]] = found.text
+        return self._in_cells[frame, cell]
 
     def _place(self, found: re.Match[str]) -> str:
         name = self._places.get(found[1])
@@ -75,7 +99,8 @@ class SourceNames:
 
 def _name(file: str, source: SourceFile | None) -> str:
     if source is not None and source.name is not None:
-        return source.name
+        is_of_another = is_cell(source.name) and shell() is not None and cell_of(file) is None
+        return f"{source.name} of another kernel" if is_of_another else source.name
     brought = _BROUGHT.search(file)
     return brought[1] if brought is not None else file
 

@@ -16,7 +16,7 @@ from ...display.text import show_bytes
 from ...errors import CaptureError
 from ..catalog import sources
 from ..catalog.clickable_rows import Openable, name_of_call
-from ..catalog.filters import Filters, some_names
+from ..catalog.filters import Filters
 from ..catalog.function_sums import Tallied, Tally, added, tally
 from ..catalog.listing import ask_nodes, caption_of, caption_of_folders
 from ..catalog.places import Place, place_here
@@ -175,8 +175,9 @@ def summary_of(asked: Iterable[tuple[Source, Filters]], lines: bool = True) -> S
     parts: list[Tallied] = []
     missing: list[cluster.MissingNode] = []
     captions: list[str] = []
-    chosen = ""
+    chosen, sought = "", Filters()
     for source, filters in asked:
+        sought = filters
         if source is None and cluster.is_connected():
             answers = ask_nodes(_tally_there, filters)
             parts += answers.by_node.values()
@@ -187,8 +188,8 @@ def summary_of(asked: Iterable[tuple[Source, Filters]], lines: bool = True) -> S
             parts.append(tally(Place(source, tuple(folders)), filters))
             captions += [] if chosen else [caption_of_folders(folders)]
     found, caption = added(parts), " and ".join(captions)
-    if not found.tallies and found.names:
-        caption = ": ".join(filter(None, [caption, some_names(found.names)]))
+    if not found.tallies:
+        caption = ": ".join(filter(None, [caption, sought.sought(found.names)]))
     ordered = sorted(found.tallies.values(), key=lambda one: (-one.peak, one.name))
     rows = [_row(one) for one in ordered]
     if lines:

@@ -15,7 +15,7 @@ from ... import journal as contract
 from ...display.rows import Rows, looked_through
 from ...display.text import first_few, printable
 from ...errors import CaptureError
-from ...ownership import UntrustedError, refuse_foreign_link
+from ...ownership import UntrustedError, absolute, refuse_foreign_link
 from ..catalog import fetchable
 from ..catalog.clickable_rows import CallName, call_named
 from ..catalog.filters import Filters
@@ -25,6 +25,8 @@ from ..catalog.records import Call, Capture
 
 __all__ = ["EarlierCapture", "Item", "Located", "Named", "Target", "locate", "resolve"]
 
+_SUFFIXES = (".bin", ".html", ".json", ".jsonl", ".txt")
+"""Endings of what is meant as a file, and not as a function."""
 Target: TypeAlias = Union[
     str, "os.PathLike[str]", Capture, Call, Iterable[Union[str, "os.PathLike[str]", Capture, Call]]
 ]
@@ -135,7 +137,7 @@ def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.An
     named = None if os.path.exists(target) else call_named(os.fspath(target))
     if named is not None:
         return _item(_call(named), elsewhere)
-    path = Path(target).absolute()
+    path = absolute(target)
     try:
         refuse_foreign_link(path)
     except UntrustedError as error:
@@ -149,7 +151,7 @@ def _item(target: str | os.PathLike[str] | Call | Capture, elsewhere: cluster.An
             raise FileNotFoundError(f"{path} does not exist here or on the nodes that answered; {nodes}.")
         if node_id is None:
             name = os.fspath(target)
-            if os.sep not in name and not contract.is_ours(name):
+            if os.sep not in name and not contract.is_ours(name) and path.suffix not in _SUFFIXES:
                 hint = f"for the calls of a function of this name, give calls(name={name!r})"
             else:
                 hint = "raymemprof.captures() lists the captures there are"

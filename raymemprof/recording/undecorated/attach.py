@@ -78,6 +78,9 @@ class Attached(Record):
         """Return how much more memory there was at the end."""
         return None if self.memory_after is None else self.memory_after - self.memory_before
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         who = f"{self.name} (pid {self.pid})"
         if self.memory_after is None or self.call_count is None:

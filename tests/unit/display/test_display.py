@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from pathlib import Path
 
 import pytest
 
 import raymemprof
+from raymemprof import profile_memory
 from raymemprof.display.files import check_output, written_whole
 from raymemprof.display.text import counted, first_few, in_html, printable, show_bytes, show_seconds
 
@@ -71,6 +75,80 @@ def test_where_a_file_may_be_written(tmp_path: Path) -> None:
     check_output(path, overwrite=True)
     with pytest.raises(FileNotFoundError, match="folder"):
         check_output(tmp_path / "missing" / "page.html", overwrite=False)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "folder", "link"])
+def test_what_is_no_plain_file_is_not_replaced(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "page.html"
+    with profile_memory("load", directory=tmp_path / "recorded", linger=0):
+        data = bytearray(1_000_000)
+    del data
+    call = raymemprof.calls(tmp_path / "recorded")[0]
+    diagnosis = raymemprof.doctor(tmp_path / "recorded")
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "socket":
+            server.bind("page.html")  # a path of this length is not too long for a socket
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            os.mkfifo("fifo" if kind == "link" else "page.html")
+        if kind == "link":
+            path.symlink_to("fifo")
+        before = os.lstat(path)
+        for write in (raymemprof.flamegraph, raymemprof.table, raymemprof.speedscope, raymemprof.timeline):
+            if kind != "folder":  # in which a report is written under its default name
+                with pytest.raises(FileExistsError, match=r"page\.html is no plain file, so it is not replaced"):
+                    write(call, path, overwrite=True)
+        with pytest.raises((FileExistsError, ValueError), match=r"page\.html is (no plain file|a folder)"):
+            diagnosis.save(path, overwrite=True)
+        with pytest.raises(FileExistsError, match="plain file"):
+            check_output(path, overwrite=True)
+        assert (os.lstat(path).st_ino, os.lstat(path).st_mode) == (before.st_ino, before.st_mode)
+    if kind not in ("folder", "link"):  # nor under the default name, nor a folder to fetch to
+        default = raymemprof.flamegraph(call).path
+        default.unlink()
+        os.mkfifo(default)
+        with pytest.raises(FileExistsError, match="plain file"):
+            raymemprof.flamegraph(call)
+        with pytest.raises(NotADirectoryError, match="is no folder; give one to fetch to"):
+            raymemprof.fetch(call, path)
+
+
+def test_where_no_file_can_be_written_the_one_that_was_asked_for_is_named(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        check_output(path, overwrite=True)
+        with written_whole(path) as file:
+            file.write("page")
+
+    for path in (tmp_path / ("x" * 300 + ".html"), Path("/proc/self/page.html")):
+        with pytest.raises(OSError, match=rf"^{re.escape(str(path))}: a file cannot be written there: [^:]+\.$"):
+            write(path)
+
+
+def test_where_the_current_folder_is_gone_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with profile_memory("load", directory=tmp_path / "recorded", linger=0):
+        data = bytearray(1_000_000)
+    del data
+    calls = raymemprof.calls(tmp_path / "recorded")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for show in (raymemprof.flamegraph, raymemprof.timeline, raymemprof.table):
+        with pytest.raises(FileNotFoundError, match=r"the current folder is gone, .*: give output="):
+            show(calls)
+        assert show(calls, tmp_path / "page.html", overwrite=True).path.exists()
+    for ask in (raymemprof.calls, raymemprof.captures, raymemprof.summary, raymemprof.heap):
+        with pytest.raises(FileNotFoundError, match=r"the current folder is gone, so recorded.* cannot be found"):
+            ask("recorded" if ask is not raymemprof.heap else "recorded.bin")
+    assert profile_memory(lambda: 5, directory="relative")() == 5  # it runs, unrecorded
+
+
+def test_a_report_is_refused_before_captures_are_read(tmp_path: Path) -> None:
+    (tmp_path / "damaged.bin").write_bytes(b"no capture")
+    for show in (raymemprof.flamegraph, raymemprof.table, raymemprof.speedscope):
+        with pytest.raises(FileNotFoundError, match="missing"):
+            show(tmp_path / "damaged.bin", tmp_path / "missing" / "page.html")
 
 
 def test_what_stands_between_backticks_is_code_in_a_notebook() -> None:

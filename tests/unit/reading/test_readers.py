@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import raymemprof
-from raymemprof.reading.captures import model, pool, reader_limit, totals
+from raymemprof.reading.captures import analysis, model, pool, reader_limit, totals
 from raymemprof.reading.captures import reader as reader_process
 
 MIB = 2**20
@@ -368,3 +368,12 @@ def test_a_sum_of_very_many_places_keeps_the_largest() -> None:
     told = {row.stack[0][0] for row in found}
     assert {"f130000", totals.SMALLER[0][0]} < told
     assert "f1" not in told
+
+
+def test_damage_is_said_without_python_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        b"\xff".decode()
+
+    monkeypatch.setattr(analysis, "analyse", fail)
+    (failure,) = analysis.answer([model.Request("load.bin")], MIB, lambda part: None).failures
+    assert failure.reason == "it cannot be read: it is damaged: what is in it leads nowhere."

@@ -393,7 +393,10 @@ def test_what_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
         for nothing in ([], [sampled]):
             with pytest.raises(ValueError, match=r"nothing to read|has a capture"):
                 read(nothing)
-        with pytest.raises(ValueError, match=rf"nothing to read: no call, no capture \(in {folder}: calls of .*\)"):
+        with pytest.raises(
+            ValueError,
+            match=rf"nothing to read: no call, no capture \(in {folder}: no call fits name='none'; there are calls of ",
+        ):
             read(raymemprof.calls(folder, name="none"))
         with pytest.raises(FileNotFoundError, match=r"give calls\(name='Cache.add'\)"):
             read("Cache.add")
@@ -406,6 +409,67 @@ def test_what_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(TypeError):
             read([None])
     assert list(tmp_path.glob("raymemprof-*")) == []
+
+
+def test_a_capture_that_breaks_off_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    with profile_memory("load", directory=tmp_path / "recorded", linger=0):
+        kept = [bytearray(size) for size in range(1_000, 40_000)]
+    del kept
+    call = raymemprof.calls(tmp_path / "recorded")[0]
+    whole = call.capture.read_bytes()
+    while raymemprof.captures(tmp_path / "recorded")[0].status != "closed":
+        time.sleep(0.05)
+    whole = call.capture.read_bytes()
+    journal = next((tmp_path / "recorded").glob("*.jsonl"))
+    for size in (len(whole), len(whole) - 1, len(whole) - 5, len(whole) * 2 // 3, 40):
+        copy = tmp_path / f"copy{size}.bin"
+        copy.write_bytes(whole[:size])
+        try:
+            said = " ".join(raymemprof.table(copy).left_out)
+            assert ("(not complete)" in raymemprof.flamegraph(copy).title) == bool(said)
+        except raymemprof.CaptureError as error:
+            said = error.reason
+        assert ("breaks off before its end" in said) == (size < len(whole)), (size, said)
+        if size < len(whole):  # and where there is a journal, its checksum tells
+            moved = tmp_path / str(size)
+            moved.mkdir()
+            shutil.copy(journal, moved)
+            (moved / call.capture.name).write_bytes(whole[:size])
+            with pytest.raises(raymemprof.CaptureError, match="its checksum is not the one in its journal"):
+                raymemprof.flamegraph(raymemprof.calls(moved))
+
+
+def test_errors_are_sentences_of_their_own(
+    tmp_path: Path, big: raymemprof.Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text.bin").write_text("no capture\n" * 100)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(raymemprof.CaptureError, match="it is no capture that memray wrote") as caught:
+        raymemprof.flamegraph("text.bin")
+    assert "iostream" not in str(caught.value)
+    with pytest.raises(FileNotFoundError, match=r"does not exist; raymemprof.captures\(\) lists"):
+        raymemprof.flamegraph("nosuch.bin")
+    with pytest.raises(FileNotFoundError, match=r"give calls\(name='Cache.add'\)"):
+        raymemprof.flamegraph("Cache.add")
+    report = raymemprof.flamegraph(big)
+    assert str(report) == repr(report) == f"Flame graph in {report.path}: load, 2.0 MiB"
+
+
+def test_what_was_sought_is_said_where_nothing_fits(tmp_path: Path) -> None:
+    for label in [*(f"In [{number}], line 1" for number in range(12)), "train", "zeal", "load_shard"]:
+        with profile_memory(label, directory=tmp_path, heap=False):
+            pass
+    sought = "no call fits name='Pipeline.load_shards', kind='block'; there are calls of load_shard, train, zeal, In "
+    found = raymemprof.calls(tmp_path, name="Pipeline.load_shards", kind="block")
+    assert sought in " ".join(repr(found).split())
+    assert sought in " ".join(repr(raymemprof.summary(tmp_path, name="Pipeline.load_shards", kind="block")).split())
+    for show in (raymemprof.flamegraph, raymemprof.table, raymemprof.heap, raymemprof.timeline):
+        with pytest.raises(ValueError, match=re.escape(sought)):
+            show(found)
+    with pytest.raises(ValueError, match=re.escape(sought)):
+        raymemprof.timeline(tmp_path, name="Pipeline.load_shards", kind="block")
+    with pytest.raises(ValueError, match=re.escape("no call fits name='nosuch'")):
+        raymemprof.flamegraph(raymemprof.captures(tmp_path, name="nosuch"))
 
 
 def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:

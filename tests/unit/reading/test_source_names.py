@@ -6,7 +6,7 @@ import pytest
 
 from raymemprof.reading.captures.model import Row, SourceFile
 from raymemprof.reading.captures.source_lines import merged
-from raymemprof.reading.captures.stacks import EITHER_FILE
+from raymemprof.reading.captures.stacks import EITHER_FILE, is_users
 from raymemprof.reading.reports.source_names import SourceNames
 
 BROUGHT = "/tmp/ray/session_2026/runtime_resources/working_dir_files/_ray_pkg_{}/pkg/steps.py"
@@ -67,3 +67,28 @@ def test_a_line_that_is_not_the_same_in_all_captures_has_no_text() -> None:
     both = merged(before, {"/a.py": SourceFile(None, "2", {3: "x", 4: "z", 5: "w"})})
     assert both["/a.py"].lines == {3: "x", 4: "", 5: "w"}
     assert before["/a.py"].lines == {3: "x", 4: "y"}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "/home/me/raymemprof/raymemprof/notebook/magic.py",
+        "/env/lib/python3.12/site-packages/raymemprof/cluster/ray_data.py",
+        "/env/lib/python3.12/site-packages/raymemprof/reading/reports/render.py",
+    ],
+)
+def test_our_own_frames_are_not_shown_nor_the_users(file: str) -> None:
+    users, library = ("load", "/steps.py", 3), ("map", "/env/lib/python3.12/site-packages/ray/data/map.py", 4)
+    rows = (Row((library, ("ours", file, 5), users), 1, 100, 2), Row((("ours", file, 5),), 1, 10, 1))
+    shown_rows = SourceNames({}, [row.stack for row in rows]).rows(rows)
+    assert [row.stack for row in shown_rows] == [(library, users), (("raymemprof", "", 0),)]
+    assert not is_users(file)
+    assert is_users("/home/me/raymemprof/examples/steps.py")
+    assert is_users("/home/me/raymemprof/train.py")
+
+
+def test_a_function_of_a_cell_that_calls_itself_is_there_each_time() -> None:
+    deep, module = ("walk", "/tmp/ipykernel_9/1.py", 2), ("<module>", "/tmp/ipykernel_9/1.py", 3)
+    stack = (deep, deep, deep, module)
+    shown_stack = SourceNames({deep[1]: cell(7, "abc")}, [stack]).stack(stack)
+    assert shown_stack == (("walk", "In [7]", 2),) * 3 + (("<module>", "In [7]", 3),)
