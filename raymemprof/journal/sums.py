@@ -64,6 +64,7 @@ def add_calls(to: Sum, calls: list[tuple[Begin, End, Children | None]]) -> tuple
     for bucket, count in Counter(buckets).items():
         to.peaks[bucket] = to.peaks.get(bucket, 0) + count
     to.peak = max(to.peak, *peaks)
+    to.ray_data_peak = max(to.ray_data_peak, *[end.ray_data_peak for _, end, _ in calls])
     to.kept += sum(kept)
     to.first, to.last = min(to.first, *times), max(to.last, *times)
     to.traced += sum([begin.slot is not None for begin, _, _ in calls])
