@@ -17,7 +17,7 @@ __all__ = ["templates"]
 
 _LONG = 28
 """Characters above which a text may be broken elsewhere than at blanks. The script of tables does the same."""
-_BREAKS = re.compile(r"(?<=[/_])|(?<=\.)(?=[A-Za-z])")
+_BREAKS = re.compile(r"(?<=[/_…])|(?<=\.)(?=[A-Za-z])")
 
 
 @functools.cache

@@ -205,7 +205,7 @@ class Rows(Sequence[T], Generic[T]):
     def _out_of_room(self, columns: list[tuple[str, list[str], bool]], rows: list[T]) -> list[str]:
         """Name the columns that say something and are not among these."""
         named = [heading for heading, _, _ in columns]
-        left = [heading for heading, _, _ in self._fitting(sys.maxsize, rows) if heading not in named]
+        left = [heading for heading, _, _ in self._fitting(sys.maxsize, rows) if rows and heading not in named]
         return [f"Not shown, for lack of room: {', '.join(left)}. to_pandas() has all."] if left else []
 
     def _heading(self) -> str:

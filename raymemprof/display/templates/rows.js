@@ -29,7 +29,7 @@
 
   // Of a long text, breaks after slashes, underscores and dots, as the page has them.
   const fill = (place, text) => {
-    const parts = text.length > 28 ? text.split(/(?<=[/_])|(?<=\.)(?=[A-Za-z])/) : [text];
+    const parts = text.length > 28 ? text.split(/(?<=[/_…])|(?<=\.)(?=[A-Za-z])/) : [text];
     place.replaceChildren(...parts.flatMap((part, at) => at ? [document.createElement("wbr"), part] : [part]));
   };
   const make = (tag, attributes) => {

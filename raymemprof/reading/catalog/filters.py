@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import NoneType
 
 from ... import journal as contract
-from ...display.text import printable
+from ...display.text import show_name
 from ...journal import Begin, Sum
 from ...journal.events import STATUSES
 from .records import Call
@@ -129,7 +129,7 @@ def names(pattern: str, name: str) -> bool:
 def some_names(names: set[str]) -> str:
     """Name what was recorded where nothing fits."""
     shown = sorted(names)[:_MOST_NAMES]
-    return "calls of " + printable(", ".join(shown)) + (", …" if len(names) > len(shown) else "")
+    return "calls of " + ", ".join(map(show_name, shown)) + (", …" if len(names) > len(shown) else "")
 
 
 def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:

@@ -164,13 +164,16 @@ def _with_peaks(points: list[Point], calls: list[Call]) -> list[Point]:
     """
     times = [point.time for point in points]
     raised: dict[int, int] = {}
+    more: list[Point] = []
     for call in calls:
         start = call.started_at.timestamp()
         first, last = bisect_left(times, start - _NEAR), bisect_right(times, min(_end_of(call), times[-1]) + _NEAR)
         at = max(range(first, last), key=lambda at: points[at].memory, default=None)
-        if at is not None and points[at].memory < call.peak_memory:
+        if at is None:
+            more.append(Point(start, call.peak_memory))
+        elif points[at].memory < call.peak_memory:
             raised[at] = max(raised.get(at, 0), call.peak_memory)
-    return [point._replace(memory=raised.get(at, point.memory)) for at, point in enumerate(points)]
+    return sorted([*more, *(Point(time, raised.get(at, memory)) for at, (time, memory) in enumerate(points))])
 
 
 def _end_of(call: Call) -> float:
