@@ -43,7 +43,11 @@ for megabytes in range(1, 8):
 )
 BOXES = "[...document.querySelectorAll('[data-box]')]"
 COPIES = f"{BOXES}.find(box => box.textContent.startsWith('copies ='))"
-FILTER = "document.querySelector('input[aria-label=\"Filter rows\"]')"
+FILTER = (
+    "[...document.querySelectorAll('input[aria-label=\"Filter rows\"]')]"
+    ".find(one => one.closest('.jp-OutputArea-output').innerText.includes('duration'))"
+)
+"""That of the table of calls."""
 TABLE = f"{FILTER}.closest('.jp-OutputArea-output').querySelector('table')"
 PEAKS = f"[...{TABLE}.tBodies[0].rows].map(row => parseFloat(row.cells[6].innerText))"
 COUNT = "window.jupyterapp.shell.currentWidget.content.widgets.length"
