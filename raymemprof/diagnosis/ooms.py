@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import cluster
 from ..cluster import MissingNode
 from ..display.record import Record
-from ..display.text import printable, show_bytes, show_seconds
+from ..display.text import printable, show_bytes, show_name, show_seconds
 from ..reading.catalog import sources
 from ..reading.catalog.clickable_rows import Openable, name_of_call
 from ..reading.catalog.evidence import Evidence
@@ -114,7 +114,7 @@ class Kills(Openable[Kill]):
     _newest_last: ClassVar[bool] = True
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
         ("when (UTC)", lambda kill: f"{kill.when:%H:%M:%S}", False),
-        ("name", lambda kill: kill.name or "", False),
+        ("name", lambda kill: show_name(kill.name) if kill.name else "", False),
         ("by", lambda kill: {"kernel_oom": "the kernel"}.get(kill.cause, "Ray"), False),
         ("memory", lambda kill: show_bytes(kill.memory), True),
         ("children", lambda kill: show_bytes(kill.call.children_peak or None) if kill.call else "", True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,17 @@ if TYPE_CHECKING:
 
 __all__ = ["templates"]
 
+_LONG = 28
+"""Characters above which a text may be broken elsewhere than at blanks. The script of tables does the same."""
+_BREAKS = re.compile(r"(?<=[/_…])|(?<=\.)(?=[A-Za-z])")
+
 
 @functools.cache
 def templates(folder: Path) -> Environment:
-    """Return the templates of a folder. In these, `text|coded` shows what stands between backticks as code."""
+    """Return the templates of a folder. In these, `text|coded` shows what stands between backticks as code.
+
+    `text|breakable` may be broken after slashes, underscores and dots, if it is long.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
@@ -28,6 +36,7 @@ def templates(folder: Path) -> Environment:
         undefined=StrictUndefined,
     )
     found.filters["coded"] = _coded
+    found.filters["breakable"] = _breakable
     return found
 
 
@@ -35,3 +44,9 @@ def _coded(text: str) -> Markup:
     from markupsafe import Markup
 
     return Markup(in_html(text))
+
+
+def _breakable(text: str) -> Markup:
+    from markupsafe import Markup, escape
+
+    return Markup("<wbr>").join(map(escape, _BREAKS.split(text) if len(text) > _LONG else [text]))

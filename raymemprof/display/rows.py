@@ -34,6 +34,8 @@ _WIDTH = 120
 """Columns of text where there is no terminal to ask."""
 _WIDE = 28
 """Characters that a column may be asked to fold its text to."""
+_NOTEBOOK = 150
+"""Characters that are side by side in a notebook, in a window 1,200 pixels wide."""
 _MOST_SHOWN = 60
 """Rows shown when a sequence shows itself; the rest are counted."""
 _FEWEST_TO_SORT = 4
@@ -145,7 +147,7 @@ class Rows(Sequence[T], Generic[T]):
 
         if self.chosen:
             yield Text(printable(self.chosen), style="dim")
-        yield self._table(options.max_width)
+        yield self._table(options.max_width) if self._rows else Text(self._heading())
         for note in self._notes():  # not the table's caption, which is as narrow as the table
             yield Text(printable(note), style="dim")
 
@@ -200,7 +202,15 @@ class Rows(Sequence[T], Generic[T]):
         which = "latest" if self._newest_last else "first"
         return [f"Sorted and filtered are the {which} {_MOST_TO_SORT:,}."]
 
+    def _out_of_room(self, columns: list[tuple[str, list[str], bool]], rows: list[T]) -> list[str]:
+        """Name the columns that say something and are not among these."""
+        named = [heading for heading, _, _ in columns]
+        left = [heading for heading, _, _ in self._fitting(sys.maxsize, rows) if rows and heading not in named]
+        return [f"Not shown, for lack of room: {', '.join(left)}. to_pandas() has all."] if left else []
+
     def _heading(self) -> str:
+        if not self._rows:
+            return f"There are no {self._title[1]}."
         return counted(len(self._rows), *self._title)
 
     def _more(self) -> str:
@@ -225,7 +235,7 @@ class Rows(Sequence[T], Generic[T]):
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it: where scripts run, it sorts and filters."""
         shown, more = self._shown(), self._not_shown()
-        columns = self._fitting(sys.maxsize, [*shown, *more])
+        columns = self._fitting(_NOTEBOOK, [*shown, *more])
         rows = list(zip(*(cells for _, cells, _ in columns), strict=True))
         targets = list(map(self._opens, [*shown, *more]))
         opens = _grouped(targets) if any(targets) else None
@@ -238,13 +248,14 @@ class Rows(Sequence[T], Generic[T]):
             chosen=self.chosen,
             heading=self._heading(),
             columns=[(heading, "right" if is_number else "left") for heading, _, is_number in columns],
+            wide=[place for place, (_, cells, _) in enumerate(columns) if any(len(cell) > _WIDE for cell in cells)],
             rows=rows[: len(shown)],
             more=rows[len(shown) :],
             sorts=len(shown) >= _FEWEST_TO_SORT,
             newest_last=self._newest_last,
             id=table,
             opens=opens,
-            notes=[*self._notes(), *self._out_of_reach()],
+            notes=[*self._notes(), *self._out_of_reach(), *self._out_of_room(columns, [*shown, *more])],
         )
 
     def _opens(self, row: T) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["counted", "first_few", "in_html", "printable", "show_bytes", "show_seconds"]
+__all__ = ["counted", "first_few", "in_html", "printable", "show_bytes", "show_name", "show_seconds"]
 
 _MOST_MISSING = 3
 """How many of the nodes or files that are missing are named."""
+_LONGEST_NAME = 80
+"""Characters of a name that are shown."""
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -51,6 +53,15 @@ def first_few(missing: Sequence[object]) -> list[str]:
 def printable(text: str) -> str:
     """Return a text that names come into without their line breaks and control characters, which a terminal obeys."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def show_name(name: str) -> str:
+    """Write a name as it is shown: of a long one the beginning and the end, and words where it is blank."""
+    text = printable(name)
+    if not text.strip():
+        return "(no name)"
+    half = _LONGEST_NAME // 2
+    return text if len(text) <= _LONGEST_NAME else f"{text[: half - 1]}…{text[-half:]}"
 
 
 def in_html(text: str) -> str:

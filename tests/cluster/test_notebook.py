@@ -143,7 +143,7 @@ def test_titles_are_those_a_person_would_give(notebook: Any) -> None:
         (
             rf"load, {size}",
             rf"actor Keeper, process \d+, {size}",
-            rf"load, 2 calls, {size} each",
+            rf"load, 2 calls, {size} on average",
             rf"actor Keeper, process \d+, {size} left at the end",
         ),
         strict=True,

@@ -28,7 +28,7 @@ def sanitized(html: str) -> str:
 def text_of(html: str) -> str:
     """Return what HTML says to a reader, its white space made even."""
     cleaner = _Cleaner()
-    cleaner.feed(html)
+    cleaner.feed(html.replace("<wbr>", ""))  # it is seen only where a line is broken
     return " ".join(" ".join(cleaner.texts).split())
 
 

@@ -19,7 +19,7 @@ from ... import cluster
 from ...cluster import MissingNode
 from ...display.record import Record
 from ...display.rows import Rows
-from ...display.text import show_bytes
+from ...display.text import show_bytes, show_name
 from ...journal import BUCKET, OTHER_NAMES
 from ...reading.catalog.records import Call, CompactedCalls, compacted_of
 from ...reading.catalog.representative_calls import telling
@@ -101,7 +101,7 @@ class Recommendations(Rows[Recommendation]):
 
     _title: ClassVar[tuple[str, str]] = ("function or actor class", "functions and actor classes")
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("name", lambda one: one.name, False),
+        ("name", lambda one: show_name(one.name), False),
         ("kind", lambda one: one.kind, False),
         ("peaks are", lambda one: one.basis, False),
         ("calls", lambda one: str(one.call_count) if one.call_count else "", True),

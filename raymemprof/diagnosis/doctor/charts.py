@@ -9,15 +9,14 @@ from datetime import datetime, timedelta
 from ...display.text import show_bytes, show_seconds
 from ...reading.catalog.records import Call, Calls, compacted_of
 from ..ooms import Kills
+from ..timeline.scale import WIDTH, Scale, Tick
 from ..usage.records import NodeUsage
 
 __all__ = ["WIDTH", "Bar", "Timeline", "bar", "timeline"]
 
-WIDTH = 960
 _HEIGHT = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 14, 34
 """Pixels of the timeline around what it shows."""
-_TICKS = 4
 _MOST_CALLS = 400
 """Calls in the timeline: the largest, and all that were killed."""
 _PARTS: tuple[tuple[str, str, Callable[[NodeUsage], int]], ...] = (
@@ -85,18 +84,6 @@ def bar(node: NodeUsage) -> Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A line across the timeline with its size, and a time below it."""
-
-    x: float
-    y: float
-    y_text: float
-    side: str
-    size: str
-    time: str
-
-
-@dataclass(frozen=True, slots=True)
 class Shape:
     """A call's bar, or a kill's cross, which has no width."""
 
@@ -112,7 +99,8 @@ class Timeline:
 
     description: str
     hidden: str
-    ticks: tuple[Tick, ...]
+    sizes: tuple[Tick, ...]
+    times: tuple[Tick, ...]
     calls: tuple[Shape, ...]
     kills: tuple[Shape, ...]
     width: int = WIDTH
@@ -132,21 +120,12 @@ def timeline(every: Calls, killed: Kills, now: datetime) -> Timeline | None:
     first, last = min(begins), max(ends)
     most = max([call.peak_memory for call in calls] + [kill.memory or 0 for kill in kills]) * 1.08 or 1
     seconds = max((last - first).total_seconds(), 1.0)
+    times = Scale(first.timestamp(), first.timestamp() + seconds, _LEFT, WIDTH - _RIGHT)
+    up = Scale(0, most, _HEIGHT - _BOTTOM, _TOP)
 
     def across(when: datetime) -> float:
-        return _LEFT + (when - first).total_seconds() / seconds * (WIDTH - _LEFT - _RIGHT)
+        return times(when.timestamp())
 
-    def up(size: float) -> float:
-        return _HEIGHT - _BOTTOM - size / most * (_HEIGHT - _TOP - _BOTTOM)
-
-    ticks = []
-    for tick in range(_TICKS + 1):
-        when = first + timedelta(seconds=seconds * tick / _TICKS)
-        y, x = up(most * tick / _TICKS), across(when)
-        side = ("start", "middle", "end")[(tick > 0) + (tick == _TICKS)]
-        tenths = f".{when.microsecond // 100_000}" if seconds < 2 * _TICKS else ""
-        size = show_bytes(round(most * tick / _TICKS))
-        ticks.append(Tick(round(x, 1), round(y, 1), round(y + 4, 1), side, size, f"{when:%H:%M:%S}{tenths}"))
     bars = []
     for call in calls:
         x, width = across(call.started_at), across(_end(call, killed, now)) - across(call.started_at)
@@ -163,7 +142,8 @@ def timeline(every: Calls, killed: Kills, now: datetime) -> Timeline | None:
     return Timeline(
         description=f"{len(calls)} calls and {len(kills)} kills between {first:%H:%M:%S} and {last:%H:%M:%S} UTC",
         hidden=f"; {hidden} smaller calls are not shown" if hidden else "",
-        ticks=tuple(ticks),
+        sizes=up.sizes(),
+        times=times.times(),
         calls=tuple(bars),
         kills=tuple(crosses),
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ...display.text import printable, show_bytes, show_seconds
+from ...display.text import printable, show_bytes, show_name, show_seconds
 from ...reading.catalog.records import Call
 from ...reading.catalog.series import Life
 
@@ -18,8 +18,6 @@ _NARROW = 3.0
 """Pixels below which a band is drawn together with its neighbour."""
 _STATUSES = ("killed", "failed", "cancelled", "running", "finished")
 """What a band of several calls is shown as: the first that one of them is."""
-_LONGEST = 80
-"""Characters of a name."""
 
 
 @dataclass(slots=True)
@@ -46,7 +44,7 @@ class Band:
     def label(self) -> str:
         """Its name, or how many calls of which function."""
         names = Counter(call.name for call in self.calls)
-        name = printable(names.most_common(1)[0][0])[:_LONGEST] if len(names) == 1 else "various functions"
+        name = show_name(names.most_common(1)[0][0]) if len(names) == 1 else "various functions"
         return name if len(self.calls) == 1 else f"{len(self.calls)} calls of {name}"
 
     @property

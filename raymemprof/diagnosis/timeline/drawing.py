@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from ...display.text import counted, printable, show_bytes, show_seconds
+from ...display.text import counted, printable, show_bytes, show_name, show_seconds
 from ...reading.catalog.series import Life, Point
 from .areas import Area, Grid, stacked
 from .bands import Band, bands_of, joined
@@ -228,7 +228,7 @@ def _kills(lives: list[Life], grid: Grid, sums: list[int], across: Scale, up: Sc
     for life in killed[:_MOST_KILLS]:
         assert life.ended is not None
         x, y = round(across(life.ended), 1), round(up(sums[grid.part_of(life.ended)]), 1)
-        label = f"{printable(_last(life))[:24]} killed"
+        label = f"{show_name(_last(life))[:24]} killed"
         side = "end" if x > WIDTH / 2 else "start"
         width = len(label) * _CHARACTER + 12
         begin = x - width if side == "end" else x
@@ -249,12 +249,12 @@ def _killed(life: Life) -> str:
     attempt = f", attempt {call.attempt + 1}," if call.attempt else ""
     why = f": {printable(call.error)[:200]}" if call.error else ""
     had = show_bytes(life.points[-1].memory)
-    return f"{printable(call.name)[:80]}{attempt} (pid {life.pid}) was killed at {when:%H:%M:%S} UTC with {had}{why}"
+    return f"{show_name(call.name)}{attempt} (pid {life.pid}) was killed at {when:%H:%M:%S} UTC with {had}{why}"
 
 
 def _who(life: Life) -> str:
     names = Counter(call.name for call in life.calls)
-    listed = ", ".join(printable(name)[:80] for name, _ in names.most_common(3)) + (", …" if len(names) > 3 else "")
+    listed = ", ".join(show_name(name) for name, _ in names.most_common(3)) + (", …" if len(names) > 3 else "")
     return f"pid {life.pid}: {counted(len(life.calls), 'call', 'calls')} of {listed}; highest {show_bytes(life.peak)}"
 
 
@@ -281,7 +281,7 @@ def _title(lives: Sequence[Life]) -> str:
     (name, _), *others = names.most_common()
     if others and len(classes) == 1 and "" not in classes and all(call.actor_id for call in calls):
         name, others = classes.pop(), []
-    subject = printable(name)[:80] + (f" and {counted(len(others), 'other', 'others')}" if others else "")
+    subject = show_name(name) + (f" and {counted(len(others), 'other', 'others')}" if others else "")
     counts = f", {len(calls):,} calls" if len(calls) > 1 else ""
     return f"{subject}{counts}, highest {show_bytes(max(life.peak for life in lives))}"
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from ... import cluster
 from ...display.record import Record
 from ...display.rows import Rows
-from ...display.text import show_bytes
+from ...display.text import show_bytes, show_name
 from ...ownership import Believed
 from ...reading.catalog import sources
 from ...reading.catalog.sources import Source
@@ -60,7 +60,7 @@ class SeenPeaks(Rows[SeenPeak]):
 
     _title: ClassVar[tuple[str, str]] = ("name seen from the outside", "names seen from the outside")
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("name", lambda one: one.name, False),
+        ("name", lambda one: show_name(one.name), False),
         ("kind", lambda one: one.kind, False),
         ("node", lambda one: f"{one.node_id[:6]}…", False),
         ("highest seen", lambda one: show_bytes(one.memory), True),

@@ -27,6 +27,11 @@
     return isUp ? order : -order;
   };
 
+  // Of a long text, breaks after slashes, underscores and dots, as the page has them.
+  const fill = (place, text) => {
+    const parts = text.length > 28 ? text.split(/(?<=[/_…])|(?<=\.)(?=[A-Za-z])/) : [text];
+    place.replaceChildren(...parts.flatMap((part, at) => at ? [document.createElement("wbr"), part] : [part]));
+  };
   const make = (tag, attributes) => {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -49,9 +54,9 @@
   const makeOpen = (row, { texts, target }) => {
     const press = make("button", {
       ...OWN_KEYS, type: "button", tabindex: "-1", "data-opens": "", title: "Open the flame graph",
-      style: "font:inherit;color:inherit;background:transparent;border:0;padding:0;cursor:pointer;text-decoration:underline dotted",
+      style: "font:inherit;color:inherit;background:transparent;border:0;padding:0;cursor:pointer;text-align:left;text-decoration:underline dotted",
     });
-    press.textContent = texts[0] || "Flame graph";
+    fill(press, texts[0] || "Flame graph");
     row.cells[0].replaceChildren(press);
     row.style.cursor = "pointer";
     row.ariaCurrent = String(target === opened);
@@ -89,7 +94,7 @@
     const most = shown.length, begin = newestLast && column < 0 ? Math.max(found.length - most, 0) : 0;
     body.replaceChildren(...found.slice(begin, begin + most).map((one) => {
       const row = model.cloneNode(true);
-      [...row.cells].forEach((cell, place) => { cell.textContent = one.texts[place]; });
+      [...row.cells].forEach((cell, place) => { fill(cell, one.texts[place]); });
       if (one.target) makeOpen(row, one);
       return row;
     }));

@@ -10,7 +10,7 @@ from types import NoneType
 
 from ... import journal as contract
 from ...cells import is_cell
-from ...display.text import printable
+from ...display.text import show_name
 from ...journal import Begin, Sum
 from ...journal.events import STATUSES
 from .records import Call
@@ -144,7 +144,7 @@ def some_names(names: set[str], sought: str | None = None) -> str:
     near = difflib.get_close_matches((sought or "").rpartition(".")[2].lower(), last.values(), n=_MOST_NAMES)
     rank = {name: near.index(part) if part in near else len(near) for name, part in last.items()}
     shown = sorted(names, key=lambda name: (rank[name], is_cell(name), name))[:_MOST_NAMES]
-    return "calls of " + printable(", ".join(shown)) + (", …" if len(names) > len(shown) else "")
+    return "calls of " + ", ".join(map(show_name, shown)) + (", …" if len(names) > len(shown) else "")
 
 
 def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ...display.record import Record
-from ...display.text import show_bytes, show_seconds
+from ...display.text import show_bytes, show_name, show_seconds
+from ...journal import named_for
 from .clickable_rows import Openable, name_of_call
 
 __all__ = [
@@ -218,7 +219,7 @@ class Calls(Openable[Call]):
     _title: ClassVar[tuple[str, str]] = ("call", "calls")
     _newest_last: ClassVar[bool] = True
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("name", lambda call: call.name, False),
+        ("name", lambda call: show_name(call.name), False),
         ("kind", lambda call: call.kind, False),
         ("status", lambda call: call.status, False),
         ("started", lambda call: f"{call.started_at:%H:%M:%S}", False),
@@ -257,6 +258,7 @@ class Captures(Openable[Capture]):
     _title: ClassVar[tuple[str, str]] = ("capture", "captures")
     _newest_last: ClassVar[bool] = True
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
+        ("first call", lambda capture: show_name(named_for(capture.path.name) or capture.path.name), False),
         ("status", lambda capture: capture.status, False),
         ("opened (UTC)", lambda capture: f"{capture.opened_at:%H:%M:%S}" if capture.opened_at else "", False),
         ("size", lambda capture: show_bytes(capture.size), True),

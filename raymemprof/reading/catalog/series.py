@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -145,7 +146,7 @@ def thinned(points: Sequence[Point], most: int = _MOST_POINTS) -> tuple[Point, .
 
 def _life(told: _Told, calls: list[Call]) -> Life:
     calls = sorted(calls, key=lambda call: call.started_at)
-    points = sorted(told.points)
+    points = _with_peaks(sorted(told.points), calls)
     if told.ended is not None:
         points.append(Point(max(told.ended, points[-1].time), points[-1].memory))
     if len(points) < 2:
@@ -154,6 +155,25 @@ def _life(told: _Told, calls: list[Call]) -> Life:
     process = told.process
     ended = points[-1].time if is_killed else None
     return Life(process.node_id, process.host, process.pid or 0, tuple(calls), thinned(points), ended, told.threshold)
+
+
+def _with_peaks(points: list[Point], calls: list[Call]) -> list[Point]:
+    """Return points of which the highest while a call ran is the call's peak.
+
+    The kernel tells of peaks between two readings, and not when they were: they are drawn where the highest reading is.
+    """
+    times = [point.time for point in points]
+    raised: dict[int, int] = {}
+    more: list[Point] = []
+    for call in calls:
+        start = call.started_at.timestamp()
+        first, last = bisect_left(times, start - _NEAR), bisect_right(times, min(_end_of(call), times[-1]) + _NEAR)
+        at = max(range(first, last), key=lambda at: points[at].memory, default=None)
+        if at is None:
+            more.append(Point(start, call.peak_memory))
+        elif points[at].memory < call.peak_memory:
+            raised[at] = max(raised.get(at, 0), call.peak_memory)
+    return sorted([*more, *(Point(time, raised.get(at, memory)) for at, (time, memory) in enumerate(points))])
 
 
 def _end_of(call: Call) -> float:

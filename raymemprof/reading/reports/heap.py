@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...display.record import Record
-from ...display.text import first_few, in_html, printable, show_bytes
+from ...display.text import first_few, in_html, printable, show_bytes, show_name
 from .lines import WORTH_SHOWING, Lines, by_line
 from .merged import HeapByName, Reading, read_target
 from .targets import Target
@@ -105,8 +105,8 @@ class Heap(Record):
         ]
         if self.call_count > 1:
             lines += [
-                f"{one.name}: {one.call_count} call{'s' * (one.call_count != 1)}, {show_bytes(one.peak)} in all, "
-                f"{show_bytes(one.mean)} a call"
+                f"{show_name(one.name)}: {one.call_count} call{'s' * (one.call_count != 1)}, "
+                f"{show_bytes(one.peak)} in all, {show_bytes(one.mean)} a call"
                 for one in self.by_name
             ]
         return "\n".join(map(printable, (*lines, *first_few(self.left_out))))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ...cells import place_of
 from ...display.record import Record
 from ...display.rows import Rows
-from ...display.text import printable, show_bytes
+from ...display.text import printable, show_bytes, show_name
 from ..captures.model import Frame
 from ..captures.stacks import ESTIMATED_FILE, SAMPLED_FILE, guilty
 from .merged import Reading
@@ -69,7 +69,7 @@ class Lines(Rows[Line]):
 
     _title: ClassVar[tuple[str, str]] = ("line by memory held", "lines by memory held")
     _columns: ClassVar[tuple[tuple[str, Callable[[Any], str], bool], ...]] = (
-        ("function", lambda line: line.function, False),
+        ("function", lambda line: show_name(line.function), False),
         ("line", lambda line: line.location if line.file else "", False),
         ("bytes", lambda line: show_bytes(line.bytes), True),
         ("a call", lambda line: show_bytes(line.mean) if line.mean != line.bytes else "", True),

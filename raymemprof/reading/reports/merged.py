@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ... import cluster
 from ... import journal as contract
 from ...display.record import Record
-from ...display.text import printable
+from ...display.text import printable, show_name
 from ...errors import CaptureError
 from ..captures.model import TOO_LOW, CallPlace, Figures, Row, Snapshot, Sum, TemporalRow
 from ..catalog.records import Call
@@ -23,6 +23,8 @@ __all__ = ["HeapByName", "Reading", "read_target"]
 
 _LONGEST_NAMES = 3
 _LONGEST_COMMAND = 100
+_ALIKE = 0.05
+"""What is least differs from what is most by no more than this part, where both are called alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Reading:
     """The captures, as far as they lie here."""
     left_out: tuple[str, ...]
     """Sentences on what is not in this: captures and nodes that could not be read, calls without a capture."""
+    are_alike: dict[str, bool]
+    """Whether each of them held about as much as the others, in the views "peak" and "leaks"."""
     names: tuple[HeapByName, ...]
     """The calls by name; none where whole captures were named."""
     count: int
@@ -109,6 +113,10 @@ class _Part(NamedTuple):
     @property
     def peak(self) -> int:
         return self.figures.peak + self.in_children
+
+    @property
+    def alive_at_end(self) -> int:
+        return self.figures.alive_at_end + sum(child.alive_at_end for child in self.children)
 
 
 def read_target(target: Target, views: tuple[str, ...], temporal: bool = False) -> Reading:
@@ -190,6 +198,10 @@ def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[st
         stem=stem,
         paths=tuple(dict.fromkeys(item.path for item in items if item.node_id is None)),
         left_out=tuple(map(printable, left_out)),
+        are_alike={
+            "peak": _are_alike([part.peak for part in read]),
+            "leaks": _are_alike([part.alive_at_end for part in read]),
+        },
         names=_per_name(read),
         count=len(read),
         peak=sum(part.peak for part in read),
@@ -231,6 +243,10 @@ def _sum(figures: Iterable[int | None]) -> int | None:
     return total
 
 
+def _are_alike(sizes: list[int]) -> bool:
+    return max(sizes) - min(sizes) <= _ALIKE * max(sizes)
+
+
 def _per_name(read: list[_Part]) -> tuple[HeapByName, ...]:
     found: dict[str, list[int]] = {}
     for part in read:
@@ -262,7 +278,7 @@ def _name(calls: list[Call], paths: list[Path], found: Sum) -> tuple[str, str, s
         who = f"task {call.task_id}, attempt {call.attempt}" if call.task_id else f"pid {call.pid}"
         assert call.place is not None
         which = f"{call.task_id}-{call.attempt or 0}" if call.task_id else f"{call.pid}-{call.place[0]}-{call.place[1]}"
-        title = f"{call.name} ({who}, {call.status})"
+        title = f"{show_name(call.name)} ({who}, {call.status})"
         return title, _subject(call), f"{_safe(call.name)}-{which}"
     if len(paths) == 1 and not calls:
         stem = "".join(c if c.isprintable() else "_" for c in paths[0].stem).removeprefix(contract.PREFIX)
@@ -281,7 +297,7 @@ def _name(calls: list[Call], paths: list[Path], found: Sum) -> tuple[str, str, s
 def _subject(call: Call) -> str:
     attempt = f", attempt {call.attempt}" if call.attempt else ""
     status = f", {call.status}" if call.status != "finished" else ""
-    return f"{call.name}{attempt}{status}"
+    return f"{show_name(call.name)}{attempt}{status}"
 
 
 def _process(first_call: str | None, pid: int) -> str:
@@ -292,7 +308,7 @@ def _process(first_call: str | None, pid: int) -> str:
 
 
 def _first(names: list[str]) -> str:
-    return ", ".join(names[:_LONGEST_NAMES]) + (", …" if len(names) > _LONGEST_NAMES else "")
+    return ", ".join(map(show_name, names[:_LONGEST_NAMES])) + (", …" if len(names) > _LONGEST_NAMES else "")
 
 
 def _safe(name: str) -> str:

@@ -288,7 +288,7 @@ def _write(
 def _caption(reading: Reading, view: str) -> str:
     """Say what a report is of, as a person would: the calls, how many, what each held; and whether some are missing."""
     size = {"peak": reading.peak, "leaks": reading.alive_at_end}.get(view)
-    each = " each" if reading.count > 1 else ""
+    each = "" if reading.count == 1 else " each" if reading.are_alike.get(view) else " on average"
     left = " left at the end" if view == "leaks" else ""
     held = "temporary allocations" if size is None else f"{show_bytes(round(size / reading.count))}{each}{left}"
     left_out = " (not complete)" if reading.left_out else ""

@@ -63,6 +63,8 @@ class Report(Record):
         """Return the report as a notebook shows it: all of it, inline, needing no file beside the notebook."""
         notebook = templates(TEMPLATES)
         known = {"title": self.title, "file": printable(str(self.path)), "left_out": self.left_out}
+        if _is_empty(self.shown):
+            return notebook.get_template("empty.html").render(**known)
         if isinstance(self.shown, Graph):
             packed, folded = self.shown.packed(), str(self.shown.folded)
             svg = picture(self.shown).encode(errors="replace")
@@ -78,7 +80,12 @@ class Report(Record):
         if isinstance(self.shown, Drawn):
             return notebook.get_template("drawn.html").render(**known, drawn=self.shown)
         if isinstance(self.shown, Listing):
-            return notebook.get_template("table.html").render(**known, listing=self.shown)
+            return notebook.get_template("table.html").render(**known, listing=self.shown._repr_html_())
         if isinstance(self.shown, Written):
             return notebook.get_template("written.html").render(**known, written=self.shown)
         return notebook.get_template("file.html").render(**known, kind=self.kind)
+
+
+def _is_empty(shown: object) -> bool:
+    """Whether nothing was held of what there is to show."""
+    return not shown.boxes[0].size if isinstance(shown, Graph) else isinstance(shown, Listing) and not shown

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from ... import cluster
 from ...display.progress import progress
 from ...display.record import Record
-from ...display.text import show_bytes
+from ...display.text import show_bytes, show_name
 from ...errors import CaptureError
 from ..catalog import sources
 from ..catalog.clickable_rows import Openable, name_of_call
@@ -96,25 +96,25 @@ class Summary(Openable[FunctionSummary]):
 
     _title: ClassVar[tuple[str, str]] = ("function or actor class", "functions and actor classes")
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (
-        ("name", lambda one: one.name, False),
+        ("name", lambda one: show_name(one.name), False),
         ("kind", lambda one: one.kind, False),
         ("calls", lambda one: f"{one.call_count:,}", True),
         ("running", lambda one: _count(one.running_count), True),
         ("failed", lambda one: _count(one.failed_count), True),
         ("cancelled", lambda one: _count(one.cancelled_count), True),
         ("killed", lambda one: _count(one.killed_count), True),
-        ("p50", lambda one: show_bytes(one.p50), True),
-        ("p95", lambda one: show_bytes(one.p95), True),
         ("peak", lambda one: show_bytes(one.peak_memory), True),
         ("Ray Data says", lambda one: show_bytes(one.ray_data_peak), True),
         ("growth", lambda one: show_bytes(one.growth), True),
+        ("line of the largest", lambda one: _place(one.guilty_line), False),
+        ("p50", lambda one: show_bytes(one.p50), True),
+        ("p95", lambda one: show_bytes(one.p95), True),
         ("kept", lambda one: show_bytes(one.kept), True),
         ("captures", lambda one: show_bytes(one.capture_bytes or None), True),
         ("first", lambda one: f"{one.first_started_at:%m-%d %H:%M}", False),
         ("last", lambda one: f"{one.last_started_at:%m-%d %H:%M}", False),
         ("nodes", lambda one: _count(len(one.node_ids)), True),
         ("deployment", lambda one: other_deployment(one.deployment, one.name), False),
-        ("line of the largest", lambda one: _place(one.guilty_line), False),
     )
     _if_various: ClassVar[tuple[str, ...]] = ("kind", "nodes")
     _expendable: ClassVar[tuple[str, ...]] = ("first", "last", "captures", "p50", "kept", "kind", "nodes", "deployment")

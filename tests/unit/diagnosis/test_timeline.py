@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 import raymemprof
 from raymemprof.diagnosis.timeline.areas import Grid, stacked
+from raymemprof.diagnosis.timeline.scale import Scale
 from raymemprof.reading.catalog.series import Point, lives_of, thinned
 from tests.paths import DATA
 
@@ -125,6 +127,35 @@ def test_a_series_is_that_of_its_calls(tmp_path: Path) -> None:
     assert (life.pid, life.peak, life.ended) == (7, 900, None)
     (life,) = lives_of(raymemprof.calls(tmp_path, name="load")).lives
     assert {point.memory for point in life.points} == {100}
+
+
+def test_the_peak_of_a_call_is_drawn_and_said_though_no_reading_met_it(tmp_path: Path) -> None:
+    """The kernel knows it, and not when it was: the highest reading takes its place. Another call is as it was."""
+    calls = [*call(0, 0, 2, 100 * MIB, 186 * MIB), *call(1, 3, 2, 100 * MIB, 120 * MIB, "other")]
+    write(tmp_path, 7, [*calls, series(0.5, 0.5, 90 * MIB, 180 * MIB, 110 * MIB), series(4, 0.5, 120 * MIB)])
+    (life,) = lives_of(raymemprof.calls(tmp_path)).lives
+    assert [round(point.memory / MIB) for point in life.points] == [100, 90, 186, 110, 100, 100, 120, 100]
+    report = raymemprof.timeline(tmp_path, tmp_path / "peak.svg")
+    assert report.title.endswith("highest 186.0 MiB")
+    assert "highest 186.0 MiB" in report.path.read_text()
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.0109, 0.05, 0.9, 3, 90, 4_000, 90_000, 3_000_000])
+def test_moments_are_told_apart_and_their_steps_are_even(seconds: float) -> None:
+    first = 1_764_261_381.5137
+    ticks = Scale(first, first + seconds, 92, 944).times()
+    named = [tick.text for tick in ticks]
+    assert 2 <= len(set(named)) == len(named) <= 8
+    steps = [after.at - before.at for before, after in pairwise(ticks[:-1])]
+    assert max(steps, default=0) - min(steps, default=0) < 1
+    if seconds < 3600:
+        clock = [
+            sum(float(part) * unit for part, unit in zip(text.split(":"), (3600, 60, 1), strict=True)) for text in named
+        ]
+        drawn_at = [92 + (time - (first % 86_400)) / seconds * 852 for time in clock]
+        assert all(
+            abs(at - min(there, 916)) < 1 for at, there in zip((tick.at for tick in ticks), drawn_at, strict=True)
+        )
 
 
 def test_an_old_journal_has_a_timeline(tmp_path: Path) -> None:

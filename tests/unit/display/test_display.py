@@ -12,7 +12,7 @@ import pytest
 import raymemprof
 from raymemprof import profile_memory
 from raymemprof.display.files import check_output, written_whole
-from raymemprof.display.text import counted, first_few, in_html, printable, show_bytes, show_seconds
+from raymemprof.display.text import counted, first_few, in_html, printable, show_bytes, show_name, show_seconds
 
 
 def test_text() -> None:
@@ -33,6 +33,10 @@ def test_text() -> None:
     assert [counted(count, "call", "calls") for count in (0, 1, 2)] == ["0 calls", "1 call", "2 calls"]
     assert first_few("abc") == ["a", "b", "c"]
     assert first_few("abcde") == ["a", "b", "c", "… and 2 more are missing here"]
+    assert show_name("Cache.add") == "Cache.add"
+    assert show_name("  ") == "(no name)"
+    assert show_name("x" * 80) == "x" * 80
+    assert show_name("a" * 50 + "b" * 5_000) == "a" * 39 + "…" + "b" * 40
     assert printable("a\nb\x1b[2Jé") == "a�b�[2Jé"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 pytest.importorskip("websocket")
+import raymemprof
 from raymemprof.display.record import Record
 from raymemprof.display.rows import Rows
 from raymemprof.display.text import show_bytes, show_seconds
@@ -168,3 +170,50 @@ def test_the_page_is_the_same_in_each_run_and_a_short_table_has_no_script() -> N
     many = Opening(Thing(target, MIB, 1.0) for target in targets)
     assert len(many._repr_html_()) < 200_000
     assert len(Newest(Thing("load_shard", MIB, 1.0) for _ in range(5_000))._repr_html_()) < 100_000
+
+
+JUPYTERLAB = """<style>
+body { margin: 0; font: 14px/1.54 sans-serif } .output { width: 1017px; overflow: auto }
+table { margin: 0 auto 1em; border-collapse: collapse; font-size: 12px } td, th { padding: .5em; line-height: normal }
+</style>"""
+"""How JupyterLab shows tables, in a window 1,200 pixels wide."""
+RIGHT = "[...document.querySelectorAll('.output')].map(one => one.scrollWidth)"
+
+
+def test_what_matters_is_in_view_in_a_narrow_window(tmp_path: Path, chromium: Browser) -> None:
+    folder = tmp_path / "recorded"
+
+    @raymemprof.profile_memory(directory=folder)
+    def join_the_customers_with_their_orders_of_a_year(megabytes: int) -> int:
+        texts = [bytearray(1_000_000) for _ in range(megabytes)]
+        if megabytes == 3:
+            raise ValueError(
+                "there is no /data/customers/2026/11/part-0001-of-0128.parquet, so it cannot be " + "done " * 40
+            )
+        return len(texts)
+
+    for megabytes in (2, 3, 4, 5):
+        with contextlib.suppress(ValueError):
+            join_the_customers_with_their_orders_of_a_year(megabytes)
+    long = join_the_customers_with_their_orders_of_a_year
+    for name in ("x" * 5_000, "load " * 1_000, " "):
+        with raymemprof.profile_memory(name, directory=folder):
+            long.__wrapped__(1)  # type: ignore[attr-defined]
+    tables = [raymemprof.summary(folder), raymemprof.calls(folder), raymemprof.captures(folder)]
+    path = tmp_path / "page.html"
+    outputs = "".join(f"<div class=output>{one._repr_html_()}</div>" for one in tables)
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8>{JUPYTERLAB}{outputs}")
+    for how in ({}, {"scripts": False}):
+        page = chromium.open(path, **how)
+        assert page.evaluate(RIGHT) == [1017] * 3
+        headings = page.evaluate("[...document.querySelectorAll('thead tr')].map(row => row.innerText)")
+        for heading, wanted in zip(headings, ("line of the largest", "note", "first call"), strict=True):
+            assert wanted in heading
+        assert max(page.evaluate("[...document.querySelectorAll('tbody tr')].map(row => row.offsetHeight)")) < 200
+        numbers = "[...document.querySelectorAll('td')].filter(one => one.style.textAlign == 'right')"
+        assert max(page.evaluate(f"{numbers}.map(one => one.offsetHeight - one.parentNode.offsetHeight)")) <= 0
+        assert page.evaluate("document.body.innerText").count("(no name)") == 2
+    assert max(map(len, (repr(table) for table in tables))) < 6_000
+    assert len(repr(raymemprof.heap(raymemprof.calls(folder)[-2]))) < 3_000
+    blank = raymemprof.calls(folder)[-1]
+    assert raymemprof.flamegraph(blank, tmp_path / "a.html").title.startswith("(no name), ")

@@ -163,8 +163,8 @@ def test_sources(folder: Path) -> None:
 def test_an_empty_folder(tmp_path: Path) -> None:
     calls = raymemprof.calls(tmp_path)
     assert (len(calls), list(calls), calls.to_json()) == (0, [], "[]")
-    assert "0 calls" in repr(calls)
-    assert "0 captures" in repr(raymemprof.captures(tmp_path))
+    assert repr(calls).startswith("There are no calls.")
+    assert repr(raymemprof.captures(tmp_path)).startswith("There are no captures.")
 
 
 def test_a_folder_of_two_processes(folder: Path, tmp_path: Path) -> None:
@@ -790,11 +790,11 @@ def test_names_of_files_leave_the_other_columns_of_captures_in_view(
     captures = raymemprof.captures(folder)
     monkeypatch.setenv("COLUMNS", "80")
     heading, row = (line for line in repr(captures).splitlines() if "status" in line or "killed" in line)
-    assert heading.split() == ["status", "opened", "(UTC)", "size", "calls", "pid", "file"]
+    assert heading.split() == ["first", "call", "status", "opened", "(UTC)", "size", "calls", "pid", "file"]
     (capture,) = captures
     for text in ("killed", f"{capture.opened_at:%H:%M:%S}", "7", str(capture.pid)):
         assert f" {text} " in f" {row} ", "whole, and on the first line"
     html = captures._repr_html_()
     headings = re.findall("<th [^>]*>(.*?)</th>", html)
-    assert headings == ["status", "opened (UTC)", "size", "calls", "pid", "file"]
+    assert headings == ["first call", "status", "opened (UTC)", "size", "calls", "pid", "file"]
     assert str(capture.path.parent) not in re.findall("<td [^>]*>(.*?)</td>", html)[-1]

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("websocket")
 import raymemprof
 from raymemprof.diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
+from raymemprof.reading.reports.notebook.listing import listing
 from tests.programs.browser import Browser, browser, executable
 from tests.programs.sanitized import sanitized, text_of
 
@@ -35,7 +36,7 @@ SAID = {
     "captures": ("1 capture", "raymemprof-", ".bin"),
     "heap": ("lines by memory held", "copies = [bytes(text) for text in texts]"),
     "summary": ("functions", "load", "Cache"),
-    "flamegraph": ("load, 2 calls, ", "A box is a line of code", "The whole report is in"),
+    "flamegraph": ("load, 2 calls, ", "MiB on average", "A box is a line of code", "The whole report is in"),
     "table": ("load, 2 calls, ", "allocations", "test_shown_elsewhere.py:", "The whole report is in"),
     "speedscope": ("load, 2 calls, ", "with speedscope"),
     "timeline": ("load", "The whole report is in"),
@@ -201,3 +202,91 @@ def test_an_editors_page_shows_all_in_its_theme(
     heights = page.evaluate("[...document.body.children].map(one => one.scrollHeight - one.clientHeight)")
     assert set(heights) == {0}, "as high as what it shows"
     assert page.errors == page.requests == []
+
+
+LEGEND = """
+(() => {
+    const colours = (element) => getComputedStyle(element).backgroundColor;
+    const graph = document.querySelector("#flamegraph");
+    const [own, library] = [...graph.querySelectorAll("small span")].map(colours);
+    return [own, colours(graph.querySelector(".rmp-own")), library];
+})()
+"""
+
+
+def test_a_theme_may_be_changed_while_all_is_shown(shown: dict[str, str], chromium: Browser, tmp_path: Path) -> None:
+    page_file = tmp_path / "page.html"
+    page_file.write_text(AS_AN_EDITOR.format(*BACKGROUNDS["light"], json.dumps(shown).replace("</", "<\\/")))
+    page = chromium.open(page_file, height=3000)
+    page.until("document.querySelectorAll('.rmp-boxes [data-box]').length > 3")
+    own, box, library = page.evaluate(LEGEND)
+    assert own == box != library, "the key has the colours of the boxes, which let the page's ground through"
+    assert "0." in library
+    count = PICTURES["timeline"] + PICTURES["page"]
+    for theme in ("dark", "light"):
+        ground, text = BACKGROUNDS[theme]
+        page.evaluate(f"Object.assign(document.body.style, {{ background: '{ground}', color: '{text}' }})")
+        page.until(f"document.querySelectorAll('svg[data-theme={theme}]').length == {count}")
+    page.evaluate("document.querySelector('#timeline').hidden = true")
+    page.evaluate("document.body.style.color = '#ccc'")
+    page.until(f"document.querySelectorAll('svg[data-theme=dark]').length >= {count - 1}")
+    page.evaluate("document.querySelector('#timeline').hidden = false")
+    page.until(f"document.querySelectorAll('svg[data-theme=dark]').length == {count}")
+    assert page.errors == page.requests == []
+
+
+def test_a_table_of_lines_filters_and_sorts(shown: dict[str, str], chromium: Browser, tmp_path: Path) -> None:
+    rows = [
+        {
+            "size": number * MIB,
+            "n_allocations": number,
+            "allocator": "malloc",
+            "stack_trace": f"f at /a/steps.py:{number}",
+        }
+        for number in range(1, 301)
+    ]
+    report = replace(raymemprof.Report(tmp_path / "table.html", "table", "load, 300.0 MiB"), shown=listing(rows))
+    page_file = tmp_path / "page.html"
+    page_file.write_text(f"<!DOCTYPE html><meta charset=utf-8>{report._repr_html_()}")
+    page = chromium.open(page_file)
+    first = "document.querySelector('tbody tr').innerText"
+    assert page.evaluate(first).startswith("300.0 MiB")
+    page.click("document.querySelectorAll('th')[1]")
+    page.click("document.querySelectorAll('th')[1]")
+    assert page.evaluate(first).startswith("101.0 MiB"), "of the 200 largest"
+    page.click("document.querySelector('input')")
+    for key in ":142":
+        page.press(key)
+    assert page.evaluate("document.querySelectorAll('tbody tr').length") == 1
+    assert "… and 100 more, with 4.9 GiB together: see the file." in page.evaluate("document.body.innerText")
+    assert page.errors == page.requests == []
+
+
+def test_of_nothing_a_sentence_is_shown(tmp_path: Path) -> None:
+    with raymemprof.profile_memory("nothing", directory=tmp_path):
+        pass
+    (call,) = raymemprof.calls(tmp_path)
+    for report in (raymemprof.flamegraph(call, tmp_path / "a.html"), raymemprof.table(call, tmp_path / "b.html")):
+        assert "There is nothing to draw" in report._repr_html_()
+        assert not re.search("<img|<script|<table", report._repr_html_())
+    for empty in (raymemprof.summary(tmp_path, name="nosuch"), raymemprof.calls(tmp_path, name="nosuch")):
+        said = f"There are no {empty._title[1]}.", f"in {tmp_path}: calls of nothing"
+        assert repr(empty).splitlines() == list(said)
+        assert text_of(empty._repr_html_()) == " ".join(said)
+
+
+def test_calls_that_are_alike_have_so_much_each(tmp_path: Path) -> None:
+    @raymemprof.profile_memory(directory=tmp_path)
+    def load(megabytes: int) -> list[bytearray]:
+        return [bytearray(1_000_000) for _ in range(megabytes)]
+
+    for megabytes in (5, 5, 20):
+        load(megabytes)
+    calls = raymemprof.calls(tmp_path)
+    titles = [raymemprof.flamegraph(some, tmp_path / "a.html", overwrite=True).title for some in (calls[:2], calls)]
+    ends = [raymemprof.flamegraph(calls, tmp_path / "a.html", view="leaks", overwrite=True).title]
+    assert [re.sub(r"\d+\.\d", "N", title.partition("load, ")[2]) for title in titles + ends] == [
+        "2 calls, N MiB each",
+        "3 calls, N MiB on average",
+        "3 calls, N MiB on average left at the end",
+    ]

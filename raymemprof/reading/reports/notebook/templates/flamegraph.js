@@ -10,6 +10,7 @@
 
   const ROW = 20;
   const TALLEST = 480;
+  const OWN = "hsl(30 90% 52% / .45)", LIBRARY = "hsl(215 45% 55% / .3)";
   const STYLE = `
     .rmp-bar { display: flex; align-items: center; gap: 8px; margin: 4px 0; }
     .rmp-bar input, .rmp-bar button { font: inherit; color: inherit; background: transparent; padding: 2px 8px; margin: 0;
@@ -26,9 +27,9 @@
     .rmp-boxes div { position: absolute; height: ${ROW - 1}px; line-height: ${ROW - 1}px; box-sizing: border-box; padding: 0 3px;
       border-right: 1px solid transparent; background-clip: padding-box; border-radius: 2px; cursor: pointer;
       overflow: hidden; white-space: pre; text-overflow: ellipsis; font: 12px/${ROW - 1}px ui-monospace, Menlo, Consolas, monospace;
-      background-color: hsl(215 45% 55% / .3); }
+      background-color: ${LIBRARY}; }
     .rmp-boxes .rmp-narrow { padding: 0; }
-    .rmp-boxes .rmp-own { background-color: hsl(30 90% 52% / .45); }
+    .rmp-boxes .rmp-own { background-color: ${OWN}; }
     .rmp-boxes .rmp-other { background-color: hsl(0 0% 50% / .25); }
     .rmp-searched div:not(.rmp-hit) { opacity: .5; }
     .rmp-boxes .rmp-above { opacity: .6; }
@@ -187,6 +188,10 @@
 
     const bar = make("div", { class: "rmp-bar", role: "toolbar", "aria-label": "Flame graph" }, search, found, reset);
     place.replaceChildren(make("style", {}, STYLE), bar, told, frame);
+    const colours = [OWN, LIBRARY];
+    place.nextElementSibling?.querySelectorAll("span").forEach((one, at) => {  // the picture's, until now
+      Object.assign(one.style, { background: colours[at], color: "inherit" });
+    });
     draw();
   };
   places.forEach(show);
