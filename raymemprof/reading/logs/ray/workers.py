@@ -163,9 +163,8 @@ def _cause(text: str, exit_: tuple[str, str] | None) -> str:
 def _statement(text: str, cause: str) -> str | None:
     if cause == "node_died" and (raised := _RAYLETS_EXCEPTION.search(text)):
         return (
-            f"A raylet ended of an exception of its own, which ends its node: {raised['kind']}: "
-            f"{raised['what'].strip()}. "
-            "Nothing says that memory was short."
+            f"A raylet ended by an exception of its own, which ends its node: {raised['kind']}: "
+            f"{raised['what'].strip().rstrip('.')}."
         )
     if cause == "node_died" and _RAYLET_DIED.search(text) and not _NODE_DIED.search(text):
         return "The raylet of the node that ran the task died, which ends the node; the text does not say why it died."
