@@ -60,7 +60,8 @@ _NOTHING_ENDED = Form(r" The text does not say that anything (?:was killed|has f
 """What is not said where something else in the text ended, or failed."""
 _NOTHING_SHORT = Form(r"; nothing says that memory was short")
 """What is not said where lines of the text tell of memory, which are quoted."""
-_WARNINGS = (TRIED, *WARNED, *HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW, *LARGE)
+_OF_HOSTS = (*HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW)
+_WARNINGS = (*DRIVERS, *DRIVER_STOPPED, *PRESSURE, TRIED, *WARNED, *_OF_HOSTS, *LARGE)
 _OTHER_LIMIT = Form(r"\bTERM_[A-Z]{3,20}: job killed")
 """What LSF says of the limit that ended a job; that of memory is read before."""
 _OLD_HEADER = Form(r"^[ \t]{0,40}Remote function (\S{1,200}) failed with: ?$", re.MULTILINE)
@@ -274,7 +275,12 @@ def _parse(text: str) -> Message:
                 found = replace(found, victims=tuple(dict.fromkeys(actors(text))))
             return _with(found, warned(text))
     ended = death(text)
-    warning = warned(text) or diagnosed(text) or refused(text) or first_of((*DRIVERS, *DRIVER_STOPPED, *PRESSURE, *_WARNINGS), text)
+    warning = (
+        warned(text)
+        or diagnosed(text)
+        or refused(text)
+        or first_of((*DRIVERS, *DRIVER_STOPPED, *PRESSURE, *_WARNINGS), text)
+    )
     if ended is not None and ended.cause != "unknown":
         killed = first_of(SIGKILL, text) if ended.cause in ("node_died", "preempted") else None
         return _with(_with(ended, warning), killed)

@@ -79,6 +79,13 @@ UNEXPLAINED = (
     LOST_EXECUTOR,
     Kind(
         "unknown",
+        pattern(r"\bLost connection with local raylet\. Error: (?P<error>[^\n]{1,80})"),
+        "A process of Ray lost its connection to the raylet of its node ({error}), as where that ended, which ends the "
+        f"node; {_WHY}: `raylet.out` of that node may.",
+        lacks="an end",
+    ),
+    Kind(
+        "unknown",
         pattern(rf"{_KILLING}(?P<why> for [^\n]{{1,60}})(?=\n|$)"),
         "A program says that it kills {what} {ended} itself {why}.",
         lacks="an end",

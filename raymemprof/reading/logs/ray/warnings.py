@@ -61,8 +61,8 @@ _WARNINGS = (
     Kind(
         "warning",
         pattern(r"\bLast heartbeat was sent (?P<late>\d{1,9}) ms ago\. There might be resource pressure on this node"),
-        "A warning of a raylet: its last heartbeat was sent {late} ms ago, as on a node that is short of CPU, memory or "
-        "network. The text does not say that anything was killed.",
+        "A warning of a raylet: its last heartbeat was sent {late} ms ago, as on a node that is short of CPU, memory "
+        "or network. The text does not say that anything was killed.",
         is_of_raylet=True,
         is_latest=True,
     ),

@@ -54,7 +54,8 @@ _SUPPOSED = Form(
     r"n['’]t\b|\b(?:never|not|no longer|cannot|in case|unless|whether|suppos\w{1,3}|imagin\w{1,3}|hypothetical\w{0,2}|"
     r"(?:fix(?:e[sd])?|solved|resolved|closed)\b[^\n]{0,60}?\b(?:bug|issue|problem|where|that|when)|"
     r"(?:bug|issue|problem) (?:where|in which)|avoid\w{0,3}|prevent\w{0,3}|what (?:is|are|does)|why (?:is|are|does)|"
-    r"(?:may|might|could|would|should|can)(?= (?:be|get)\b))\b|^\W{0,9}(?:if|when|whenever)\b(?![^\n]{0,200}\b(?:I|we)\b)",
+    r"(?:may|might|could|would|should|can)(?= (?:be|get)\b))\b|"
+    r"^\W{0,9}(?:if|when|whenever)\b(?![^\n]{0,200}\b(?:I|we)\b)",
     re.IGNORECASE,
 )
 """Words of a sentence, before an end, that deny or suppose it."""
@@ -172,7 +173,7 @@ def container(text: str) -> Message | None:
 
 
 def oom_kills(text: str) -> list[re.Match[str]]:
-    """Return where a text says that a container was killed for memory: in no address, and neither denied nor supposed."""
+    """Return where a text says that a container was killed for memory, which is neither denied nor supposed."""
     found = list(_OOM_KILLED.finditer(text))
     links = [one.span() for one in _LINK.finditer(text)] if found else []
     return [one for one in found if not any(start <= one.start() < end for start, end in links) and _is_told(one)]
