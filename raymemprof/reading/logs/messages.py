@@ -275,12 +275,7 @@ def _parse(text: str) -> Message:
                 found = replace(found, victims=tuple(dict.fromkeys(actors(text))))
             return _with(found, warned(text))
     ended = death(text)
-    warning = (
-        warned(text)
-        or diagnosed(text)
-        or refused(text)
-        or first_of((*DRIVERS, *DRIVER_STOPPED, *PRESSURE, *_WARNINGS), text)
-    )
+    warning = warned(text) or diagnosed(text) or refused(text) or first_of(_WARNINGS, text)
     if ended is not None and ended.cause != "unknown":
         killed = first_of(SIGKILL, text) if ended.cause in ("node_died", "preempted") else None
         return _with(_with(ended, warning), killed)

@@ -93,15 +93,15 @@ UNEXPLAINED = (
     ),
     Kind(
         "unknown",
-        pattern(_KILLING),
-        "A program says that it kills {what} {ended} itself; the text does not say why.",
+        pattern(rf"{_KILLING}(?=[.!]?[ \t]{{0,9}}(?:\n|$))"),
+        "A program says that it kills {what} {ended} itself; that line does not say why.",
         lacks="an end",
         not_beside=_OF_MEMORY,
     ),
     Kind(
         "unknown",
         Form(rf"^[ \t]{{0,40}}(?P<line>[^\n]{{0,100}}?{_KILLING}[^\n]{{0,100}})$", re.MULTILINE),
-        "The text tells of memory, and says: “{line}”.",
+        "The text says: “{line}”.",
         lacks="an end",
     ),
     Kind(

@@ -16,7 +16,8 @@ __all__ = ["TELLS_OF_DEATH", "actors", "death", "died", "with_the_dead"]
 
 _DEAD_ACTOR = pattern(
     rf"(?:class_name: ({NAME})\s+)?actor_id: (?:({HEX}{{32}})|[*x]{{3,40}}(?=\s))"
-    rf"(?:\s+pid: (?:({COUNT})|[*x]{{3,40}})(?=\s))?(?:\s+name: ({NAME}))?(?:\s+namespace: \S{{1,100}})?(?:\s+ip: ({ADDRESS}))?(?=\s|$)"
+    rf"(?:\s+pid: (?:({COUNT})|[*x]{{3,40}})(?=\s))?(?:\s+name: ({NAME}))?"
+    rf"(?:\s+namespace: \S{{1,100}})?(?:\s+ip: ({ADDRESS}))?(?=\s|$)"
 )
 _DIED_IN = pattern(rf"\bA worker died or was killed while executing task ({HEX}{{16,56}})(?!{HEX})")
 """What Ray up to 1.0 says of a worker that died."""

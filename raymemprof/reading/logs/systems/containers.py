@@ -60,6 +60,8 @@ _SUPPOSED = Form(
 )
 """Words of a sentence, before an end, that deny or suppose it."""
 _LINK = Form(r"https?://[^\s<>\"')]{1,400}")
+_REASON = re.compile(r"(?i:reason|state|status)\\{0,3}[\"']?\s{0,40}[:=]\s{0,40}\\{0,3}[\"']?\Z")
+"""What stands before it in what Kubernetes prints, where no words around deny it."""
 _SENTENCE_ENDS = re.compile(r"[.!?;]\s|\n")
 _BEFORE = 300
 """Characters before an end in which the beginning of its sentence is looked for."""
@@ -181,7 +183,7 @@ def oom_kills(text: str) -> list[re.Match[str]]:
 
 def _is_told(found: re.Match[str]) -> bool:
     before = found.string[max(found.start() - _BEFORE, 0) : found.start()]
-    return not _SUPPOSED.search(_SENTENCE_ENDS.split(before)[-1] + found[0])
+    return bool(_REASON.search(before)) or not _SUPPOSED.search(_SENTENCE_ENDS.split(before)[-1] + found[0])
 
 
 def _about(text: str, borders: list[int], end: re.Match[str]) -> tuple[int, int]:

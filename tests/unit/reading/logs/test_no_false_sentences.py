@@ -36,8 +36,10 @@ def test_a_kill_that_tells_of_memory_is_quoted(line: str, tmp_path: Path) -> Non
 
 def test_whom_and_why_a_program_kills(tmp_path: Path) -> None:
     assert explain("Killing actor 3", tmp_path).summary.startswith(
-        "A program says that it kills actor 3 itself; the text does not say why."
+        "A program says that it kills actor 3 itself; that line does not say why."
     )
+    idle = "Killing worker 812 because nothing has asked for it since a while"
+    assert explain(idle, tmp_path).summary.startswith(f"The text says: “{idle}”.")
     assert "kills process 7 itself for being idle." in explain("Killing process 7 for being idle", tmp_path).summary
     assert "812" not in explain("I am killing process 812 for fun", tmp_path).summary
 
@@ -169,6 +171,13 @@ def test_all_tasks_whose_workers_ended_are_counted(tmp_path: Path) -> None:
     summary = explain("\n".join(task.format(number) for number in range(30)), tmp_path).summary
     assert "30 workers (of " in summary
     assert "and 20 more)" in summary
+
+
+def test_what_kubernetes_prints_is_a_kill_whatever_stands_before(tmp_path: Path) -> None:
+    text = (
+        '{"message":"could not start","ready":false,"lastState":{"terminated":{"reason":"OOMKilled","exitCode":137}}}'
+    )
+    assert explain(text, tmp_path).cause == "container_limit"
 
 
 def test_the_title_of_an_article_is_no_kill(tmp_path: Path) -> None:
