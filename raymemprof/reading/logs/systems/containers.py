@@ -51,7 +51,8 @@ _OOM_KILLED = Form(
     r"\b(?:oom|OOM)[- _]?[Kk]illed\b"
 )
 _SUPPOSED = Form(
-    r"n['’]t\b|\b(?:never|not|no longer|cannot|in case|unless|whether|suppos\w{1,3}|imagin\w{1,3}|hypothetical\w{0,2}|"
+    r"n['’]t\b|\b(?:never|not|no|none|nobody|nothing|cannot|doubt\w{0,3}|alert\w{0,3}|docs?|documentation|"
+    r"in case|unless|whether|suppos\w{1,3}|imagin\w{1,3}|hypothetical\w{0,2}|"
     r"(?:fix(?:e[sd])?|solved|resolved|closed)\b[^\n]{0,60}?\b(?:bug|issue|problem|where|that|when)|"
     r"(?:bug|issue|problem) (?:where|in which)|avoid\w{0,3}|prevent\w{0,3}|what (?:is|are|does)|why (?:is|are|does)|"
     r"(?:may|might|could|would|should|can)(?= (?:be|get)\b))\b|"
@@ -60,6 +61,13 @@ _SUPPOSED = Form(
 )
 """Words of a sentence, before an end, that deny or suppose it."""
 _LINK = Form(r"https?://[^\s<>\"')]{1,400}")
+_EXPLAINED = Form(
+    r"\bOOMKilled[\"'`]{0,3} (?:if|means?|indicates|stands for|(?:is|as) (?:an?|the|what|how))\b|"
+    r"\b(?:an?|any|every|each) (?:[a-z]{1,12} )?(?:pod|container) (?:is|gets|will be) OOMKilled (?:when|if|as soon)\b"
+)
+"""What explains the word, or when it happens."""
+_AFTER = 30
+"""Characters behind an end that may show that it is explained."""
 _REASON = re.compile(r"(?i:reason|state|status)\\{0,3}[\"']?\s{0,40}[:=]\s{0,40}\\{0,3}[\"']?\Z")
 """What stands before it in what Kubernetes prints, where no words around deny it."""
 _SENTENCE_ENDS = re.compile(r"[.!?;]\s|\n")
@@ -183,7 +191,10 @@ def oom_kills(text: str) -> list[re.Match[str]]:
 
 def _is_told(found: re.Match[str]) -> bool:
     before = found.string[max(found.start() - _BEFORE, 0) : found.start()]
-    return bool(_REASON.search(before)) or not _SUPPOSED.search(_SENTENCE_ENDS.split(before)[-1] + found[0])
+    if _REASON.search(before):
+        return True
+    said = _SENTENCE_ENDS.split(before)[-1] + found[0]
+    return not (_SUPPOSED.search(said) or _EXPLAINED.search(said + found.string[found.end() : found.end() + _AFTER]))
 
 
 def _about(text: str, borders: list[int], end: re.Match[str]) -> tuple[int, int]:
