@@ -126,6 +126,8 @@ _MOST_OF_LINE = 500
 """Characters of a line before and after what tells of an end."""
 _BEFORE_LIMIT = 300
 """Characters before a limit in which such words tell what it is."""
+_MOST_TOLD = 500
+"""Places where a text may tell of such an end that are looked at."""
 _MOST_ENDS = 100
 """Containers that ended whose pods are looked for."""
 _STATE = Form(r"^\s{1,40}State:", re.MULTILINE)
@@ -184,7 +186,7 @@ def container(text: str) -> Message | None:
 
 def oom_kills(text: str) -> list[re.Match[str]]:
     """Return where a text says that a container was killed for memory, which is neither denied nor supposed."""
-    found = list(_OOM_KILLED.finditer(text))
+    found = list(itertools.islice(_OOM_KILLED.finditer(text), _MOST_TOLD))
     links = [one.span() for one in _LINK.finditer(text)] if found else []
     return [one for one in found if not any(start <= one.start() < end for start, end in links) and _is_told(one)]
 
