@@ -29,7 +29,7 @@ _SPILLING = (
     r"(?:\bexternal_storage\.py\"[^\n]{0,60}|\bin [\w.]{0,60}(?:spill_objects\w{0,20}|_write_multiple_objects)\b)"
 )
 """A frame of a traceback in which Ray spills."""
-_SAME_TRACEBACK = r"(?:(?!\bTraceback \(most |\n\s{0,9}\n)[^\0]){0,1500}?"
+_SAME_TRACEBACK = r"(?:(?!\bTraceback \(most )[^\0]){0,1500}?"
 DISK = (
     rf"(?:(?<![^\s:'\"`(])(?P<path>(?:[A-Z]:\\|/)[^\s:'\"`(]{{1,300}})\s{{1,40}})?\bis over "
     rf"(?:(?P<fraction>0\.\d{{1,6}})|(?P<share>{NUMBER})) % full\b"
