@@ -35,7 +35,7 @@ TEXTS: dict[str, Text] = {
     "a job that Slurm did not take": Text(
         "RealMemory=32000\n$ sbatch --cpus-per-task=4 --mem=40G run.sh\nsbatch: error: Memory specification can not be satisfied\n",
         "warning",
-        says=("more memory than a node has",),
+        says=("can give it the memory that it asks for",),
     ),
     "an error of Python's in Java": Text(
         "com.example.PyException: MemoryError: \n\tat <python>.load.read(load.py:17)\n",

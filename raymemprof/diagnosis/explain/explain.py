@@ -324,17 +324,18 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
             if finding.tells_of_death
             else _NOT_RECOGNISED
         )
+    not_short = "" if message.quotes else "; nothing says that memory was short"
     return {
         "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}"
         + (f", because {message.reason}." if message.reason else "."),
         "sigkill": f"{who} exited without a trace{where}, as after SIGKILL or os._exit; no log says which, or why.",
-        "crash": f"{who} crashed{where}: a fault in native code; nothing says that memory was short.",
+        "crash": f"{who} crashed{where}: a fault in native code{not_short}.",
         "exit": f"{who} ended{where} by {'itself, or because it was' if one else 'themselves, or because they were'} "
-        "asked to; "
+        "asked to"
         + (
-            "that its pod's memory limit was exceeded is Ray's guess: at that limit SIGKILL ends a process."
+            "; that its pod's memory limit was exceeded is Ray's guess: at that limit SIGKILL ends a process."
             if _POD_LIMIT in (message.exit_detail or "")
-            else "nothing says that memory was short."
+            else f"{not_short}."
         ),
         "ray_kill": f"{who} was ended by `ray.kill`{where}, on purpose.",
         "node_died": f"The node{where.removeprefix(' on node')} died or cannot be reached.",

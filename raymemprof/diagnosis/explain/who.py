@@ -41,7 +41,9 @@ def all_named(finding: Finding) -> str:
         f"the actor {one.actor_id}" if one.actor_id else f"the task {one.task_id}" if one.task_id else None
         for one in bare
     ]
-    of = f" (of {listed(list(filter(None, ids))[:_MOST_IDS])})" if any(ids) else ""
+    known = list(filter(None, ids))
+    more = [f"{len(known) - _MOST_IDS} more"] if len(known) > _MOST_IDS else []
+    of = f" (of {listed([*known[:_MOST_IDS], *more])})" if known else ""
     return listed([*(named(one, finding) for one in victims if one not in bare), f"{len(bare)} workers{of}"])
 
 

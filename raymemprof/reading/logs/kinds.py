@@ -19,6 +19,14 @@ _LITTLE, _TOO_MUCH = 16 * 2**20, 2**48
 """Bytes up to which an allocation is not what takes much, and from which on no process can have so many addresses."""
 _MOST_NAMED = 10
 """Those who were killed whom a sentence names."""
+_PLURALS = (
+    (" was killed", " were killed"),
+    ("its own code aborted it", "their own code aborted them"),
+    ("that it had mapped", "that they had mapped"),
+    ("it was asked to end", "they were asked to end"),
+)
+_LINE = 1_000
+"""Characters of a line that are looked at beside a match."""
 _NUMBERED = Form(r"\A([a-z]\w*?)_\d{1,2}\Z")
 _OF_ONE = re.compile(r"\AA process\[ \{victims\}\]")
 _TWO_STOPS = Form(r"(?<!\.)\.\.(?=\s|$)")
@@ -57,6 +65,8 @@ class Kind:
     """Whether those who print it mean KiB, MiB and GiB by kb, MB and GB."""
     is_of_raylet: bool = False
     """Whether a raylet says it, of its own node."""
+    not_beside: Form | None = None
+    """Words that make it of another kind where its line, or one beside it, has them."""
     larger: tuple[str, str] | None = None
     """Two groups, sizes in bytes: it is of this kind only where the first is larger than the second."""
 
@@ -96,6 +106,8 @@ class Kind:
         )
 
     def _fits(self, found: re.Match[str]) -> bool:
+        if self.not_beside is not None and self.not_beside.search(_beside(found)):
+            return False
         if self.larger is None:
             return True
         first, second = (size(found[name] or "") for name in self.larger)
@@ -103,6 +115,16 @@ class Kind:
 
     def _unit(self, figure: str) -> str:
         return _UNIT.sub(lambda unit: f"{unit[1].upper()}iB", figure) if self.is_binary else figure
+
+
+def _beside(found: re.Match[str]) -> str:
+    """The lines that a match is in, and those before and after them."""
+    text, start, end = found.string, found.start(), found.end()
+    for _ in range(2):
+        start = max(text.rfind("\n", max(start - _LINE, 0), max(start, 0)), start - _LINE)
+        stop = text.find("\n", end, end + _LINE)
+        end = stop + 1 if stop >= 0 else end + _LINE
+    return text[max(start, 0) : end]
 
 
 def _amount(asked: str) -> str | None:
@@ -158,10 +180,14 @@ def _of_several(sentence: str, victims: tuple[Victim, ...]) -> str:
     """Put a sentence on one process into the plural."""
     if len(victims) < 2 or not _OF_ONE.match(sentence):
         return sentence
-    count = (
-        f"{len(victims)} processes, {_told(victims)}," if len(victims) <= _MOST_NAMED else f"{len(victims)} processes,"
-    )
-    return _OF_ONE.sub(lambda _: count, sentence).replace(" was killed", " were killed", 1)
+    count = f"{len(victims)} processes, {_told(victims)},"
+    return _OF_ONE.sub(lambda _: count, _in_plural(sentence))
+
+
+def _in_plural(sentence: str) -> str:
+    for one, several in _PLURALS:
+        sentence = sentence.replace(one, several, 1)
+    return sentence
 
 
 def _filled(sentence: str, groups: dict[str, str]) -> str:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from .complaints import complained
 from .facts import Message, Victim
 from .kinds import first_of
-from .names import names
 from .patterns import ADDRESS, Form
 from .programs.accelerators import DUMPED, TRIED, accelerator
 from .programs.builds import BUILDS, NO_MEMORY, RUNNERS, RUNNERS_LOST, RUNNERS_LOW
@@ -19,7 +18,7 @@ from .programs.platforms import DRIVER_STOPPED, EXITS, REPLICAS, mac
 from .programs.pools import CRASHED, KILLED, POOLS, WARNED, dask
 from .programs.runtimes import RUNTIMES, SHM
 from .prose import quoted_messages, told
-from .quotes import Quote, quotes
+from .quotes import quotes
 from .ray.objects import LOST, STORE
 from .ray.raisers import Raiser, headers, last_header, named, names_of, raisers, speakers
 from .ray.raylet import is_kill, kills
@@ -28,8 +27,8 @@ from .ray.state_api import states
 from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
 from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
-from .systems.batch_systems import REFUSED, batch, slurm
-from .systems.containers import OOM_KILLED, container
+from .systems.batch_systems import batch, refused, slurm
+from .systems.containers import container, oom_kills
 from .systems.crashes import CRASHES
 from .systems.desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
 from .systems.df import with_shared_memory
@@ -44,6 +43,7 @@ from .text.driver_prefixes import with_prefixes
 from .text.escapes import without_marks
 from .text.layouts import as_printed
 from .text.mentions import without_code, without_mentions
+from .text.rejoined_names import names_in
 
 __all__ = ["parse", "read"]
 
@@ -58,7 +58,10 @@ _RAISED = Form(
 )
 _NOTHING_ENDED = Form(r" The text does not say that anything (?:was killed|has failed)\.")
 """What is not said where something else in the text ended, or failed."""
-_WARNINGS = (TRIED, *REFUSED, *WARNED, *HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW, *LARGE)
+_NOTHING_SHORT = Form(r"; nothing says that memory was short")
+"""What is not said where lines of the text tell of memory, which are quoted."""
+_OF_HOSTS = (*HOSTED_WARNINGS, *DESKTOP_WARNINGS, *RUNNERS_LOW)
+_WARNINGS = (*DRIVERS, *DRIVER_STOPPED, *PRESSURE, TRIED, *WARNED, *_OF_HOSTS, *LARGE)
 _OTHER_LIMIT = Form(r"\bTERM_[A-Z]{3,20}: job killed")
 """What LSF says of the limit that ended a job; that of memory is read before."""
 _OLD_HEADER = Form(r"^[ \t]{0,40}Remote function (\S{1,200}) failed with: ?$", re.MULTILINE)
@@ -102,15 +105,17 @@ def _read(text: str, printed: str) -> Message:
     elif found.statement in _OF_WHICH:
         found = _with_last_traceback(found, printed)
     found = _with_repeats(_with_raylets(found, text), text)
-    found = replace(found, quotes=_quotes(found, printed))
-    return replace(found, names=names(f"{text}\n\n{printed}")) if len(text) < _LONG else found
+    found = _with_quotes(found, printed)
+    return replace(found, names=names_in(text, printed)) if len(text) < _LONG else found
 
 
-def _quotes(message: Message, printed: str) -> tuple[Quote, ...]:
-    """The lines that tell of memory; of a log, only where it is not known what it tells of."""
+def _with_quotes(message: Message, printed: str) -> Message:
+    """Add the lines that tell of memory; of a log, only where it is not known what it tells of."""
     if len(printed) >= _LONG and _is_known(message):
-        return ()
-    return quotes(printed[-_LONG:])
+        return message
+    found = quotes(printed[-_LONG:])
+    said = message.statement
+    return replace(message, quotes=found, statement=_NOTHING_SHORT.sub("", said) if said and found else said)
 
 
 def _with_prose(message: Message, printed: str) -> Message:
@@ -250,7 +255,7 @@ def _parse(text: str) -> Message:
         batch(text),
         first_of((*YARN, *CLOUDS, *HOSTED, *REPLICAS), text) or dask(text) or first_of(OUT_OF_MEMORY, text),
         evicted(text),
-        first_of((*BUILDS, *KILLED, *HOSTED_KILLS, *RUNNERS), text) if not OOM_KILLED.search(text) else None,
+        first_of((*BUILDS, *KILLED, *HOSTED_KILLS, *RUNNERS), text) if not oom_kills(text) else None,
         container(text),
         first_of(EXITS, text),
         first_of(NOT_STARTED, text),
@@ -270,7 +275,7 @@ def _parse(text: str) -> Message:
                 found = replace(found, victims=tuple(dict.fromkeys(actors(text))))
             return _with(found, warned(text))
     ended = death(text)
-    warning = warned(text) or diagnosed(text) or first_of((*DRIVERS, *DRIVER_STOPPED, *PRESSURE, *_WARNINGS), text)
+    warning = warned(text) or diagnosed(text) or refused(text) or first_of(_WARNINGS, text)
     if ended is not None and ended.cause != "unknown":
         killed = first_of(SIGKILL, text) if ended.cause in ("node_died", "preempted") else None
         return _with(_with(ended, warning), killed)

@@ -42,7 +42,8 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])|\n")
 _NOT_HAPPENED = Form(
     r"\b(?:can|could|may|might|would|should|must|will|if|whether|unless|likely|probably|maybe|perhaps|possibl[ey]|"
     r"suspect\w{0,3}|think|guess\w{0,3}|assum\w{1,4}|wonder\w{0,3}|seems?|avoid\w{0,3}|prevent\w{0,3}|instead|before|"
-    r"until|not|never|no|none|nobody|without|rather|expect\w{0,3}|supposed|simulat\w{0,4}|detect\w{0,3}|alerts?|causes?|"
+    r"until|in case|doubt\w{0,3}|bug where|bug in which|suppose|imagine|"
+    r"not|never|no|none|nobody|without|rather|expect\w{0,3}|supposed|simulat\w{0,4}|detect\w{0,3}|alerts?|causes?|"
     r"reasons?|include|means?|usually|typically|sometimes|often|any|every|each|when(?:ever)?|fix(?:e[ds]|ing)?|e\.g|"
     r"example|how|why|cannot|test\w{0,4})\b|n't\b|\?",
     re.IGNORECASE,
@@ -85,6 +86,11 @@ _OF_CONTAINER = Form(
     rf"\b(?:{_OOM}[- _]?kill(?:ed|ing)|killed (?:by|due to|because of|for|with) (?:an? |the )?{_OOM})\b",
     re.IGNORECASE,
 )
+_BUS_ERROR = Form(
+    r"\b(?:workers?|tasks?|actors?|process(?:es)?|jobs?|raylets?|training|loaders?|it)\b[^\n.]{0,60}?\b(?:fail(?:s|ed)?|"
+    r"crash(?:es|ed)?|die[sd]?) (?:with|on|by|due to|from) (?:an? |the )?(?:SIGBUS|bus errors?)\b",
+    re.IGNORECASE,
+)
 _FOR_MEMORY = Form(
     rf"{_IS}[^\n.]{{0,30}}?\b(?:{_OOM}[- _']?(?:kill(?:ed|ing)|ed)|"
     r"(?:killed|terminated|evicted|restarted|reaped) (?:by|due to|because of|for|from|with|as) [^\n.]{0,20}?"
@@ -121,6 +127,7 @@ def told(text: str) -> Message | None:
         (_BY_KERNEL, *_BY_THE_KERNEL),
         (_BY_KILLER, *(_BY_ONE_OF_THEM if _RAY.search(text) else _BY_THE_KERNEL)),
         (_OF_CONTAINER, "container_limit", "a container was killed for memory"),
+        (_BUS_ERROR, "bus_error", "a process got SIGBUS"),
         (_FOR_MEMORY, "unknown", "something was killed, or ended, for lack of memory"),
     ):
         for found in itertools.islice(form.finditer(text), _MOST):

@@ -301,7 +301,7 @@ MEMORY_ERROR = (
     Kind(
         "memory_error",
         pattern(
-            r"\b[\w.]{0,80}PyException: _?(?:Array)?MemoryError:?(?=\s|$)"
+            r"\b[\w.]{0,80}PyException: _?(?:Array)?MemoryError(?::|(?=[ \t]{0,9}(?:\n|$|<python>)))"
             r"(?:[^\0]{0,200}?<python>\.(?P<where>[\w.<>]{1,80})\((?P<line>[\w./-]{1,80}\.py:\d{1,7})\))?"
         ),
         "Python code that Java called could not allocate the memory that it asked for[, in {where} ({line})].",

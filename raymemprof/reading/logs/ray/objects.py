@@ -25,6 +25,11 @@ _DRIVER = r"(?P<job>[0-9a-f]{8})f{48}"
 """The id of a driver's worker: its job's."""
 _HOW = r"(?:[^\n]{0,60}? Worker exit detail: (?P<how>[^\n.]{1,100}))?"
 _BYTES = r"\d{1,18}(?![.\d]\d)"
+_SPILLING = (
+    r"(?:\bexternal_storage\.py\"[^\n]{0,60}|\bin [\w.]{0,60}(?:spill_objects\w{0,20}|_write_multiple_objects)\b)"
+)
+"""A frame of a traceback in which Ray spills."""
+_SAME_TRACEBACK = r"(?:(?!\bTraceback \(most )[^\0]){0,1500}?"
 DISK = (
     rf"(?:(?<![^\s:'\"`(])(?P<path>(?:[A-Z]:\\|/)[^\s:'\"`(]{{1,300}})\s{{1,40}})?\bis over "
     rf"(?:(?P<fraction>0\.\d{{1,6}})|(?P<share>{NUMBER})) % full\b"
@@ -70,9 +75,8 @@ STORE = (
     Kind(
         "disk_full",
         pattern(
-            r"\b(?:external_storage\.py\"[^\n]{0,60}|in spill_objects|_write_multiple_objects|_spill_objects)\b"
-            r"[^\0]{0,1500}?\[[Ee]rrno 28\] No space left on device(?:: (?P<path>[^\n]{1,200}))?|"
-            r"\[[Ee]rrno 28\] No space left on device[^\0]{0,1500}?(?:\bin spill_objects|_write_multiple_objects)\b"
+            rf"{_SPILLING}{_SAME_TRACEBACK}\[[Ee]rrno 28\] No space left on device(?:: (?P<path>[^\n]{{1,200}}))?|"
+            rf"\[[Ee]rrno 28\] No space left on device{_SAME_TRACEBACK}{_SPILLING}"
         ),
         "Ray could not spill objects, because the disk to which it spills is full[: {path}].",
         "disk",

@@ -10,6 +10,8 @@ from ..patterns import COUNT, Form, pattern
 __all__ = ["LOST_EXECUTOR", "OF_WHICH", "UNEXPLAINED"]
 
 _WHY = "the text does not say why"
+_KILLING = rf"(?<![a-z,][ ])\b[Kk]illing (?P<what>process|pid|worker|actor)\b:? (?:with pid )?(?P<ended>{COUNT})"
+_OF_MEMORY = Form(r"memory|\bOOM|\b[Rr][Ss][Ss]\b|\bRAM\b|\bswap|\b[kKMGT]i?B\b", re.IGNORECASE)
 
 OF_WHICH = (
     Kind(
@@ -77,11 +79,29 @@ UNEXPLAINED = (
     LOST_EXECUTOR,
     Kind(
         "unknown",
-        pattern(
-            rf"\b[Kk]illing (?:process|pid|worker|actor):? (?:with pid )?(?P<ended>{COUNT})(?:(?P<why> for "
-            rf"[^\n]{{1,60}})(?=\n|$))?"
-        ),
-        "A program says that it ended the process {ended} itself[ {why}], which is no lack of memory.",
+        pattern(r"\bLost connection with local raylet\. Error: (?P<error>[^\n]{1,80})"),
+        "A process of Ray lost its connection to the raylet of its node ({error}), as where that ended, which ends the "
+        f"node; {_WHY}: `raylet.out` of that node may.",
+        lacks="an end",
+    ),
+    Kind(
+        "unknown",
+        pattern(rf"{_KILLING}(?P<why> for [^\n]{{1,60}})(?=\n|$)"),
+        "A program says that it kills {what} {ended} itself {why}.",
+        lacks="an end",
+        not_beside=_OF_MEMORY,
+    ),
+    Kind(
+        "unknown",
+        pattern(rf"{_KILLING}(?=[.!]?[ \t]{{0,9}}(?:\n|$))"),
+        "A program says that it kills {what} {ended} itself; that line does not say why.",
+        lacks="an end",
+        not_beside=_OF_MEMORY,
+    ),
+    Kind(
+        "unknown",
+        Form(rf"^[ \t]{{0,40}}(?P<line>[^\n]{{0,100}}?{_KILLING}[^\n]{{0,100}})$", re.MULTILINE),
+        "The text says: “{line}”.",
         lacks="an end",
     ),
     Kind(

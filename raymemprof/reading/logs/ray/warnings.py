@@ -52,19 +52,19 @@ _WARNINGS = (
     Kind(
         "node_died",
         pattern(
-            r"(?:Last heartbeat was sent (?P<late>\d{1,9}) ms ago[^\0]{0,3000}?)?"
+            r"(?:Last heartbeat was sent (?P<late>\d{1,9}) ms ago(?:(?!Last heartbeat was)[^\0]){0,3000}?)?"
             r"\bThis node has bee[mn] marked (?:as )?dead\b"
         ),
-        "A raylet ended, which ends its node, because the node had been marked as dead[; a heartbeat was {late} "
-        "ms late, as "
-        "on a node that is short of CPU, memory or network]. The text does not say why it was late.",
+        "A raylet ended, which ends its node, because the node had been marked as dead[; the last heartbeat was "
+        "sent {late} ms ago, as on a node that is short of CPU, memory or network]. The text does not say why.",
     ),
     Kind(
         "warning",
         pattern(r"\bLast heartbeat was sent (?P<late>\d{1,9}) ms ago\. There might be resource pressure on this node"),
-        "A warning of a raylet: its last heartbeat was {late} ms ago, as on a node that is short of CPU, memory or "
-        "network. The text does not say that anything was killed.",
+        "A warning of a raylet: its last heartbeat was sent {late} ms ago, as on a node that is short of CPU, memory "
+        "or network. The text does not say that anything was killed.",
         is_of_raylet=True,
+        is_latest=True,
     ),
     Kind(
         "object_lost",

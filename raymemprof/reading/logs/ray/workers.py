@@ -15,7 +15,8 @@ from .raylet import crashed, node_of
 __all__ = ["TELLS_OF_DEATH", "actors", "death", "died", "with_the_dead"]
 
 _DEAD_ACTOR = pattern(
-    rf"(?:class_name: ({NAME})\s+)?actor_id: ({HEX}{{32}})(?:\s+pid: ({COUNT})(?=\s))?(?:\s+name: ({NAME}))?"
+    rf"(?:class_name: ({NAME})\s+)?actor_id: (?:({HEX}{{32}})|[*x]{{3,40}}(?=\s))"
+    rf"(?:\s+pid: (?:({COUNT})|[*x]{{3,40}})(?=\s))?(?:\s+name: ({NAME}))?"
     rf"(?:\s+namespace: \S{{1,100}})?(?:\s+ip: ({ADDRESS}))?(?=\s|$)"
 )
 _DIED_IN = pattern(rf"\bA worker died or was killed while executing task ({HEX}{{16,56}})(?!{HEX})")
@@ -163,9 +164,8 @@ def _cause(text: str, exit_: tuple[str, str] | None) -> str:
 def _statement(text: str, cause: str) -> str | None:
     if cause == "node_died" and (raised := _RAYLETS_EXCEPTION.search(text)):
         return (
-            f"A raylet ended of an exception of its own, which ends its node: {raised['kind']}: "
-            f"{raised['what'].strip()}. "
-            "Nothing says that memory was short."
+            f"A raylet ended by an exception of its own, which ends its node: {raised['kind']}: "
+            f"{raised['what'].strip().rstrip('.')}."
         )
     if cause == "node_died" and _RAYLET_DIED.search(text) and not _NODE_DIED.search(text):
         return "The raylet of the node that ran the task died, which ends the node; the text does not say why it died."

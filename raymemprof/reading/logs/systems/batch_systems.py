@@ -72,20 +72,17 @@ _LSF_MEMORY = pattern(r"\bMax Memory : (\d{1,12}(?:\.\d{1,3})?) ([KMGT])B(?:ytes
 _LSF_ASKED = pattern(r"\bTotal Requested Memory : (\d{1,12}(?:\.\d{1,3})?) ([KMGT])B(?:ytes)?\b")
 _NEARLY = 0.98
 """Part of what a job asked for that it had used when it reached its limit, so that this was the limit."""
-REFUSED = (
-    Kind(
-        "warning",
-        pattern(
-            r"(?:RealMemory=(?P<most>\d{1,12})\b[^\0]{0,1500}?)?"
-            r"(?:(?:sbatch|srun|salloc)\b[^\n]{0,300}?--mem=(?P<asked>\d{1,9}[KMGT]?)\b[^\n]{0,300}\n)?"
-            r"[^\n]{0,40}?(?:sbatch|srun|salloc): error: Memory specification can ?not be satisfied"
-        ),
-        "Slurm did not take a job, because it asks for more memory than a node has[: --mem={asked}][, and a node has "
-        "{most} MiB (RealMemory)]. The text does not say that anything was killed.",
-        lacks="slurm, asked",
+_REFUSED = Kind(
+    "warning",
+    pattern(
+        r"(?:\b(?:sbatch|srun|salloc)\b[^\n]{0,300}?--mem=(?P<asked>\d{1,9}[KMGT]?)\b[^\n]{0,300}\n[^\n]{0,40}?)?"
+        r"\b(?:sbatch|srun|salloc): error: Memory specification can ?not be satisfied"
     ),
+    "Slurm did not take a job, because no node that it may have can give it the memory that it asks for"
+    "[: --mem={asked}]. The text does not say that anything was killed.",
+    lacks="slurm, asked",
 )
-"""What Slurm says of a job that it does not take."""
+_REAL_MEMORY = pattern(r"\bRealMemory=(\d{1,12})\b")
 _HELD = "HTCondor put a job on hold, because it used more memory than "
 _TORQUE = pattern(r"\bJob exceeded a memory resource limit \(vmem, pvmem, etc\.\)")
 _TORQUE_JOB = pattern(r"\bPBS Job Id: ([\w.\[\]-]{1,100})")
@@ -233,6 +230,15 @@ def _with_report(said: Message, text: str) -> Message:
     used_of_one, limit_of_one = sizes if is_of_one else (None, None)
     statement = f"{said.statement} {whose} {what}, as far as Slurm measured."
     return replace(said, statement=statement, used=used_of_one, limit=limit_of_one)
+
+
+def refused(text: str) -> Message | None:
+    """Return what Slurm says of a job that it does not take, and the largest node that the text lists."""
+    said = _REFUSED.read(text)
+    most = max((int(one[1]) for one in _REAL_MEMORY.finditer(text)), default=0)
+    if said is None or not most:
+        return said
+    return replace(said, also=(f"The largest node that the text lists has {most} MiB (RealMemory).",))
 
 
 def batch(text: str) -> Message | None:

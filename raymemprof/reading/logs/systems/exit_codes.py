@@ -10,7 +10,7 @@ from .launchers import WHY_UNKNOWN
 
 __all__ = ["EXIT_CODES"]
 
-_MENTIONED = r"(?! (?:means?|stands?|indicates?|is|are|usually|typically|would|may|might|can|could|or)\b)"
+_MENTIONED = r"(?!['\"`]{0,3} (?:means?|stands?|indicates?|is|are|usually|typically|would|may|might|can|could|or)\b)"
 """What does not follow a code that something ended with: else somebody explains the code."""
 _PID = rf"(?:[^\n]{{0,30}}?\(?\b(?:pid|PID)(?: |: |=)(?P<pid>{COUNT})\)?)?"
 
@@ -33,7 +33,7 @@ def _signal(name: str, number: int, shell: str, zsh: str) -> str:
         rf"line \d{{1,9}}: (?P<pid_1>{COUNT}) {shell}(?=\s)|^{shell} \(core dumped\)|\bzsh: {zsh}(?=\s|$)|"
         rf"^\[\d{{1,3}}\][+-]?\s{{1,9}}(?:[+-]\s{{1,9}})?(?:(?P<pid_5>{COUNT})\s{{1,9}})?(?:{shell}|{zsh})(?=\s)|"
         rf"\bSignal {number} \({name}\) received by PID (?P<pid_2>{COUNT})|"
-        rf"\bworker \(pid (?P<pid_3>{COUNT})\) is killed by signal: {shell}|"
+        rf"(?<!\b[Nn]o[ ])\bworker \(pid (?P<pid_3>{COUNT})\) is killed by signal: {shell}|"
         rf"\bWorker \(pid:(?P<pid_4>{COUNT})\) was sent {name}!|"
         rf"\bwith PID (?P<pid_6>{COUNT}) on node [\w.-]{{1,100}} exited on signal {number}\b|"
         rf"died with <Signals\.{name}: {number}>|\b{name}\(-{number}\)|\bNegsignal\.{name}\b|"

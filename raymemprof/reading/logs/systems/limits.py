@@ -59,7 +59,9 @@ LIMITS = (
     Kind(
         "memory_error",
         pattern(
-            r"\[Errno 12\]|\berrno ?= ?12\b|: Cannot allocate memory ?$|"
+            r"(?<!\bnot[ ])\b(?:OS|IO|Memory|Runtime|BlockingIO)Error\)?: \[Errno 12\]|"
+            r"(?<!\bnot[ ])\[Errno 12\] Cannot allocate memory|"
+            r"\b(?:fail\w{0,5}|error|cannot|could not)\b[^\n]{0,120}?\berrno ?= ?12\b|: Cannot allocate memory ?$|"
             r"\bCannot allocate memory \((?:os error |errno ?[:=]? ?)?12\)",
             re.MULTILINE,
         ),

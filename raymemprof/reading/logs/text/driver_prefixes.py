@@ -20,6 +20,12 @@ _CRASHED_THERE = Form(
 _RAYLET_THERE = Form(rf"\((?:raylet|pid=raylet), ip=({ADDRESS})\)")
 _RAYLET_HERE = Form(r"(?<!\] )\(raylet\)")
 """What a driver prints before a raylet's line of its own node; a raylet's own log has it behind a bracket."""
+_KILLS_THERE = Form(
+    rf"\((?:raylet|pid=raylet),ip=({ADDRESS})\)(?:\[[^\[\]]{{1,100}}\])?(?:\(raylet\))?(?:[\w./]{{1,80}}\.cc:\d{{1,5}}:)?"
+    r"\d{1,9}Workers\(tasks/actors\)killed"
+)
+_KILLS = Form(r"\d{1,9}Workers\(tasks/actors\)killed")
+"""A raylet's count of kills, with its prefix and without: without white space, since it may be wrapped anywhere."""
 _SPILLED_THERE = Form(
     rf"\((?:raylet|pid=raylet), ip=({ADDRESS})\)(?:(?!ip=|\\n)[^\n]){{0,100}}?\bSpilled ({SIZE}), \d{{1,12}} objects"
 )
@@ -57,8 +63,9 @@ def with_prefixes(message: Message, text: str) -> Message:
     if names_nobody and (shown := _crash_on_screen(text)) is not None:
         return replace(shown, also=message.also)
     is_summary = message.cause == "ray_memory_monitor" and message.statement is None and not message.victims
-    is_of_raylet = message.is_of_raylet or (is_summary and bool(message.killed) and message.nodes == 1)
-    if is_of_raylet and message.node_ip is None and message.node_id is None and "raylet" in text:
+    if is_summary and message.killed and message.nodes == 1 and not (message.node_ip or message.node_id):
+        return _with_node_of_kills(message, text)
+    if message.is_of_raylet and message.node_ip is None and message.node_id is None and "raylet" in text:
         raylets = set(_RAYLET_THERE.findall(text))
         spilled = dict(_SPILLED_THERE.findall(text)) if " spilled " in (message.statement or "") else {}
         if len(spilled) > 1:
@@ -68,6 +75,15 @@ def with_prefixes(message: Message, text: str) -> Message:
         if len(raylets) == 1 and not _RAYLET_HERE.search(text):
             return replace(message, node_ip=raylets.pop(), is_of_raylet=True)
     return message
+
+
+def _with_node_of_kills(message: Message, text: str) -> Message:
+    """Add the node of a raylet that counts its kills, where the prefix of that very line names it."""
+    bare = "".join(text.split()) if "raylet" in text else ""
+    nodes = _KILLS_THERE.findall(bare)
+    if len(set(nodes)) != 1 or len(nodes) != len(_KILLS.findall(bare)):
+        return message
+    return replace(message, node_ip=nodes[0], is_of_raylet=True)
 
 
 def _is_bus_error_of_rays_own(message: Message, text: str) -> bool:

@@ -32,6 +32,8 @@ _TAGS = re.compile(
 )
 _BREAKS = re.compile(r"<br\s?/?>|</(?:p|div|li|tr)>", re.IGNORECASE)
 _LINK = re.compile(r"\[([^\[\]\n]{1,300})\]\((?:https?|mailto|ftp)[^()\s]{0,500}\)")
+_OF_ARTICLE = re.compile(r"OOMKilled|[Oo]ut[ -][Oo]f[ -][Mm]emory")
+"""What is no message in the label of a link, which may be the title of an article."""
 _CHAT_LINK = re.compile(r"<(?:https?|mailto):[^<>|\n]{1,500}\|([^<>|\n]{1,300})>|<(https?:[^<>|\s]{1,500})>")
 _MARKUP = re.compile(r"\\([_*`~#<>\[\]().!-])")
 _REPEATED = re.compile(r"[ \t]{0,9}\[repeated \d{1,9}x across cluster\](?: \(Ray deduplicates logs[^\n]{0,300}\))?")
@@ -165,9 +167,13 @@ def as_printed(text: str) -> str:
     return _BROKEN_ADDRESS.sub(r"\1", _BROKEN_ID.sub(_joined_id, text))
 
 
+def _label(link: re.Match[str]) -> str:
+    return "" if _OF_ARTICLE.search(link[1]) else link[1]
+
+
 def _undone(text: str, is_wrapped: bool) -> str:
     text = _out_of_html(text)
-    text = _CHAT_LINK.sub(lambda found: found[1] or found[2], _LINK.sub(r"\1", text))
+    text = _CHAT_LINK.sub(lambda found: found[1] or found[2], _LINK.sub(_label, text))
     if "\\" in text:
         text = _ESCAPES.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)
         text = _MARKUP.sub(r"\1", text)
