@@ -51,7 +51,7 @@ class Filters:
     def __str__(self) -> str:
         """Say what is asked for, as it is written: `name='load', status='killed'`; nothing where it is every call."""
         given = ((one.name, getattr(self, one.name)) for one in fields(self) if one.name != "since")
-        return ", ".join(f"{name}={printable(repr(value))}" for name, value in given if value is not None)
+        return ", ".join(f"{name}={show_name(repr(value))}" for name, value in given if value is not None)
 
     def sought(self, names: set[str]) -> str:
         """Say what was sought where no call fits, and what there is, by the names of all calls."""
