@@ -115,7 +115,7 @@ REMEDIES = {
     ),
     "look_at_the_largest": Remedy(
         "a process that was not killed had more than what was killed",
-        "See whether `{command}` (pid {pid}) should use {size}{more}, more than what was killed.",
+        "See whether `{command}` (pid {pid}) should use {size}, more than what was killed.{more}",
         _PAGE,
     ),
     "idle_workers": Remedy(

@@ -168,7 +168,8 @@ def test_all_that_had_more_than_what_was_killed(tmp_path: Path) -> None:
         "PID\tMEM(GB)\tCOMMAND\n4124\t12.00\tray::Actor\n4125\t11.00\tray::Critic\n4126\t2.00\tray::Reward\n"
     )
     advice = " ".join(explain(text, tmp_path).advice)
-    assert "`ray::Actor` (pid 4124) should use 12.0 GiB, and `ray::Critic`, pid 4125, 11.0 GiB, more than" in advice
+    assert "`ray::Actor` (pid 4124) should use 12.0 GiB, more than what was killed." in advice
+    assert "killed. `ray::Critic` (pid 4125) had 11.0 GiB, more than that, too." in advice
     assert "4126" not in advice
 
 
