@@ -1010,6 +1010,7 @@ BY_LACK = {
     "notebook": ("notebook",),
     "a kernel's end": ("kernels_end",),
     "told": ("told",),
+    "quoted": ("only_quoted", "ask_the_doctor"),
     "grows": ("grows",),
     "slurm, asked": ("slurm_asked",),
     "enomem": ("enomem",),

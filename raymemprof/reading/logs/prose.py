@@ -130,7 +130,7 @@ def told(text: str) -> Message | None:
             clause = _CLAUSE.split(_before(text, found))[-1] + found[0] if form is _BY_RAY else said
             if len(said) <= _LONGEST_SENTENCE and not _NOT_HAPPENED.search(clause):
                 statement = f"The text says, without a log of it, that {what}: “{_shortened(said)}”"
-                return Message(cause, statement, lacks="told" if cause == "unknown" else None)
+                return Message(cause, statement, lacks="told" if cause == "unknown" else None, is_told=True)
     return None
 
 

@@ -7,11 +7,11 @@ import re
 __all__ = ["is_secret", "program", "without_secrets"]
 
 _WORD = (
-    r"(?:pass(?:word|wd|phrase)|pwd|secret|token|credentials?|api[-_]?key|access[-_]?key|secret[-_]?key|private[-_]?key|"
+    r"(?:pass(?:word|wd|phrase)|pwd|secret|token(?!s|iz)(?!\W{1,6}\d{1,7}\b)|credentials?|api[-_]?key|access[-_]?key|secret[-_]?key|private[-_]?key|"
     r"auth[-_]?key|authorization|connection[-_]?string)"
 )
 _KEY = (
-    r"(?:\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or|svcacct)?[-_]?(?=[\w-]{0,40}\d)[\w-]{8,300}|"
+    r"(?:\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or|svcacct)\b[\w-]{0,300}|\bsk-[A-Za-z0-9]{16,300}|"
     r"\bgh[pousr]_\w{16,255}|\bgithub_pat_\w{20,255}|\bglpat-[\w-]{16,255}|\bhf_[A-Za-z]{16,255}|"
     r"\bxox[abeoprs]-[\w-]{10,255}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,60}|\beyJ[\w-]{10,2000}(?:\.[\w-]{1,2000}){0,2})"
 )
