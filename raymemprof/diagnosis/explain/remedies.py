@@ -155,7 +155,9 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     if others and message.statement is not None and (listed := _small_part(message)):
         yield say("fills_unlisted", listed=show_bytes(listed), used=show_bytes(message.used))
     elif others and message.statement is not None and others[0].memory >= _LITTLE and not _fills(message):
-        yield say("the_largest", command=program(others[0].command), pid=others[0].pid, size=show_bytes(others[0].memory))
+        yield say(
+            "the_largest", command=program(others[0].command), pid=others[0].pid, size=show_bytes(others[0].memory)
+        )
     elif others and held and others[0].memory > held:
         most = others[0]
         alike = [one for one in others[1:_MOST_ALIKE] if one.memory > max(held, most.memory * _ALIKE)]

@@ -22,7 +22,12 @@ _TELLS = Form(
     r"yesterday|last night)\b| · (?:description|comment) · |\bVersions / Dependencies\b|\bIssue Severity\b|我|遇到|求助|请问"
 )
 """How else people tell what happened to them: as no documentation does."""
-_ASKS = re.compile(r"^\W{0,9}(?:how|what|why|is|are|does|do|can|could|should|would|when will)\b", re.IGNORECASE)
+_ASKS = re.compile(
+    r"^\W{0,9}(?:note|fix|revert|suppose|imagine|how|what|why|is|are|does|do|can|could|should|would|when will)\b",
+    re.IGNORECASE,
+)
+_IN_GENERAL = re.compile(r"\W{0,9}when(?:ever)? ", re.IGNORECASE)
+"""How a sentence begins that, without an "I" or "my", is true in general."""
 _NOT_SO = Form(
     r"\b(?:can|could|may|might|would|should|must|will|if|whether|unless|likely|probably|maybe|perhaps|possibl[ey]|"
     r"suspect\w{0,3}|think|thought|guess\w{0,3}|assum\w{1,4}|wonder\w{0,3}|seems?|avoid\w{0,3}|prevent\w{0,3}|"
@@ -213,7 +218,7 @@ def _sentences(form: Form, text: str) -> Iterator[str]:
     for said in SENTENCE.split(text):
         if len(said) > _LONGEST or is_code(said) or is_advice(said) or is_question(said) or _is_comment(said):
             continue
-        found = form.search(said)
+        found = form.search(said) if _OWN.search(said) or not _IN_GENERAL.match(said) else None
         if found and not (NO_TROUBLE.search(said) or _ASKS.search(said)) and _happened(said, found):
             yield said
 

@@ -10,7 +10,7 @@ __all__ = ["DECORATION", "LONG", "PARTS", "SENTENCE", "is_advice", "is_code", "i
 
 LONG = 50_000
 """Characters from which on a text is a log, in which nobody tells anything; of such a text only its end is quoted."""
-DECORATION = " \t|│*#>-•~"
+DECORATION = " \t|│*#>-•`~"
 """What stands around a sentence in Markdown, and in what programs print."""
 PARTS = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])")
 """Between the sentences of a line."""
@@ -21,8 +21,7 @@ _CODE = re.compile(
     r"File \"|@)(?=\W)|[{;]\s*$|^\s*[\w.\[\]]{1,60} ?[+]?= ?[\w.]{1,60}\(|^\W{0,9}(?:\$|>>>|#include|//)"
 )
 _ADVICE = re.compile(
-    r"^\W{0,9}(?:Set|Use|Increase|Reduce|Decrease|Lower|Raise|Try|Consider|Add|Make|Ensure|Check|Give|Avoid|See|To|"
-    r"Note|Fix|Revert|Suppose|Imagine|Say)\b",
+    r"^\W{0,9}(?:Set|Use|Increase|Reduce|Decrease|Lower|Raise|Try|Consider|Add|Make|Ensure|Check|Give|Avoid|See|To)\b"
 )
 _QUESTION = re.compile(r"[?？]\W{0,5}$")
 

@@ -104,8 +104,11 @@ def _tops(lines: list[str]) -> Iterator[_Row]:
 def _processes(lines: list[str]) -> Iterator[_Row]:
     def is_head(words: list[str]) -> bool:
         columns = set(words[:-1])
-        return words[-1:] != [] and words[-1] in _COMMANDS and {"PID", "RSS"} <= columns <= _OF_PS and (
-            bool({"VSZ", "%MEM"} & columns) and len(columns) == len(words) - 1
+        return (
+            words[-1:] != []
+            and words[-1] in _COMMANDS
+            and {"PID", "RSS"} <= columns <= _OF_PS
+            and (bool({"VSZ", "%MEM"} & columns) and len(columns) == len(words) - 1)
         )
 
     for row in _tables(lines, is_head, rest=True):
@@ -131,7 +134,9 @@ def _containers(text: str) -> Iterator[_Row]:
     if "MEM USAGE / LIMIT" in text:
         for row in _DOCKER.finditer(text):
             limit, name = size(row["limit"]), row["name"] if not is_secret(row["name"]) else row["id"]
-            yield _Row(f"the container {name}", size(row["memory"]) or 0, of=f" of {show_bytes(limit)}" if limit else "")
+            yield _Row(
+                f"the container {name}", size(row["memory"]) or 0, of=f" of {show_bytes(limit)}" if limit else ""
+            )
 
 
 def _pods(lines: list[str]) -> Iterator[_Row]:

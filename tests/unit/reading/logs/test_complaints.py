@@ -21,7 +21,7 @@ TOLD = "without a log of it"
         "We run out of memory as soon as the second stage starts.",
         "I load 40 files, and the tasks eat all of the node's RAM.",
         "When I load the second shard, the job crashes with OOM.",
-        "I saw that my worker pod was not restarted after it was OOMed.",
+        "I see that my worker pod OOMs each hour.",
         "I find that Slurm kills my jobs, since they run out of memory.",
         "After the tasks ended, my workers' memory is not released.",
         "We see a memory leak in the proxy, which is killed after two days.",
@@ -40,7 +40,7 @@ def test_a_complaint_is_quoted(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "cause", "said"),
     [
-        ("Our worker pod was OOMed after an hour.", "container_limit", "a pod or a container ran out"),
+        ("Our worker pod OOMed after an hour.", "container_limit", "a pod or a container ran out"),
         ("Slurm killed my job, which used more memory than 64 GB.", "slurm_limit", "Slurm ended a job"),
         ("I use 4 GPUs and got CUDA OOM", "gpu_memory", "a GPU's"),
         ("We saw SIGBUS in the third worker.", "bus_error", "SIGBUS"),
