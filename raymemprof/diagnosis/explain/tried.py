@@ -1,6 +1,7 @@
 """Puts advice last that a person says has been tried in vain, and says so.
 
-Only what somebody says they did counts: in the past, or with "even", and with no word that denies it or says that it helped.
+Only what somebody says they did counts: in the past, or with "even", and with no word that denies it, or says that it
+helped.
 """
 
 from __future__ import annotations

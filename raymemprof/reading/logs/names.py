@@ -21,7 +21,8 @@ _ENDS = r"(?![\w*…\[(/-]|\.\w|\.\.)"
 _NUMBER_ENDS = r"(?!\w|,\d{3}\b|\.\d|/\d|[ ]?%|\s{0,40}\n\s{0,40}\d|…|\.\.)"
 """Digits that a line's end may have cut are no number."""
 _NO_COUNT = (
-    r"(?![ ]{1,3}(?:[KMGTkmgt]i?[Bb]?|[Bb]ytes|digits?|numbers?|columns?|times|of|to|or|per|x|tasks|workers|process(?:es)?|"
+    r"(?![ ]{1,3}(?:[KMGTkmgt]i?[Bb]?|[Bb]ytes|digits?|numbers?|columns?|times|of|to|or|per|x|"
+    r"tasks|workers|process(?:es)?|"
     r"hours?|minutes?|seconds?|days?|rows|steps|max\w{0,5}|limit)\b|[ ]?\((?:kernel|max|limit))"
 )
 """What follows a number that counts something."""

@@ -5,6 +5,7 @@ A table is read only where its head stands above it, which says what its columns
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,9 +23,8 @@ _EDGE = " \t|>*"
 _NUMBER = r"\d{1,15}(?:\.\d{1,3})?"
 _SIZE = rf"{_NUMBER} ?(?:[KMGTkmgt]i?B?|B)?"
 _COMMANDS = ("COMMAND", "CMD", "ARGS")
-_OF_PS = frozenset(
-    "USER UID PID PPID PGID %CPU %MEM C PRI NI VSZ RSS SZ TTY TT STAT S START STIME TIME ELAPSED NLWP THCNT CPU".split()
-)
+_NUMBERS_OF_PS = ("PID", "PPID", "%CPU", "%MEM", "C", "PRI", "NI", "VSZ", "RSS", "SZ", "NLWP")
+_OF_PS = {*_NUMBERS_OF_PS, "USER", "UID", "TTY", "TT", "STAT", "S", "START", "STIME", "TIME", "ELAPSED"}
 """Columns of `ps`, but for the last."""
 _SHARE = re.compile(r"\d{1,5}(?:[.,]\d{1,3})?")
 _RESIDENT = re.compile(r"\d{1,12}(?:\.\d{1,3})?[kmgt]?")
@@ -155,7 +155,7 @@ def _machine(lines: list[str]) -> str | None:
     """What `free` shows: of several tables the first and the last."""
     found = [
         dict(zip(head.split(), row.split()[1:], strict=False))
-        for head, row in zip(lines, lines[1:], strict=False)
+        for head, row in itertools.pairwise(lines)
         if head.split()[:3] == ["total", "used", "free"] and row.startswith("Mem:")
     ]
     found = [one for one in found if {"total", "used", "free"} <= one.keys() and all(map(_is_figure, one.values()))]
