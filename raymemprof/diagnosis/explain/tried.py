@@ -16,7 +16,8 @@ __all__ = ["tried_last"]
 
 _CLAUSE = re.compile(r",\s(?=(?:how|what|why|is there|any)\b)")
 _DID = Form(
-    r"\b(?:I|[Ww]e|i)(?:['’]ve| have| had| (?:also|already|even|then|just))* (?:tried|(?!need)\w{2,12}ed|set|put|cut|gave|ran|made)\b|"
+    r"\b(?:I|[Ww]e|i)(?:['’]ve| have| had| (?:also|already|even|then|just))* "
+    r"(?:tried|(?!need)\w{2,12}ed|set|put|cut|gave|ran|made)\b|"
     r"\b(?:[Tt]ried|[Tt]rying|[Aa]lready (?:tried|\w{3,12}ed|set)|[Ee]ven (?:with|after|when|if|though)|[Nn]o matter|"
     r"[Rr]egardless|[Dd]espite)\b"
 )
@@ -30,13 +31,15 @@ _NOT_DONE = re.compile(
 """Words before or behind what was done with which it was not done."""
 _IN_VAIN = re.compile(
     r"[,;:.]?\s{0,2}(?:but |and |yet |still )*(?:\b(?:it|this|that|which|the \w{1,20}|I|we) )?"
-    r"(?:(?:does|did|do)(?: not|n['’]t) (?:help|work|fix|solve|change|make)|still\b|to no avail|no (?:effect|luck|change|difference)|"
+    r"(?:(?:does|did|do)(?: not|n['’]t) (?:help|work|fix|solve|change|make)|still\b|to no avail|"
+    r"no (?:effect|luck|change|difference)|"
     r"without (?:success|effect)|in vain|not helpful|n['’]t help)",
     re.IGNORECASE,
 )
 """What says, with a "not" of its own, that it made no difference."""
 _HELPED = re.compile(
-    r"\b(?:(?:it|this|that|which|now|everything) (?:\w{1,8} )?(?:works|worked|helps|helped|fixed|fixes|solved|solves|runs)|"
+    r"\b(?:(?:it|this|that|which|now|everything) (?:\w{1,8} )?"
+    r"(?:works|worked|helps|helped|fixed|fixes|solved|solves|runs)|"
     r"works now|(?:fixed|solved|resolved|helped)\b)",
     re.IGNORECASE,
 )

@@ -1,7 +1,7 @@
 """What people complain of in their own words, without a log: memory that did not suffice, or that grows.
 
-Their sentence is quoted, and nothing is concluded from it, but where somebody says of what is theirs what happened to it,
-and the sentence has no word that denies, doubts or supposes: there it has a cause.
+Their sentence is quoted, and nothing is concluded from it. Only where somebody says of what is theirs what happened to
+it, and the sentence has no word that denies, doubts or supposes, there is a cause.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ __all__ = ["complained"]
 
 _TELLS = Form(
     r"\b(?:What happened|Describe the (?:bug|problem)|Bug description|To [Rr]eproduce|[Rr]eproduction|Actual behavior|"
-    r"yesterday|last night)\b| · (?:description|comment) · |\bVersions / Dependencies\b|\bIssue Severity\b|我|遇到|求助|请问"
+    r"yesterday|last night)\b| · (?:description|comment) · |\bVersions / Dependencies\b|\bIssue Severity\b|"
+    r"我|遇到|求助|请问"
 )
 """How else people tell what happened to them: as no documentation does."""
 _ASKS = re.compile(
@@ -41,7 +42,8 @@ _NOT_SO = Form(
 _DOUBTS = Form(
     r"\b(?:last (?:week|month|year)|used to|previously|no longer|any ?more|doubt\w{0,3}|surpris\w{1,4}|suppos\w{1,4}|"
     r"imagine|in case|ChatGPT|was told|told me|wrong|nothing in|nobody|no problem|not (?:my|our|a) |cannot be|"
-    r"revert\w{0,3}|changelog|detectors?|foam|tickets?|alerts?|rely|went back|(?:is|was|gets) (?:then )?released)\b|没有|没遇到|不是|从未|未遇",
+    r"revert\w{0,3}|changelog|detectors?|foam|tickets?|alerts?|rely|went back|(?:is|was|gets) (?:then )?released)\b|"
+    r"没有|没遇到|不是|从未|未遇",
     re.IGNORECASE,
 )
 """What it has nowhere."""
@@ -105,15 +107,27 @@ _GROWS = (
     rf"\b(?:us|tak|consum|need|eat)\w{{1,3}} (?:too much|a lot of|huge amounts? of|lots of|so much) {_MEMORY}\b"
 )
 _OWN = re.compile(r"(?<![\w/.])(?:I|[Ww]e|[Mm]y|[Oo]ur)\b")
-_PAST = re.compile(
-    r"\b(?:got|hit|saw|ran|was|were|had|received|failed|crashed|died|killed|cancell?ed|terminated|threw|raised|caused|"
-    r"triggered|encountered|met|OOMed|(?:have|has) been)\b"
+_THEIRS = (
+    r"(?:[\w/-]{1,20} ){0,2}(?:workers?|jobs?|tasks?|actors?|train(?:ing|ers?)|scripts?|runs?|process(?:es)?|"
+    r"programs?|code|models?|drivers?|nodes?|pods?|containers?|clusters?|notebooks?|trials?|GPUs?|servers?|engines?|replicas?)"
 )
+_HAD = (
+    r"(?:got|hit|saw|ran|had|received|failed|crashed|died|threw|raised|triggered|encountered|met|OOMed|was|were|"
+    r"(?:have|has) been)\b"
+)
+_OWN_PAST = re.compile(
+    rf"(?<![\w/.])(?:I|[Ww]e)(?: [^.;,]{{0,40}} and)?(?: (?:also|then|always|just|still))? {_HAD}|"
+    rf"\b(?:[Mm]y|[Oo]ur) {_THEIRS} (?:[a-z]{{1,12}} )?{_HAD}|"
+    rf"\b(?:killed|cancell?ed|terminated) (?:my|our) {_THEIRS}\b|\b(?:my|our) {_THEIRS} (?:was|were) "
+    r"(?:killed|cancell?ed|terminated) by\b"
+)
+"""Words with which somebody says what happened to what is theirs."""
 _UNSURE = Form(
     r"\b(?:no|not|never|none|nor|neither|without|cannot|hardly|nothing|nobody|rather|instead|only|if|whenever|once|until|"
-    r"unless|in case|would|could|may|might|should|must|will|can|maybe|perhaps|probably|likely|think|thought|suspect\w{0,3}|"
-    r"guess\w{0,3}|seem\w{0,2}|looks?|expect\w{0,3}|hope\w{0,3}|avoid\w{0,3}|prevent\w{0,3}|fix\w{0,3}|solved|"
+    r"unless|in case|would|could|may|might|should|must|will|can|maybe|perhaps|probably|likely|think|thought|"
+    r"suspect\w{0,3}|guess\w{0,3}|seem\w{0,2}|looks?|expect\w{0,3}|hope\w{0,3}|avoid\w{0,3}|prevent\w{0,3}|fix\w{0,3}|solved|"
     r"tests?|testing|simulat\w{0,4}|on purpose|mock\w{0,3}|time limit|disk|gone|longer|since|before|"
+    r"docs?|documentation|tutorials?|joke|zero|friend\w{0,2}|colleague\w{0,2}|article|blog|book|years?|20\d\d|"
     r"tool|claims?|said|says|read|heard|asked|question|wonder\w{0,3})\b|n't\b|"
     r"\bwhen (?!I |we |my |our |running|training|loading|it )",
     re.IGNORECASE,
@@ -208,7 +222,7 @@ def _is_certain(kind: _Kind, said: str) -> bool:
     """Whether somebody says of what is theirs that it happened, and nothing in the sentence makes it uncertain."""
     if _UNSURE.search(said) or (kind.also_in is not None and not kind.also_in.search(said)):
         return False
-    return any(kind.form.search(part) and _OWN.search(part) and _PAST.search(part) for part in _CLAUSE.split(said))
+    return any(kind.form.search(part) and _OWN_PAST.search(part) for part in _CLAUSE.split(said))
 
 
 def _sentences(form: Form, text: str) -> Iterator[str]:

@@ -57,6 +57,25 @@ def test_a_complaint_of_one_s_own_has_a_cause(text: str, cause: str, said: str, 
 @pytest.mark.parametrize(
     "text",
     [
+        "I got CUDA OOM, it was a joke.",
+        "My colleague got CUDA OOM in his notebook.",
+        "Our tutorial explains why users got CUDA OOM.",
+        "We had CUDA OOM errors zero times.",
+        "I had CUDA OOM errors in 2019.",
+        "We read that they got CUDA OOM.",
+        "Our container OOMed in a test.",
+        "Slurm killed my job at the time limit, memory was at 2 GB.",
+    ],
+)
+def test_nothing_is_concluded_from_what_is_not_certain(text: str, tmp_path: Path) -> None:
+    found = explain(text, tmp_path)
+    assert found.cause == "unknown"
+    assert TOLD not in found.summary
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "How do I find out whether my job ran out of memory?",
         "I want Ray to retry a task that runs out of memory.",
         "We could run out of memory there.",
