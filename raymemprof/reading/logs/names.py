@@ -104,6 +104,10 @@ _FORMS = (
     ("deployment", Form(r"\b[Dd]eployment(?:_name)?\\?[\"']?\s?[:=]\s?\\?[\"']([\w.:#-]{2,80})\\?[\"']")),
 )
 _PREFIX = Form(r"\((?:(?P<name>[A-Za-z_][^\n()=,]{0,60}?) )?pid=(?P<pid>\d{1,10})(?:, ip=[\w.:]{1,45})?\)")
+_PROGRESS = Form(
+    r"^[ \t]{0,40}\((?:[^\n()]{1,80} )?pid=\d{1,10}(?:, ip=[\w.:]{1,45})?\)[^\n]{0,300}?\d{1,3}%\|[^\n]*", re.MULTILINE
+)
+"""A bar of progress: whose it is has nothing to do with what a text tells of."""
 _HEADER = Form(r"\bray::(?P<name>[A-Za-z_][\w.<>:-]{0,80}?)(?:\(\))? \(pid=(?P<pid>\d{1,10}), ip=")
 _COMMAND = Form(
     r"\bPID: (?P<pid>\d{1,10}) Comm: (?P<name>[^\n]{1,15}?)(?= (?:Not tainted|Tainted|Kdump)|\s*$)", re.MULTILINE
@@ -129,6 +133,7 @@ class Name(NamedTuple):
 
 def names(text: str) -> tuple[Name, ...]:
     """Return what a text names, each once, in the order of the kinds."""
+    text = _PROGRESS.sub("", text)
     called: dict[str, set[str]] = {}
     for form in (_PREFIX, _HEADER, _COMMAND):
         for one in itertools.islice(form.finditer(text), _MOST):

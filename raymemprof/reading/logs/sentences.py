@@ -10,6 +10,7 @@ __all__ = ["DECORATION", "LONG", "PARTS", "SENTENCE", "is_advice", "is_code", "i
 
 LONG = 50_000
 """Characters from which on a text is a log, in which nobody tells anything; of such a text only its end is quoted."""
+_MARKS = ("**", "`")
 DECORATION = " \t|│*#>-•`~"
 """What stands around a sentence in Markdown, and in what programs print."""
 PARTS = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])")
@@ -49,4 +50,6 @@ def is_question(sentence: str) -> bool:
 def shortened(sentence: str, most: int) -> str:
     """Return a sentence in one line without what stands around it, cut at a blank."""
     words = " ".join(sentence.strip(DECORATION).split())
+    for mark in _MARKS:  # one whose other half was stripped
+        words = words.replace(mark, "") if words.count(mark) % 2 else words
     return words if len(words) <= most else f"{words[:most].rpartition(' ')[0] or words[:most]} …"

@@ -124,6 +124,11 @@ def test_no_complaint(text: str, tmp_path: Path) -> None:
     assert not found.summary.startswith("The text says of memory")
 
 
+def test_no_half_of_a_mark_is_quoted(tmp_path: Path) -> None:
+    summary = explain("**Cause** : my job ran out of memory in `docker run`", tmp_path).summary
+    assert summary == "The text says of memory: “Cause : my job ran out of memory in docker run”"
+
+
 def test_what_a_message_says_comes_first(tmp_path: Path) -> None:
     text = "I always run out of memory.\nslurmstepd: error: Detected 1 oom_kill event in StepId=113.0."
     found = explain(text, tmp_path)

@@ -68,6 +68,7 @@ def test_all_usual_ways_of_writing(text: str, kind: str, value: str) -> None:
         f"NIL {'f' * 48}",
         f"task_id={'f' * 48}",
         "PID\tMEM(GB)\tCOMMAND\n7\t1.0\tpython",
+        "(Worker pid=30417, ip=10.20.30.40) epoch:  12%|###   | 1/900",
         "PID is 5 digits",
         "Process ID 3 GB",
         "pid: 32768 (kernel.pid_max)",
