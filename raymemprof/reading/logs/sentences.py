@@ -10,9 +10,9 @@ __all__ = ["DECORATION", "LONG", "PARTS", "SENTENCE", "is_advice", "is_code", "i
 
 LONG = 50_000
 """Characters from which on a text is a log, in which nobody tells anything; of such a text only its end is quoted."""
-_MARKS = ("**", "`")
 DECORATION = " \t|│*#>-•`~"
 """What stands around a sentence in Markdown, and in what programs print."""
+_MARKS = ("**", "`")
 PARTS = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])")
 """Between the sentences of a line."""
 SENTENCE = re.compile(rf"{PARTS.pattern}|\n|(?<=[。！？])")
