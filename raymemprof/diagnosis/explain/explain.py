@@ -16,6 +16,7 @@ from ...reading.catalog.sources import Source
 from ...reading.logs.facts import Message, TopProcess, Victim
 from ...reading.logs.messages import read
 from ...reading.logs.programs.libraries import CANNOT_ALLOCATE
+from ...reading.logs.secrets import without_secrets
 from ...reading.reports.lines import Lines
 from .considered import considered
 from .evidence import look
@@ -170,8 +171,8 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         top_processes=message.top_processes,
         calls=Calls(finding.calls),
         lines=Lines(finding.lines),
-        advice=tried_last(remedies(finding), text),
-        summary="\n".join(map(printable, summary)),
+        advice=tuple(map(without_secrets, tried_last(remedies(finding), text))),
+        summary=without_secrets("\n".join(map(printable, summary))),
     )
 
 

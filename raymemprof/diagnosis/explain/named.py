@@ -44,7 +44,10 @@ def _fields(message: Message) -> Iterator[str]:
 
 
 def _is_said(value: str, said: set[str]) -> bool:
-    return value in said or any(value in word for word in said if len(value) > len("10.0.0.1"))
+    if value in said:
+        return True
+    longer = re.compile(rf"(?<![\w-]){re.escape(value)}(?![\w-])|^{re.escape(value)}[0-9a-f]{{44,}}$")
+    return len(value) > len("10.0.0.1") and any(longer.search(word) for word in said)
 
 
 def _kinds(kind: str, count: int) -> str:

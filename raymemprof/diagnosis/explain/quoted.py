@@ -21,8 +21,6 @@ _NOTHING_SAID = re.compile(r"This does not say (what ended the worker, or whethe
 _AVAILABLE = re.compile(r"\b(?:avail\w{0,5}|free|left|remaining)\b", re.IGNORECASE)
 """What falls: the last of such lines tells most, and of others that with the largest figure."""
 _NOT_NAMED = re.compile(r"\bdoes not say which process it killed")
-_IS_TOLD = "without a log of it"
-"""What a statement has that is made of a person's words."""
 _WITHOUT_REASON = ("node_died", "owner_died", "object_lost", "crash")
 """Causes behind which there may be another, of which a person may tell."""
 _MOST_QUOTED = 3
@@ -54,7 +52,7 @@ def unsaid(message: Message, summary: list[str]) -> tuple[list[str], list[str]]:
         left += denials
         if left:
             summary = [_NOTHING_SAID.sub(r"No log here shows \1", line) for line in summary]
-    elif message.lacks == "told" or _IS_TOLD in (message.statement or ""):
+    elif message.is_told:
         left = [one for one in left if one.is_trouble or one.sizes]
     elif _REASON.search(words) or (troubles and _NOT_SAID.search(words)) or _NOT_NAMED.search(words):
         left = [one for one in left if one.is_trouble or one.is_denial or (one.is_end and not message.victims)]

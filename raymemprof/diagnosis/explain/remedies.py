@@ -11,6 +11,7 @@ from ... import cluster
 from ...display.text import show_bytes
 from ...reading.catalog.records import Call
 from ...reading.logs.facts import Message, TopProcess, Victim
+from ...reading.logs.secrets import program
 from ..advise.advise import MARGIN
 from ..advise.ray_data import asking
 from ..advise.workloads import is_rays_own, workload_of
@@ -133,7 +134,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         yield say("only_idle")
     elif not finding.calls and message.statement is not None:  # Ray 1.x refused to run a task
         if fills := _fills(message):
-            yield say("the_largest", command=fills.command, pid=fills.pid, size=show_bytes(fills.memory))
+            yield say("the_largest", command=program(fills.command), pid=fills.pid, size=show_bytes(fills.memory))
         yield say("find_what_fills")
     elif not finding.calls and is_rays_own(name):
         yield say("rays_own", name=name)
@@ -154,16 +155,16 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     if others and message.statement is not None and (listed := _small_part(message)):
         yield say("fills_unlisted", listed=show_bytes(listed), used=show_bytes(message.used))
     elif others and message.statement is not None and others[0].memory >= _LITTLE and not _fills(message):
-        yield say("the_largest", command=others[0].command, pid=others[0].pid, size=show_bytes(others[0].memory))
+        yield say(
+            "the_largest", command=program(others[0].command), pid=others[0].pid, size=show_bytes(others[0].memory)
+        )
     elif others and held and others[0].memory > held:
         most = others[0]
         alike = [one for one in others[1:_MOST_ALIKE] if one.memory > max(held, most.memory * _ALIKE)]
-        more = "".join(
-            f", and {'' if one.command == most.command else f'`{one.command}`, '}pid {one.pid}, "
-            f"{show_bytes(one.memory)}"
-            for one in alike
-        )
-        yield say("look_at_the_largest", command=most.command, pid=most.pid, size=show_bytes(most.memory), more=more)
+        said = [f"`{program(one.command)}` (pid {one.pid}) had {show_bytes(one.memory)}" for one in alike]
+        more = f" {' and '.join(said)}, more than that, too." if said else ""
+        command, had = program(most.command), show_bytes(most.memory)
+        yield say("look_at_the_largest", command=command, pid=most.pid, size=had, more=more)
     if message.idle_memory and message.idle_memory > _MUCH_IDLE:
         yield say("idle_workers", size=show_bytes(message.idle_memory))
     if finding.calls or (_is_of_ray(message, name) and not are_idle and not is_rays_own(name)):

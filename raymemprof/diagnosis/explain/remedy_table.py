@@ -115,7 +115,7 @@ REMEDIES = {
     ),
     "look_at_the_largest": Remedy(
         "a process that was not killed had more than what was killed",
-        "See whether `{command}` (pid {pid}) should use {size}{more}, more than what was killed.",
+        "See whether `{command}` (pid {pid}) should use {size}, more than what was killed.{more}",
         _PAGE,
     ),
     "idle_workers": Remedy(
@@ -1010,6 +1010,7 @@ BY_LACK = {
     "notebook": ("notebook",),
     "a kernel's end": ("kernels_end",),
     "told": ("told",),
+    "quoted": ("only_quoted", "ask_the_doctor"),
     "grows": ("grows",),
     "slurm, asked": ("slurm_asked",),
     "enomem": ("enomem",),

@@ -87,6 +87,7 @@ class Message:
         places: the addresses, else the ids, of the nodes that it tells of, where there are several.
         is_of_raylet: whether a raylet says it, of its own node, which the prefix of its lines names.
         is_named: whether it names who died, if only by an id that nothing else here bears, such as a lease's.
+        is_told: whether it is a person's word, of which the text has no log.
         quotes: the lines of the text that tell of memory, whether understood or not.
         names: the processes, nodes, pods and ids that the text names, whether understood or not.
     """
@@ -116,5 +117,6 @@ class Message:
     is_named: bool = False
     places: tuple[str, ...] = ()
     is_of_raylet: bool = False
+    is_told: bool = False
     quotes: tuple[Quote, ...] = field(default=(), repr=False)
     names: tuple[Name, ...] = field(default=(), repr=False)

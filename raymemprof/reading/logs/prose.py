@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from .facts import Message
 from .patterns import Form
+from .sentences import DECORATION, SENTENCE, shortened
 
 __all__ = ["quoted_messages", "told"]
 
@@ -38,7 +39,6 @@ _NAMED = Form(
 _MOST = 20
 _LONGEST_SENTENCE = 600
 _SHORTENED = 200
-_SENTENCE = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])|\n")
 _NOT_HAPPENED = Form(
     r"\b(?:can|could|may|might|would|should|must|will|if|whether|unless|likely|probably|maybe|perhaps|possibl[ey]|"
     r"suspect\w{0,3}|think|guess\w{0,3}|assum\w{1,4}|wonder\w{0,3}|seems?|avoid\w{0,3}|prevent\w{0,3}|instead|before|"
@@ -116,7 +116,7 @@ def quoted_messages(text: str) -> Iterator[str]:
 
 def _before(text: str, found: re.Match[str]) -> str:
     """What stands of the sentence before a match."""
-    return _SENTENCE.split(text[text.rfind("\n", 0, found.start()) + 1 : found.start()])[-1]
+    return SENTENCE.split(text[text.rfind("\n", 0, found.start()) + 1 : found.start()])[-1]
 
 
 def told(text: str) -> Message | None:
@@ -136,8 +136,8 @@ def told(text: str) -> Message | None:
                 continue
             clause = _CLAUSE.split(_before(text, found))[-1] + found[0] if form is _BY_RAY else said
             if len(said) <= _LONGEST_SENTENCE and not _NOT_HAPPENED.search(clause):
-                statement = f"The text says, without a log of it, that {what}: “{_shortened(said)}”"
-                return Message(cause, statement, lacks="told" if cause == "unknown" else None)
+                statement = f"The text says, without a log of it, that {what}: “{shortened(said, _SHORTENED)}”"
+                return Message(cause, statement, lacks="told" if cause == "unknown" else None, is_told=True)
     return None
 
 
@@ -146,13 +146,8 @@ def _sentence(text: str, found: re.Match[str]) -> str:
     start = text.rfind("\n", 0, found.start()) + 1
     end = text.find("\n", found.end())
     line, at = text[start : end if end >= 0 else len(text)], found.start() - start
-    for part in _SENTENCE.split(line):
+    for part in SENTENCE.split(line):
         stop = line.find(part) + len(part)
         if stop > at:
-            return part.strip(" \t│|*#>-•~")
+            return part.strip(DECORATION)
     return line.strip()
-
-
-def _shortened(said: str) -> str:
-    words = " ".join(said.split())
-    return words if len(words) <= _SHORTENED else f"{words[:_SHORTENED].rpartition(' ')[0]} …"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from .patterns import Form, gibibytes, size
+from .sentences import DECORATION, LONG, PARTS, is_advice, is_code, shortened, tells
 from .text.mentions import without_mentions
 
 __all__ = ["NO_TROUBLE", "Quote", "quotes"]
@@ -44,6 +45,7 @@ _TROUBLE = Form(
     r"\bneeds? (?:a lot |much |some )?more (?:memory|ram)\b|"
     r"\b(?:memory|ram) (?:was|is) the (?:key|problem|issue|reason|cause|culprit|bottleneck)\b|"
     r"\brelated to ['\"]?(?:memory|ram)\b|\bmemory[- ](?:related|issue|problem)s?\b|"
+    r"\b(?:fail|crash|die|end|exit|kill)\w{0,3} (?:with|by|of|from|on) (?:an? |the )?(?:SIGBUS|bus error)|"
     r"\bspill\w{0,3} (?:fail|error)|\bfailed to spill|"
     r"(?:内存|显存)[^\n。，]{0,20}?(?:不足|溢出|爆|耗尽|用完|满|超|泄漏|不够)|(?:爆|超|耗尽)了?(?:内存|显存)|"
     r"メモリー?不足|메모리 ?부족|"
@@ -90,29 +92,14 @@ _ENDED = Form(
     re.IGNORECASE,
 )
 """Words of an end."""
-_TOLD = Form(
-    r"(?<![\w/.])(?:I|we|We|my|My|our|Our)(?:'\w{1,2})? |"
-    r"\b(?:according to (?:the |its |my )?logs?|[Ll]ooks like|it looks)\b"
-)
-"""How people tell what happened to them, as no documentation does."""
-_PARTS = re.compile(r"(?<=[.!?])\s{1,9}(?=[\"'`*(]?[A-Z])")
-_CODE = re.compile(
-    r"^\W{0,9}(?:import|from|def|class|return|if|elif|else|for|while|assert|except|try|with|const|let|var|export|"
-    r"File \"|@)(?=\W)|[{;]\s*$|^\s*[\w.\[\]]{1,60} ?[+]?= ?[\w.]{1,60}\(|^\W{0,9}(?:\$|>>>|#include|//)"
-)
-"""Source code, which states nothing."""
-_ADVICE = re.compile(
-    r"^\W{0,9}(?:Set|Use|Increase|Reduce|Decrease|Lower|Raise|Try|Consider|Add|Make|Ensure|Check|Give|Avoid|See|To)\b",
-)
+_TOLD = Form(r"\b(?:according to (?:the |its |my )?logs?|[Ll]ooks like|it looks)\b")
+"""How else people tell what happened to them, as no documentation does."""
 _BAR = re.compile(r"[\u2580-\u259f]{2,}\s{0,200}\|?")
 """A bar of progress."""
-_DECORATION = " \t|│*#>-•`~"
 _FEWEST = 1024
 """Bytes from which on a number with a B is a size."""
 _FEWEST_WORDS = 2
 """Blanks that a quote without figures has at least."""
-_LOOKED_AT = 50_000
-"""Characters at the end of a text that are looked at."""
 _MOST, _LONGEST = 100, 280
 _MOST_LINES = 4_000
 _BEFORE = 60
@@ -144,8 +131,8 @@ def quotes(text: str) -> tuple[Quote, ...]:
     """Return the lines that tell of memory, each once, in the order of a text as printed."""
     if not any(form.search(text) for form in (_MEMORY, _TROUBLE, _END)):
         return ()
-    title, text = _TITLE.match(text), text[-_LOOKED_AT:]
-    told = _quotes(without_mentions(text), bool(_TOLD.search(text)), title[1] if title else "")
+    title, text = _TITLE.match(text), text[-LONG:]
+    told = _quotes(without_mentions(text), tells(text) or bool(_TOLD.search(text)), title[1] if title else "")
     return tuple({quote.words: quote for quote in itertools.islice(told, _MOST)}.values())
 
 
@@ -153,7 +140,7 @@ def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
     for line in text.split("\n")[-_MOST_LINES:]:
         if not any(form.search(line) for form in (_MEMORY, _TROUBLE, _END)):
             continue
-        for part in _PARTS.split(_BAR.sub("", line)):
+        for part in PARTS.split(_BAR.sub("", line)):
             end = _END.search(part)
             trouble = _TROUBLE.search(part) if not NO_TROUBLE.search(part) else None
             if not (trouble or end or _MEMORY.search(part)) or _states_nothing(part):
@@ -173,7 +160,7 @@ def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
 
 
 def _states_nothing(part: str) -> bool:
-    return bool(_CODE.search(part) or _ADVICE.match(part)) or part.rstrip().endswith("?")
+    return is_code(part) or is_advice(part) or part.rstrip().endswith("?")
 
 
 def _is_size(found: re.Match[str]) -> bool:
@@ -202,13 +189,12 @@ def _bytes(found: re.Match[str]) -> tuple[int, ...]:
 
 
 def _shortened(part: str, at: int) -> str:
-    words = part.strip(_DECORATION)
-    if len(words) <= _LONGEST:
-        return " ".join(words.split())
+    if len(part.strip(DECORATION)) <= _LONGEST:
+        return shortened(part.strip(DECORATION), _LONGEST)
     start = max(0, min(at - _BEFORE, len(part) - _LONGEST))
     start = start if start == 0 else part.find(" ", start) + 1
     end = start + _LONGEST
     cut = part[start:end]
     if end < len(part):
         cut = cut.rpartition(" ")[0] or cut
-    return ("… " if start else "") + " ".join(cut.strip(_DECORATION).split()) + (" …" if end < len(part) else "")
+    return ("… " if start else "") + " ".join(cut.strip(DECORATION).split()) + (" …" if end < len(part) else "")

@@ -20,7 +20,8 @@ KILLED = "State: Terminated\n  Reason: OOMKilled\n  Exit Code: 137"
     [
         (f"{NUMPY}\nI already reduced the batch size to 1.", "I already reduced the batch size to 1."),
         (f"{KILLED}\nWe raised the memory limit to 28 GiB, still the same.", "We raised the memory limit to 28 GiB"),
-        (f"{NUMPY}\nbut if i reduce its size the result is bad, how can i solve this?", "the result is bad"),
+        (f"{NUMPY}\nI tried reducing the batch size, but it did not help.", "it did not help"),
+        (f"{KILLED}\nEven after increasing the memory to 28 GiB it is killed.", "increasing the memory to 28 GiB"),
     ],
 )
 def test_what_was_tried_comes_last(text: str, tried: str, tmp_path: Path) -> None:
@@ -35,6 +36,20 @@ def test_what_was_tried_comes_last(text: str, tried: str, tmp_path: Path) -> Non
         f"{NUMPY}\nShould I reduce the batch size?",
         f"{NUMPY}\nI would expect that a smaller batch works.",
         f"{KILLED}\nThe memory usage increases while I wait.",
+        f"{NUMPY}\nI have not tried a smaller batch size.",
+        f"{NUMPY}\nWe did not reduce the batch size.",
+        f"{NUMPY}\nWe still have to try reducing the batch size.",
+        f"{NUMPY}\nI haven’t reduced the batch size.",
+        f"{KILLED}\nI did not increase the memory limit.",
+        f"{KILLED}\nI cannot give it more memory.",
+        f"{KILLED}\nMy boss says we must increase memory.",
+        f"{KILLED}\nDocs say: I can raise the memory limit.",
+        f"{KILLED}\nWe lowered the memory limit to 4G.",
+        f"{KILLED}\nWe changed the memory limit 8Gi -> 4Gi.",
+        f"{KILLED}\nWe use more memory than I thought.",
+        f"{KILLED}\nI increased the memory limit and it works now.",
+        f"{KILLED}\nI increased the memory limit. It works now.",
+        f"{KILLED}\nWe noticed an increased memory usage.",
         KILLED,
     ],
 )

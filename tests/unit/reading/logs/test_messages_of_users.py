@@ -172,7 +172,8 @@ def test_all_that_had_more_than_what_was_killed(tmp_path: Path) -> None:
         "PID\tMEM(GB)\tCOMMAND\n4124\t12.00\tray::Actor\n4125\t11.00\tray::Critic\n4126\t2.00\tray::Reward\n"
     )
     advice = " ".join(explain(text, tmp_path).advice)
-    assert "`ray::Actor` (pid 4124) should use 12.0 GiB, and `ray::Critic`, pid 4125, 11.0 GiB, more than" in advice
+    assert "`ray::Actor` (pid 4124) should use 12.0 GiB, more than what was killed." in advice
+    assert "killed. `ray::Critic` (pid 4125) had 11.0 GiB, more than that, too." in advice
     assert "4126" not in advice
 
 
@@ -622,3 +623,14 @@ def test_events_of_pods_whose_names_are_replaced(tmp_path: Path) -> None:
     said = explain(text, tmp_path).summary
     assert "evicted the pod rc-<id>," in said
     assert "did not let the pod rc-<id2> run" in said
+
+
+def test_arguments_of_the_largest_processes_are_not_repeated(tmp_path: Path) -> None:
+    text = (
+        f"Memory on the node (IP: 10.20.30.40, ID: {NODE}) where the task (task ID: {TASK}, name=load, pid=4123, memory used=1.20GB) was running was 30.10GB / 31.00GB (0.970968), which exceeds the memory usage threshold of 0.95. Top 10 memory users:\n"
+        "PID\tMEM(GB)\tCOMMAND\n4124\t12.00\tpython serve.py --api-key=hunter2\n4125\t11.00\tmysqld -phunter2\n"
+    )
+    found = str(explain(text, tmp_path))
+    assert "`python serve.py …` (pid 4124)" in found
+    assert "`mysqld …` (pid 4125)" in found
+    assert "hunter2" not in found

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from raymemprof import explain
-from raymemprof.reading.logs.names import names
+from raymemprof.diagnosis.explain.named import also_named
+from raymemprof.reading.logs.messages import parse
+from raymemprof.reading.logs.names import Name, names
 from tests.texts.texts_of_users import ACTOR, NODE, TASK, WORKER
 
 
@@ -65,10 +68,49 @@ def test_all_usual_ways_of_writing(text: str, kind: str, value: str) -> None:
         f"NIL {'f' * 48}",
         f"task_id={'f' * 48}",
         "PID\tMEM(GB)\tCOMMAND\n7\t1.0\tpython",
+        "(Worker pid=30417, ip=10.20.30.40) epoch:  12%|###   | 1/900",
+        "PID is 5 digits",
+        "Process ID 3 GB",
+        "pid: 32768 (kernel.pid_max)",
+        "node: 18.17.0",
+        "node=v18.12.1",
+        "node: 20.11.0-alpine3.19",
+        "host: smtp.gmail.com",
+        "node=os.environ['NODE_1']",
+        "host=args.host",
+        "host=self.host_1(a)",
+        "kubectl get pods/exec",
+        "kubectl apply -f pods/foo-1.yaml",
+        "pod: evicted",
+        "The job 120 GB",
+        "Job 2023",
+        "The job 120000 rows",
+        "IP 10.0.0.0/8",
+        "worker 999.999.999.999",
+        "hostname=my-password-123",
+        "pod_name: sk-live-abc123def",
     ],
 )
 def test_what_is_cut_or_local_is_no_name(text: str) -> None:
     assert names(text) == ()
+
+
+def test_a_process_has_no_name_where_several_have_its_number() -> None:
+    text = "(A pid=5) a\n(B pid=5, ip=10.20.30.40) b\n(C pid=6) c"
+    assert [(one.value, one.called) for one in names(text) if one.kind == "process"] == [("5", None), ("6", "C")]
+
+
+def test_a_longer_name_does_not_hide_a_shorter_one(tmp_path: Path) -> None:
+    text = "slurmstepd: error: Detected 1 oom_kill event in StepId=113.0. It ran on node: {}, and node: {}, too."
+    summary = explain(text.format("ray-head-12", "ray-head-1"), tmp_path).summary
+    assert "nodes ray-head-12 and ray-head-1." in summary
+    found = replace(parse(text.format("ray-head-1", "ray-head-1")), node_ip=None)
+    assert "ray-head-1" in str(also_named(found, ["It was on ray-head-12."]))
+    assert "ray-head-1" not in str(also_named(found, ["It was on ray-head-1.local."]))
+
+
+def test_a_step_is_no_job() -> None:
+    assert names("oom_kill event in StepId=20417733.batch cgroup") == (Name("step", "20417733.batch"),)
 
 
 def test_what_is_not_said_is_named(tmp_path: Path) -> None:

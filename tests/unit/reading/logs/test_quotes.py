@@ -137,3 +137,21 @@ def test_a_person_s_reason_beside_a_signal(tmp_path: Path) -> None:
     assert "ran out of memory" in found.summary
     guess = "There are some potential root causes. (1) The process is killed by SIGKILL by OOM killer due to high memory usage."
     assert "The text also says" not in explain(f"Exit Code:    137\n{guess}", tmp_path).summary
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("--password hunter2", "--password …"),
+        ("--api-key=sk-live-123456", "--api-key=…"),
+        ("HF_TOKEN=hf_abcdefghijklmnopqrstuvwxyz", "HF_TOKEN=…"),
+        ("postgres://joe:hunter2@example.com/a", "postgres://…@example.com/a"),
+        ("joe@example.com", "…@…"),
+        ("Bearer abcdef123456", "Bearer …"),
+        ("max_tokens: 4096", "max_tokens: 4096"),
+        ("--max-num-batched-tokens 8192", "--max-num-batched-tokens 8192"),
+    ],
+)
+def test_no_secret_is_repeated(secret: str, shown: str, tmp_path: Path) -> None:
+    said = f"We ran it with {secret} here, and our worker ran out of memory."
+    assert explain(said, tmp_path).summary == f"The text says of memory: “{said.replace(secret, shown)}”"
