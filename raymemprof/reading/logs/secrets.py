@@ -37,8 +37,14 @@ _SECRETS = (
         r"\1…",
     ),
     (re.compile(_KEY), "…"),
-    # addresses of mail
-    (re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}\b"), "…@…"),
+    # addresses of mail; systemd's units, HTCondor's slots and versions look alike
+    (
+        re.compile(
+            r"(?<![\w.+-])(?!slot\d)[\w.+-]{1,64}@(?![\w-]{1,63}\.(?:service|scope|slice|socket|timer)\b)"
+            r"[\w-]{1,63}(?:\.[\w-]{1,63}){0,5}\.[A-Za-z]{2,24}\b"
+        ),
+        "…@…",
+    ),
 )
 _IN_A_NAME = re.compile(rf"{_WORD}|{_KEY}", re.IGNORECASE)
 _SCRIPT = re.compile(r"[\w./+-]{1,300}\.(?:py|pyc|sh|jar|js|mjs|R|jl|pl|rb)")
