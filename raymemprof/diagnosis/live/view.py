@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from ...reading.captures.reader import receive
 from ..usage.records import Usage
+from . import usage_process
 from .usage_process import End
 
 __all__ = ["run"]
@@ -77,7 +78,7 @@ def _feed(address: str, interval: float) -> Iterator[queue.Queue[Usage | End]]:
     """Start the process that reads usage; what it sends comes in a queue, an `End` last."""
     path = os.pathsep.join(entry for entry in sys.path if entry)
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.feed", address, str(interval)],
+        [sys.executable, "-m", usage_process.__name__, address, str(interval)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
