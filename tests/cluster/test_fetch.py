@@ -559,7 +559,7 @@ def test_what_a_file_lacks_is_zeros_and_said(tmp_path: Path) -> None:
 
 def test_a_folder_in_a_captures_place(nodes: Nodes, calls: raymemprof.Calls, tmp_path: Path) -> None:
     (tmp_path / calls[0].capture.name).mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(raymemprof.CaptureError, match="no plain file"):
         raymemprof.fetch(calls[0], tmp_path)
     assert not any(name.endswith(".part") for name in files_in(tmp_path))
 
