@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import PurePath
+from functools import cache
+from pathlib import Path, PurePath
 
 from .events import well_formed
 
@@ -76,4 +77,11 @@ def recorder_of(file: str) -> str | None:
 def is_own_code(file: str) -> bool:
     """Whether a file is this package's, of whatever installation."""
     parts = PurePath(file).parts
-    return any(parts[i] == _PACKAGE and parts[i + 1] in _OWN_FOLDERS for i in range(len(parts) - 2))
+    starts = [i for i in range(len(parts) - 2) if parts[i] == _PACKAGE and parts[i + 1] in _OWN_FOLDERS]
+    return any(parts[i + 1 :] in _own_files() for i in starts)
+
+
+@cache
+def _own_files() -> frozenset[tuple[str, ...]]:
+    root = Path(__file__).parents[1]
+    return frozenset(path.relative_to(root).parts for path in root.rglob("*.py"))

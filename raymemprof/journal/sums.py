@@ -68,7 +68,6 @@ def add_calls(to: Sum, calls: list[tuple[Begin, End, Children | None]]) -> tuple
     to.kept += sum(kept)
     to.first, to.last = min(to.first, *times), max(to.last, *times)
     to.traced += sum([begin.slot is not None for begin, _, _ in calls])
-    to.ray_data_peak = max(to.ray_data_peak, *[end.ray_data_peak for _, end, _ in calls])
     return peaks, grown, kept
 
 

@@ -226,6 +226,10 @@ class Capture:
             raise RefusedError(f"memray does not run on {sys.platform}")
         if first_unwritable([str(self.path)]) is not None:
             raise UnwritableNameError("the name of the folder to record to,", self.folder)
+        argument = first_unwritable(sys.argv)
+        if argument is not None:
+            raise UnwritableNameError("an argument of the command line,", argument)
+        _refuse_names()
         if self._is_disk_full():
             raise RefusedError(_DISK_FULL.format(self.path.parent))
         if file_size_limit.would_signal():
@@ -250,9 +254,7 @@ class Capture:
             )
             try:
                 with undisturbed():
-                    name = unwritable_name()
-                    if name is not None:
-                        raise UnwritableNameError("the name of a function or file that runs,", name)
+                    _refuse_names()  # once more: threads ran meanwhile
                     tracker.__enter__()
             except BaseException:
                 del tracker  # lets go of the file before it is removed: memray complains of a missing one
@@ -283,7 +285,7 @@ class Capture:
         if not _pipe:
             ends = list(descriptors.find(free, descriptors.is_own_pipe))
             if len(ends) == 2 and os.path.samestat(os.fstat(ends[0]), os.fstat(ends[1])):
-                _pipe = tuple(descriptors.keep(end) for end in ends)
+                _pipe = tuple(descriptors.keep(end, is_inherited=True) for end in ends)
         self._file = found[0] if found and (found[0].device, found[0].inode) == wanted[0] else None
         self._kept = tuple(found)
 
@@ -342,6 +344,12 @@ class Capture:
 
 _pipe: tuple[descriptors.Kept, ...] = ()
 """The pipe that memray's libunwind keeps for the life of the process, and uses for native stacks."""
+
+
+def _refuse_names() -> None:
+    name = unwritable_name()
+    if name is not None:
+        raise UnwritableNameError("the name of a function or file that runs,", name)
 
 
 def _first_open_on(free: int, which: tuple[int, int]) -> int | None:

@@ -6,6 +6,8 @@ that lock.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +44,21 @@ def give_way(close_ours: Callable[[], None]) -> None:
     lock = getattr(memray._memray, _LOCK, None)
     if lock is not None and not isinstance(lock, _Lock):
         setattr(memray._memray, _LOCK, _Lock(lock, close_ours))
+
+
+def _bear_names() -> None:
+    """Have threads run on whose names memray cannot write: without, `Thread.start` waits for ever for such a thread."""
+    interceptor = getattr(sys.modules.get("memray._thread_name_interceptor"), "ThreadNameInterceptor", None)
+    if interceptor is not None:
+        wrapt.wrap_function_wrapper(interceptor, "__set__", _set_name)
+
+
+def _set_name(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
+    with contextlib.suppress(UnicodeEncodeError):  # the thread has its name by then, and memray's report none
+        wrapped(*args, **kwargs)
+
+
+_bear_names()
 
 
 def renew(close_ours: Callable[[], None]) -> None:

@@ -38,6 +38,8 @@ _OPENING_LIMIT = 30.0
 _CLOSING_LIMIT = 5.0
 """Seconds to wait for the end of a capture that no call runs in."""
 _CLOSING_LOOK = 0.05
+_FIRST_PAUSE = 0.05
+"""Seconds without an attempt where two calls in a row had names that memray cannot write; doubled for each more."""
 _BACKOFF = 1.0
 """Seconds for which a refusal stands before tracing is tried again."""
 _AFTER_YOU = 0.25
@@ -79,6 +81,7 @@ class ProcessTracker:
         self._capture: Capture | None = None
         self._latest: Capture | None = None
         self._refusal: tuple[float, str] | None = None
+        self._pause_for_names = 0.0
         # Who holds a place, and which. Slots are the process's and not a capture's: a call may outlive its capture.
         # Ray cancels a task by raising KeyboardInterrupt anywhere, so taking a place is one assignment, and giving it
         # back is one `pop`, which may be done twice.
@@ -254,8 +257,9 @@ class ProcessTracker:
             capture.open(_close_for_another)
         except Exception as error:
             pause = math.inf if isinstance(error, ImportError) else _BACKOFF
-            if isinstance(error, UnwritableNameError):
-                pause = 0
+            if isinstance(error, UnwritableNameError):  # the next call may have none
+                pause = min(self._pause_for_names, _BACKOFF)
+                self._pause_for_names = 2 * pause or _FIRST_PAUSE
             reason = str(error) or type(error).__name__
             capture.error = reason if isinstance(error, RefusedError) else f"memray did not start: {reason}"
             with self._lock:
@@ -264,6 +268,7 @@ class ProcessTracker:
             capture.closed.set()
             capture.opened.set()
             return
+        self._pause_for_names = 0.0
         keep_sources(capture.journal, capture.settings.max_bytes, AT_FIRST)
         capture.watch = Watch(capture.name, capture.journal, capture.allocators)
         capture.watch.start()

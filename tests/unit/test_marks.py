@@ -30,3 +30,8 @@ def test_the_files_that_run_user_code_are_those_that_are_named() -> None:
 def test_the_readers_are_known_by_their_module() -> None:
     """They are children of whoever asks, and no call's."""
     assert reader.__name__ == children._READER
+
+
+def test_a_users_folder_of_our_name_is_his() -> None:
+    assert journal.is_own_code("/venv/lib/python3.11/site-packages/raymemprof/notebook/magic.py")
+    assert not journal.is_own_code("/home/me/raymemprof/notebook/train.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import lru_cache
 from pathlib import PurePath
 from typing import NamedTuple
@@ -17,6 +18,8 @@ _TIMED = ("<timed exec>", "<timed eval>", "<magic-timeit>")
 """The files that IPython compiles as, for what its magics time."""
 _RUN_CELLS = (("IPython", "core"), ("ipykernel",), ("IPython", "terminal"))
 """What runs cells and magics."""
+_SETUP = re.compile(r"(?:^|\s)(?!-|\d+(?:\s|$))\S")
+"""Code behind the options of `%%timeit`, which runs before what is timed."""
 _LINE_MAGIC, _CELL_MAGIC = "run_line_magic", "run_cell_magic"
 _ITSELF: Frame = ("raymemprof", "", 0)
 """Stands for what only our own code held."""
@@ -59,18 +62,20 @@ def timed(frame: Frame, cell: Frame, text: str) -> Timed | None:
     if found is None:
         return None
     (function, _, line), (_, name, number) = frame, cell
-    method, magic, code = found
+    method, magic, options, code = found
     lines = code.splitlines()
     if method == _LINE_MAGIC:
         return Timed((function, name, number), f"%{magic} {code.strip()}") if line == 1 else None
     blank = next((index for index, text in enumerate(lines) if text.strip()), 0)  # IPython leaves these out
     if not 0 < line + blank <= len(lines):
         return None
+    if line == 1 and _SETUP.search(options):  # its lines count from 1, too
+        return None
     return Timed((function, name, number + line + blank), lines[line + blank - 1].strip())
 
 
-def _magic_in(text: str) -> tuple[str, str, str] | None:
-    """Return how the one magic in a line of a cell is run, its name, and its code."""
+def _magic_in(text: str) -> tuple[str, str, str, str] | None:
+    """Return how the one magic in a line of a cell is run, its name, its options and its code."""
     try:
         tree = ast.parse(text.strip())
     except (SyntaxError, ValueError):  # it is part of a longer statement, or was too long to keep
@@ -84,8 +89,8 @@ def _magic_in(text: str) -> tuple[str, str, str] | None:
     ]
     if len(found) != 1 or len(found[0]) < 3 or not all(isinstance(part, str) for part in found[0]):
         return None
-    method, magic, *_, code = map(str, found[0])
-    return method, magic, code
+    method, magic, *options, code = map(str, found[0])
+    return method, magic, " ".join(options), code
 
 
 @lru_cache(maxsize=10_000)

@@ -112,13 +112,14 @@ def _in_turn() -> Iterator[None]:
             locks.was_not_taken(error)
 
 
-def keep(number: int, give_up: Callable[[], object] | None = None) -> Kept:
+def keep(number: int, give_up: Callable[[], object] | None = None, *, is_inherited: bool = False) -> Kept:
     """Hold a descriptor from now on; `give_up` has its user stop where somebody needs the number.
 
-    Without, whoever needs it waits until it is closed.
+    Without, whoever needs it waits until it is closed. No owner is noted on a file that forked children use, too: it
+    would be lost when this process has ended.
     """
     status = os.fstat(number)
-    kept = Kept(number, status.st_dev, status.st_ino, _marked(number))
+    kept = Kept(number, status.st_dev, status.st_ino, 0 if is_inherited else _marked(number))
     _kept[number] = (kept, give_up)
     return kept
 

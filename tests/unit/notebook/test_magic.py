@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import raymemprof
+from raymemprof.reading.reports.cell_stacks import timed
 
 CELLS = (
     "%load_ext raymemprof",
@@ -144,3 +145,11 @@ def test_a_cell_runs_where_the_current_folder_is_gone(said: list[str]) -> None:
 def test_the_extension_is_for_a_shell() -> None:
     with pytest.raises(TypeError, match="takes IPython's shell, and got None: run `%load_ext raymemprof`"):
         raymemprof.load_ipython_extension(None)
+
+
+@pytest.mark.parametrize(("options", "is_certain"), [("-n 1 -r 1", True), ("-n1 -r1 data = bytearray(10**8)", False)])
+def test_the_setup_of_timeit_is_not_taken_for_its_first_line(options: str, is_certain: bool) -> None:
+    """Both count from 1."""
+    text = f"get_ipython().run_cell_magic('timeit', {options!r}, 'len(data)\\n')"
+    found = timed(("inner", "<magic-timeit>", 1), ("<module>", "In [3]", 1), text)
+    assert (found is not None) is is_certain

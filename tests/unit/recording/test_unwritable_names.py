@@ -63,3 +63,26 @@ def test_a_folder_of_such_a_name_has_calls_without_captures(tmp_path: Path) -> N
     assert call.note is not None
     assert call.note.startswith("the name of the folder to record to, '")
     assert raymemprof.heap(raymemprof.calls(tmp_path / "other")[0]).peak >= 3_000_000
+
+
+THREAD = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from raymemprof import profile_memory
+
+@profile_memory(directory=sys.argv[1], linger=0)
+def load(name):
+    kept = bytearray(3_000_000)
+    with ThreadPoolExecutor(1, thread_name_prefix=name) as pool:
+        return pool.submit(len, kept).result()
+
+print(load("/data/m\\udcfcller.csv"))
+"""
+
+
+def test_a_thread_of_such_a_name_starts(tmp_path: Path) -> None:
+    """With memray alone its starter waits for ever."""
+    done = subprocess.run([sys.executable, "-c", THREAD, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("3000000\n", 0), done.stderr
+    (call,) = raymemprof.calls(tmp_path)
+    assert raymemprof.heap(call).peak >= 3_000_000
