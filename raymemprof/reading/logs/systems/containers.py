@@ -227,8 +227,9 @@ def _container(text: str, end: re.Match[str], about: str) -> str | None:
         named = [(found.start(), found[1]) for found in _DESCRIBED.finditer(about)]
         names = set()
         for start, stop in itertools.pairwise([*states, len(about)]):
-            before = bisect_right(named, (start, ""))
-            if before and _ended(about[start:stop]):
+            end_at = _first_end(about[start:stop])
+            before = bisect_right(named, (start + end_at, "")) if end_at is not None else 0
+            if before:  # what stands between is another container, of which no state is told
                 names.add(named[before - 1][1])
         return names.pop() if len(names) == 1 else None
     ends = itertools.islice(_EXIT_137.finditer(about), _MOST_ENDS)
@@ -249,7 +250,12 @@ def _of_docker(about: str) -> str | None:
 
 
 def _ended(part: str) -> bool:
-    return bool(oom_kills(part) or _EXIT_137.search(part))
+    return _first_end(part) is not None
+
+
+def _first_end(part: str) -> int | None:
+    ends = [*oom_kills(part)[:1], *filter(None, [_EXIT_137.search(part)])]
+    return min([one.start() for one in ends], default=None)
 
 
 def _is_proposed(about: str, headings: list[tuple[int, str]], limit: re.Match[str]) -> bool:

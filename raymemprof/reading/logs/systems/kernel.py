@@ -46,6 +46,8 @@ _IN_CGROUP = pattern(
     r"Memory cgroup out of memory|constraint=CONSTRAINT_MEMCG|killed as a result of limit of|Memory cgroup stats for|"
     r"Cgroup OOM encountered|mem_cgroup_(?:out_of_memory|oom\w{0,20})(?:\+0x|\s{0,9}\Z)"
 )
+_OF_MACHINE = re.compile(r"\bOut of memory: Kill")
+"""With a capital letter: that of a memory cgroup has none."""
 _CGROUP_MEMORY = pattern(r"\bmemory: usage (\d{1,15})kB, limit (\d{1,15})kB")
 _ANY_CGROUP = "a container, a batch job or a unit of systemd"
 _CGROUPS = (
@@ -146,6 +148,7 @@ def kernel(text: str) -> Message | None:
         Victim(name, None, None, None, int(pid) if pid else None, memory) for (pid, name), memory in others.items()
     )
     cgroup, is_in_cgroup = _CGROUP_MEMORY.search(text), _IN_CGROUP.search(text) is not None
+    is_mixed = is_in_cgroup and len(victims) > 1 and _OF_MACHINE.search(text) is not None
     listed = processes(text)
     if not victims:
         told = (_LIMIT, _NONE_TO_KILL, _IN_ITS_CGROUP if is_in_cgroup else _INVOKED, _REPORT, _EVENT_OF_NODE)
@@ -168,7 +171,7 @@ def kernel(text: str) -> Message | None:
         limit=limit,
         victims=victims,
         killed=len(victims),
-        reason=f"its memory cgroup ({_whose_cgroup(text)}) reached its limit" if is_in_cgroup else None,
+        reason=None if is_mixed or not is_in_cgroup else f"its memory cgroup ({_whose_cgroup(text)}) reached its limit",
         is_named=True,
         top_processes=listed,
         also=(

@@ -213,3 +213,30 @@ def test_the_name_of_an_actor_whose_ids_are_hidden(tmp_path: Path) -> None:
     )
     found = explain(text, tmp_path)
     assert [(one.name, one.actor_id, one.pid) for one in found.victims] == [("TaskRunner", None, None)]
+
+
+def test_a_limit_of_one_cgroup_is_not_that_of_all_that_were_killed(tmp_path: Path) -> None:
+    text = (
+        "Out of memory: Killed process 100 (python) total-vm:9000000kB, anon-rss:4194304kB, file-rss:0kB\n"
+        "Memory cgroup out of memory: Killed process 200 (java) total-vm:9000000kB, anon-rss:2097152kB, file-rss:0kB\n"
+    )
+    found = explain(text, tmp_path)
+    assert {(one.name, one.pid) for one in found.victims} == {("python", 100), ("java", 200)}
+    assert "cgroup" not in str(found).splitlines()[0]
+
+
+def test_the_container_above_the_end_was_killed(tmp_path: Path) -> None:
+    text = """Name:         app-1
+Containers:
+  web:
+    State:          Running
+    Last State:     Terminated
+      Reason:       Completed
+  metrics:
+    Last State:     Terminated
+      Reason:       OOMKilled
+      Exit Code:    137
+"""
+    said = str(explain(text, tmp_path))
+    assert "metrics" in said
+    assert "container web" not in said
