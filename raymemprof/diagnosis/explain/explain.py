@@ -319,7 +319,7 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
             fit = f"{finding.fitting} deaths fit" if finding.fitting > 1 else "one of several deaths fits"
             return f"The text does not identify a worker, and {fit}, so it is not known which one it is about."
         return (
-            f"What ended {who}{where} cannot be told from this."
+            f"Why {who}{where} ended cannot be told from this."
             if message.victims
             else "This does not say what ended the worker, or whether memory was the reason."
             if finding.tells_of_death

@@ -18,7 +18,7 @@ _MOST = 10
 
 def also_named(message: Message, summary: list[str]) -> str | None:
     """Return a sentence on what a text names that stands neither in a summary nor in the fields of a message."""
-    said = set(re.findall(r"[\w.-]{1,300}\w", "\n".join([*summary, *_fields(message)])))
+    said = set(re.findall(r"\w(?:[\w.-]{0,300}\w)?", "\n".join([*summary, *_fields(message)])))
     kinds: dict[str, dict[str, Name]] = {}
     for name in message.names:
         known = kinds.setdefault(name.kind, {})

@@ -156,7 +156,8 @@ _KINDS = (
         None,
         Form(
             r"\bout[- ]of[- ]memory\b|\bOOM\b|\b(?:exceed\w{0,3}|over|above|beyond|reached|more|too much) "
-            r"(?:[\w'-]{1,12} ){0,3}memory\b|\bfor memory\b|\bmemory limit\b",
+            r"(?:[\w'-]{1,12} ){0,3}memory\b|\bfor memory\b|"
+            r"(?:for|hit\w{0,4}|reach\w{0,4}|due to|because of) (?:[\w'-]{1,12} ){0,3}memory limit\b",
             re.IGNORECASE,
         ),
     ),

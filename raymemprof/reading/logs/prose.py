@@ -43,7 +43,7 @@ _NOT_HAPPENED = Form(
     r"\b(?:can|could|may|might|would|should|must|will|if|whether|unless|likely|probably|maybe|perhaps|possibl[ey]|"
     r"suspect\w{0,3}|think|guess\w{0,3}|assum\w{1,4}|wonder\w{0,3}|seems?|avoid\w{0,3}|prevent\w{0,3}|instead|before|"
     r"until|in case|doubt\w{0,3}|bug where|bug in which|suppose|imagine|"
-    r"not|never|no|none|nobody|without|rather|expect\w{0,3}|supposed|simulat\w{0,4}|detect\w{0,3}|alerts?|causes?|"
+    r"not|never|no|none|nobody|nothing|without|rather|expect\w{0,3}|supposed|simulat\w{0,4}|detect\w{0,3}|alerts?|causes?|"
     r"reasons?|include|means?|usually|typically|sometimes|often|any|every|each|when(?:ever)?|fix(?:e[ds]|ing)?|e\.g|"
     r"example|how|why|cannot|test\w{0,4})\b|n't\b|\?",
     re.IGNORECASE,

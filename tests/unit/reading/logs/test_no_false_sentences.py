@@ -240,3 +240,16 @@ Containers:
     said = str(explain(text, tmp_path))
     assert "metrics" in said
     assert "container web" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "untold"),
+    [
+        ("The kernel's OOM killer killed nothing on our node", "killer killed:"),
+        ("Slurm killed our job, although it was below the memory limit.", "ended a job for memory"),
+        ("Worker pid 5 was killed by SIGKILL.", "What ended"),
+        ("Worker pid 5 was killed by SIGKILL.", "also names"),
+    ],
+)
+def test_what_a_sentence_denies_or_tells_is_not_said_otherwise(text: str, untold: str, tmp_path: Path) -> None:
+    assert untold not in str(explain(text, tmp_path))
