@@ -99,7 +99,7 @@ def _folder(value: Any) -> str:
     path = os.fsdecode(value)
     try:
         return os.path.abspath(path)
-    except FileNotFoundError:  # the current folder is gone: what is to be recorded runs, and nothing is recorded
+    except FileNotFoundError:  # the current folder is gone: what is to be recorded runs, recorded if there is another
         return path
 
 
