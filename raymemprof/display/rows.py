@@ -210,7 +210,7 @@ class Rows(Sequence[T], Generic[T]):
 
     def _heading(self) -> str:
         if not self._rows:
-            return f"There are no {self._title[1]}."
+            return f"No {self._title[1]}."
         return counted(len(self._rows), *self._title)
 
     def _more(self) -> str:

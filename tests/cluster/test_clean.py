@@ -209,7 +209,7 @@ def test_the_command_line(nodes: Nodes, run: Any) -> None:
     dropped = {path: size for path, size in there(nodes).items() if path not in kept}
     command = [COMMAND, "clean", "--address", nodes.address, "--name", "drop"]
     done = subprocess.run([*command, "--older-than", "1d"], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[0].strip() == "0 files removed"
+    assert done.stdout.splitlines()[0].strip() == "No files removed."
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads(done.stdout)

@@ -19,6 +19,7 @@ _MOST = 10
 def also_named(message: Message, summary: list[str]) -> str | None:
     """Return a sentence on what a text names that stands neither in a summary nor in the fields of a message."""
     said = set(re.findall(r"\w(?:[\w.-]{0,300}\w)?", "\n".join([*summary, *_fields(message)])))
+    nameless = len(message.considered) + sum(victim.worker_id is None for victim in message.victims)
     kinds: dict[str, dict[str, Name]] = {}
     for name in message.names:
         known = kinds.setdefault(name.kind, {})
@@ -28,6 +29,7 @@ def also_named(message: Message, summary: list[str]) -> str | None:
         for kind, all_of_it in kinds.items()
         if len(all_of_it) <= _MOST_OF_A_KIND
         and (left := [one for value, one in all_of_it.items() if not _is_said(value, said)])
+        and not (kind == "worker" and len(left) <= nameless)  # they may be the same
     ]
     return f"The text also names {listed(told[:_MOST])}." if told else None
 

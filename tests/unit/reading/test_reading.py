@@ -163,8 +163,8 @@ def test_sources(folder: Path) -> None:
 def test_an_empty_folder(tmp_path: Path) -> None:
     calls = raymemprof.calls(tmp_path)
     assert (len(calls), list(calls), calls.to_json()) == (0, [], "[]")
-    assert repr(calls).startswith("There are no calls.")
-    assert repr(raymemprof.captures(tmp_path)).startswith("There are no captures.")
+    assert repr(calls).startswith("No calls.")
+    assert repr(raymemprof.captures(tmp_path)).startswith("No captures.")
 
 
 def test_a_folder_of_two_processes(folder: Path, tmp_path: Path) -> None:
