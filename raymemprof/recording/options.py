@@ -99,7 +99,7 @@ def _folder(value: Any) -> str:
     path = os.fsdecode(value)
     try:
         return os.path.abspath(path)
-    except FileNotFoundError:  # the current folder is gone: what is to be recorded runs, recorded if there is another
+    except FileNotFoundError:  # the current folder is gone, and the user's code must still run
         return path
 
 

@@ -46,19 +46,19 @@ def give_way(close_ours: Callable[[], None]) -> None:
         setattr(memray._memray, _LOCK, _Lock(lock, close_ours))
 
 
-def _bear_names() -> None:
-    """Have threads run on whose names memray cannot write: without, `Thread.start` waits for ever for such a thread."""
+def _allow_any_thread_name() -> None:
+    """Let threads start whose names memray cannot write. memray raises in such a thread, and `Thread.start` hangs."""
     interceptor = getattr(sys.modules.get("memray._thread_name_interceptor"), "ThreadNameInterceptor", None)
     if interceptor is not None:
         wrapt.wrap_function_wrapper(interceptor, "__set__", _set_name)
 
 
 def _set_name(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> None:
-    with contextlib.suppress(UnicodeEncodeError):  # the thread has its name by then, and memray's report none
+    with contextlib.suppress(UnicodeEncodeError):  # only memray's report lacks the name: the thread has it already
         wrapped(*args, **kwargs)
 
 
-_bear_names()
+_allow_any_thread_name()
 
 
 def renew(close_ours: Callable[[], None]) -> None:

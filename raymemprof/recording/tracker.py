@@ -39,7 +39,7 @@ _CLOSING_LIMIT = 5.0
 """Seconds to wait for the end of a capture that no call runs in."""
 _CLOSING_LOOK = 0.05
 _FIRST_PAUSE = 0.05
-"""Seconds without an attempt where two calls in a row had names that memray cannot write; doubled for each more."""
+"""Seconds until the next attempt, after two calls in a row had names that memray cannot write. Each more doubles it."""
 _BACKOFF = 1.0
 """Seconds for which a refusal stands before tracing is tried again."""
 _AFTER_YOU = 0.25

@@ -59,7 +59,7 @@ class Kept:
     device: int
     inode: int
     owner: int = 0
-    """Whom the kernel notes on the open file as its owner, or 0 where it does not: see `_marked`."""
+    """The owner that is noted on the open file, or 0 if there is none: see `_marked`."""
 
     def status(self) -> os.stat_result | None:
         """Return what the kernel says of the file; None where the number is closed, or another file's by now."""
@@ -115,8 +115,8 @@ def _in_turn() -> Iterator[None]:
 def keep(number: int, give_up: Callable[[], object] | None = None, *, is_inherited: bool = False) -> Kept:
     """Hold a descriptor from now on; `give_up` has its user stop where somebody needs the number.
 
-    Without, whoever needs it waits until it is closed. No owner is noted on a file that forked children use, too: it
-    would be lost when this process has ended.
+    Without, whoever needs it waits until it is closed. If forked children use the open file too (`is_inherited`), no
+    owner is noted on it, because the note is lost when this process ends.
     """
     status = os.fstat(number)
     kept = Kept(number, status.st_dev, status.st_ino, 0 if is_inherited else _marked(number))
@@ -125,9 +125,10 @@ def keep(number: int, give_up: Callable[[], object] | None = None, *, is_inherit
 
 
 def _marked(number: int) -> int:
-    """Have the kernel note an owner on an open file, and return it: this process, to which it sends no signals for it.
+    """Note this process as the owner of an open file (F_SETOWN), and return it; 0 if the file cannot have one.
 
-    Where C code closed one of ours and its file was removed, the next file may get the number and the inode too.
+    The note tells our file from another with the same number and inode. C code may have closed ours, and a file system
+    gives the inode of a removed file to the next one. No signal is sent: that would need O_ASYNC.
     """
     try:
         fcntl.fcntl(number, fcntl.F_SETOWN, os.getpid())
