@@ -21,7 +21,8 @@ from .open_journals import journal_for
 from .options import Settings
 from .outcome import describe, outcome
 from .profile import Profile
-from .safety import interruptions, spare_memory
+from .safety import interruptions
+from .safety.spare_memory import SPARE, keep_spare
 from .sampler import sampler
 from .tracker import Lease, RefusedError, tracker
 from .watch import TOUCHED
@@ -141,7 +142,7 @@ class RunningCall:
                 self.lease = None
 
     def _start(self, block: bool) -> None:
-        spare_memory.keep()
+        keep_spare()
         settings, profile = self.settings, self.profile
         who = cluster.task_identity()
         self._who = who
@@ -179,6 +180,7 @@ class RunningCall:
             line["capture"] = capture.name if capture.folder == self.journal.folder else str(capture.path)
             line["slot"] = self.lease.slot
             line["turn"] = self.lease.turn
+            frames.marker(profile.name, self.lease.slot, contract.END_FILE)  # while there is memory
             if capture.watch is not None:
                 capture.watch.before(line)
         else:
@@ -326,7 +328,7 @@ class RunningCall:
     def _mark(self, file: str) -> None:
         if self.lease is not None:
             size = contract.marker_size(self.lease.turn)
-            frames.renamed(frames.mark, self.profile.name, self.lease.slot, file)(size)
+            frames.marker(self.profile.name, self.lease.slot, file)(size)
 
 
 def _has_room() -> bool:
@@ -382,7 +384,7 @@ def end(call: RunningCall, error: BaseException | None = None) -> None:
         try:
             call.finish(error)
         except MemoryError as full:
-            spare_memory.release()
+            SPARE.clear()
             if interruptions.is_users(full):
                 raise
             call.finish(error)  # the next call to begin keeps some again

@@ -20,6 +20,7 @@ from .options import Options
 from .origin import Origin
 from .profile import Profile
 from .referenced_files import note_block
+from .safety.spare_memory import SPARE
 from .wrappers import recorded
 
 __all__ = ["profile_memory", "profile_of"]
@@ -146,6 +147,8 @@ class ProfileMemory:
         """End the block; an exception passes through it."""
         if self._options.enabled is False or not self._open:
             return
+        if isinstance(error, MemoryError):
+            SPARE.clear()
         call = self._take()
         if call is not None:
             end(call, error)

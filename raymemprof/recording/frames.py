@@ -17,7 +17,7 @@ from .. import journal as contract
 if TYPE_CHECKING:
     from .call import RunningCall
 
-__all__ = ["mark", "plain", "renamed", "step_async_generator", "step_generator", "wait"]
+__all__ = ["marker", "plain", "renamed", "step_async_generator", "step_generator", "wait"]
 
 
 def plain(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -69,7 +69,7 @@ async def step_async_generator(
     return True
 
 
-def mark(size: int) -> None:
+def _mark(size: int) -> None:
     """Make the allocation that marks a moment in the capture."""
     bytes(size)
 
@@ -82,3 +82,15 @@ def renamed(template: Callable[..., Any], name: str, slot: int, file: str) -> Ca
     if sys.version_info >= (3, 11):
         names["co_qualname"] = title
     return types.FunctionType(template.__code__.replace(**names), template.__globals__, title)  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=4096)
+def marker(name: str, slot: int, file: str) -> Callable[[int], None]:
+    """Return what makes a mark of this size, in a frame named for a call of `name` in `slot`, as if it stood in `file`.
+
+    It is run once, for no mark: CPython 3.11 makes a table when a function is first traced, and where there is no
+    memory for it the thread is never traced again (see `safety/spare_memory.py`).
+    """
+    made = renamed(_mark, name, slot, file)
+    made(0)
+    return made

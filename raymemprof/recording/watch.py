@@ -406,4 +406,4 @@ class _Observation(NamedTuple):
         return (self.reading[2] - call.mapped) - (self.private - call.first)
 
 
-_make_mark = frames.renamed(frames.mark, "sample", 0, contract.SAMPLE_FILE)
+_make_mark = frames.marker("sample", 0, contract.SAMPLE_FILE)

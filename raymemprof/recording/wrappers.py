@@ -18,6 +18,7 @@ from .call import begin, end
 from .current import covered
 from .profile import Profile
 from .referenced_files import note_function
+from .safety.spare_memory import SPARE
 from .tracebacks import leave_out_recording
 
 __all__ = ["is_recorded", "record_in_place", "recorded"]
@@ -130,6 +131,8 @@ class _Question:
             call.enter()
             result = call.frame(frames.plain)(function, args, kwargs)
         except BaseException as error:
+            if isinstance(error, MemoryError):
+                SPARE.clear()
             end(call, error)
             leave_out_recording(error)
             raise
@@ -196,6 +199,8 @@ def _coroutine(function: Callable[..., Any], profile: Profile, bound: bool) -> C
             call.enter()
             result = await call.frame(frames.wait)(function, args, kwargs)
         except BaseException as error:
+            if isinstance(error, MemoryError):
+                SPARE.clear()
             end(call, error)
             leave_out_recording(error)
             raise
@@ -230,6 +235,8 @@ def _generator(function: Callable[..., Any], profile: Profile, bound: bool) -> C
                 except BaseException as error:
                     thrown = error
         except BaseException as error:
+            if isinstance(error, MemoryError):
+                SPARE.clear()
             end(call, error)
             leave_out_recording(error)
             raise
@@ -264,6 +271,8 @@ def _async_generator(
                     thrown = error
         except BaseException as error:
             if call is not None:
+                if isinstance(error, MemoryError):
+                    SPARE.clear()
                 end(call, error)
             leave_out_recording(error)
             raise

@@ -5,34 +5,27 @@ from __future__ import annotations
 import mmap
 import sys
 
-__all__ = ["keep", "release"]
+__all__ = ["SPARE", "keep_spare"]
 
-_SPARE = 4 * 2**20
+_SPARE_BYTES = 4 * 2**20
 """Bytes of addresses. They are never touched, so they take no memory."""
 
+SPARE: list[mmap.mmap] = []
+"""What is kept. `SPARE.clear()` gives it back, so that a call can end; the next call to begin keeps some again.
 
-def keep() -> None:
+It is cleared where a call ends, not in a function of Python's: where there is no memory to trace that function with,
+CPython 3.11 takes the thread as within tracing for ever. memray then keeps frames that are gone, and reads them.
+"""
+
+
+def keep_spare() -> None:
     """Have some memory kept, where none is."""
-    global _spare
-    if _spare is None:
-        _spare = _reserved()
-
-
-def release() -> None:
-    """Give back what is kept, so that a call can end; the next call to begin keeps some again."""
-    global _spare
-    spare, _spare = _spare, None
-    if spare is not None:
-        spare.close()
-
-
-def _reserved() -> mmap.mmap | None:
-    if sys.platform == "win32":
-        return None
+    if SPARE or sys.platform == "win32":
+        return
     try:
-        return mmap.mmap(-1, _SPARE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        SPARE.append(mmap.mmap(-1, _SPARE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
     except (OSError, MemoryError):
-        return None
+        return
 
 
-_spare = _reserved()
+keep_spare()

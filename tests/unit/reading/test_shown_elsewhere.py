@@ -271,7 +271,7 @@ def test_of_nothing_a_sentence_is_shown(tmp_path: Path) -> None:
         assert not re.search("<img|<script|<table", report._repr_html_())
     for empty in (raymemprof.summary(tmp_path, name="nosuch"), raymemprof.calls(tmp_path, name="nosuch")):
         said = f"No {empty._title[1]}.", f"in {tmp_path}: no call fits name='nosuch'; there are calls of nothing"
-        assert repr(empty).splitlines() == list(said)
+        assert "".join(repr(empty).split()) == "".join(said).replace(" ", "")  # the folder's name may be wrapped
         assert text_of(empty._repr_html_()) == " ".join(said)
 
 
