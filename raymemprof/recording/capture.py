@@ -97,7 +97,9 @@ class Capture:
     folder: str = field(init=False)
     """The file's name, and where it is: each call asks, and a path takes microseconds to answer."""
     _size_seen: int = 0
-    """Bytes, when it was last compared with the budget."""
+    """Bytes of it and of what is its in the journal, when they were last compared with the budget."""
+    _lines_before: int = 0
+    """Bytes that had been written to the journal when it was opened."""
     _memray: Any = None
     _file: descriptors.Kept | None = None
     _kept: tuple[descriptors.Kept, ...] = ()
@@ -108,6 +110,7 @@ class Capture:
 
     def __post_init__(self) -> None:
         self.name, self.folder = self.path.name, str(self.path.parent)
+        self._lines_before = self.journal.written
 
     def suits(self, settings: Settings, folder: str) -> bool:
         """Whether calls with these settings can be traced to it."""
@@ -150,12 +153,13 @@ class Capture:
         return reason is not None
 
     def _is_over_budget(self) -> bool:
-        size = self.path.stat().st_size
+        lines = self.journal.written - self._lines_before
+        size = self.path.stat().st_size + lines
         if size - self._size_seen < self.settings.max_bytes / _GROWTH:
             return False
         self._size_seen = size
         self.keep_budget()
-        return disk_budget.has_to_end(self.path, self.settings.max_bytes)
+        return disk_budget.has_to_end(self.path, lines, self.settings.max_bytes)
 
     def keep_budget(self) -> None:
         """Have captures go that the node's disk has no room for."""

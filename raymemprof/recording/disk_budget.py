@@ -4,8 +4,9 @@ Called by any of the node's workers when a capture was opened, has grown, or was
 folder. What goes first is what tells least: captures in which every call finished and none is among the largest of its
 function, oldest first. Where those that are closed take too much by themselves, the largest peaks follow, then failed
 and killed calls. Journals stay, and no more than half of the budget counts as theirs, so that captures have the rest.
-From an eighth of it on, those of processes that have ended are compacted, on a thread of its own. A capture that is
-still written cannot go: where that is what is left, it has to end.
+From an eighth of it on, those of processes that have ended are compacted, on a thread of its own. From half of it on,
+captures go for which most of their lines stay. A capture that is still written cannot go: where that is what is left,
+or lines stay for it that take much, it has to end.
 
 This runs in the user's process. So it holds some 5 MB at most, whatever lies on disk: captures are gone through by
 the oldest `_MOST_AT_ONCE`, and journals line by line, with pauses in which the user's code runs alone.
@@ -37,7 +38,11 @@ _LEFT = 0.8
 _OF_JOURNALS = 8
 """The part of the budget that journals may take before those of processes that have ended are compacted."""
 _MOST_OF_JOURNALS = 2
-"""The part of the budget that they count for at most."""
+"""The part of the budget that they count for at most. Where they take more, captures go for which lines stay."""
+_MOST_OF_LINES = 16
+"""The part of the budget that the lines of one capture may take before it ends."""
+_LINES_PART = 20
+"""The part of the time that a process may look at for which captures lines stay: all journals are read for that."""
 _MOST_AT_ONCE = 8_000
 """Captures."""
 _MOST_LARGEST = 10_000
@@ -73,6 +78,10 @@ class _Survey:
     """Of all captures, those with the largest peaks of each function."""
     written: set[str] = field(default_factory=set)
     """Of all captures."""
+    lines: dict[str, int] = field(default_factory=dict)
+    """Bytes of journals that stay for a capture: the beginnings and ends of its calls."""
+    gone: int = 0
+    """Bytes of those for whose captures nothing stays, since they are gone: they wait to be compacted."""
 
     def rank(self, entry: _Entry) -> int | None:
         """2 for failed and killed calls, 1 for the largest peaks, 0 for the rest; None where it cannot go."""
@@ -98,12 +107,17 @@ def enforce(folder: Path, max_bytes: int, keep: int) -> int:
         if not gone and closed == seen:
             break
         seen = closed
-    return removed
+    return removed + _make_room_in_journals(folder, max_bytes, keep)
 
 
-def has_to_end(capture: Path, max_bytes: int) -> bool:
-    """Whether a capture that is still written takes its share, or more, of a budget that is used up."""
+def has_to_end(capture: Path, lines: int, max_bytes: int) -> bool:
+    """Whether a capture that is still written takes its share, or more, of a budget that is used up.
+
+    Or so many bytes of the journal (`lines`) are of its calls that they must not stay for as long as it is written.
+    """
     folder = capture.parent
+    if lines >= compacting.LARGE and lines >= max_bytes // _MOST_OF_LINES:
+        return True
     room = max_bytes - _of_journals(folder, max_bytes)
     total = count = own = 0
     for entry in _entries(folder):
@@ -150,6 +164,42 @@ def _make_room(folder: Path, max_bytes: int, keep: int) -> tuple[int, int]:
                 total -= entry.size
                 closed -= entry.size
     return may_go, gone
+
+
+def _make_room_in_journals(folder: Path, max_bytes: int, keep: int) -> int:
+    """Where journals take more than their part, and all too much, remove captures for which lines stay.
+
+    Returns how many.
+    Those lines are summed up when the journals are compacted the next time.
+    """
+    global _lines_due
+    most = max_bytes // _MOST_OF_JOURNALS
+    journals = compacting.size_of_journals(folder)
+    now = time.monotonic()
+    if now < _lines_due or journals <= most or _taken(folder, max_bytes) - most + journals <= max_bytes:
+        return 0
+    removed = 0
+    with _one_at_a_time(folder) as is_mine:
+        if not is_mine:
+            return 0
+        page = heapq.nsmallest(_MOST_AT_ONCE, _entries(folder))
+        survey = _survey(folder, {entry.name for entry in page}, keep)
+        too_much = journals - survey.gone - most // 2  # half, so that it is a while until this is looked at anew
+        ranked = [(rank, entry) for entry in page if (rank := survey.rank(entry)) is not None]
+        for _, entry in sorted(ranked):
+            if too_much <= 0:
+                break
+            if lines := survey.lines.get(entry.name):
+                with contextlib.suppress(FileNotFoundError):
+                    (folder / entry.name).unlink()
+                    removed += 1
+                too_much -= lines
+        looked = time.monotonic()
+        _lines_due = looked + (looked - now) * _LINES_PART
+    return removed
+
+
+_lines_due = 0.0
 
 
 def _pages(folder: Path, keep: int) -> Iterator[tuple[list[_Entry], _Survey]]:
@@ -232,9 +282,11 @@ def _look_through(
     process: contract.Process | None = None
     written: str | None = None
     """A process writes one capture at a time."""
-    running: dict[int, tuple[str, int]] = {}
+    running: dict[int, tuple[str, int, int]] = {}
     peaks: dict[int, dict[str, float]] = {}
-    for line in _lines(journal):
+    last: tuple[str | None, bool] = None, False
+    """The capture of the last line, and whether it is gone."""
+    for line, size in _lines(journal):
         if isinstance(line, contract.Process):
             process = line
         elif isinstance(line, contract.Open):
@@ -244,18 +296,23 @@ def _look_through(
             written = None if written == line.capture else written
         elif isinstance(line, contract.Begin):
             if line.capture is not None:
-                running[line.call] = line.capture, hash(line.name)
+                running[line.call] = line.capture, hash(line.name), size
                 if len(running) > _MOST_RUNNING:
                     del running[next(iter(running))]
         elif isinstance(line, contract.End) and line.call in running:
-            capture, function = running.pop(line.call)
+            capture, function, begin_size = running.pop(line.call)
+            if capture in wanted:
+                survey.lines[capture] = survey.lines.get(capture, 0) + begin_size + size
+            else:
+                last = last if last[0] == capture else (capture, not _size(folder / capture))
+                survey.gone += begin_size + size if last[1] else 0
             survey.known |= {capture} & wanted
             if line.status != "finished":
                 survey.failed |= {capture} & wanted
             if function in peaks or len(peaks) < _MOST_LARGEST:  # it is told apart
                 _add(peaks.setdefault(function, {}), capture, line.peak, keep, folder)
     begun = {
-        capture for capture, _ in running.values() if capture is not None
+        capture for capture, _, _ in running.values() if capture is not None
     } & wanted  # and not ended: running, or killed
     survey.known |= begun
     survey.failed |= begun
@@ -286,8 +343,8 @@ def _add(largest: dict[str, float], capture: str, peak: float, keep: int, folder
     return 0 if is_full else 1
 
 
-def _lines(journal: Path) -> Iterator[contract.Event]:
-    """Yield the lines of a journal that say something of captures and calls."""
+def _lines(journal: Path) -> Iterator[tuple[contract.Event, int]]:
+    """Yield the lines of a journal that say something of captures and calls, with their bytes."""
     no_wait = os.O_NONBLOCK | os.O_NOFOLLOW
     with descriptors.reading(journal, no_wait) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -306,4 +363,4 @@ def _lines(journal: Path) -> Iterator[contract.Event]:
                 with contextlib.suppress(ValueError, RecursionError):  # it was damaged, and speaks for no capture
                     line = contract.decode(text)
                     if line is not None:
-                        yield line
+                        yield line, len(text)

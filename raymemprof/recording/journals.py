@@ -92,6 +92,8 @@ class Journal:
         self.path = path
         self.folder = str(path.parent)
         self.mode = mode
+        self.written = 0
+        """Bytes of all lines so far, whether or not they are still there."""
         self._kept = self._open(os.O_CREAT | os.O_EXCL)
         self._name = str(path)
         self._look_due = 0.0
@@ -142,6 +144,7 @@ class Journal:
                 raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(self.path))
             self._keep_for_later(data)
             return 0
+        self.written += len(data)
         if end > self._due_at:
             self._compact_later(end)
         return len(data)

@@ -204,8 +204,8 @@ def test_what_is_still_written_drives_out_what_tells_little(tmp_path: Path) -> N
         journal_of(tmp_path, number + 10, opened, begin, end, {**opened, "event": "close"})
     assert disk_budget.enforce(tmp_path, 500, 1) == 2
     assert set(tmp_path.glob("*.bin")) == {mine, kept[70]}
-    assert disk_budget.has_to_end(mine, 500)
-    assert not disk_budget.has_to_end(mine, 20_000)  # journals count too
+    assert disk_budget.has_to_end(mine, 0, 500)
+    assert not disk_budget.has_to_end(mine, 0, 20_000)  # journals count too
 
 
 def test_a_capture_that_grows_without_end_is_ended(tmp_path: Path) -> None:

@@ -439,7 +439,7 @@ def test_what_is_to_take_a_journals_place_drives_out_no_capture(tmp_path: Path) 
     new = replacement.Replacement(journal)
     os.write(new.kept.number if new.kept else -1, bytes(journal.stat().st_size))
     assert disk_budget.enforce(tmp_path, budget, 1) == 0
-    assert not disk_budget.has_to_end(captures[0], budget)
+    assert not disk_budget.has_to_end(captures[0], 0, budget)
     new.close()
 
 
