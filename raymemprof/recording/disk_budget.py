@@ -173,10 +173,10 @@ def _make_room_in_journals(folder: Path, max_bytes: int, keep: int) -> int:
     Those lines are summed up when the journals are compacted the next time.
     """
     global _lines_due
-    most = max_bytes // _MOST_OF_JOURNALS
+    most = max(max_bytes // _MOST_OF_JOURNALS, compacting.LARGE)
     journals = compacting.size_of_journals(folder)
     now = time.monotonic()
-    if now < _lines_due or journals <= most or _taken(folder, max_bytes) - most + journals <= max_bytes:
+    if now < _lines_due or journals <= most or _of_captures(folder) + journals <= max_bytes:
         return 0
     removed = 0
     with _one_at_a_time(folder) as is_mine:
@@ -218,9 +218,12 @@ def _after(folder: Path, last: _Entry | None) -> Iterator[_Entry]:
 
 def _taken(folder: Path, max_bytes: int) -> int:
     """Bytes that a folder's files take. Asked while this process is traced: what it allocates is recorded."""
-    return sum(entry.size for entry in _entries(folder, contract.is_capture, contract.is_source)) + _of_journals(
-        folder, max_bytes
-    )
+    return _of_captures(folder) + _of_journals(folder, max_bytes)
+
+
+def _of_captures(folder: Path) -> int:
+    """Bytes that a folder's captures take, and the sources beside them."""
+    return sum(entry.size for entry in _entries(folder, contract.is_capture, contract.is_source))
 
 
 def _of_journals(folder: Path, max_bytes: int) -> int:

@@ -208,6 +208,35 @@ def test_what_is_still_written_drives_out_what_tells_little(tmp_path: Path) -> N
     assert not disk_budget.has_to_end(mine, 0, 20_000)  # journals count too
 
 
+def test_captures_go_whose_calls_take_the_journal_up(tmp_path: Path) -> None:
+    """Small ones of many calls: the oldest of those that tell least, and none for which nothing would be won."""
+    times = {"open": 1.0, "close": 2.0}
+    captures = [capture(tmp_path, number, 100) for number in range(6)]
+    for number, path in enumerate(captures[:5]):
+        calls = [{"call": call, "capture": path.name, "name": "work", "slot": 0, "turn": call} for call in range(3_000)]
+        status = "failed" if number == 0 else "finished"
+        end = {"status": status, "peak": 50 if number == 2 else 1}
+        lines = [[{"event": "begin", **call}, {"event": "end", "call": call["call"], **end}] for call in calls]
+        edges = [{"event": event, "capture": path.name, "time": time} for event, time in times.items()]
+        journal_of(tmp_path, number + 10, edges[0], *[line for both in lines for line in both], edges[1])
+    journals = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
+    each = journals / 5
+    assert disk_budget.enforce(tmp_path, int(journals * 1.1), 1) == 0  # there is room for them
+    assert disk_budget.enforce(tmp_path, int(each * 4.9), 1) == 4
+    assert [path.exists() for path in captures] == [True, False, False, False, False, True]
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.jsonl")) == journals  # that is for compaction
+    disk_budget._lines_due = 0.0
+    assert disk_budget.enforce(tmp_path, int(each * 4.9), 1) == 0  # what waits for compaction drives out no more
+
+
+def test_a_capture_ends_whose_calls_take_the_journal_up(tmp_path: Path) -> None:
+    mine = capture(tmp_path, 1, 100)
+    most = 256 * MB
+    assert not disk_budget.has_to_end(mine, most // 16 - 1, most)
+    assert disk_budget.has_to_end(mine, most // 16, most)
+    assert not disk_budget.has_to_end(mine, 2 * MB, MB)  # less than is worth compacting
+
+
 def test_a_capture_that_grows_without_end_is_ended(tmp_path: Path) -> None:
     """As an actor's, which is open for its life: it is closed, the call in it says so, and the next has a new one."""
     most = 2 * MB
