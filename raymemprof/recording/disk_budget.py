@@ -80,8 +80,6 @@ class _Survey:
     """Of all captures."""
     lines: dict[str, int] = field(default_factory=dict)
     """Bytes of journals that stay for a capture: the beginnings and ends of its calls."""
-    gone: int = 0
-    """Bytes of those for whose captures nothing stays, since they are gone: they wait to be compacted."""
 
     def rank(self, entry: _Entry) -> int | None:
         """2 for failed and killed calls, 1 for the largest peaks, 0 for the rest; None where it cannot go."""
@@ -184,7 +182,7 @@ def _make_room_in_journals(folder: Path, max_bytes: int, keep: int) -> int:
             return 0
         page = heapq.nsmallest(_MOST_AT_ONCE, _entries(folder))
         survey = _survey(folder, {entry.name for entry in page}, keep)
-        too_much = journals - survey.gone - most // 2  # half, so that it is a while until this is looked at anew
+        too_much = sum(survey.lines.values()) - most // 2  # half, so that it is a while until this is looked at anew
         ranked = [(rank, entry) for entry in page if (rank := survey.rank(entry)) is not None]
         for _, entry in sorted(ranked):
             if too_much <= 0:
@@ -287,8 +285,6 @@ def _look_through(
     """A process writes one capture at a time."""
     running: dict[int, tuple[str, int, int]] = {}
     peaks: dict[int, dict[str, float]] = {}
-    last: tuple[str | None, bool] = None, False
-    """The capture of the last line, and whether it is gone."""
     for line, size in _lines(journal):
         if isinstance(line, contract.Process):
             process = line
@@ -306,9 +302,6 @@ def _look_through(
             capture, function, begin_size = running.pop(line.call)
             if capture in wanted:
                 survey.lines[capture] = survey.lines.get(capture, 0) + begin_size + size
-            else:
-                last = last if last[0] == capture else (capture, not _size(folder / capture))
-                survey.gone += begin_size + size if last[1] else 0
             survey.known |= {capture} & wanted
             if line.status != "finished":
                 survey.failed |= {capture} & wanted
