@@ -4,31 +4,29 @@ Threads do not wait for each other. When the journal has grown by some megabytes
 own. For its last step, in which the smaller file (`replacement.py`) takes its place, that thread waits until nobody
 writes. A line that comes just then is held for some milliseconds, and if that takes longer, in memory.
 
-What must not be lost, as the end of a call, has room kept for it beyond the file's end (Linux). Where that is not to be
-had it waits in memory until the disk takes it.
+What must not be lost, as the end of a call, has room kept for it beyond the file's end (`kept_room.py`). Where that is
+not to be had it waits in memory until the disk takes it.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import errno
 import json
 import math
 import os
-import sys
 import threading
 import time
 import weakref
 from collections import deque
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from . import compacting, warn
+from .kept_room import KeptRoom
 from .replacement import Replacement, is_there
 from .safety import descriptors, file_size_limit, interruptions, locks
 from .safety.threads import HiddenThread
@@ -38,13 +36,6 @@ __all__ = ["IN_LOGS", "Journal"]
 IN_LOGS = 0o644
 """The mode of files in the logs of Ray's sessions, as Ray's own have it."""
 _PRIVATE = 0o600
-_KEPT_ROOM = 8 * 2**10
-"""Bytes beyond the file's end that only lines may take which must not be lost."""
-_ROOM = 2 * _KEPT_ROOM
-"""Bytes that are asked for at once."""
-_KEEP_SIZE = 1
-"""Linux's FALLOC_FL_KEEP_SIZE."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _RETRY = 1.0
 """Seconds between attempts to write what has waited."""
 _FRESH = 5e-5
@@ -101,8 +92,7 @@ class Journal:
         self._seen: tuple[descriptors.Kept, os.stat_result | None, float] | None = None
         """What the kernel said of a file, and when."""
         self._torn = False
-        self._room = 0
-        """Where in the file the room ends that is kept for it."""
+        self._room = KeptRoom()
         self._waiting: deque[bytes] = deque()
         self._is_first = threading.RLock()
         """Held by the thread that writes what has waited; no other waits for it."""
@@ -229,8 +219,8 @@ class Journal:
             raise OSError(errno.EAGAIN, "lines wait for another thread", str(self.path))
         kept = self._kept
         status = kept.status()
-        if self._room > 0 and status is not None:
-            os.truncate(kept.number, status.st_size)
+        if status is not None:
+            self._room.give_back(kept.number, status.st_size)
 
     def _open(self, flags: int = 0) -> descriptors.Kept:
         flags |= os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
@@ -263,8 +253,10 @@ class Journal:
         end = status.st_size + size
         if end > file_size_limit.longest_file():
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self.path))
-        if end + _KEPT_ROOM > self._room >= 0:
-            self._keep_room(self._kept.number, status.st_size, end, is_needed)
+        if self._room.is_short(end):
+            error = self._room.keep(self._kept.number, status.st_size, end)
+            if error and not is_needed:
+                raise OSError(error, os.strerror(error), str(self.path))
         written = 0
         try:
             written = os.write(self._kept.number, data)
@@ -284,21 +276,6 @@ class Journal:
             self._kept = before
             raise FileNotFoundError(errno.ENOENT, "the journal was deleted, and its descriptor closed", str(self.path))
         return os.fstat(self._kept.number)
-
-    def _keep_room(self, number: int, size: int, end: int, is_needed: bool) -> None:
-        allocate = _fallocate()
-        if allocate is None:
-            self._room = -1
-            return
-        ctypes.set_errno(0)
-        if allocate(number, _KEEP_SIZE, size, end - size + _ROOM) == 0:
-            self._room = end + _ROOM
-            return
-        error = ctypes.get_errno()
-        if error not in _NO_ROOM:
-            self._room = -1  # this file system does not do that
-        elif not is_needed:
-            raise OSError(error, os.strerror(error), str(self.path))
 
     def _compact_later(self, size: int) -> None:
         """Have it looked at on a thread of its own whether to compact it, once at a time."""
@@ -375,14 +352,12 @@ class Journal:
         if new.kept is None or not is_it or self.is_shared or self._is_finished or self._looks_lost():
             return False
         size = os.fstat(new.kept.number).st_size
-        room = self._room
-        self._keep_room(new.kept.number, size, size, is_needed=False)
-        try:
-            new.take_its_place()
-        except BaseException:
-            self._room = room
-            raise
-        self._kept, self._seen, self._look_due = new.kept, None, 0.0
+        room = KeptRoom()
+        error = room.keep(new.kept.number, size, size)
+        if error:
+            raise OSError(error, os.strerror(error), str(self.path))
+        new.take_its_place()
+        self._kept, self._room, self._seen, self._look_due = new.kept, room, None, 0.0
         return True
 
     def _catch_up_or_later(self) -> None:
@@ -403,19 +378,6 @@ class Journal:
             pause.wait(_RETRY)
             with contextlib.suppress(OSError):
                 self.catch_up()
-
-
-@cache
-def _fallocate() -> Any:
-    """Linux's `fallocate`, or None."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        function = ctypes.CDLL(None, use_errno=True).fallocate
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long)
-    return function
 
 
 _all: weakref.WeakSet[Journal] = weakref.WeakSet()
