@@ -165,16 +165,15 @@ def _make_room(folder: Path, max_bytes: int, keep: int) -> tuple[int, int]:
 
 
 def _make_room_in_journals(folder: Path, max_bytes: int, keep: int) -> int:
-    """Where journals take more than their part, and all too much, remove captures for which lines stay.
+    """Where journals take more than their part, and all nearly the budget, remove captures for which lines stay.
 
-    Returns how many.
-    Those lines are summed up when the journals are compacted the next time.
+    Those lines are summed up when the journals are compacted, which takes a while too. Returns how many went.
     """
     global _lines_due
     most = max(max_bytes // _MOST_OF_JOURNALS, compacting.LARGE)
     journals = compacting.size_of_journals(folder)
     now = time.monotonic()
-    if now < _lines_due or journals <= most or _of_captures(folder) + journals <= max_bytes:
+    if now < _lines_due or journals <= most or _of_captures(folder) + journals <= max_bytes * _LEFT:
         return 0
     removed = 0
     with _one_at_a_time(folder) as is_mine:

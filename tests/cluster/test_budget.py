@@ -221,7 +221,7 @@ def test_captures_go_whose_calls_take_the_journal_up(tmp_path: Path) -> None:
         journal_of(tmp_path, number + 10, edges[0], *[line for both in lines for line in both], edges[1])
     journals = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
     each = journals / 5
-    assert disk_budget.enforce(tmp_path, int(journals * 1.1), 1) == 0  # there is room for them
+    assert disk_budget.enforce(tmp_path, int(journals * 1.3), 1) == 0  # there is room for them
     other = tmp_path / "raymemprof-x-local-0-1-99.jsonl"
     other.write_bytes(b"x" * 1_000_000 + b"\n")  # for which no capture is to blame
     assert disk_budget.enforce(tmp_path, int(each * 4.9), 1) == 4
