@@ -13,11 +13,9 @@ from typing import IO, NamedTuple
 import psutil
 
 __all__ = [
-    "FORKED",
     "HostMemory",
     "ResourceIsolation",
     "Shares",
-    "is_fork",
     "isolation",
     "kill_threshold",
     "memory",
@@ -31,8 +29,6 @@ _OF_RAY = "ray-node_"
 """How the name of the cgroup begins that a raylet makes for its node with resource isolation."""
 _USUAL_THRESHOLD = 0.95
 """The part of a node's memory above which Ray kills, where RAY_memory_usage_threshold does not say."""
-FORKED = 0x40
-"""Linux's PF_FORKNOEXEC: the process has not become another program since it was forked."""
 _OF_KERNEL = ("SUnreclaim", "KernelStack", "PageTables", "SecPageTables", "Percpu")
 _OF_KERNEL_IN_CGROUP = ("slab", "kernel_stack", "pagetables", "sec_pagetables", "percpu")
 
@@ -148,15 +144,6 @@ def memory(pid: int | None = None) -> HostMemory:
 def pid_exists(pid: int) -> bool:
     """Whether there is a process of this number, which a file's name or a log may say, and may be none."""
     return 0 < pid < 2**31 and psutil.pid_exists(pid)
-
-
-def is_fork(pid: int) -> bool:
-    """Whether a process runs its parent's program still, and may share memory with it that neither has written to."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return bool(int(file.read(1024).rpartition(b")")[2].split()[6]) & FORKED)
-    except (OSError, IndexError, ValueError):
-        return False
 
 
 class Shares(NamedTuple):

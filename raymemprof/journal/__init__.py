@@ -49,6 +49,7 @@ ends is marked by an allocation made from a frame whose file is one of the `*_FI
 
 from __future__ import annotations
 
+from ..proc import has_process
 from .compaction import RECENT, Compacted, compact
 from .events import (
     SAMPLE_KEYS,
@@ -103,7 +104,7 @@ from .marks import (
 )
 from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
 from .sums import BUCKET, OTHER_NAMES, add_call, add_calls, add_sum, bucket_of, peak_of, was_told_to_end
-from .writers import has_process, is_alive, machine
+from .writers import is_alive, machine
 
 __all__ = [
     "BEGIN_BLOCK_FILE",

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import journal as contract
+from .. import proc
 from . import frames, warn
 from .memory import malloc, process_memory
 from .memory.residency import Mappings
@@ -160,13 +161,13 @@ class Watch:
         if abs(now.private - self._looked) >= _STEP and self._can_look():
             self._sample(now, look=True)
 
-    def end(self, call: RunningCall, reading: process_memory.Reading) -> None:
+    def end(self, call: RunningCall, reading: proc.Memory) -> None:
         """Note on a call's own thread what it leaves, where that differs from what was noted last."""
         if self._pid != os.getpid():  # a fork's lock may be held by nobody who is there
             return
         self._guarded(self._end, call, reading)
 
-    def _end(self, call: RunningCall, reading: process_memory.Reading) -> None:
+    def _end(self, call: RunningCall, reading: proc.Memory) -> None:
         private, _, mapped = reading
         noted = self._noted
         moved = max(abs(private - noted.private), abs(self._allocators.sampled() - noted.pools), self._moved)
@@ -390,7 +391,7 @@ class _Observation(NamedTuple):
     at: tuple[RawStack, ...]
     private: int
     shared: int
-    reading: process_memory.Reading
+    reading: proc.Memory
     pools: int
     free: int
     used: int | None
