@@ -16,7 +16,8 @@ from .actors import (
     why_it_failed,
 )
 from .ask import LIMIT, LOOK, Answers, NoAnswerError, answer, ask, ended, on_each_node, on_nodes
-from .by_value import OURS, by_value
+from .authentication import uses_tls
+from .by_value import by_value, is_ours
 from .connect import Connection, connect, disconnect, locate
 from .environments import (
     DRIVING,
@@ -50,7 +51,7 @@ from .libraries import library_context, pass_users_code
 from .loading import MODULE as LOADING
 from .loading import pass_through, unknown_names
 from .metrics import counter, histogram, metrics_address
-from .nodes import MissingNode, Node, missing, nodes
+from .nodes import MissingNode, Node, living_nodes, missing, nodes
 from .ray_data import hear_ray_data_peaks
 from .remote_objects import (
     actor_class,
@@ -85,7 +86,6 @@ __all__ = [
     "LIMIT",
     "LOADING",
     "LOOK",
-    "OURS",
     "Actor",
     "Answers",
     "Connection",
@@ -134,6 +134,7 @@ __all__ = [
     "is_driver",
     "is_exported",
     "is_intended_exit",
+    "is_ours",
     "job_environment",
     "job_id",
     "kill_threshold",
@@ -141,6 +142,7 @@ __all__ = [
     "library_context",
     "living_actors",
     "living_jobs",
+    "living_nodes",
     "locate",
     "logs_directory",
     "metrics_address",
@@ -169,5 +171,6 @@ __all__ = [
     "try_in_job",
     "unknown_executor_names",
     "unknown_names",
+    "uses_tls",
     "why_it_failed",
 ]

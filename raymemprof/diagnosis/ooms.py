@@ -182,7 +182,7 @@ def ooms(source: Source = None) -> Kills:
         ...     print(kill.when, kill.name, kill.memory)
     """
     if source is None and cluster.is_connected():
-        living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
+        living = frozenset(cluster.living_nodes())
         answers = cluster.on_each_node(_told_there, living)
         told, missing = list(answers.by_node.values()), answers.missing
         caption, chosen = f"on {len(answers.by_node)} node{'s' * (len(answers.by_node) != 1)}", ""

@@ -102,6 +102,7 @@ from .marks import (
     recorder_of,
     slot_of,
 )
+from .selection import LATE
 from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
 from .sums import BUCKET, OTHER_NAMES, add_call, add_calls, add_sum, bucket_of, peak_of, was_told_to_end
 from .writers import is_alive, machine
@@ -112,6 +113,7 @@ __all__ = [
     "BUCKET",
     "END_FILE",
     "FRAME_FILE",
+    "LATE",
     "LEFT_OVER",
     "MOST_TEXT",
     "OTHER_NAMES",

@@ -299,8 +299,8 @@ class RunningCall:
             },
             is_needed=True,
         )
-        if self.profile.tally is not None:
-            self.profile.tally.add(private - self.first)
+        if self.profile.ended is not None:
+            self.profile.ended.add(private - self.first)
         metrics.send(self.profile.name, max(self.peak, self.total), status)
 
     def _renewed_journal(self) -> str | None:

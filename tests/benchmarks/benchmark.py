@@ -1015,7 +1015,7 @@ def looks(folder: Path, workers: int = 100, count: int = 120) -> None:
         look()  # which tells workers from other processes, once
         ours, theirs = (min(cpu(function) for _ in range(3)) for function in (look, by_psutil))
         file.rewrite(minutes)
-        assert sum(len(one.processes) for one in next(iter(minutes.tallies.values())).values()) == 2 * workers
+        assert sum(len(one.processes) for one in next(iter(minutes.by_minute.values())).values()) == 2 * workers
     finally:
         for child in children:
             child.kill()

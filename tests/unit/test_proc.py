@@ -22,7 +22,7 @@ def test_memory_is_rss_less_shr() -> None:
 @pytest.mark.parametrize("other", [b"", b"70 30", b"a b c d"])
 def test_what_is_no_statm_has_no_memory(other: bytes) -> None:
     """Somebody may have put another file in the place of the descriptor that it is read from."""
-    with pytest.raises(ValueError, match="unpack|invalid literal"):
+    with pytest.raises(ValueError, match=r"unpack|invalid literal"):
         proc.memory_in(other)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ...display.text import show_bytes
+from ...reading.catalog.function_names import actor_class
 from ...reading.catalog.records import Call, CompactedCalls
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "SURE_CALLS",
     "Growth",
     "about_captures",
-    "actor_class",
     "captures_of",
     "end_of",
     "growths",
@@ -217,11 +217,6 @@ def _rises(floors: list[int]) -> bool:
 def end_of(call: Call) -> datetime:
     """Return when a call ended; where that was not recorded, when it began."""
     return call.started_at + timedelta(seconds=call.duration or 0)
-
-
-def actor_class(name: str) -> str:
-    """Return the class of a method's name."""
-    return name.rpartition(".")[0] or name
 
 
 def process_of(call: Call) -> object:

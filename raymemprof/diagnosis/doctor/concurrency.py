@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
+from ...reading.catalog.function_names import actor_class, short
 from ...reading.catalog.records import Call
-from ..advise.growth import actor_class, process_of
+from ..advise.growth import process_of
 from ..explain.families import largest_family
 from ..ooms import Kill
 from .observed import KillGroup, Observed, users
@@ -106,7 +107,7 @@ def crowd_then(kill: Kill, name: str, is_actor: bool) -> dict[tuple[str, int], i
 def _runs(title: str | None, name: str, is_actor: bool) -> bool:
     """Whether a process's title names a function or an actor class; names within functions have a longer path."""
     called = actor_class(title or "") if is_actor else title or ""
-    return called.rpartition(".")[2] == name.rpartition(".")[2]
+    return short(called) == short(name)
 
 
 def is_bystander(observed: Observed, group: KillGroup) -> bool:

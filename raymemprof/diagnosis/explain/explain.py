@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cluster import MissingNode, task_of
 from ...display.record import Record
-from ...display.text import first_few, in_html, printable, show_bytes
+from ...display.text import first_few, in_html, listed, printable, show_bytes
 from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
@@ -26,7 +26,7 @@ from .named import also_named
 from .quoted import unsaid
 from .remedies import largest_call, remedies
 from .tried import tried_last
-from .who import all_named, listed, named, unsaid_victims, who
+from .who import all_named, named, unsaid_victims, who
 
 __all__ = ["Explanation", "explain"]
 

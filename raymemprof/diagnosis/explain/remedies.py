@@ -227,8 +227,8 @@ def _is_of_ray(message: Message, name: str) -> bool:
 
 
 def _is_on_head_of_several(message: Message) -> bool:
-    alive = [node for node in cluster.nodes() if node.is_alive]
-    return len(alive) > 1 and any(node.is_head and node.node_id == message.node_id for node in alive)
+    living = cluster.living_nodes()
+    return len(living) > 1 and message.node_id in living and living[message.node_id].is_head
 
 
 def _smaller_or_fewer(

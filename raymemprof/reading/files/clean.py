@@ -142,7 +142,7 @@ def clean(
         raise ValueError("say where to remove it: name a folder, or connect to a cluster (`--address`, ray.init()).")
     wanted = _Wanted(None if seconds is None else time.time() - seconds, filters, dry_run)
     if source is None and cluster.is_connected():
-        living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
+        living = frozenset(cluster.living_nodes())
         answers = cluster.on_each_node(_clean_there, wanted, living, node_id=filters.node_id)
         found, missing = list(answers.by_node.values()), answers.missing
     else:

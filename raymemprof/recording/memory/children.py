@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from ... import proc
+from ...command_line import program_of
 from .. import warn
 from ..safety import interruptions, locks
 from . import process_memory
@@ -281,14 +282,12 @@ def _name(command: list[str]) -> str:
     title = command[0]
     if title.startswith("ray::"):
         return title.split()[0]
-    program = os.path.basename(title)
-    if program.startswith("python"):
-        for number, word in enumerate(command[1:_WORDS], 1):
-            if word in ("-m", "-c") and number + 1 < len(command):
-                return f"{program} {word} {command[number + 1].strip()}"[:60].splitlines()[0]
-            if word and not word.startswith("-"):
-                return os.path.basename(word)
-    return program
+    found = program_of(command)
+    if found is None:
+        return title
+    if found.option is not None:
+        return f"{found.executable} {found.option} {(found.argument or '').strip()}"[:60].splitlines()[0]
+    return os.path.basename(found.argument) if found.argument is not None else found.executable
 
 
 children = Children()
