@@ -39,8 +39,6 @@ class HostMemory:
 
     total: int
     used: int
-    is_container: bool
-    """Whether a cgroup's limit is what holds."""
     shared: int | None = None
     """Bytes of shared memory and tmpfs among what is used; None where the system does not say."""
     kernel: int | None = None
@@ -48,7 +46,7 @@ class HostMemory:
     huge_pages: int = 0
     """Bytes in the machine's pool of huge pages (hugetlbfs), in use or not; a cgroup's use does not count them."""
     group: tuple[str, str] | None = None
-    """The cgroup whose limit holds: the controllers of its hierarchy, and its path there."""
+    """The cgroup whose limit holds, if one does: the controllers of its hierarchy, and its path there."""
 
     @property
     def available(self) -> int:
@@ -130,7 +128,6 @@ def memory(pid: int | None = None) -> HostMemory:
     found = HostMemory(
         machine.total,
         machine.total - machine.available,
-        is_container=False,
         shared=getattr(machine, "shared", None),
         kernel=sum(figures.get(name, 0) for name in _OF_KERNEL) if figures else None,
         huge_pages=figures.get("Hugetlb", figures.get("HugePages_Total", 0) * figures.get("Hugepagesize", 0) // 1024),
@@ -247,7 +244,6 @@ def _limit(folder: Path, group: tuple[str, str], is_first: bool) -> HostMemory:
     return HostMemory(
         most,
         max(int((folder / used).read_text()) - cached, 0),
-        is_container=True,
         shared=counters.get(f"{prefix}shmem"),
         kernel=kernel,
         group=group,

@@ -4,7 +4,6 @@ It tells what runs here and which nodes there are, runs functions on them, and r
 """
 
 from .actors import (
-    Actor,
     NoHandleError,
     actor_handle,
     actor_id,
@@ -32,7 +31,6 @@ from .exceptions import KILLED, is_intended_exit, task_of
 from .executors import Exchange, actor_methods, unknown_executor_names
 from .graphs import before_graph
 from .identity import (
-    ProcessIdentity,
     TaskIdentity,
     address,
     gcs_address,
@@ -86,7 +84,6 @@ __all__ = [
     "LIMIT",
     "LOADING",
     "LOOK",
-    "Actor",
     "Answers",
     "Connection",
     "Exchange",
@@ -96,7 +93,6 @@ __all__ = [
     "Node",
     "NodeStats",
     "ObjectReferences",
-    "ProcessIdentity",
     "RegisteredProcess",
     "TaskAttempt",
     "TaskIdentity",

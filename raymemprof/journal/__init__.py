@@ -104,7 +104,7 @@ from .marks import (
 )
 from .selection import LATE
 from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
-from .sums import BUCKET, OTHER_NAMES, add_call, add_calls, add_sum, bucket_of, peak_of, was_told_to_end
+from .sums import BUCKET, OTHER_NAMES, add_calls, add_sum, bucket_of, peak_of, was_told_to_end
 from .writers import is_alive, machine
 
 __all__ = [
@@ -140,7 +140,6 @@ __all__ = [
     "Sample",
     "Source",
     "Sum",
-    "add_call",
     "add_calls",
     "add_sum",
     "append",

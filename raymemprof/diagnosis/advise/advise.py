@@ -34,6 +34,7 @@ from .unrecorded import about_seen, not_recorded, running_of
 from .warnings import MOST_NODES, about_nodes, about_peaks
 
 __all__ = [
+    "MARGIN",
     "Recommendation",
     "Recommendations",
     "advise",

@@ -168,7 +168,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     if message.idle_memory and message.idle_memory > _MUCH_IDLE:
         yield say("idle_workers", size=show_bytes(message.idle_memory))
     if finding.calls or (_is_of_ray(message, name) and not are_idle and not is_rays_own(name)):
-        yield from _smaller_or_fewer(message, name, held, largest, finding)
+        yield from _smaller_or_fewer(message, name, held, largest)
     if finding.is_on_cluster and _is_on_head_of_several(message):
         yield say("spare_the_head")
     if message.cause != "ray_memory_monitor":
@@ -231,9 +231,7 @@ def _is_on_head_of_several(message: Message) -> bool:
     return len(living) > 1 and message.node_id in living and living[message.node_id].is_head
 
 
-def _smaller_or_fewer(
-    message: Message, name: str, held: int | None, victim: Victim | None, finding: Finding
-) -> Iterator[str]:
+def _smaller_or_fewer(message: Message, name: str, held: int | None, victim: Victim | None) -> Iterator[str]:
     """What has the node run fewer of it at once, or one of it take less, whichever would help."""
     if held and (held < max(_LITTLE, _LITTLE_OF_ALL * (message.used or 0)) or _is_dwarfed(message, held)):
         yield say("had_little", name=name, size=show_bytes(held))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["BY_CAUSE", "REMEDIES", "RESERVE_BUFFER", "Remedy", "say"]
+__all__ = ["BY_CAUSE", "BY_LACK", "REMEDIES", "RESERVE_BUFFER", "Remedy", "say"]
 
 RESERVE_BUFFER = 2**30
 """Bytes that Ray's guide leaves between what the system uses and what is reserved for it."""

@@ -13,9 +13,9 @@ from typing import Any
 from ...reading.catalog.function_names import class_in_title
 from .worker_samples import Look
 
-__all__ = ["MINUTES", "Minutes", "Peaks"]
+__all__ = ["Minutes", "Peaks"]
 
-MINUTES = 60
+_MINUTES = 60
 """How many are kept."""
 _MOST_NAMES = 200
 """Names of a minute: of more, those with the highest memory."""
@@ -107,7 +107,7 @@ class Minutes:
             most.processes = {pid: most.processes[pid] for pid in by_size[:kept]}
 
     def _forget(self) -> None:
-        for minute in [minute for minute in self.by_minute if minute <= self._latest - MINUTES]:
+        for minute in [minute for minute in self.by_minute if minute <= self._latest - _MINUTES]:
             del self.by_minute[minute]
 
     def lines(self) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from .peaks import SeenPeaks, seen_peaks
 from .process import NO_CONNECTION
 from .start_watcher import watch_here
 
-__all__ = ["Watch", "watch"]
+__all__ = ["HOUR", "Watch", "watch"]
 
 HOUR = 3600.0
 _SECONDS_TO_END = 5.0

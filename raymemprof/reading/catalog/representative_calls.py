@@ -22,7 +22,7 @@ from .records import Call, Calls, CompactedCalls
 from .sources import Source
 from .sums_cache import read_sums
 
-__all__ = ["list_telling", "telling"]
+__all__ = ["examined", "list_telling", "telling"]
 
 _MOST_WHOLE = 10_000
 """Calls that are listed one by one, on all nodes together."""

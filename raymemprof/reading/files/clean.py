@@ -141,7 +141,7 @@ def clean(
     if source is None and not cluster.is_connected():
         raise ValueError("say where to remove it: name a folder, or connect to a cluster (`--address`, ray.init()).")
     wanted = _Wanted(None if seconds is None else time.time() - seconds, filters, dry_run)
-    if source is None and cluster.is_connected():
+    if source is None:
         living = frozenset(cluster.living_nodes())
         answers = cluster.on_each_node(_clean_there, wanted, living, node_id=filters.node_id)
         found, missing = list(answers.by_node.values()), answers.missing
