@@ -18,13 +18,13 @@ from ...reading.logs.messages import read
 from ...reading.logs.programs.libraries import CANNOT_ALLOCATE
 from ...reading.logs.secrets import without_secrets
 from ...reading.reports.lines import Lines
+from .advice import advise_on, largest_call
 from .considered import considered
 from .evidence import look
 from .families import is_mainly, largest_family, told
 from .findings import Finding, Suspect
 from .named import also_named
 from .quoted import unsaid
-from .remedies import largest_call, remedies
 from .tried import tried_last
 from .who import all_named, named, unsaid_victims, who
 
@@ -171,7 +171,7 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         top_processes=message.top_processes,
         calls=Calls(finding.calls),
         lines=Lines(finding.lines),
-        advice=tuple(map(without_secrets, tried_last(remedies(finding), text))),
+        advice=tuple(map(without_secrets, tried_last(advise_on(finding), text))),
         summary=without_secrets("\n".join(map(printable, summary))),
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ...display.text import listed
 from ...reading.logs.facts import Message, Victim
+from .advice import name_of
 from .considered import was_idle
 from .findings import Finding
-from .remedies import name_of
 
 __all__ = ["all_named", "named", "unsaid_victims", "who"]
 

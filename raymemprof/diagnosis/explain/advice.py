@@ -18,9 +18,9 @@ from ..advise.workloads import is_rays_own, workload_of
 from .considered import was_idle
 from .families import is_mainly, largest_family, steps
 from .findings import Finding
-from .remedy_table import BY_CAUSE, BY_LACK, RESERVE_BUFFER, say
+from .remedies import BY_CAUSE, BY_LACK, RESERVE_BUFFER, say
 
-__all__ = ["largest_call", "name_of", "remedies"]
+__all__ = ["advise_on", "largest_call", "name_of"]
 
 _MUCH_IDLE = 100 * 2**20
 _OLD_THRESHOLD = "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
@@ -69,8 +69,8 @@ def largest_call(finding: Finding) -> Call:
     return max(traced, key=lambda call: call.peak_memory)
 
 
-def remedies(finding: Finding) -> Iterator[str]:
-    """The page's advice, in its order, with the user's names and numbers: `remedy_table` has the words."""
+def advise_on(finding: Finding) -> Iterator[str]:
+    """The page's advice, in its order, with the user's names and numbers: `remedies` has the words."""
     message, found = finding.message, finding.calls
     if message.cause in ("ray_memory_monitor", "kernel_oom") and message.lacks not in _OF_SYSTEM:
         yield from _memory_advice(finding)
