@@ -281,7 +281,7 @@ class Cycle:
         next(self.items)
 
 def hold():
-    with descriptors._in_turn():
+    with descriptors.kept.in_turn():
         is_held.set()
         time.sleep(600)
 
