@@ -24,9 +24,9 @@ from .places import Places, RawStack, stacks
 from .safety import interruptions, locks
 
 if TYPE_CHECKING:
-    from .call import RunningCall
     from .journals import Journal
     from .memory.allocators import Allocators
+    from .running_call import RunningCall
 
 __all__ = ["TOUCHED", "Watch"]
 

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 from ... import cluster
 from ... import journal as contract
 from .. import warn
-from ..call import LINGER, RunningCall
 from ..memory import process_memory
 from ..open_journals import journal_for
 from ..options import Options
 from ..outcome import describe
 from ..profile import EndedCalls, Profile
+from ..running_call import LINGER, RunningCall
 from ..safety.threads import HiddenThread
 from ..tracker import Lease, RefusedError, tracker
 from ..wrappers import recorded
