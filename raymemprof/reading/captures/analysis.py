@@ -79,7 +79,7 @@ def analyse(request: Request, told: Told = lambda part: None) -> CaptureSum:
         ledger = None if foreign else Ledger(request, native, samples)
         if ledger is not None:
             records = _counted(reader.get_allocation_records(), meta.total_allocations, told)
-            ledger.follow(records, _all_records(request.later))
+            ledger.account_for(records, _all_records(request.later))
             foreign = not ledger.seen_calls and request.places is None
         if foreign:
             figures, rows = whole.figures(), whole.rows()
