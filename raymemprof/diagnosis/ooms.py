@@ -16,7 +16,7 @@ from ..reading.catalog.clickable_rows import Openable, name_of_call
 from ..reading.catalog.evidence import Evidence
 from ..reading.catalog.places import Place, place_here
 from ..reading.catalog.records import Call
-from ..reading.catalog.representative_calls import list_telling
+from ..reading.catalog.representative_calls import list_representative
 from ..reading.catalog.sources import Source
 from ..reading.logs.endings import Death, cgroup_oom_kills, fits
 from ..reading.logs.facts import TopProcess
@@ -254,7 +254,7 @@ def _told(place: Place, *, is_running: bool | None = None) -> _Told:
     left_out: list[str] = []
     for folder in place.folders:
         evidence = Evidence(folder)
-        listed = list_telling(replace(place, folders=(folder,)))
+        listed = list_representative(replace(place, folders=(folder,)))
         calls = listed.calls
         left_out += listed.skipped
         kills += _kills(evidence, calls, place.node_id)

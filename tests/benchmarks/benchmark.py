@@ -530,9 +530,9 @@ if which == "calls":
 elif which == "summary":
     found = sum(row.call_count for row in raymemprof.summary(folder))
 elif which == "advise":
-    from raymemprof.reading.catalog.representative_calls import telling
+    from raymemprof.reading.catalog.representative_calls import representative
 
-    found = sum(one.call_count for one in raymemprof.advise(telling(folder)))
+    found = sum(one.call_count for one in raymemprof.advise(representative(folder)))
 elif which == "clean":
     found = len(raymemprof.clean(folder, older_than=10**9))
 else:
