@@ -58,8 +58,6 @@ class Ledger:
         """The same of what was mapped."""
         self._recent: dict[int, deque[tuple[int, LiveAllocation]]] = {}
         """The last two allocations of each thread, if it is asked what was temporary."""
-        self._last_stack: Any = None
-        """That of the last allocation whose lines are a call's."""
         self._next_mark = 0
         self._look: Look | None = None
         self._asked_at: Sample | None = None
@@ -94,7 +92,7 @@ class Ledger:
         is_native, take_free = self._native, self._take_free
         frees, mmap, munmap = self._frees, self._mmap, self._munmap
         is_temporary_wanted = "temporary" in self._request.views
-        last_allocator = None
+        last_stack = last_allocator = None
         for record in records:
             allocator = record.allocator
             if allocator in frees:
@@ -122,9 +120,10 @@ class Ledger:
                 place, more = known[stack_id]
             except KeyError:
                 info = self._info(record, stack_id)
+                self._lines.last_stack = last_stack
                 if info.marker is not None:
                     self._mark(info, record)
-                    self._last_stack = last_allocator = None
+                    last_stack = last_allocator = None
                     continue
                 found = place, more = self._shares(info, record, (stack_id, allocator))
                 is_line = bool(info.slots)
@@ -139,7 +138,7 @@ class Ledger:
             if place is None:
                 continue
             if is_line:
-                self._last_stack = stack_id
+                last_stack = stack_id
             account = place.account
             if place.peak_id != account.peak_id:
                 place.number(account.peak_id)
@@ -181,7 +180,6 @@ class Ledger:
         info = self._stacks.get(stack_id)
         if info is None:
             info = self._stacks[stack_id] = inspect(stack_of(record, self._native))
-        self._lines.last_stack = self._last_stack
         return info
 
     def _note_large(self, record: Any, place: Place | None, more: tuple[Place, ...]) -> None:
