@@ -13,11 +13,9 @@ from typing import IO, NamedTuple
 import psutil
 
 __all__ = [
-    "FORKED",
     "HostMemory",
     "ResourceIsolation",
     "Shares",
-    "is_fork",
     "isolation",
     "kill_threshold",
     "memory",
@@ -31,8 +29,6 @@ _OF_RAY = "ray-node_"
 """How the name of the cgroup begins that a raylet makes for its node with resource isolation."""
 _USUAL_THRESHOLD = 0.95
 """The part of a node's memory above which Ray kills, where RAY_memory_usage_threshold does not say."""
-FORKED = 0x40
-"""Linux's PF_FORKNOEXEC: the process has not become another program since it was forked."""
 _OF_KERNEL = ("SUnreclaim", "KernelStack", "PageTables", "SecPageTables", "Percpu")
 _OF_KERNEL_IN_CGROUP = ("slab", "kernel_stack", "pagetables", "sec_pagetables", "percpu")
 
@@ -43,8 +39,6 @@ class HostMemory:
 
     total: int
     used: int
-    is_container: bool
-    """Whether a cgroup's limit is what holds."""
     shared: int | None = None
     """Bytes of shared memory and tmpfs among what is used; None where the system does not say."""
     kernel: int | None = None
@@ -52,7 +46,7 @@ class HostMemory:
     huge_pages: int = 0
     """Bytes in the machine's pool of huge pages (hugetlbfs), in use or not; a cgroup's use does not count them."""
     group: tuple[str, str] | None = None
-    """The cgroup whose limit holds: the controllers of its hierarchy, and its path there."""
+    """The cgroup whose limit holds, if one does: the controllers of its hierarchy, and its path there."""
 
     @property
     def available(self) -> int:
@@ -134,7 +128,6 @@ def memory(pid: int | None = None) -> HostMemory:
     found = HostMemory(
         machine.total,
         machine.total - machine.available,
-        is_container=False,
         shared=getattr(machine, "shared", None),
         kernel=sum(figures.get(name, 0) for name in _OF_KERNEL) if figures else None,
         huge_pages=figures.get("Hugetlb", figures.get("HugePages_Total", 0) * figures.get("Hugepagesize", 0) // 1024),
@@ -148,15 +141,6 @@ def memory(pid: int | None = None) -> HostMemory:
 def pid_exists(pid: int) -> bool:
     """Whether there is a process of this number, which a file's name or a log may say, and may be none."""
     return 0 < pid < 2**31 and psutil.pid_exists(pid)
-
-
-def is_fork(pid: int) -> bool:
-    """Whether a process runs its parent's program still, and may share memory with it that neither has written to."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return bool(int(file.read(1024).rpartition(b")")[2].split()[6]) & FORKED)
-    except (OSError, IndexError, ValueError):
-        return False
 
 
 class Shares(NamedTuple):
@@ -260,7 +244,6 @@ def _limit(folder: Path, group: tuple[str, str], is_first: bool) -> HostMemory:
     return HostMemory(
         most,
         max(int((folder / used).read_text()) - cached, 0),
-        is_container=True,
         shared=counters.get(f"{prefix}shmem"),
         kernel=kernel,
         group=group,

@@ -4,7 +4,6 @@ It tells what runs here and which nodes there are, runs functions on them, and r
 """
 
 from .actors import (
-    Actor,
     NoHandleError,
     actor_handle,
     actor_id,
@@ -16,7 +15,8 @@ from .actors import (
     why_it_failed,
 )
 from .ask import LIMIT, LOOK, Answers, NoAnswerError, answer, ask, ended, on_each_node, on_nodes
-from .by_value import OURS, by_value
+from .authentication import uses_tls
+from .by_value import by_value, is_ours
 from .connect import Connection, connect, disconnect, locate
 from .environments import (
     DRIVING,
@@ -31,7 +31,6 @@ from .exceptions import KILLED, is_intended_exit, task_of
 from .executors import Exchange, actor_methods, unknown_executor_names
 from .graphs import before_graph
 from .identity import (
-    ProcessIdentity,
     TaskIdentity,
     address,
     gcs_address,
@@ -50,7 +49,7 @@ from .libraries import library_context, pass_users_code
 from .loading import MODULE as LOADING
 from .loading import pass_through, unknown_names
 from .metrics import counter, histogram, metrics_address
-from .nodes import MissingNode, Node, missing, nodes
+from .nodes import MissingNode, Node, living_nodes, missing, nodes
 from .ray_data import hear_ray_data_peaks
 from .remote_objects import (
     actor_class,
@@ -85,8 +84,6 @@ __all__ = [
     "LIMIT",
     "LOADING",
     "LOOK",
-    "OURS",
-    "Actor",
     "Answers",
     "Connection",
     "Exchange",
@@ -96,7 +93,6 @@ __all__ = [
     "Node",
     "NodeStats",
     "ObjectReferences",
-    "ProcessIdentity",
     "RegisteredProcess",
     "TaskAttempt",
     "TaskIdentity",
@@ -134,6 +130,7 @@ __all__ = [
     "is_driver",
     "is_exported",
     "is_intended_exit",
+    "is_ours",
     "job_environment",
     "job_id",
     "kill_threshold",
@@ -141,6 +138,7 @@ __all__ = [
     "library_context",
     "living_actors",
     "living_jobs",
+    "living_nodes",
     "locate",
     "logs_directory",
     "metrics_address",
@@ -169,5 +167,6 @@ __all__ = [
     "try_in_job",
     "unknown_executor_names",
     "unknown_names",
+    "uses_tls",
     "why_it_failed",
 ]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-__all__ = ["choose_mode"]
+__all__ = ["choose_mode", "uses_tls"]
 
 _MODE = "RAY_AUTH_MODE"
 _SECONDS = 5.0
@@ -46,6 +46,11 @@ try:
 except grpc.RpcError as error:
     sys.exit({_REFUSED} if error.code() == grpc.StatusCode.UNAUTHENTICATED else 1)
 """
+
+
+def uses_tls() -> bool:
+    """Whether Ray encrypts what goes between nodes."""
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
 
 
 def choose_mode(address: str, *, client: bool) -> None:

@@ -7,9 +7,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["OURS", "by_value"]
+__all__ = ["by_value", "is_ours"]
 
-OURS = "raymemprof."
+_OURS = "raymemprof."
 """What the names of our own functions begin with that are pickled whole."""
 
 
@@ -22,5 +22,10 @@ def by_value(function: Callable[..., Any]) -> Callable[..., Any]:
         function.__code__, {"__builtins__": builtins}, function.__name__, function.__defaults__, function.__closure__
     )
     made.__module__ = "__main__"
-    made.__qualname__ = OURS + function.__name__
+    made.__qualname__ = _OURS + function.__name__
     return made
+
+
+def is_ours(name: str | None) -> bool:
+    """Whether a task of this name is one of these functions."""
+    return name is not None and name.startswith(_OURS)

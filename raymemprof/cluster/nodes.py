@@ -11,6 +11,7 @@ from ..display.record import Record
 __all__ = [
     "MissingNode",
     "Node",
+    "living_nodes",
     "missing",
     "nodes",
 ]
@@ -58,6 +59,11 @@ def nodes() -> list[Node]:
         for node in sys.modules["ray"].nodes()
     ]
     return sorted(found, key=lambda node: (not node.is_head, node.node_ip, node.node_id))
+
+
+def living_nodes() -> dict[str, Node]:
+    """Return the nodes that are there, by their ids, the head first."""
+    return {node.node_id: node for node in nodes() if node.is_alive}
 
 
 def missing(node_id: str, why: str) -> MissingNode:

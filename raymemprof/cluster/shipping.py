@@ -12,9 +12,9 @@ from typing import Any
 
 import wrapt
 
-__all__ = ["SHIPS", "around_shipping"]
+__all__ = ["around_shipping"]
 
-SHIPS = {"ray.remote_function": "pickle_dumps", "ray._private.function_manager": "pickle_dumps"}
+_SHIPS = {"ray.remote_function": "pickle_dumps", "ray._private.function_manager": "pickle_dumps"}
 """The modules that pickle functions and actor classes to ship them, and by which of their functions."""
 
 
@@ -37,5 +37,5 @@ def around_shipping(context: Callable[[Any], AbstractContextManager[None]]) -> N
 
         return dumps
 
-    for module, name in SHIPS.items():
+    for module, name in _SHIPS.items():
         wrapt.register_post_import_hook(functools.partial(wrap, name), module)

@@ -16,7 +16,7 @@ from ..reading.catalog.clickable_rows import Openable, name_of_call
 from ..reading.catalog.evidence import Evidence
 from ..reading.catalog.places import Place, place_here
 from ..reading.catalog.records import Call
-from ..reading.catalog.representative_calls import list_telling
+from ..reading.catalog.representative_calls import list_representative
 from ..reading.catalog.sources import Source
 from ..reading.logs.endings import Death, cgroup_oom_kills, fits
 from ..reading.logs.facts import TopProcess
@@ -182,7 +182,7 @@ def ooms(source: Source = None) -> Kills:
         ...     print(kill.when, kill.name, kill.memory)
     """
     if source is None and cluster.is_connected():
-        living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
+        living = frozenset(cluster.living_nodes())
         answers = cluster.on_each_node(_told_there, living)
         told, missing = list(answers.by_node.values()), answers.missing
         caption, chosen = f"on {len(answers.by_node)} node{'s' * (len(answers.by_node) != 1)}", ""
@@ -254,7 +254,7 @@ def _told(place: Place, *, is_running: bool | None = None) -> _Told:
     left_out: list[str] = []
     for folder in place.folders:
         evidence = Evidence(folder)
-        listed = list_telling(replace(place, folders=(folder,)))
+        listed = list_representative(replace(place, folders=(folder,)))
         calls = listed.calls
         left_out += listed.skipped
         kills += _kills(evidence, calls, place.node_id)

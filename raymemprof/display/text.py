@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["counted", "first_few", "in_html", "printable", "show_bytes", "show_name", "show_seconds"]
+__all__ = ["counted", "first_few", "in_html", "listed", "printable", "show_bytes", "show_name", "show_seconds"]
 
 _MOST_MISSING = 3
 """How many of the nodes or files that are missing are named."""
@@ -24,6 +24,11 @@ def show_bytes(size: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence does: `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def show_seconds(seconds: float | None) -> str:

@@ -49,6 +49,7 @@ ends is marked by an allocation made from a frame whose file is one of the `*_FI
 
 from __future__ import annotations
 
+from ..proc import has_process
 from .compaction import RECENT, Compacted, compact
 from .events import (
     SAMPLE_KEYS,
@@ -101,9 +102,10 @@ from .marks import (
     recorder_of,
     slot_of,
 )
+from .selection import LATE
 from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
-from .sums import BUCKET, OTHER_NAMES, add_call, add_calls, add_sum, bucket_of, peak_of, was_told_to_end
-from .writers import has_process, is_alive, machine
+from .sums import BUCKET, OTHER_NAMES, add_calls, add_sum, bucket_of, peak_of, was_told_to_end
+from .writers import is_alive, machine
 
 __all__ = [
     "BEGIN_BLOCK_FILE",
@@ -111,6 +113,7 @@ __all__ = [
     "BUCKET",
     "END_FILE",
     "FRAME_FILE",
+    "LATE",
     "LEFT_OVER",
     "MOST_TEXT",
     "OTHER_NAMES",
@@ -137,7 +140,6 @@ __all__ = [
     "Sample",
     "Source",
     "Sum",
-    "add_call",
     "add_calls",
     "add_sum",
     "append",

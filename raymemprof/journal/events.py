@@ -16,7 +16,6 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 __all__ = [
-    "LAST_MOMENT",
     "SAMPLE_KEYS",
     "STATUSES",
     "VERSION",
@@ -34,6 +33,7 @@ __all__ = [
     "Process",
     "Sample",
     "Source",
+    "Status",
     "Sum",
     "decode",
     "decode_lines",
@@ -74,8 +74,8 @@ Bucket = Annotated[int, Meta(ge=-1, le=2200)]
 """A bucket of sizes (`sums.py`), none of which is above the most bytes."""
 Signed = Annotated[int, Meta(ge=-_MOST_BYTES, le=_MOST_BYTES)]
 Pid = Annotated[int, Meta(ge=0, lt=1 << 31)]
-LAST_MOMENT = float((1 << 33) - 1)
-Seconds = Annotated[float, Meta(ge=0, le=LAST_MOMENT)]
+_LAST_MOMENT = float((1 << 33) - 1)
+Seconds = Annotated[float, Meta(ge=0, le=_LAST_MOMENT)]
 """Of a time since the epoch, which is the year 2242 at most, and of a duration: so their sum is a date."""
 _MOST_MILLISECONDS = 1 << 40
 Id = str | None
@@ -268,7 +268,7 @@ class Sum(_Event, tag="sum"):
     kind: str
     job_id: Id = None
     actor_id: Id = None
-    first: Seconds = LAST_MOMENT
+    first: Seconds = _LAST_MOMENT
     last: Seconds = 0.0
     statuses: dict[Status, Figure] = field(default_factory=dict)
     peaks: dict[Bucket, Figure] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from itertools import islice
 from .events import Begin, Children, End, Event, Sum
 from .sums import OTHER_NAMES, add_call, add_sum, peak_of, was_told_to_end
 
-__all__ = ["Numbers", "Selection"]
+__all__ = ["LATE", "Numbers", "Selection"]
 
 _MOST_LARGEST = 20
 _MOST_FAILED = 500
@@ -32,7 +32,7 @@ _MOST_PAGES = 2**15
 """Pages of numbers: those of 134 million calls that follow each other, in 16 MiB."""
 _LEAST_KEPT = 2**20
 """Bytes that a call must have left behind for that to be a reason."""
-_LATE = 16
+LATE = 16
 """Calls that ended last, of which the sampler may still say what their children had."""
 _MOST_BYTES = 1 << 62
 _GOLDEN = 2654435769
@@ -143,7 +143,7 @@ class Selection:
             for number in line.calls:
                 if number in self._begins and line.total >= self._families.get(number, line).total:
                     self._families[number] = line
-            for one in islice(reversed(self._recent), _LATE):
+            for one in islice(reversed(self._recent), LATE):
                 if one.begin.call in line.calls and (one.family is None or line.total >= one.family.total):
                     one.family = line
         elif isinstance(line, Sum):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .safety.threads import HiddenThread
     from .watch import Watch
 
-__all__ = ["Capture", "MemrayMissingError", "RefusedError", "UnwritableNameError"]
+__all__ = ["Capture", "RefusedError", "UnwritableNameError"]
 
 _LEAST_FREE = 5.0
 """Percent of the disk that must be free for a capture to be begun, or to grow."""
@@ -58,7 +58,7 @@ class RefusedError(Exception):
     """Tracing cannot be had, and why."""
 
 
-class MemrayMissingError(RefusedError, ImportError):
+class _MemrayMissingError(RefusedError, ImportError):
     """memray is missing: asking again is no use."""
 
 
@@ -178,7 +178,9 @@ class Capture:
         try:
             import memray
         except ImportError as error:
-            raise MemrayMissingError(f"memray cannot be imported on this worker ({error}); install it there") from error
+            raise _MemrayMissingError(
+                f"memray cannot be imported on this worker ({error}); install it there"
+            ) from error
         from . import other_trackers
 
         other_trackers.give_way(give_way)

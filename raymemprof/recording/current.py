@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .call import RunningCall
+    from .running_call import RunningCall
 
 __all__ = ["covered", "current"]
 

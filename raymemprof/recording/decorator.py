@@ -14,12 +14,13 @@ from typing import Any, TypeVar, overload
 
 from .. import cluster
 from ..cells import cell_of, place_of
-from .call import RunningCall, begin, end
+from .call import begin, end
 from .classes import is_in_use, record_methods, recorded_class
 from .options import Options
 from .origin import Origin
 from .profile import Profile
 from .referenced_files import note_block
+from .running_call import RunningCall
 from .safety.spare_memory import SPARE
 from .wrappers import recorded
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import journal as contract
 
 if TYPE_CHECKING:
-    from .call import RunningCall
+    from .running_call import RunningCall
 
 __all__ = ["marker", "plain", "renamed", "step_async_generator", "step_generator", "wait"]
 

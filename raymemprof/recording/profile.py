@@ -9,10 +9,10 @@ from . import warn
 from .options import Options, Settings, resolve
 from .origin import Origin
 
-__all__ = ["Profile", "Tally"]
+__all__ = ["EndedCalls", "Profile"]
 
 
-class Tally:
+class EndedCalls:
     """How many calls have ended, and what they kept: memory after less memory before, in bytes."""
 
     def __init__(self) -> None:
@@ -29,16 +29,16 @@ class Tally:
 class Profile:
     """What was decorated and how: all that a wrapper takes along to the worker."""
 
-    __slots__ = ("_origin", "_settings", "kind", "name", "options", "tally")
+    __slots__ = ("_origin", "_settings", "ended", "kind", "name", "options")
 
     def __init__(
-        self, name: str, kind: str, options: Options, origin: Origin | None = None, tally: Tally | None = None
+        self, name: str, kind: str, options: Options, origin: Origin | None = None, ended: EndedCalls | None = None
     ) -> None:
         self.name = name
         self.kind = kind
         self.options = options
         self._origin = origin
-        self.tally = tally
+        self.ended = ended
         """Counts the calls that end in this process; it does not travel."""
         self._settings: Settings | None = None
 

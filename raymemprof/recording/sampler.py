@@ -17,8 +17,8 @@ from .safety.wakeup import Wakeup
 from .series import Series
 
 if TYPE_CHECKING:
-    from .call import RunningCall
     from .journals import Journal
+    from .running_call import RunningCall
     from .watch import Watch
 
 __all__ = ["sampler"]

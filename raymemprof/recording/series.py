@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import warn
 
 if TYPE_CHECKING:
-    from .call import RunningCall
     from .journals import Journal
+    from .running_call import RunningCall
 
 __all__ = ["Series"]
 

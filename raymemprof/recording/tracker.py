@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .journals import Journal
     from .options import Settings
 
-__all__ = ["Lease", "RefusedError", "tracker"]
+__all__ = ["Lease", "ProcessTracker", "RefusedError", "tracker"]
 
 _OPENING_LIMIT = 30.0
 """Seconds after which a call stops waiting for memray and runs untraced."""

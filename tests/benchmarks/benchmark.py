@@ -530,9 +530,9 @@ if which == "calls":
 elif which == "summary":
     found = sum(row.call_count for row in raymemprof.summary(folder))
 elif which == "advise":
-    from raymemprof.reading.catalog.representative_calls import telling
+    from raymemprof.reading.catalog.representative_calls import representative
 
-    found = sum(one.call_count for one in raymemprof.advise(telling(folder)))
+    found = sum(one.call_count for one in raymemprof.advise(representative(folder)))
 elif which == "clean":
     found = len(raymemprof.clean(folder, older_than=10**9))
 else:
@@ -1015,7 +1015,7 @@ def looks(folder: Path, workers: int = 100, count: int = 120) -> None:
         look()  # which tells workers from other processes, once
         ours, theirs = (min(cpu(function) for _ in range(3)) for function in (look, by_psutil))
         file.rewrite(minutes)
-        assert sum(len(one.processes) for one in next(iter(minutes.tallies.values())).values()) == 2 * workers
+        assert sum(len(one.processes) for one in next(iter(minutes.by_minute.values())).values()) == 2 * workers
     finally:
         for child in children:
             child.kill()

@@ -111,6 +111,7 @@ def _ask(question: str, folder: str, ids: list[str]) -> dict[str, Any]:
         return cluster.Answers({one: answers[one] for one in ids}, ())
 
     cluster.is_connected, cluster.nodes, cluster.on_each_node = lambda: True, lambda: nodes, on_each_node
+    cluster.living_nodes = lambda: {node.node_id: node for node in nodes}
     cluster.living_jobs, cluster.here = lambda: None, lambda: None
     cluster.tasks_killed_for_memory = lambda seconds: {}
     for module in (advise, observed):  # what memory is used for now is no question of what was recorded

@@ -219,12 +219,12 @@ def test_a_user_who_may_not_read_all_is_told_so(shared: Shared, run_script: Any)
         pytest.skip("takes a second user")
     code = f"""
 import json, os
-from raymemprof import host
+from raymemprof import host, proc
 from raymemprof.diagnosis.usage import processes, shared_memory_search
 os.setuid(65534)
 found = shared_memory_search.find_owners({shared.later["Shmem"]}, processes.table(), [], frozenset())
 print(json.dumps([[str(one), one.kind, one.name, one.pid, one.memory] for one in found]))
-print(json.dumps([host.is_fork({shared.has["pids"][0]}), host.shares({shared.has["pids"][0]})]))
+print(json.dumps([proc.stat({shared.has["pids"][0]}).is_fork, host.shares({shared.has["pids"][0]})]))
 """
     owners, fork = map(json.loads, run_script(code).splitlines())
     assert fork == [True, [None, None, None]]

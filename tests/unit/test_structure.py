@@ -25,11 +25,13 @@ FLOORS = (
     {"errors"},
     {"display"},
     {"journal"},
-    {"_version", "cells", "host", "ownership"},
+    {"_version", "cells", "command_line", "helper_process", "host", "ownership", "proc"},
 )
 """Rooms from top to bottom. A room imports what is below it, never what is beside or above it."""
 UPWARDS = {("raymemprof.display.rows", "raymemprof.cluster.MissingNode")}
 """Imports that run upwards: what they bring is there for type checkers only."""
+UNLISTED = {("raymemprof.reading.logs.messages", "raymemprof.reading.logs.systems.batch_systems.refused")}
+"""Names that their module does not list as public, each with the module that imports it."""
 KNOWS_RAY: dict[str, str] = {}
 """Modules outside `cluster` that import Ray or look for it, each with the reason."""
 LOOKS_FOR_A_MODULE = {"__import__", "find_spec", "get", "import_module"}
@@ -171,3 +173,20 @@ def test_no_module_imports_itself_by_a_detour() -> None:
             below.setdefault(module, set()).add(other)
     assert "raymemprof.recording.call" in below
     TopologicalSorter(below).prepare()  # raises `CycleError`, which names the circle
+
+
+def test_what_another_module_imports_is_listed_as_public() -> None:
+    unlisted = set()
+    for module, name, _ in IMPORTS:
+        other, _, what = name.rpartition(".")
+        if name not in MODULES and other in MODULES and other != FACE and what not in listed_in(other):
+            unlisted.add((module, name))
+    assert unlisted == UNLISTED
+
+
+def listed_in(module: str) -> set[str]:
+    """Return the names in the `__all__` of a module."""
+    for node in MODULES[module].body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()

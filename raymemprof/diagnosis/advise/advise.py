@@ -22,7 +22,7 @@ from ...display.rows import Rows
 from ...display.text import show_bytes, show_name
 from ...journal import BUCKET, OTHER_NAMES
 from ...reading.catalog.records import Call, CompactedCalls, compacted_of
-from ...reading.catalog.representative_calls import telling
+from ...reading.catalog.representative_calls import representative
 from ...reading.catalog.sources import Source
 from ..usage.records import Usage
 from ..usage.usage import usage
@@ -34,6 +34,7 @@ from .unrecorded import about_seen, not_recorded, running_of
 from .warnings import MOST_NODES, about_nodes, about_peaks
 
 __all__ = [
+    "MARGIN",
     "Recommendation",
     "Recommendations",
     "advise",
@@ -192,7 +193,7 @@ def advise_all(source: Source = None, **filters: str | None) -> Recommendations:
 
     What was seen has a name, and nothing else that a filter could ask for.
     """
-    recorded = telling(source, **filters)
+    recorded = representative(source, **filters)
     now = usage() if cluster.is_connected() else None
     compacted = compacted_of(recorded)
     advised = advise_of(recorded, now, recorded.missing, recorded.left_out, recorded.chosen, compacted)

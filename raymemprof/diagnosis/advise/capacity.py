@@ -70,7 +70,7 @@ def _node(node: NodeUsage, resources: Mapping[str, float]) -> Capacity:
     idle, workers = [], {}
     for process in node.processes:
         # The worker that reads the node's memory for us is idle again when we are done.
-        if process.role == "idle worker" or (process.role == "task" and (process.name or "").startswith("raymemprof.")):
+        if process.role == "idle worker" or (process.role == "task" and cluster.is_ours(process.name)):
             idle.append(process.memory)
         elif process.role in ("task", "actor", "worker"):
             workers[process.pid] = process.memory

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from ...journal import OTHER_NAMES
+from ...reading.catalog.function_names import function_of
 from ...reading.catalog.records import Call, CompactedCalls
 from .growth import process_of
 
@@ -60,10 +61,9 @@ def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) ->
         asked.setdefault(one.process, set()).add(one.name)
     whole = [call for call in recorded if call.within not in asked[process_of(call)]]
     for number, call in enumerate(_outermost(whole)):
-        kind, name = call.kind, call.name
+        kind, name = function_of(call.kind, call.name)
         key: tuple[Any, ...] = (number,)
-        if kind in ("actor", "method"):
-            kind, name = "actor", name.rpartition(".")[0] or name
+        if kind == "actor":
             key = (call.node_id, call.worker_id, call.pid, call.actor_id)
         group = groups.setdefault((kind, name), Group(name, kind))
         group.calls.append(call)
@@ -71,9 +71,7 @@ def groups_of(recorded: list[Call], compacted: Iterable[CompactedCalls] = ()) ->
     for one in sorted(compacted, key=lambda one: set(one.statuses) != {"finished"}):
         if one.within in asked[one.process] or one.name == OTHER_NAMES:
             continue
-        kind, name = one.kind, one.name
-        if kind in ("actor", "method"):
-            kind, name = "actor", name.rpartition(".")[0] or name
+        kind, name = function_of(one.kind, one.name)
         if (kind, name) in groups or kind == "actor" or set(one.statuses) == {"finished"}:  # else no peak is known
             groups.setdefault((kind, name), Group(name, kind)).compacted.append(one)
     return groups.values()

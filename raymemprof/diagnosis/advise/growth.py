@@ -10,14 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ...display.text import show_bytes
+from ...reading.catalog.function_names import actor_class
 from ...reading.catalog.records import Call, CompactedCalls
 
 __all__ = [
-    "LEAST_CALLS",
-    "SURE_CALLS",
     "Growth",
     "about_captures",
-    "actor_class",
     "captures_of",
     "end_of",
     "growths",
@@ -29,9 +27,9 @@ __all__ = [
 ]
 
 _MIB = 2**20
-LEAST_CALLS = 4
+_LEAST_CALLS = 4
 """Calls of an actor below which growth says nothing."""
-SURE_CALLS = 10
+_SURE_CALLS = 10
 """The same below which it may be loading in parts what is loaded once."""
 _FLOORS = 10
 """Parts that an actor's calls are cut into; what counts is the least that it had in each."""
@@ -76,7 +74,7 @@ class Growth:
     @property
     def is_sure(self) -> bool:
         """Whether there are so many calls that it is not what is loaded once, in parts."""
-        return self.call_count >= SURE_CALLS
+        return self.call_count >= _SURE_CALLS
 
     @property
     def method(self) -> str | None:
@@ -118,7 +116,7 @@ def growths(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> 
     others = methods_of(compacted)
     for life in lives(calls).values():
         ended = _ended(life)
-        if len(ended) >= LEAST_CALLS:
+        if len(ended) >= _LEAST_CALLS:
             more = tuple(others.get((process_of(ended[-1]), ended[-1].actor_id), ()))
             even = _evenly(ended) if more else ended
             floors = _floors([call.memory_after or 0 for call in even])
@@ -134,7 +132,7 @@ def too_few(calls: Iterable[Call], compacted: Iterable[CompactedCalls] = ()) -> 
         name = actor_class(life[-1].name)
         count = len(_ended(life)) + sum(one.count() for one in more.get(who, ()))
         most[name] = max(most.get(name, 0), count)
-    return {name: count for name, count in most.items() if count < LEAST_CALLS}
+    return {name: count for name, count in most.items() if count < _LEAST_CALLS}
 
 
 def methods_of(compacted: Iterable[CompactedCalls]) -> dict[object, list[CompactedCalls]]:
@@ -217,11 +215,6 @@ def _rises(floors: list[int]) -> bool:
 def end_of(call: Call) -> datetime:
     """Return when a call ended; where that was not recorded, when it began."""
     return call.started_at + timedelta(seconds=call.duration or 0)
-
-
-def actor_class(name: str) -> str:
-    """Return the class of a method's name."""
-    return name.rpartition(".")[0] or name
 
 
 def process_of(call: Call) -> object:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ...display.text import counted
+from ...reading.catalog.function_names import actor_class, short
 from ...reading.catalog.records import Call, CompactedCalls
 from ..usage.records import Usage
 from ..watch.peaks import SeenPeak
-from .growth import actor_class
 from .workloads import is_rays_own
 
 __all__ = ["SEEN", "SeenGroup", "about_seen", "not_recorded", "running_of"]
@@ -50,10 +50,10 @@ def not_recorded(
     calls = [(call.kind, call.name, call.node_id, call.pid) for call in recorded]
     for kind, name, node_id, pid in (*calls, *((one.kind, one.name, *one.process[::2]) for one in compacted)):
         if kind in ("actor", "method"):
-            names.add((_last(actor_class(name)), "actor"))
+            names.add((short(actor_class(name)), "actor"))
             actors.add((node_id, pid))
         else:
-            names.add((_last(name), "task"))
+            names.add((short(name), "task"))
     found: dict[tuple[str, str], SeenGroup] = {}
     seen = list(seen)
     ran: dict[tuple[str, int], set[str]] = {}
@@ -61,7 +61,7 @@ def not_recorded(
         for pid in one.memory_by_process if one.kind == "task" else ():
             ran.setdefault((one.node_id, pid), set()).add(one.name)
     for one in seen:
-        if one.kind not in ("task", "actor") or is_rays_own(one.name) or (_last(one.name), one.kind) in names:
+        if one.kind not in ("task", "actor") or is_rays_own(one.name) or (short(one.name), one.kind) in names:
             continue
         sizes = {(one.node_id, pid): memory for pid, memory in one.memory_by_process.items()}
         if one.kind == "actor":  # one may be recorded under another name, as a replica under its deployment's
@@ -75,11 +75,6 @@ def not_recorded(
         if group.kind == "task":
             group.shared = sum(len(ran[process]) > 1 for process in group.sizes)
     return list(found.values())
-
-
-def _last(name: str) -> str:
-    """Return the last part: the title of a process does not say within which function its function was made."""
-    return name.rpartition(".")[2]
 
 
 def running_of(group: SeenGroup, now: Usage | None) -> frozenset[tuple[str, int]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ... import cluster
 from ...display.text import show_bytes, show_seconds
 from ...reading.catalog.records import Call, Calls, compacted_of
 from ..ooms import Kills
@@ -112,7 +113,7 @@ class Timeline:
 def timeline(every: Calls, killed: Kills, now: datetime) -> Timeline | None:
     """Return the timeline of calls and kills; None where there are none."""
     calls = _shown(every)
-    kills = [kill for kill in killed if not (kill.name or "").startswith("raymemprof.")]
+    kills = [kill for kill in killed if not cluster.is_ours(kill.name)]
     if not calls and not kills:
         return None
     begins = [call.started_at for call in calls] + [kill.when for kill in kills]

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
+from ...reading.catalog.function_names import actor_class, short
 from ...reading.catalog.records import Call
-from ..advise.growth import actor_class, process_of
+from ..advise.growth import process_of
 from ..explain.families import largest_family
 from ..ooms import Kill
 from .observed import KillGroup, Observed, users
 from .shared_thresholds import MOST_OF_MEMORY, PLAIN_WORKER
 
-__all__ = ["crowd_now", "crowd_then", "filling", "is_bystander", "most_at_once", "running_now", "together"]
+__all__ = ["crowd_now", "filling", "is_bystander", "most_at_once", "running_now", "together"]
 
 _AT_ONCE = timedelta(seconds=2)
 _LITTLE = 0.05
@@ -36,7 +37,7 @@ def together(observed: Observed, group: KillGroup) -> int:
     """Return the most memory that a group's processes are known to have used at one time on a node."""
     sizes = [group.memory or 0]
     for kill in group.kills:
-        sizes.append(sum(crowd_then(kill, group.name, group.is_actor).values()))
+        sizes.append(sum(_crowd_then(kill, group.name, group.is_actor).values()))
         # Newer versions of Ray kill several processes at once, and log that within one second.
         same = (other for other in group.kills if abs(other.when - kill.when) < _AT_ONCE)
         sizes.append(sum(other.memory or 0 for other in same if other.node_id == kill.node_id))
@@ -92,7 +93,7 @@ def _end(observed: Observed, call: Call, deaths: Mapping[object, datetime]) -> d
     return max(call.started_at, died + timedelta(seconds=died.microsecond == 0))
 
 
-def crowd_then(kill: Kill, name: str, is_actor: bool) -> dict[tuple[str, int], int]:
+def _crowd_then(kill: Kill, name: str, is_actor: bool) -> dict[tuple[str, int], int]:
     """Return what `crowd_now` returns, for the moment of a kill, from the processes that Ray printed."""
     return {
         (kill.node_id or "", process.pid): process.memory
@@ -106,7 +107,7 @@ def crowd_then(kill: Kill, name: str, is_actor: bool) -> dict[tuple[str, int], i
 def _runs(title: str | None, name: str, is_actor: bool) -> bool:
     """Whether a process's title names a function or an actor class; names within functions have a longer path."""
     called = actor_class(title or "") if is_actor else title or ""
-    return called.rpartition(".")[2] == name.rpartition(".")[2]
+    return short(called) == short(name)
 
 
 def is_bystander(observed: Observed, group: KillGroup) -> bool:
@@ -124,7 +125,7 @@ def is_bystander(observed: Observed, group: KillGroup) -> bool:
 
 def filling(kill: Kill, group: KillGroup) -> dict[tuple[str, int], int]:
     """Return the sizes of the processes of its name at a kill, where they used most of the memory; else nothing."""
-    then = crowd_then(kill, group.name, group.is_actor)
+    then = _crowd_then(kill, group.name, group.is_actor)
     printed = sum(process.memory for process in kill.top_processes)
     return then if len(then) > 1 and sum(then.values()) >= MOST_OF_MEMORY * printed else {}
 

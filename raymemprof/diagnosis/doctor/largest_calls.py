@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from ... import cluster
 from ...reading.catalog.records import Call
 from .findings import Unclear
-from .observed import is_ours
 
 __all__ = ["MOST_FUNCTIONS", "largest_each", "not_looked_at", "untraced"]
 
@@ -19,7 +19,7 @@ def largest_each(calls: Iterable[Call], size: Callable[[Call], int]) -> list[Cal
     found: dict[str, Call] = {}
     for call in calls:
         known = found.get(call.name)
-        if not is_ours(call.name) and (
+        if not cluster.is_ours(call.name) and (
             known is None or (call.capture is not None, size(call)) > (known.capture is not None, size(known))
         ):
             found[call.name] = call

@@ -13,26 +13,26 @@ from ...cluster import MissingNode
 from ...display.text import show_bytes
 from ...errors import CaptureError
 from ...reading.catalog import sources
+from ...reading.catalog.function_names import actor_class
 from ...reading.catalog.records import Call, Calls, compacted_of
 from ...reading.catalog.representative_calls import examined
 from ...reading.reports.heap import Heap, heap
 from ...reading.reports.life import heap_of_life
 from ...reading.reports.lines import Line
 from ..advise.advise import Recommendation, Recommendations, advise_not_recorded, advise_of
-from ..advise.growth import actor_class, captures_of, lives, process_of
+from ..advise.growth import captures_of, lives, process_of
 from ..ooms import Kill, Kills, ooms
 from ..usage.processes import USERS
 from ..usage.records import NodeUsage, ProcessUsage, Usage
 from ..usage.usage import usage
 from ..watch.peaks import SeenPeak, seen_peaks
 
-__all__ = ["Heaps", "KillGroup", "Observed", "is_ours", "look_around", "users"]
+__all__ = ["Heaps", "KillGroup", "Observed", "look_around", "users"]
 
 _AFTERWARDS = timedelta(hours=1)
 """For so long after a job has ended, its kills count as current."""
 _LONG_AGO = timedelta(days=1)
 """A kill that is older counts as past, whatever caused it."""
-_OURS = "raymemprof."
 """Prefix of the names of raymemprof's own tasks."""
 _NOBODY = "a worker"
 """The name of what was killed if it is not known what ran in it."""
@@ -199,7 +199,7 @@ class Observed:
         found: dict[tuple[str, bool], list[Kill]] = {}
         for kill in self.kills:
             name, is_actor = kill.name or _NOBODY, kill.actor_id is not None
-            if not is_ours(kill.name) and self.is_past(_job(kill), kill.when, kill.name) is past:
+            if not cluster.is_ours(kill.name) and self.is_past(_job(kill), kill.when, kill.name) is past:
                 found.setdefault((actor_class(name) if is_actor else name, is_actor), []).append(kill)
         return [KillGroup(name, is_actor, tuple(kills)) for (name, is_actor), kills in found.items()]
 
@@ -232,7 +232,7 @@ def look_around(source: sources.Source) -> Observed:
         missing.setdefault(node.node_id, node)  # the first reason is from the request that timed out
     cpus = {}
     if is_connected:
-        cpus = {node.node_id: node.resources.get("CPU", 0.0) for node in cluster.nodes() if node.is_alive}
+        cpus = {node_id: node.resources.get("CPU", 0.0) for node_id, node in cluster.living_nodes().items()}
     return Observed(
         when=when,
         source=None if is_connected else ", ".join(map(str, folders)) or "this machine",
@@ -257,11 +257,7 @@ def _job(kill: Kill) -> str | None:
     return one[-_JOB:] if one else None
 
 
-def is_ours(name: str | None) -> bool:
-    """Whether a task is one of raymemprof's own."""
-    return (name or "").startswith(_OURS)
-
-
 def users(node: NodeUsage, *roles: str) -> Iterable[ProcessUsage]:
     """Return the processes of a node that run user code, or have these roles, without raymemprof's own."""
-    return (process for process in node.processes if process.role in (roles or USERS) and not is_ours(process.name))
+    found = (process for process in node.processes if process.role in (roles or USERS))
+    return (process for process in found if not cluster.is_ours(process.name))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ... import cluster
 from ...display.text import show_bytes
 from ...reading.logs.endings import WITHOUT_A_TRACE
 from ..advise.growth import process_of
 from .checks.idle_workers import KEPT, kept_by_idle
 from .findings import Check, Finding, Unclear, gap
-from .observed import KillGroup, Observed, is_ours, users
+from .observed import KillGroup, Observed, users
 from .shared_thresholds import MOST_NAMED
 
 __all__ = ["answers"]
@@ -115,7 +116,7 @@ def _processes(count: int) -> str:
 
 def _about_retries(observed: Observed, findings: list[Finding]) -> Check:
     question = "Are tasks retried without end?"
-    over = [retry for retry in observed.kills.retries if not is_ours(retry.name)]
+    over = [retry for retry in observed.kills.retries if not cluster.is_ours(retry.name)]
     check = _check(observed, findings, [], question, "endless_retries", "No.")
     if over and check.verdict not in ("ill", "maybe"):
         told = _first([f"{retry.name or 'a task'}, killed {retry.kill_count} times" for retry in over])

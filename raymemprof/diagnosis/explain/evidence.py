@@ -16,8 +16,8 @@ from ...reading.logs.facts import Message, Victim
 from ...reading.reports.heap import heap
 from ...reading.reports.life import heap_of_life
 from ...reading.reports.lines import Line
-from .findings import MOST_SUSPECTS, Finding, Question, Suspect, Testimony
-from .on_node import testify, testify_there
+from .findings import MOST_SUSPECTS, DeathsOnNode, Finding, Question, Suspect
+from .on_node import find_deaths, find_deaths_there
 
 __all__ = ["look"]
 
@@ -37,7 +37,7 @@ def look(
     if source is not None or not cluster.is_connected():
         folders, chosen = sources.find(source, only_recorded=False)
         chosen = chosen or f"Read: {', '.join(map(str, folders))}"
-        told = [testify(question, Place(source, tuple(folders)))]
+        told = [find_deaths(question, Place(source, tuple(folders)))]
     else:
         nodes = cluster.nodes()
         if message.node_ip is not None and message.node_id is None:
@@ -46,7 +46,7 @@ def look(
         if task_id is not None and question.names_nobody:
             question = replace(question, attempt=_last_attempt(task_id))
         living = frozenset(node.node_id for node in nodes if node.is_alive)
-        answers = cluster.on_each_node(testify_there, question, living, node_id=message.node_id)
+        answers = cluster.on_each_node(find_deaths_there, question, living, node_id=message.node_id)
         told, missing = list(answers.by_node.values()), answers.missing
         logs = cluster.logs_directory()
         session = f"session {logs.parent.name} of " if logs is not None else ""
@@ -66,7 +66,7 @@ def _last_attempt(task_id: str) -> cluster.TaskAttempt | None:
     return None
 
 
-def _conclude(question: Question, told: list[Testimony]) -> Finding:
+def _conclude(question: Question, told: list[DeathsOnNode]) -> Finding:
     message = question.message
     counts = [one.kernel_kills for one in told if one.kernel_kills is not None]
     finding = Finding(message, kernel_kills=max(counts, default=None))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...cluster import MissingNode, task_of
 from ...display.record import Record
-from ...display.text import first_few, in_html, printable, show_bytes
+from ...display.text import first_few, in_html, listed, printable, show_bytes
 from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
@@ -18,15 +18,15 @@ from ...reading.logs.messages import read
 from ...reading.logs.programs.libraries import CANNOT_ALLOCATE
 from ...reading.logs.secrets import without_secrets
 from ...reading.reports.lines import Lines
+from .advice import advise_on, largest_call
 from .considered import considered
 from .evidence import look
 from .families import is_mainly, largest_family, told
 from .findings import Finding, Suspect
 from .named import also_named
 from .quoted import unsaid
-from .remedies import largest_call, remedies
 from .tried import tried_last
-from .who import all_named, listed, named, unsaid_victims, who
+from .who import all_named, named, unsaid_victims, who
 
 __all__ = ["Explanation", "explain"]
 
@@ -121,45 +121,15 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         >>> raymemprof.explain(text).cause
         'ray_memory_monitor'
     """
-    if isinstance(error_or_text, BaseException):
-        errors = list(_chain(error_or_text))
-        text = "\n".join(f"{_type_names(error)}\n{error}" for error in errors)
-    elif isinstance(error_or_text, str):
-        errors, text = [], error_or_text
-    else:
-        raise TypeError(f"explain takes an exception or a text, not {error_or_text!r}.")
-    said, printed = read(text)
-    message = _with_attributes(said, errors)
+    errors, text = _errors_and_text(error_or_text)
     if source is not None:
         sources.find(source)  # raises where there is no such folder, whatever the error is
-    died = message.cause == "unknown" and _A_WORKER_DIED.search(printed) is not None
-    finding = Finding(message, tells_of_death=died)
-    missing: tuple[MissingNode, ...] = ()
-    if message.victims or (died and not message.is_named):
-        try:
-            finding, missing = look(message, source, next(filter(None, map(_task_of, errors)), None))
-        except sources.SeveralClustersError as error:
-            finding = replace(finding, chosen=f"No recording was looked at: {str(error).rstrip('.')}")
+    said, printed = read(text)
+    finding, missing = _found(_with_attributes(said, errors), printed, errors, source)
+    if _names_only_the_living(finding.message, text, errors):
+        finding = Finding(Message("unknown", quotes=finding.message.quotes), tells_of_death=False)
+    finding, summary = _with_quotes(finding, [*_summary(finding), *_chosen(finding), *first_few(missing)])
     message = finding.message
-    ends = (
-        _ENDS_A_TASK
-        if all((one.pid, one.actor_id, one.worker_id) == (None, None, None) for one in message.victims)
-        else _TELLS_OF_AN_END
-    )
-    if message.cause == "unknown" and message.victims and not (errors or ends.search(text)):
-        message = Message("unknown", quotes=message.quotes)  # whom it names does its work, as far as is known
-        finding = Finding(message, tells_of_death=False)
-    chosen = [f"{finding.chosen}."] if finding.chosen else []
-    summary = [*_summary(finding), *chosen, *first_few(missing)]
-    summary, unread = unsaid(message, summary)
-    if unread and summary[0] == _NOT_RECOGNISED:
-        summary[0] = _ONLY_QUOTED
-        finding = replace(finding, is_quoted=True)
-    if unread:
-        also = "" if finding.is_quoted else "also "
-        summary.append(f"The text {also}says: {' / '.join(f'“{words}”' for words in unread)}")
-    if summary[0] != _NOT_RECOGNISED and (named := also_named(message, summary)):
-        summary.append(named)
     return Explanation(
         cause=message.cause,
         node_id=message.node_id,
@@ -171,9 +141,59 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         top_processes=message.top_processes,
         calls=Calls(finding.calls),
         lines=Lines(finding.lines),
-        advice=tuple(map(without_secrets, tried_last(remedies(finding), text))),
+        advice=tuple(map(without_secrets, tried_last(advise_on(finding), text))),
         summary=without_secrets("\n".join(map(printable, summary))),
     )
+
+
+def _errors_and_text(error_or_text: BaseException | str) -> tuple[list[BaseException], str]:
+    """Return an exception with those that it wraps, and what they say; or no exception, and the text."""
+    if isinstance(error_or_text, BaseException):
+        errors = list(_chain(error_or_text))
+        return errors, "\n".join(f"{_type_names(error)}\n{error}" for error in errors)
+    if isinstance(error_or_text, str):
+        return [], error_or_text
+    raise TypeError(f"explain takes an exception or a text, not {error_or_text!r}.")
+
+
+def _found(
+    message: Message, printed: str, errors: list[BaseException], source: Source
+) -> tuple[Finding, tuple[MissingNode, ...]]:
+    """Look for who died among the recorded calls and in the logs; return the nodes that did not answer, too."""
+    died = message.cause == "unknown" and _A_WORKER_DIED.search(printed) is not None
+    finding = Finding(message, tells_of_death=died)
+    if message.victims or (died and not message.is_named):
+        try:
+            return look(message, source, next(filter(None, map(_task_of, errors)), None))
+        except sources.SeveralClustersError as error:
+            finding = replace(finding, chosen=f"No recording was looked at: {str(error).rstrip('.')}")
+    return finding, ()
+
+
+def _names_only_the_living(message: Message, text: str, errors: list[BaseException]) -> bool:
+    """Whether a text names tasks or workers and tells of no end: they do their work, as far as is known."""
+    if message.cause != "unknown" or not message.victims or errors:
+        return False
+    is_of_tasks = all((one.pid, one.actor_id, one.worker_id) == (None, None, None) for one in message.victims)
+    return (_ENDS_A_TASK if is_of_tasks else _TELLS_OF_AN_END).search(text) is None
+
+
+def _chosen(finding: Finding) -> list[str]:
+    return [f"{finding.chosen}."] if finding.chosen else []
+
+
+def _with_quotes(finding: Finding, summary: list[str]) -> tuple[Finding, list[str]]:
+    """Add to a summary what the text also says, and whom it also names; say if it only quotes the text."""
+    summary, unread = unsaid(finding.message, summary)
+    if unread and summary[0] == _NOT_RECOGNISED:
+        summary[0] = _ONLY_QUOTED
+        finding = replace(finding, is_quoted=True)
+    if unread:
+        also = "" if finding.is_quoted else "also "
+        summary.append(f"The text {also}says: {' / '.join(f'“{words}”' for words in unread)}")
+    if summary[0] != _NOT_RECOGNISED and (named := also_named(finding.message, summary)):
+        summary.append(named)
+    return finding, summary
 
 
 def _with_attributes(message: Message, errors: list[BaseException]) -> Message:

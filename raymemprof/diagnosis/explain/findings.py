@@ -11,7 +11,7 @@ from ...reading.catalog.records import Call
 from ...reading.logs.facts import Message, Victim
 from ...reading.reports.lines import Line
 
-__all__ = ["MOST_SUSPECTS", "Finding", "Question", "Suspect", "Testimony"]
+__all__ = ["MOST_SUSPECTS", "DeathsOnNode", "Finding", "Question", "Suspect"]
 
 MOST_SUSPECTS = 3
 """Deaths that are named where each of several fits."""
@@ -92,7 +92,7 @@ class Question:
 
 
 @dataclass(slots=True)
-class Testimony:
+class DeathsOnNode:
     """What a node answers."""
 
     named: list[Suspect] = field(default_factory=list)

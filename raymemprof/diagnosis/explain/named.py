@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ...display.text import listed
 from ...reading.logs.facts import Message
 from ...reading.logs.names import Name
-from .who import listed
 
 __all__ = ["also_named"]
 

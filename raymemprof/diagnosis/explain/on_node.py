@@ -19,9 +19,9 @@ from ...reading.catalog.records import Call, CompactedCalls
 from ...reading.logs.endings import Death, cgroup_oom_kills
 from ...reading.logs.facts import Message, Victim
 from ..advise.growth import about_captures, captures_of, lives, methods_of, process_of
-from .findings import MOST_SUSPECTS, Question, Suspect, Testimony
+from .findings import MOST_SUSPECTS, DeathsOnNode, Question, Suspect
 
-__all__ = ["testify", "testify_there"]
+__all__ = ["find_deaths", "find_deaths_there"]
 
 _MOST_SILENT = 100
 """Processes of profiled calls that are looked at of which the raylet says nothing, the latest first."""
@@ -32,13 +32,13 @@ _MAY_BE_ANYTHING = ("sigkill", "unknown")
 """What is known of a death of which nobody said anything."""
 
 
-def testify_there(question: Question, living: frozenset[str]) -> Testimony:
+def find_deaths_there(question: Question, living: frozenset[str]) -> DeathsOnNode:
     """Answer on a node, about what lies there; `living` are the ids of the nodes that live."""
-    return testify(question, place_here(living))
+    return find_deaths(question, place_here(living))
 
 
-class _Scene:
-    """The session that an error comes from, as far as this node knows it."""
+class _Sessions:
+    """The sessions that an error may come from, as far as this node has their calls and logs."""
 
     def __init__(self, question: Question, place: Place) -> None:
         self.question = question
@@ -105,40 +105,40 @@ class _Scene:
         return any(_is(victim, _victim(call)) for victim in question.message.victims)
 
 
-def testify(question: Question, place: Place) -> Testimony:
+def find_deaths(question: Question, place: Place) -> DeathsOnNode:
     """Answer about the sessions of a place."""
-    scene = _Scene(question, place)
-    scene.wait_for_deaths()
+    sessions = _Sessions(question, place)
+    sessions.wait_for_deaths()
     killed: dict[tuple[int, str | None], tuple[list[Call], Evidence]] = {}
-    for call, evidence in scene.calls("killed"):
+    for call, evidence in sessions.calls("killed"):
         killed.setdefault((call.pid, call.worker_id), ([], evidence))[0].append(call)
     if question.message.victims:
-        _add_idle_actors(scene, killed)
+        _add_idle_actors(sessions, killed)
     named = [
         _suspect(calls[-1].worker_id, calls[-1].pid, evidence, calls)
         for calls, evidence in killed.values()
-        if any(map(scene.is_meant, calls))
+        if any(map(sessions.is_meant, calls))
     ]
-    named = [scene.of_life(suspect) for suspect in named if _agrees(question.message, suspect)]
-    for death, evidence in _unprofiled(scene, killed):
+    named = [sessions.of_life(suspect) for suspect in named if _agrees(question.message, suspect)]
+    for death, evidence in _unprofiled(sessions, killed):
         suspect = _suspect(death.worker_id, death.pid, evidence, (), death)
         if question.attempt is not None:
             victim = replace(suspect.victim, name=question.attempt.name, task_id=question.attempt.task_id)
             suspect = replace(suspect, victim=victim)
         named.append(suspect)
-    testimony = Testimony(named=named, kernel_kills=cgroup_oom_kills())
+    answer = DeathsOnNode(named=named, kernel_kills=cgroup_oom_kills())
     if not named and question.names_nobody and question.message.cause == "unknown" and question.worker_id is None:
-        _add_fitting(testimony, scene, killed)
-    return testimony
+        _add_fitting(answer, sessions, killed)
+    return answer
 
 
-def _add_idle_actors(scene: _Scene, killed: dict[tuple[int, str | None], tuple[list[Call], Evidence]]) -> None:
+def _add_idle_actors(sessions: _Sessions, killed: dict[tuple[int, str | None], tuple[list[Call], Evidence]]) -> None:
     """Add the last call of each actor that is named and ran none when it was killed: it held what its calls left."""
     last: dict[tuple[int, str | None], tuple[Call, Evidence]] = {}
-    for call, evidence in scene.calls("finished"):
-        if call.actor_id is not None and scene.is_meant(call):
+    for call, evidence in sessions.calls("finished"):
+        if call.actor_id is not None and sessions.is_meant(call):
             last[call.pid, call.worker_id] = call, evidence
-    running = {(call.pid, call.worker_id) for call, _ in scene.calls("running")}
+    running = {(call.pid, call.worker_id) for call, _ in sessions.calls("running")}
     for process, (call, evidence) in last.items():
         if process not in killed and process not in running and _ends(call):
             killed[process] = [call], evidence
@@ -157,9 +157,9 @@ def _ends(call: Call) -> bool:
     return True
 
 
-def _unprofiled(scene: _Scene, profiled: Container[tuple[int, str | None]]) -> list[tuple[Death, Evidence]]:
+def _unprofiled(sessions: _Sessions, profiled: Container[tuple[int, str | None]]) -> list[tuple[Death, Evidence]]:
     """The deaths, without a profiled call, of those that the error or Ray names."""
-    question = scene.question
+    question = sessions.question
     if question.message.cause != "unknown":
         return []
     if question.names_nobody:
@@ -167,14 +167,14 @@ def _unprofiled(scene: _Scene, profiled: Container[tuple[int, str | None]]) -> l
             return []
         return [
             (death, where)
-            for death, where in scene.deaths()
+            for death, where in sessions.deaths()
             if death.worker_id == question.worker_id and (death.pid, death.worker_id) not in profiled
         ]
     found = []
     for victim in question.message.victims:
         fits = [
             (death, where)
-            for death, where in scene.deaths()
+            for death, where in sessions.deaths()
             if (victim.pid is not None or victim.worker_id is not None)
             and victim.pid in (None, death.pid)
             and victim.worker_id in (None, death.worker_id)
@@ -185,13 +185,13 @@ def _unprofiled(scene: _Scene, profiled: Container[tuple[int, str | None]]) -> l
 
 
 def _add_fitting(
-    testimony: Testimony, scene: _Scene, killed: dict[tuple[int, str | None], tuple[list[Call], Evidence]]
+    answer: DeathsOnNode, sessions: _Sessions, killed: dict[tuple[int, str | None], tuple[list[Call], Evidence]]
 ) -> None:
     """Add the deaths that an error may be about which names nobody."""
-    question = scene.question
+    question = sessions.question
     found: dict[tuple[int, str | None], tuple[datetime, list[Call], Evidence, Death | None]] = {}
     everybody = set(killed)
-    for death, evidence in scene.deaths():
+    for death, evidence in sessions.deaths():
         everybody.add((death.pid, death.worker_id))
         if _sounds_like(question.message, death.detail):
             calls = killed.get((death.pid, death.worker_id), ([], evidence))[0]
@@ -203,10 +203,10 @@ def _add_fitting(
                 found[process] = (calls[-1].started_at, calls, evidence, None)
     if question.task_id is not None:  # those that ran another task are not meant
         found = {process: one for process, one in found.items() if all(call.task_id is None for call in one[1])}
-    testimony.fits, testimony.died = len(found), len(everybody)
+    answer.fits, answer.died = len(found), len(everybody)
     latest = sorted(found.items(), key=lambda item: item[1][0])[-MOST_SUSPECTS - 1 :]
-    testimony.fitting = [
-        scene.of_life(_suspect(worker_id, pid, evidence, calls, death))
+    answer.fitting = [
+        sessions.of_life(_suspect(worker_id, pid, evidence, calls, death))
         for (pid, worker_id), (_, calls, evidence, death) in latest
     ]
 

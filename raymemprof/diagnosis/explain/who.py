@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from ...display.text import listed
 from ...reading.logs.facts import Message, Victim
+from .advice import name_of
 from .considered import was_idle
 from .findings import Finding
-from .remedies import name_of
 
-__all__ = ["all_named", "listed", "named", "unsaid_victims", "who"]
+__all__ = ["all_named", "named", "unsaid_victims", "who"]
 
 _MOST_IDS = 10
 """Ids that are named."""
 _MOST_VICTIMS = 5
 """Who ended, up to as many as can be named."""
-
-
-def listed(words: list[str]) -> str:
-    """Join words as a sentence does."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def who(victim: Victim, finding: Finding) -> str:

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from ... import helper_process
 from ...reading.captures.reader import receive
 from ..usage.records import Usage
 from . import usage_process
@@ -76,13 +77,12 @@ def _show(first: Usage, messages: queue.Queue[Usage | End]) -> str | int:
 @contextlib.contextmanager
 def _feed(address: str, interval: float) -> Iterator[queue.Queue[Usage | End]]:
     """Start the process that reads usage; what it sends comes in a queue, an `End` last."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
     process = subprocess.Popen(
         [sys.executable, "-m", usage_process.__name__, address, str(interval)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+        env=helper_process.environment(),
         start_new_session=True,  # Ctrl-C is for the view, which ends it
     )
     messages: queue.Queue[Usage | End] = queue.Queue()

@@ -113,7 +113,7 @@ def draw(lives: Sequence[Life], heap: Sequence[Point] = (), addresses: Mapping[s
     named = (*kills[:_MOST_KILLS], *([more] if len(kills) > _MOST_KILLS else []))
     return Drawing(
         title=_title(lives),
-        description=_description(lives, drawn, first, last, kills),
+        description=_description(drawn, first, last, kills),
         height=top + _FOOT,
         panels=tuple(panels),
         ticks=across.times(),
@@ -286,7 +286,7 @@ def _title(lives: Sequence[Life]) -> str:
     return f"{subject}{counts}, highest {show_bytes(max(life.peak for life in lives))}"
 
 
-def _description(lives: Sequence[Life], drawn: Sequence[Life], first: float, last: float, kills: list[str]) -> str:
+def _description(drawn: Sequence[Life], first: float, last: float, kills: list[str]) -> str:
     calls = sum(len(life.calls) for life in drawn)
     begin = datetime.fromtimestamp(first, timezone.utc)
     return (

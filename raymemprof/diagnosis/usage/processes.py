@@ -14,7 +14,8 @@ from functools import partial
 
 import psutil
 
-from ...cluster import OURS, NodeStats, RegisteredProcess
+from ...cluster import NodeStats, RegisteredProcess, is_ours
+from ...command_line import program_of
 
 __all__ = ["USERS", "Entry", "Process", "find_raylet", "of_node", "program", "running_name", "table"]
 
@@ -229,20 +230,14 @@ def running_name(title: str) -> str | None:
     """
     name = title.removeprefix("ray::") if title.startswith("ray::") else ""
     is_rays = name.endswith(_IO_WORKERS) or any(title.startswith(sign) for sign, _ in _PARTS)
-    return None if name in ("", "IDLE") or is_rays or name.startswith(OURS) else name
+    return None if name in ("", "IDLE") or is_rays or is_ours(name) else name
 
 
 def program(command: tuple[str, ...]) -> str | None:
     """Return the script or module that a command line runs, else its program."""
-    if not command or not command[0]:
+    found = program_of(command)
+    if found is None:
         return None
-    program = os.path.basename(command[0])
-    if program.startswith("python"):
-        for number, word in enumerate(command[1:], 1):
-            if word == "-m" and len(command) > number + 1:
-                return command[number + 1]
-            if word == "-c":
-                return f"{program} -c"
-            if not word.startswith("-"):
-                return os.path.basename(word)
-    return program
+    if found.option is not None:
+        return found.argument if found.option == "-m" else f"{found.executable} {found.option}"
+    return os.path.basename(found.argument) if found.argument is not None else found.executable

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["SPILLS", "NodeUsage", "Nodes", "ProcessUsage", "Processes", "Usage", "isolated"]
+__all__ = ["SPILLS", "NodeUsage", "Nodes", "ProcessUsage", "Processes", "Usage"]
 
 SPILLS = 0.8
 """Part of the object store's capacity from which on Ray spills (object_spilling_threshold)."""
@@ -285,10 +285,10 @@ class Nodes(Rows[NodeUsage]):
     )
 
     def _notes(self) -> list[str]:
-        return [*(isolated(node) for node in self if node.isolation is not None), *super()._notes()]
+        return [*(_isolated(node) for node in self if node.isolation is not None), *super()._notes()]
 
 
-def isolated(node: NodeUsage) -> str:
+def _isolated(node: NodeUsage) -> str:
     """Say how resource isolation divides a node's memory, in a sentence."""
     found = node.isolation
     assert found is not None

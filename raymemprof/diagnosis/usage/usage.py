@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from ... import cluster, host
+from ... import cluster, host, proc
 from .processes import Entry, Process, find_raylet, of_node, table
 from .records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from .shared_memory import SharedMemoryOwners
@@ -107,7 +107,7 @@ def _measured(
     stats: cluster.NodeStats,
     store: Store,
 ) -> NodeUsage:
-    forks = {process.pid for process in theirs if host.is_fork(process.pid)}
+    forks = {process.pid for process in theirs if (stat := proc.stat(process.pid)) is not None and stat.is_fork}
     relatives = forks | {entries[pid].parent for pid in forks if pid in entries}
     relatives |= {pid for process in theirs if process.parent is not None for pid in (process.pid, process.parent)}
     memory = host.memory(raylet.pid)
@@ -154,19 +154,18 @@ def _why_uncounted(process: ProcessUsage, memory: host.HostMemory, is_fork: bool
 
 def _process(process: Process, node_id: str, node_ip: str, has_relatives: bool) -> ProcessUsage | None:
     try:
-        memory = psutil.Process(process.pid).memory_info()
+        memory, shared, _ = proc.psutils_memory(psutil.Process(process.pid))
     except psutil.Error:  # it has ended, or is another user's
         return None
-    if memory.rss == 0:  # it has ended, and its parent has not asked how
+    if memory + shared == 0:  # it has ended, and its parent has not asked how
         return None
-    shared = getattr(memory, "shared", 0)  # not counted on macOS
     return ProcessUsage(
         pid=process.pid,
         role=process.role,
         name=process.name,
-        rss=memory.rss,
+        rss=memory + shared,
         shared=shared,
-        memory=memory.rss - shared,
+        memory=memory,
         actor_id=process.actor_id,
         job_id=process.job_id,
         worker_id=process.worker_id,

@@ -6,16 +6,16 @@ each figure the highest counts. So a line that was written twice, or by two watc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...reading.catalog.function_names import class_in_title
 from .worker_samples import Look
 
-__all__ = ["MINUTES", "Minutes", "Tally", "actor_class_of"]
+__all__ = ["Minutes", "Peaks"]
 
-MINUTES = 60
+_MINUTES = 60
 """How many are kept."""
 _MOST_NAMES = 200
 """Names of a minute: of more, those with the highest memory."""
@@ -24,17 +24,10 @@ _MOST_PROCESSES = 1_000
 _LONGEST_NAME = 200
 _STEP, _STEP_PART = 2**20, 1 / 16
 """A peak is news once it has risen by so many bytes, and by this share of what it was."""
-_METHOD = re.compile(r"(.*[^.\s])\.[A-Za-z_]\w*")
-
-
-def actor_class_of(name: str) -> str | None:
-    """Return the class of what looks like the name of an actor's method; None for a name that does not."""
-    found = _METHOD.fullmatch(name)
-    return found[1] if found else None
 
 
 @dataclass(slots=True)
-class Tally:
+class Peaks:
     """What was seen of a name, in a minute or in several. Sizes are bytes."""
 
     at_once: int = 0
@@ -61,14 +54,14 @@ class Tally:
 
 
 class Minutes:
-    """The tallies of the last hour."""
+    """What was seen in the last hour."""
 
     def __init__(self) -> None:
-        self.tallies: dict[int, dict[str, Tally]] = {}
+        self.by_minute: dict[int, dict[str, Peaks]] = {}
         """By minute since the epoch, and name."""
         self._seen: dict[str, set[int]] = {}
         """The processes of the latest minute by name, and what has been news of them."""
-        self._told: dict[str, Tally] = {}
+        self._told: dict[str, Peaks] = {}
         self._latest = 0
 
     def take(self, minute: int, looks: Iterable[Look]) -> list[dict[str, Any]]:
@@ -79,49 +72,49 @@ class Minutes:
         now: dict[str, dict[int, int]] = {}
         for pid, name, memory in looks:
             # An actor is of a class, whichever of its methods runs.
-            for one in filter(None, (name, actor_class_of(name))):
+            for one in filter(None, (name, class_in_title(name))):
                 now.setdefault(one[:_LONGEST_NAME], {})[pid] = memory
-        there = self.tallies.setdefault(minute, {})
+        there = self.by_minute.setdefault(minute, {})
         for name, sizes in now.items():
             seen = self._seen.setdefault(name, set())
             seen.update(sizes)
-            there.setdefault(name, Tally()).fold(len(sizes), sum(sizes.values()), len(seen), sizes)
+            there.setdefault(name, Peaks()).fold(len(sizes), sum(sizes.values()), len(seen), sizes)
         self._bound(there)
         return [line for name in now if name in there and (line := self._news(minute, name, there[name]))]
 
-    def _news(self, minute: int, name: str, tally: Tally) -> dict[str, Any] | None:
-        told = self._told.setdefault(name, Tally())
+    def _news(self, minute: int, name: str, peaks: Peaks) -> dict[str, Any] | None:
+        told = self._told.setdefault(name, Peaks())
         risen = {
             pid: memory
-            for pid, memory in tally.processes.items()
+            for pid, memory in peaks.processes.items()
             if memory >= (before := told.processes.get(pid, 0)) + max(_STEP, before * _STEP_PART)
         }
-        if not risen and tally.at_once <= told.at_once:
+        if not risen and peaks.at_once <= told.at_once:
             return None
-        told.fold(tally.at_once, tally.together, tally.count, risen)
-        return _line(minute, name, tally, risen)
+        told.fold(peaks.at_once, peaks.together, peaks.count, risen)
+        return _line(minute, name, peaks, risen)
 
-    def _bound(self, there: dict[str, Tally]) -> None:
+    def _bound(self, there: dict[str, Peaks]) -> None:
         for name in sorted(there, key=lambda name: -there[name].peak)[_MOST_NAMES:]:
             del there[name]
             self._told.pop(name, None)
-        surplus = sum(len(tally.processes) for tally in there.values()) - _MOST_PROCESSES
+        surplus = sum(len(peaks.processes) for peaks in there.values()) - _MOST_PROCESSES
         while surplus > 0:
-            most = max(there.values(), key=lambda tally: len(tally.processes))
+            most = max(there.values(), key=lambda peaks: len(peaks.processes))
             kept = len(most.processes) - min(surplus, max(len(most.processes) // 2, 1))
             by_size = sorted(most.processes, key=most.processes.__getitem__, reverse=True)
             surplus -= len(by_size) - kept
             most.processes = {pid: most.processes[pid] for pid in by_size[:kept]}
 
     def _forget(self) -> None:
-        for minute in [minute for minute in self.tallies if minute <= self._latest - MINUTES]:
-            del self.tallies[minute]
+        for minute in [minute for minute in self.by_minute if minute <= self._latest - _MINUTES]:
+            del self.by_minute[minute]
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield all that is kept."""
-        for minute, there in self.tallies.items():
-            for name, tally in there.items():
-                yield _line(minute, name, tally, tally.processes)
+        for minute, there in self.by_minute.items():
+            for name, peaks in there.items():
+                yield _line(minute, name, peaks, peaks.processes)
 
     def fold(self, line: dict[str, Any]) -> None:
         """Take in a line. Raises `ValueError`, `TypeError` or `LookupError` for one that is none of ours."""
@@ -130,16 +123,16 @@ class Minutes:
             raise TypeError(f"{name!r} is no name")
         at_once, together, count = (_number(line[key]) for key in ("at_once", "together", "count"))
         processes = {int(pid): _number(memory) for pid, memory in line["processes"].items()}
-        self.tallies.setdefault(minute, {}).setdefault(name, Tally()).fold(at_once, together, count, processes)
+        self.by_minute.setdefault(minute, {}).setdefault(name, Peaks()).fold(at_once, together, count, processes)
 
 
-def _line(minute: int, name: str, tally: Tally, processes: dict[int, int]) -> dict[str, Any]:
+def _line(minute: int, name: str, peaks: Peaks, processes: dict[int, int]) -> dict[str, Any]:
     return {
         "minute": minute,
         "name": name,
-        "at_once": tally.at_once,
-        "together": tally.together,
-        "count": tally.count,
+        "at_once": peaks.at_once,
+        "together": peaks.together,
+        "count": peaks.count,
         "processes": {str(pid): memory for pid, memory in processes.items()},
     }
 

@@ -15,8 +15,9 @@ from ...display.rows import Rows
 from ...display.text import show_bytes, show_name
 from ...ownership import Believed
 from ...reading.catalog import sources
+from ...reading.catalog.function_names import class_in_title, short
 from ...reading.catalog.sources import Source
-from .minute_peaks import Minutes, Tally, actor_class_of
+from .minute_peaks import Minutes, Peaks
 from .minutes_file import path_of, paths_in, read_minutes
 
 __all__ = ["SeenPeak", "SeenPeaks", "seen_peaks"]
@@ -78,10 +79,10 @@ class SeenPeaks(Rows[SeenPeak]):
 
 
 class _Node(NamedTuple):
-    """What a node's file keeps: for each name its tally over all minutes, the first of them and the last."""
+    """What a node's file keeps: for each name its peaks over all minutes, the first of them and the last."""
 
     node_id: str
-    names: dict[str, tuple[Tally, int, int]]
+    names: dict[str, tuple[Peaks, int, int]]
 
 
 def seen_peaks(source: Source = None, *, name: str | None = None, since: datetime | None = None) -> SeenPeaks:
@@ -142,32 +143,32 @@ def _read_folder(folder: Path, first: int) -> tuple[list[_Node], list[str]]:
 
 
 def _node(node_id: str, minutes: Minutes, first: int) -> _Node:
-    names: dict[str, tuple[Tally, int, int]] = {}
-    for minute, there in sorted(minutes.tallies.items()):
+    names: dict[str, tuple[Peaks, int, int]] = {}
+    for minute, there in sorted(minutes.by_minute.items()):
         if minute >= first:
-            for name, tally in there.items():
-                known, since, _ = names.get(name, (Tally(), minute, minute))
-                known.fold(tally.at_once, tally.together, tally.count, tally.processes)
+            for name, peaks in there.items():
+                known, since, _ = names.get(name, (Peaks(), minute, minute))
+                known.fold(peaks.at_once, peaks.together, peaks.count, peaks.processes)
                 names[name] = known, since, minute
     return _Node(node_id, names)
 
 
 def _rows(node: _Node, actors: Mapping[tuple[str, int], str] | None) -> Iterator[SeenPeak]:
     of_methods: dict[str, set[int]] = {}
-    for name, (tally, _, _) in node.names.items():
-        of_methods.setdefault(actor_class_of(name) or "", set()).update(tally.processes)
-    for name, (tally, since, until) in node.names.items():
+    for name, (peaks, _, _) in node.names.items():
+        of_methods.setdefault(class_in_title(name) or "", set()).update(peaks.processes)
+    for name, (peaks, since, until) in node.names.items():
         kind = _kind(name, node, of_methods.get(name, set()), actors)
-        if kind is not None and tally.processes:
+        if kind is not None and peaks.processes:
             yield SeenPeak(
                 name=name,
                 kind=kind,
                 node_id=node.node_id,
-                memory=tally.peak,
-                at_once=tally.at_once,
-                together=tally.together,
-                process_count=tally.count,
-                memory_by_process=tally.processes,
+                memory=peaks.peak,
+                at_once=peaks.at_once,
+                together=peaks.together,
+                process_count=peaks.count,
+                memory_by_process=peaks.processes,
                 first_at=datetime.fromtimestamp(since * _MINUTE, timezone.utc),
                 last_at=datetime.fromtimestamp((until + 1) * _MINUTE, timezone.utc),
             )
@@ -180,18 +181,14 @@ def _kind(name: str, node: _Node, of_methods: set[int], actors: Mapping[tuple[st
 
     Ray says which processes are actors, as far as it can be asked; else names of the form `Actor.method` do.
     """
-    pids, own_class = node.names[name][0].processes, actor_class_of(name)
+    pids, own_class = node.names[name][0].processes, class_in_title(name)
     if actors is not None:
-        theirs = [_last(actors[node.node_id, pid]) for pid in pids if (node.node_id, pid) in actors]
-        if _last(name) in theirs:  # of an actor that was started anew Ray knows the latest process
+        theirs = [short(actors[node.node_id, pid]) for pid in pids if (node.node_id, pid) in actors]
+        if short(name) in theirs:  # of an actor that was started anew Ray knows the latest process
             return "actor"
-        if (own_class is not None and _last(own_class) in theirs) or 2 * len(theirs) > len(pids):
+        if (own_class is not None and short(own_class) in theirs) or 2 * len(theirs) > len(pids):
             return "actor" if own_class is None else "method"
         return None if of_methods and pids.keys() <= of_methods else "task"
     if own_class is not None and not of_methods:
         return "method"
     return "actor" if of_methods else "task"
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]

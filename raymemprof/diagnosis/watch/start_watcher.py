@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from ... import cluster
+from ... import cluster, helper_process
 from ..usage.processes import find_raylet, table
 from . import process
 from .process import Request
@@ -38,7 +38,6 @@ def watch_here(host: str, port: int, secret: str, seconds: float) -> str | None:
 
 
 def _started(request: Request) -> str | None:
-    path = os.pathsep.join(entry for entry in sys.path if entry)
     try:
         started = subprocess.Popen(
             [sys.executable, "-m", process.__name__],
@@ -47,7 +46,7 @@ def _started(request: Request) -> str | None:
             stderr=subprocess.PIPE,
             text=True,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            env=helper_process.environment(),
             start_new_session=True,  # neither Ctrl-C in a terminal nor the end of a worker's group is for it
         )
     except OSError as error:

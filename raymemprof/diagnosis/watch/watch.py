@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import threading
 import time
 from datetime import datetime, timezone
@@ -17,7 +16,7 @@ from .peaks import SeenPeaks, seen_peaks
 from .process import NO_CONNECTION
 from .start_watcher import watch_here
 
-__all__ = ["Watch", "watch"]
+__all__ = ["HOUR", "Watch", "watch"]
 
 HOUR = 3600.0
 _SECONDS_TO_END = 5.0
@@ -124,7 +123,7 @@ class Watch:
 
     def _begin(self) -> None:
         """Start a process on each node that has none."""
-        alive = {node.node_id: node for node in cluster.nodes() if node.is_alive}
+        alive = cluster.living_nodes()
         for node_id in self._missing.keys() - alive.keys():
             del self._missing[node_id]  # it has left
         watched = self._connections.node_ids
@@ -203,7 +202,7 @@ def watch(seconds: float = HOUR) -> Watch:
             "Ray Client cannot watch, since nodes connect to who watches: connect to HOST:PORT of the cluster, or run "
             "`raymemprof watch` on one of its nodes."
         )
-    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+    if cluster.uses_tls():
         raise ValueError("with RAY_USE_TLS nothing is watched: nodes would connect to who watches in the clear.")
     try:
         return Watch(float(seconds))

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import psutil
 
+from ... import proc
 from ...display.text import counted
 from ..usage.processes import running_name
 
 __all__ = ["Look", "Looks"]
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _MOST_OF_A_TITLE = 512
 """Bytes of a title that are read: Ray keeps room for 4,096."""
 _ON_LINUX = sys.platform == "linux"
@@ -247,9 +247,8 @@ class _Below:
 
     def _memory(self, files: list[int]) -> int:
         if not _ON_LINUX:
-            return int(self._process.memory_info().rss)  # what is shared is not counted on macOS
-        _, resident, shared = os.pread(files[1], 128, 0).split()[:3]
-        return (int(resident) - int(shared)) * _PAGE
+            return proc.psutils_memory(self._process)[0]
+        return proc.memory_in(os.pread(files[1], 256, 0))[0]
 
 
 def _close(files: list[int]) -> None:

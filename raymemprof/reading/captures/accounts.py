@@ -109,8 +109,7 @@ class Moment:
 class Account:
     """What a call, or the capture, holds by place in the code, and held at its peak.
 
-    A new peak is numbered when it is over, which a removal shows. What `add` and `remove` do is written out in
-    `Ledger.follow`.
+    A new peak is numbered when it is over, which a removal shows. `Ledger` has what `add` and `remove` do written out.
     `at_peak` is the moment, of those at which the process was sampled, that stands for the peak.
     """
 

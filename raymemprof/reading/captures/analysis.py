@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ... import journal as contract
 from .capture_file import breaks_off, opened
 from .ledger import Ledger
-from .model import TOO_LOW, Answer, Child, Failure, Figures, Request, Row, Snapshot, Stack, Sum, TemporalRow
+from .model import TOO_LOW, Answer, CaptureSum, Child, Failure, Figures, Request, Row, Snapshot, Stack, TemporalRow
 from .samples import read_samples
 from .source_lines import read_lines_of
 from .stacks import inspect, stack_of
@@ -63,7 +63,7 @@ def answer(requests: Sequence[Request], memory_limit: int, told: Told) -> Answer
     return total.answer()
 
 
-def analyse(request: Request, told: Told = lambda part: None) -> Sum:
+def analyse(request: Request, told: Told = lambda part: None) -> CaptureSum:
     """Read a capture; raises what memray raises on a bad file (or takes the process down with it)."""
     samples = read_samples(Path(request.path))
     said = _end_of_errors()
@@ -79,7 +79,7 @@ def analyse(request: Request, told: Told = lambda part: None) -> Sum:
         ledger = None if foreign else Ledger(request, native, samples)
         if ledger is not None:
             records = _counted(reader.get_allocation_records(), meta.total_allocations, told)
-            ledger.follow(records, _all_records(request.later))
+            ledger.account_for(records, _all_records(request.later))
             foreign = not ledger.seen_calls and request.places is None
         if foreign:
             figures, rows = whole.figures(), whole.rows()
@@ -110,7 +110,7 @@ def analyse(request: Request, told: Told = lambda part: None) -> Sum:
             temporal_rows, marks = _temporal(reader, request, native, None if foreign else ledger, first, last)
         stacks = [row.stack for of_view in rows.values() for row in of_view] + [row.stack for row in temporal_rows]
         folder, began = Path(request.path).parent, meta.start_time.timestamp()
-        return Sum(
+        return CaptureSum(
             figures=figures,
             rows=rows,
             pid=meta.pid,

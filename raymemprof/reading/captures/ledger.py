@@ -37,6 +37,11 @@ class Ledger:
     """Follows a capture's records and keeps the accounts."""
 
     def __init__(self, request: Request, native: bool, samples: Samples) -> None:
+        import memray
+
+        types = memray.AllocatorType
+        self._frees = {int(types.FREE), int(types.PYMALLOC_FREE)}
+        self._mmap, self._munmap = int(types.MMAP), int(types.MUNMAP)
         self._request = request
         self._native = native
         self._samples = samples
@@ -47,6 +52,12 @@ class Ledger:
         self._known_shares: dict[tuple[int, int], dict[Any, Shares]] = {}
         """By allocator, and where there are blocks by thread, and by stack, until a call begins or ends."""
         self._wanted = set(request.places) if request.places is not None else None
+        self._live: dict[int, LiveAllocation] = {}
+        """What is allocated and not freed, by address."""
+        self._maps: dict[int, LiveAllocation] = {}
+        """The same of what was mapped."""
+        self._recent: dict[int, deque[tuple[int, LiveAllocation]]] = {}
+        """The last two allocations of each thread, if it is asked what was temporary."""
         self._next_mark = 0
         self._look: Look | None = None
         self._asked_at: Sample | None = None
@@ -64,55 +75,35 @@ class Ledger:
         if self._wanted is None:
             self.results.everything = account_of_capture(samples)
 
-    def follow(self, records: Iterable[Any], later: Iterable[Any] = ()) -> None:
+    def account_for(self, records: Iterable[Any], later: Iterable[Any] = ()) -> None:
         """Take all records of the capture into account, and what later ones of its process show to have been freed."""
-        import memray
+        self._take(records)
+        for record in later:
+            if record.allocator in (self._mmap, self._munmap):
+                unmap(self._maps, record.address, record.size)
+            elif record.address in self._live:  # it is freed, or in use again
+                drop(self._live, record.address)
+        self._close_accounts()
 
-        types = memray.AllocatorType
-        frees = {int(types.FREE), int(types.PYMALLOC_FREE)}
-        mmap, munmap = int(types.MMAP), int(types.MUNMAP)
-        live: dict[int, LiveAllocation] = {}
-        maps: dict[int, LiveAllocation] = {}
-        recent: dict[int, deque[tuple[int, LiveAllocation]]] = {}
-        temporary = "temporary" in self._request.views
-        stacks, native = self._stacks, self._native
-        blocks, arenas, born = self._running.blocks, self._samples.arenas, self._born
+    def _take(self, records: Iterable[Any]) -> None:
+        """Take records into account. Of millions each takes as long as this, so what `Account` does is written out."""
+        live, maps, recent, born = self._live, self._maps, self._recent, self._born
+        blocks, arenas, known_shares = self._running.blocks, self._samples.arenas, self._known_shares
+        is_native, take_free = self._native, self._take_free
+        frees, mmap, munmap = self._frees, self._mmap, self._munmap
+        is_temporary_wanted = "temporary" in self._request.views
         last_stack = last_allocator = None
-        # Of millions of records each takes as long as this: what `Account` does is written out.
         for record in records:
             allocator = record.allocator
             if allocator in frees:
-                address = record.address
-                entry = live.pop(address, None)
-                if entry is None:
-                    continue
-                size, place, more = entry
-                if size >= LARGE:
-                    self._free(address)
-                    forget(address, entry)
-                if place is None:
-                    continue
-                account = place.account
-                if not account.closed:
-                    current = account.current
-                    if current > account.peak:
-                        account.peak = current
-                        account.peak_id += 1
-                    if place.peak_id != account.peak_id:
-                        place.number(account.peak_id)
-                    place.bytes -= size
-                    place.ended += 1
-                    account.current = current - size
-                if more:
-                    for other in more:
-                        other.account.remove(other, size)
-                if temporary:
-                    note_temporary(recent.get(record.tid), address)
+                entry = live.pop(record.address, None)
+                if entry is not None:
+                    take_free(record, entry)
                 continue
             size, address = record.size, record.address
             if allocator == munmap:
                 if address in born:
-                    self._free(address)
+                    self._note_freed(address)
                 unmap(maps, address, size)
                 continue
             if arenas and allocator == mmap and any([address <= start < address + size for start in arenas]):
@@ -120,19 +111,15 @@ class Ledger:
             if allocator != last_allocator or blocks:
                 last_allocator = allocator
                 table = maps if allocator == mmap else live
-                known = self._known_shares.setdefault((allocator, record.tid if blocks else 0), {})
-            stack_id = (
-                (record.stack_id, record.native_stack_id, record.native_segment_generation)
-                if native
-                else record.stack_id
-            )
+                known = known_shares.setdefault((allocator, record.tid if blocks else 0), {})
+            stack_id = record.stack_id
+            if is_native:
+                stack_id = stack_id, record.native_stack_id, record.native_segment_generation
             is_line = True
             try:
                 place, more = known[stack_id]
             except KeyError:
-                info = stacks.get(stack_id)
-                if info is None:
-                    info = stacks[stack_id] = inspect(stack_of(record, native))
+                info = self._info(record, stack_id)
                 self._lines.last_stack = last_stack
                 if info.marker is not None:
                     self._mark(info, record)
@@ -145,34 +132,67 @@ class Ledger:
             if address in table:  # its end was not recorded, and its address is in use again
                 drop(table, address)
             if size >= LARGE:
-                if size > _MOST_BYTES:
-                    raise ValueError(f"an allocation of {size:,} bytes cannot be: it is damaged")
-                born[address] = (size, self._clock, self._next_mark)
+                self._note_large(record, place, more)
                 if place is None and table is live:
                     live[address] = (size, None, ())
-            if place is not None:
-                if is_line:
-                    last_stack = stack_id
-                account = place.account
-                if place.peak_id != account.peak_id:
-                    place.number(account.peak_id)
-                place.bytes += size
-                place.made += 1
-                account.current += size
-                if more:
-                    for other in more:
-                        other.account.add(other, size)
-                entry = table[address] = (size, place, more)
-                if size >= LARGE:
-                    for one in (place, *more):
-                        one.account.large[address] = (one, size, self._next_mark)
-                if temporary:
-                    recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
-        for record in later:
-            if record.allocator in (mmap, munmap):
-                unmap(maps, record.address, record.size)
-            elif record.address in live:  # it is freed, or in use again
-                drop(live, record.address)
+            if place is None:
+                continue
+            if is_line:
+                last_stack = stack_id
+            account = place.account
+            if place.peak_id != account.peak_id:
+                place.number(account.peak_id)
+            place.bytes += size
+            place.made += 1
+            account.current += size
+            for other in more:
+                other.account.add(other, size)
+            entry = table[address] = (size, place, more)
+            if is_temporary_wanted:
+                recent.setdefault(record.tid, deque(maxlen=2)).append((address, entry))
+
+    def _take_free(self, record: Any, entry: LiveAllocation) -> None:
+        """Take into account that an allocation was freed; what `Account.remove` does is written out."""
+        size, place, more = entry
+        if size >= LARGE:
+            self._note_freed(record.address)
+            forget(record.address, entry)
+        if place is None:
+            return
+        account = place.account
+        if not account.closed:
+            current = account.current
+            if current > account.peak:
+                account.peak = current
+                account.peak_id += 1
+            if place.peak_id != account.peak_id:
+                place.number(account.peak_id)
+            place.bytes -= size
+            place.ended += 1
+            account.current = current - size
+        for other in more:
+            other.account.remove(other, size)
+        if self._recent:
+            note_temporary(self._recent.get(record.tid), record.address)
+
+    def _info(self, record: Any, stack_id: Any) -> StackInfo:
+        """Return what is to be known of a record's stack."""
+        info = self._stacks.get(stack_id)
+        if info is None:
+            info = self._stacks[stack_id] = inspect(stack_of(record, self._native))
+        return info
+
+    def _note_large(self, record: Any, place: Place | None, more: tuple[Place, ...]) -> None:
+        """Note a large allocation: looks tell what of it is resident."""
+        address, size = record.address, record.size
+        if size > _MOST_BYTES:
+            raise ValueError(f"an allocation of {size:,} bytes cannot be: it is damaged")
+        self._born[address] = (size, self._clock, self._next_mark)
+        for one in (place, *more) if place is not None else ():
+            one.account.large[address] = (one, size, self._next_mark)
+
+    def _close_accounts(self) -> None:
+        """End the calls that run on where the capture ends."""
         self.results.unended = frozenset((call.slot, call.turn) for call in self._running.by_slot.values())
         for call in list(self._running.by_slot.values()):
             self._end(call)
@@ -187,7 +207,7 @@ class Ledger:
         """How many samples that the journal has were not marked in the capture, up to its end."""
         return len(self._lines.coming)
 
-    def _free(self, address: int) -> None:
+    def _note_freed(self, address: int) -> None:
         """Note for the calls before which a large allocation was made that it was freed."""
         size, clock, mark = self._born.pop(address)
         for call in self._running.by_slot.values():

@@ -9,6 +9,7 @@ __all__ = [
     "TOO_LOW",
     "Answer",
     "CallPlace",
+    "CaptureSum",
     "Child",
     "Failure",
     "Figures",
@@ -18,7 +19,6 @@ __all__ = [
     "Snapshot",
     "SourceFile",
     "Stack",
-    "Sum",
     "TemporalRow",
 ]
 
@@ -162,7 +162,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class CaptureSum:
     """What captures hold of what was asked for, summed."""
 
     figures: tuple[Figures, ...]
@@ -190,7 +190,7 @@ class Sum:
 class Answer:
     """What captures hold, and which of them could not be read; no sum where that is all of them."""
 
-    sum: Sum | None
+    sum: CaptureSum | None
     failures: tuple[Failure, ...] = ()
     left: tuple[Request, ...] = ()
     """What was not read for want of memory, and may be where nothing else is held."""

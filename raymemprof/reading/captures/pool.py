@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import psutil
 
-from ... import cluster, host
+from ... import cluster, helper_process, host
 from ... import journal as contract
 from ...display.text import show_bytes
 from .forked_children import children_of
@@ -203,9 +203,6 @@ class _Reader:
     """One reader process."""
 
     def __init__(self, memory: int) -> None:
-        environment = {**_MALLOC, **os.environ}
-        environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
-        environment["PYTHONSAFEPATH"] = "1"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as the process is there
         self._process = _started(
             lambda: subprocess.Popen(
@@ -213,7 +210,7 @@ class _Reader:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env=environment,
+                env=helper_process.environment(**_MALLOC),
                 start_new_session=True,  # Ctrl-C in the terminal is for the caller
             )
         )

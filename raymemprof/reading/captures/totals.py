@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from .model import Answer, Failure, Figures, Frame, Row, Stack, Sum
+from .model import Answer, CaptureSum, Failure, Figures, Frame, Row, Stack
 from .source_lines import merged
 
 __all__ = ["SMALLER", "RowSum", "Total"]
@@ -56,7 +56,7 @@ class Total:
     """A sum of answers that are added as they come, and not kept."""
 
     def __init__(self) -> None:
-        self._sum: Sum | None = None
+        self._sum: CaptureSum | None = None
         self._figures: list[Figures] = []
         self._rows: dict[str, RowSum] = {}
         self._failures: list[Failure] = []

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from ... import journal as contract
 from ...journal import (
+    LATE,
     Begin,
     Children,
     Close,
@@ -28,8 +29,6 @@ from .filters import EVERY_CALL, Filters
 
 __all__ = ["KEPT", "Digest", "Ended", "FunctionSum", "InCapture"]
 
-_LATE = 16
-"""Calls that ended last, which are not summed up yet: the sampler may still say what their children had."""
 _AT_ONCE = 2048
 """Calls that are summed up at once."""
 
@@ -228,7 +227,7 @@ class Digest(Struct):
         if number not in self.begins or (end.status == "failed" and was_told_to_end(end)):  # by whom is in Ray's logs
             return
         late.append(number)
-        if len(late) > _LATE:
+        if len(late) > LATE:
             self._make_ready(late.pop(0))
 
     def settle(self) -> None:

@@ -13,6 +13,7 @@ from ...cells import is_cell
 from ...display.text import show_name
 from ...journal import Begin, Sum
 from ...journal.events import STATUSES
+from .function_names import actor_class, short
 from .records import Call
 
 __all__ = ["EVERY_CALL", "KINDS", "Filters", "names", "some_names"]
@@ -79,11 +80,7 @@ class Filters:
         """
         is_of_class = kind in ("actor", "method")
         return (
-            (
-                self.name is None
-                or names(self.name, name)
-                or (is_of_class and names(self.name, name.rpartition(".")[0] or name))
-            )
+            (self.name is None or names(self.name, name) or (is_of_class and names(self.name, actor_class(name))))
             and (self.kind in (None, kind) or (is_of_class and self.kind == "actor"))
             and _begins(job_id, self.job_id)
         )
@@ -140,8 +137,8 @@ def names(pattern: str, name: str) -> bool:
 
 def some_names(names: set[str], sought: str | None = None) -> str:
     """Name what was recorded where nothing fits: first what is near to what was sought, and functions before cells."""
-    last = {name: name.rpartition(".")[2].lower() for name in names}
-    near = difflib.get_close_matches((sought or "").rpartition(".")[2].lower(), last.values(), n=_MOST_NAMES)
+    last = {name: short(name).lower() for name in names}
+    near = difflib.get_close_matches(short(sought or "").lower(), last.values(), n=_MOST_NAMES)
     rank = {name: near.index(part) if part in near else len(near) for name, part in last.items()}
     shown = sorted(names, key=lambda name: (rank[name], is_cell(name), name))[:_MOST_NAMES]
     return "calls of " + ", ".join(map(show_name, shown)) + (", …" if len(names) > len(shown) else "")

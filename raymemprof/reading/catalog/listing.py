@@ -281,7 +281,7 @@ def _unknown(path: Path, known: dict[Path, Capture], lies_on: str | None) -> Cap
 
 def ask_nodes(function: Callable[..., Any], filters: Filters) -> cluster.Answers:
     """Have each node list what was recorded on it."""
-    living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
+    living = frozenset(cluster.living_nodes())
     return cluster.on_each_node(function, filters, living, node_id=filters.node_id)
 
 

@@ -13,6 +13,7 @@ from ...journal import named_for
 from .clickable_rows import Openable, name_of_call
 
 __all__ = [
+    "RAY_DATA_SAYS",
     "Call",
     "Calls",
     "Capture",

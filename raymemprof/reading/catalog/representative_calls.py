@@ -22,7 +22,7 @@ from .records import Call, Calls, CompactedCalls
 from .sources import Source
 from .sums_cache import read_sums
 
-__all__ = ["list_telling", "telling"]
+__all__ = ["examined", "list_representative", "representative"]
 
 _MOST_WHOLE = 10_000
 """Calls that are listed one by one, on all nodes together."""
@@ -37,21 +37,21 @@ _LEVEL = 32 * 2**20
 
 
 def examined(source: Source = None) -> Calls:
-    """Return the same, and of each function of which a call was killed those that ran when that began."""
+    """Return representative calls, and of each function of which one was killed those that ran when that began."""
     return listing.collect(source, EVERY_CALL, _list_examined, _examined_there)
 
 
-def telling(source: Source = None, **filters: str | None) -> Calls:
-    """Return the calls that tell something, and count the others.
+def representative(source: Source = None, **filters: str | None) -> Calls:
+    """Return the calls that stand for all, and count the others.
 
     Where there are few, all are there. Of many, these are: those that run or were killed; of each function, and each
     way to end, those with the highest peak, that grew most, that left most, whose children copied most, the
     last; of each actor that may grow, some of all times. Nodes sum up the others. Takes what `calls` takes.
     """
-    return listing.collect(source, Filters(**filters), list_telling, _telling_there)  # type: ignore[arg-type]
+    return listing.collect(source, Filters(**filters), list_representative, _list_representative_there)  # type: ignore[arg-type]
 
 
-def list_telling(place: Place, filters: Filters = EVERY_CALL, beside_kills: bool = False) -> Listing:
+def list_representative(place: Place, filters: Filters = EVERY_CALL, beside_kills: bool = False) -> Listing:
     """Return those of a place; with `beside_kills`, journals are read again where something was killed."""
     if only_capture(place.source) is not None:
         return list_calls(place, filters)
@@ -79,12 +79,12 @@ def list_telling(place: Place, filters: Filters = EVERY_CALL, beside_kills: bool
     )
 
 
-def _telling_there(filters: Filters, living: frozenset[str]) -> Listing:
-    return list_telling(place_here(living), filters)
+def _list_representative_there(filters: Filters, living: frozenset[str]) -> Listing:
+    return list_representative(place_here(living), filters)
 
 
 def _list_examined(place: Place, filters: Filters) -> Listing:
-    return list_telling(place, filters, beside_kills=True)
+    return list_representative(place, filters, beside_kills=True)
 
 
 def _examined_there(filters: Filters, living: frozenset[str]) -> Listing:

@@ -128,38 +128,47 @@ def clean(
         ...     data = bytearray(1_000_000)
         >>> removed = raymemprof.clean("/tmp/raymemprof-example-clean", older_than=7 * 24 * 3600)
     """
-    if not isinstance(older_than, (int, float, timedelta, type(None))):
-        raise TypeError(f"older_than={older_than!r} must be a number of seconds or a timedelta.")
-    seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+    seconds = _seconds(older_than)
     filters = Filters(name, status, kind, task_id, actor_id, job_id, node_id, context)
     if not (all or seconds is not None or any((name, status, kind, task_id, actor_id, job_id, node_id, context))):
         raise ValueError("say what to remove: older_than, a filter such as name or job_id, or all.")
-    if seconds is not None and not seconds >= 0:
-        raise ValueError(f"older_than={older_than!r} must be 0 seconds or more.")
     if source is not None and os.path.isfile(source):
         raise ValueError(f"{os.fspath(source)} is a file; give the folder that is to be cleaned.")
-    if source is None and not cluster.is_connected():
-        raise ValueError("say where to remove it: name a folder, or connect to a cluster (`--address`, ray.init()).")
     wanted = _Wanted(None if seconds is None else time.time() - seconds, filters, dry_run)
-    if source is None and cluster.is_connected():
-        living = frozenset(node.node_id for node in cluster.nodes() if node.is_alive)
-        answers = cluster.on_each_node(_clean_there, wanted, living, node_id=filters.node_id)
-        found, missing = list(answers.by_node.values()), answers.missing
-    else:
-        found, missing = [_clean(Place(source, tuple(sources.find(source).paths)), wanted)], ()
+    if source is not None:
+        return _table([_clean(Place(source, tuple(sources.find(source).paths)), wanted)], wanted)
+    if not cluster.is_connected():
+        raise ValueError("say where to remove it: name a folder, or connect to a cluster (`--address`, ray.init()).")
+    living = frozenset(cluster.living_nodes())
+    answers = cluster.on_each_node(_clean_there, wanted, living, node_id=filters.node_id)
+    return _table(list(answers.by_node.values()), wanted, answers.missing)
+
+
+def _seconds(older_than: float | timedelta | None) -> float | None:
+    """Return an age in seconds. Raises `TypeError` and `ValueError`."""
+    if not isinstance(older_than, (int, float, timedelta, type(None))):
+        raise TypeError(f"older_than={older_than!r} must be a number of seconds or a timedelta.")
+    seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"older_than={older_than!r} must be 0 seconds or more.")
+    return seconds
+
+
+def _table(found: list[_Removal], wanted: _Wanted, missing: tuple[cluster.MissingNode, ...] = ()) -> RemovedFiles:
+    """Return what was removed on all nodes, and say what was left and why."""
     removed = [file for done in found for file in done.removed]
     still_open, shared = sum(done.open for done in found), sum(done.shared for done in found)
     refused = [text for done in found for text in done.refused]
     nothing_fits = wanted.is_by_call and not any(done.fitting for done in found)
     recorded = {name for done in found for name in done.names}
     said = [
-        f"nothing fits; there are {some_names(recorded, filters.name)}" if nothing_fits and recorded else "",
+        f"nothing fits; there are {some_names(recorded, wanted.filters.name)}" if nothing_fits and recorded else "",
         f"{show_bytes(sum(file.size for file in removed))} in all" if removed else "",
         f"{still_open} left: still written to" if still_open else "",
         f"{shared} left: {'it holds' if shared == 1 else 'they hold'} other calls too" if shared else "",
         f"{len(refused)} could not be removed: {'; '.join(first_few(refused))}" if refused else "",
     ]
-    table = _WouldBeRemoved if dry_run else RemovedFiles
+    table = _WouldBeRemoved if wanted.dry_run else RemovedFiles
     left_out = [text for done in found for text in done.left_out]
     return table(removed, "; ".join(text for text in said if text), missing, left_out)
 

@@ -109,7 +109,7 @@ def _send_word(out: BufferedWriter, **word: Any) -> None:
 
 def receive(by_node: dict[str, list[Arrival]], done: Callable[[int], object]) -> dict[str, cluster.MissingNode]:
     """Have nodes send files; returns the nodes that were lost meanwhile. What is not settled then did not come."""
-    if cluster.here() is None or os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+    if cluster.here() is None or cluster.uses_tls():
         return {}  # this process is no part of the cluster, or its nodes do not talk in the clear
     try:
         reception = _Reception(by_node, done)

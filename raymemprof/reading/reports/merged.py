@@ -13,7 +13,7 @@ from ... import journal as contract
 from ...display.record import Record
 from ...display.text import printable, show_name
 from ...errors import CaptureError
-from ..captures.model import TOO_LOW, CallPlace, Figures, Row, Snapshot, Sum, TemporalRow
+from ..captures.model import TOO_LOW, CallPlace, CaptureSum, Figures, Row, Snapshot, TemporalRow
 from ..catalog.records import Call
 from .requests import ask, must_have_end, requests_for, window_of
 from .source_names import SourceNames
@@ -181,7 +181,9 @@ def _lack(item: Item, figures: Figures | None) -> str | None:
     return None
 
 
-def _merged(items: list[Item], read: list[_Part], found: Sum, left_out: tuple[str, ...], temporal: bool) -> Reading:
+def _merged(
+    items: list[Item], read: list[_Part], found: CaptureSum, left_out: tuple[str, ...], temporal: bool
+) -> Reading:
     calls = [part.item.call for part in read if part.item.call is not None]
     whole = [part.item.path for part in read if part.item.call is None]
     all_figures = [part.figures for part in read]
@@ -256,13 +258,13 @@ def _per_name(read: list[_Part]) -> tuple[HeapByName, ...]:
     return tuple(sorted(names, key=lambda one: -one.peak))
 
 
-def _ended(call: Call, found: Sum) -> datetime:
+def _ended(call: Call, found: CaptureSum) -> datetime:
     if call.duration is not None:
         return call.started_at + timedelta(seconds=call.duration)
     return max(found.ended_at, call.started_at)
 
 
-def _snapshots(found: Sum, calls: list[Call], temporal: bool) -> tuple[Snapshot, ...]:
+def _snapshots(found: CaptureSum, calls: list[Call], temporal: bool) -> tuple[Snapshot, ...]:
     """The process's memory over the time of the calls; all of it for a temporal report, which counts in snapshots."""
     if not calls or temporal:
         return found.snapshots
@@ -271,7 +273,7 @@ def _snapshots(found: Sum, calls: list[Call], temporal: bool) -> tuple[Snapshot,
     return tuple(shot for shot in found.snapshots if start <= shot.time / 1e3 <= end)
 
 
-def _name(calls: list[Call], paths: list[Path], found: Sum) -> tuple[str, str, str]:
+def _name(calls: list[Call], paths: list[Path], found: CaptureSum) -> tuple[str, str, str]:
     """Return the title, the subject and the stem of what was read."""
     if len(calls) == 1 and not paths:
         call = calls[0]

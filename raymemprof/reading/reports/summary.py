@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 from ... import cluster
@@ -17,7 +18,7 @@ from ...errors import CaptureError
 from ..catalog import sources
 from ..catalog.clickable_rows import Openable, name_of_call
 from ..catalog.filters import Filters
-from ..catalog.function_sums import Tallied, Tally, added, tally
+from ..catalog.function_sums import FunctionTotals, PlaceTotals, added, totals_of
 from ..catalog.listing import ask_nodes, caption_of, caption_of_folders
 from ..catalog.places import Place, place_here
 from ..catalog.records import RAY_DATA_SAYS, Call, other_deployment
@@ -172,25 +173,25 @@ def summary(
 
 def summary_of(asked: Iterable[tuple[Source, Filters]], lines: bool = True) -> Summary:
     """Sum up what several sources have, of each what fits its filters."""
-    parts: list[Tallied] = []
+    parts: list[PlaceTotals] = []
     missing: list[cluster.MissingNode] = []
     captions: list[str] = []
     chosen, sought = "", Filters()
     for source, filters in asked:
         sought = filters
         if source is None and cluster.is_connected():
-            answers = ask_nodes(_tally_there, filters)
+            answers = ask_nodes(_totals_there, filters)
             parts += answers.by_node.values()
             missing += answers.missing
             captions.append(caption_of(answers))
         else:
             folders, chosen = sources.find(source)
-            parts.append(tally(Place(source, tuple(folders)), filters))
+            parts.append(totals_of(Place(source, tuple(folders)), filters))
             captions += [] if chosen else [caption_of_folders(folders)]
     found, caption = added(parts), " and ".join(captions)
-    if not found.tallies:
+    if not found.functions:
         caption = ": ".join(filter(None, [caption, sought.sought(found.names)]))
-    ordered = sorted(found.tallies.values(), key=lambda one: (-one.peak, one.name))
+    ordered = sorted(found.functions.values(), key=lambda one: (-one.sum.peak, one.sum.name))
     rows = [_row(one) for one in ordered]
     if lines:
         wanted = {
@@ -208,16 +209,16 @@ def summary_of(asked: Iterable[tuple[Source, Filters]], lines: bool = True) -> S
     return Summary(rows, caption, missing, found.skipped, chosen)
 
 
-def _tally_there(filters: Filters, living: frozenset[str]) -> Tallied:
-    return tally(place_here(living), filters)
+def _totals_there(filters: Filters, living: frozenset[str]) -> PlaceTotals:
+    return totals_of(place_here(living), filters)
 
 
-def _row(one: Tally) -> FunctionSummary:
-    count = one.statuses
+def _row(one: FunctionTotals) -> FunctionSummary:
+    found, count = one.sum, Counter(one.sum.statuses)
     return FunctionSummary(
-        name=one.name,
-        kind=one.kind,
-        call_count=count.total(),
+        name=found.name,
+        kind=found.kind,
+        call_count=found.count,
         finished_count=count["finished"],
         failed_count=count["failed"],
         cancelled_count=count["cancelled"],
@@ -225,17 +226,17 @@ def _row(one: Tally) -> FunctionSummary:
         running_count=count["running"],
         p50=one.percentile(0.5),
         p95=one.percentile(0.95),
-        peak_memory=one.peak,
+        peak_memory=found.peak,
         growth=max(one.growth, 0),
-        kept=one.kept,
-        traced_count=one.traced,
+        kept=found.kept,
+        traced_count=found.traced,
         capture_bytes=sum(one.captures.values()),
-        first_started_at=one.first,
-        last_started_at=one.last,
+        first_started_at=datetime.fromtimestamp(found.first, timezone.utc),
+        last_started_at=datetime.fromtimestamp(found.last, timezone.utc),
         node_ids=tuple(sorted(one.node_ids)),
         largest=one.largest,
-        deployment=one.deployment,
-        ray_data_peak=one.ray_data_peak or None,
+        deployment=found.deployment,
+        ray_data_peak=found.ray_data_peak or None,
     )
 
 

@@ -8,10 +8,10 @@ import resource
 import sys
 import threading
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
-from ... import host
-from ...journal import has_process
+from ... import proc
+from ...command_line import program_of
 from .. import warn
 from ..safety import interruptions, locks
 from . import process_memory
@@ -35,9 +35,6 @@ _FIRST_SEARCH = 0.25
 """Seconds until it is looked for children whose parent has gone: that takes a look at all processes of the machine."""
 _SEARCH_SHARE = 0.001
 _TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_PAGE_OF_PROC, _MOST_DIGITS = 4096, 16
-"""Bytes that one reading gives at most, and by how much less where no further number had room."""
-_close = os.close  # not what guards descriptors
 _AFTER_AN_ERROR = 1.0
 _MOST_TOLD = 8
 """Children that the journal names: the largest."""
@@ -96,7 +93,7 @@ class Children:
 
     def _there(self) -> list[Child]:
         """Those that have not ended, which is seen in a microsecond: another thread may be looking for the others."""
-        return [child for child in list(self._known.values()) if has_process(child.pid)]
+        return [child for child in list(self._known.values()) if proc.has_process(child.pid)]
 
     def largest(self) -> list[list[int | str]]:
         """Return pid, name and bytes of the largest that are there: of what they share each has its part."""
@@ -137,7 +134,7 @@ class Children:
 
     def _drop_dead(self) -> None:
         """Forget those that have ended: that is seen in a microsecond."""
-        dead = [pid for pid in self._known if not has_process(pid)]
+        dead = [pid for pid in self._known if not proc.has_process(pid)]
         for pid in dead:
             del self._known[pid]
         if dead:
@@ -166,7 +163,7 @@ class Children:
         others = [pid for pid in {*others, *self._too_new} if pid not in found]
         ours = [pid for pid in others if self._is_ours(pid)]
         self._too_new = [
-            pid for pid in others if pid not in ours and self._foreign.get(pid) is None and has_process(pid)
+            pid for pid in others if pid not in ours and self._foreign.get(pid) is None and proc.has_process(pid)
         ]
         found.update(ours)
         for pid in [pid for pid in self._known if pid not in found]:  # it may have another parent now
@@ -188,7 +185,7 @@ class Children:
     def _is_ours(self, pid: int) -> bool:
         """Whether a process is there, and none of Ray's; takes it in where it is new."""
         found = _stat(pid)
-        if found is None or found.is_just_forked:
+        if found is None or _is_just_forked(found):
             return False
         known = self._known.get(pid)
         if known is not None and known.started == found.started and known.is_fork == found.is_fork:
@@ -198,7 +195,7 @@ class Children:
         if self._foreign.get(pid) == found.started:
             return False
         try:
-            command = os.fsdecode(_contents(f"/proc/{pid}/cmdline")).split("\0")
+            command = os.fsdecode(proc.contents(f"/proc/{pid}/cmdline")).split("\0")
         except OSError:
             return False
         paths = [word for word in command[:_WORDS] if " " not in word]  # code after -c may name Ray's files, too
@@ -211,11 +208,11 @@ class Children:
     def _read(self, private: int) -> None:
         before = {pid: child.private for pid, child in self._known.items() if child.is_read} | {os.getpid(): private}
         for child in list(self._known.values()):
-            now = _statm(child.pid)
+            now = proc.memory(child.pid)
             if now is None:
                 del self._known[child.pid]
             else:
-                child.private = (now[1] - now[2]) * process_memory.PAGE
+                child.private = now[0]
                 if child.is_fork:
                     known = child.inherited if child.is_read else before.get(child.parent, child.private)
                     child.inherited = min(known, child.private)
@@ -225,18 +222,6 @@ class Children:
 
 def _largest(found: list[Child]) -> list[list[int | str]]:
     return [[child.pid, child.name, told(child)] for child in sorted(found, key=told, reverse=True)[:_MOST_TOLD]]
-
-
-def _contents(path: str) -> bytes:
-    """A file of /proc. A file object takes twice as long, and to hold its descriptor ten times. Raises `OSError`."""
-    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        found = os.read(number, _PAGE_OF_PROC)
-        while len(found) % _PAGE_OF_PROC > _PAGE_OF_PROC - _MOST_DIGITS and (more := os.read(number, _PAGE_OF_PROC)):
-            found += more
-        return found
-    finally:
-        _close(number)
 
 
 def _has_children() -> bool:
@@ -259,7 +244,7 @@ def _started_by(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError):
-                found += map(int, _contents(f"/proc/{pid}/task/{thread}/children").split())
+                found += map(int, proc.contents(f"/proc/{pid}/task/{thread}/children").split())
     return found
 
 
@@ -280,40 +265,16 @@ def _of_group() -> list[int]:
     return found
 
 
-class _Stat(NamedTuple):
-    parent: int
-    started: int
-    """In ticks of the system's clock since it started."""
-    touched: int
-    """Bytes that it has touched for the first time."""
-    is_fork: bool
-
-    @property
-    def is_just_forked(self) -> bool:
-        """Whether it may be about to become a program, as most that `vfork` makes have in some milliseconds."""
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / _TICKS
-        return self.is_fork and age < 3 / _TICKS
-
-
-def _stat(pid: int) -> _Stat | None:
+def _stat(pid: int) -> proc.Stat | None:
     """What the kernel says of a process; None where it is not there, or a zombie."""
-    try:
-        fields = _contents(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    except OSError:
-        return None
-    if fields[0] in (b"Z", b"X"):
-        return None
-    return _Stat(
-        int(fields[1]), int(fields[19]), int(fields[7]) * process_memory.PAGE, bool(int(fields[6]) & host.FORKED)
-    )
+    found = proc.stat(pid)
+    return None if found is None or found.is_zombie else found
 
 
-def _statm(pid: int) -> list[int] | None:
-    """A process's mapped, resident and shared pages; None where it is not there."""
-    try:
-        return [int(field) for field in _contents(f"/proc/{pid}/statm").split()[:3]]
-    except OSError:
-        return None
+def _is_just_forked(found: proc.Stat) -> bool:
+    """Whether it may be about to become a program, as most that `vfork` makes have in some milliseconds."""
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - found.started / _TICKS
+    return found.is_fork and age < 3 / _TICKS
 
 
 def _name(command: list[str]) -> str:
@@ -321,14 +282,12 @@ def _name(command: list[str]) -> str:
     title = command[0]
     if title.startswith("ray::"):
         return title.split()[0]
-    program = os.path.basename(title)
-    if program.startswith("python"):
-        for number, word in enumerate(command[1:_WORDS], 1):
-            if word in ("-m", "-c") and number + 1 < len(command):
-                return f"{program} {word} {command[number + 1].strip()}"[:60].splitlines()[0]
-            if word and not word.startswith("-"):
-                return os.path.basename(word)
-    return program
+    found = program_of(command)
+    if found is None:
+        return title
+    if found.option is not None:
+        return f"{found.executable} {found.option} {(found.argument or '').strip()}"[:60].splitlines()[0]
+    return os.path.basename(found.argument) if found.argument is not None else found.executable
 
 
 children = Children()

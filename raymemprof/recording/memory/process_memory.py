@@ -10,12 +10,10 @@ import time
 
 import psutil
 
+from ... import proc
 from ..safety import descriptors, interruptions, locks
 
-__all__ = ["PAGE", "Reading", "ever", "now", "touched"]
-
-Reading = tuple[int, int, int]
-"""RSS − SHR, SHR, and the addresses that are mapped (VmSize), in bytes."""
+__all__ = ["PAGE", "ever", "now", "touched"]
 
 _LOOK = 0.001
 """Seconds between looks at whether somebody has closed the descriptor that memory is read from."""
@@ -42,7 +40,7 @@ _look_due = 0.0
 _process = psutil.Process()
 
 
-def now() -> Reading:
+def now() -> proc.Memory:
     """Return this process's memory.
 
     What psutil's `memory_info()` reads, from a file that stays open: a tenth of the time, which every call pays twice.
@@ -55,16 +53,12 @@ def now() -> Reading:
             _look_due = moment + _LOOK
     if statm is not None:
         try:
-            fields = os.pread(statm.number, 256, 0).split()
-            shared = int(fields[2]) * PAGE
-            return int(fields[1]) * PAGE - shared, shared, int(fields[0]) * PAGE
-        except (OSError, ValueError, IndexError) as error:
+            return proc.memory_in(os.pread(statm.number, 256, 0))
+        except (OSError, ValueError) as error:
             if interruptions.is_users(error):
                 raise
             _look_due = 0.0  # since the last look, somebody has put another file in its place
-    info = _process.memory_info()
-    shared = getattr(info, "shared", 0)  # not counted on macOS
-    return info.rss - shared, shared, info.vms
+    return proc.psutils_memory(_process)
 
 
 def _reopened(closed: descriptors.Kept) -> descriptors.Kept | None:

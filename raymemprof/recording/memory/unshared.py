@@ -13,7 +13,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from ... import host
+from ... import host, proc
 from ..safety import descriptors
 from . import process_memory
 
@@ -175,11 +175,8 @@ class Unshared:
 
 def _has_memory(pid: int) -> bool:
     """Whether a process has not ended: of a zombie the kernel says that it has no page."""
-    try:
-        with descriptors.reading(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) > 0
-    except (OSError, IndexError, ValueError):
-        return False
+    found = proc.memory(pid)
+    return found is not None and found[0] + found[1] > 0
 
 
 def _expect_the_same(forks: list[Child]) -> None:

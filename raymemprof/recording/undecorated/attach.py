@@ -114,7 +114,6 @@ class Attachment:
         assert actor_id is not None
         self.waited, self.notes, self.result = 0.0, (), None
         self._actor_id = actor_id
-        self._seconds = seconds
         self._id = uuid.uuid4().hex
         self._said: dict[str, Any] = {}
         self._asked = time.monotonic()

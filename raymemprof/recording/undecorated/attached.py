@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 from ... import cluster
 from ... import journal as contract
 from .. import warn
-from ..call import LINGER, RunningCall
 from ..memory import process_memory
 from ..open_journals import journal_for
 from ..options import Options
 from ..outcome import describe
-from ..profile import Profile, Tally
+from ..profile import EndedCalls, Profile
+from ..running_call import LINGER, RunningCall
 from ..safety.threads import HiddenThread
 from ..tracker import Lease, RefusedError, tracker
 from ..wrappers import recorded
@@ -110,7 +110,7 @@ class _Recording:
     def __init__(self, actor: object, request: Request) -> None:
         self._actor = actor
         self._request = request
-        self._tally = Tally()
+        self._ended = EndedCalls()
         self._profiles: list[Profile] = []
         self._is_over = False
         self._exchange: cluster.Exchange | None = None
@@ -142,8 +142,8 @@ class _Recording:
         duration = time.monotonic() - began
         self._end()
         after, *_ = process_memory.now()
-        tally = self._tally
-        result = {"duration": duration, "calls": tally.count, "kept": tally.kept, "before": memory, "after": after}
+        ended = self._ended
+        result = {"duration": duration, "calls": ended.count, "kept": ended.kept, "before": memory, "after": after}
         if why == _GONE:
             self._forget(self._request.wish)
             self._forget(self._request.begun)
@@ -202,7 +202,7 @@ class _Recording:
 
     def _profile(self, name: str, options: Options) -> Profile:
         """Return what a method is recorded with; Ray Data's get their names when they are called."""
-        made = Profile(name, "method", options, tally=self._tally)
+        made = Profile(name, "method", options, ended=self._ended)
         self._profiles.append(made)
         if self._is_over:
             made.turn_off()
@@ -249,7 +249,7 @@ class _Recording:
         while (now := time.monotonic()) < began + _CLOSING:
             capture = tracker.open_capture()
             running = [one for one in tracker.holders() if isinstance(one, RunningCall)]
-            if capture is None or any(one.profile.tally is not self._tally for one in running):
+            if capture is None or any(one.profile.ended is not self._ended for one in running):
                 return
             if running and now > began + _GRACE:
                 tracker.close(_DETACHED)

@@ -94,7 +94,7 @@ class _Loaded:
     def _function(self, function: types.FunctionType) -> types.FunctionType:
         shipped_texts.unpack(function)
         name, module = function.__qualname__, function.__module__ or ""
-        if is_recorded_below(function) or name.startswith(cluster.OURS):
+        if is_recorded_below(function) or cluster.is_ours(name):
             return function
         full_name = f"{module}.{name}"
         if is_rays(module):

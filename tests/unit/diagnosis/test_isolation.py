@@ -126,4 +126,4 @@ def test_a_container_s_limit_is_read_from_the_same_files(machine: Machine, monke
     machine.group("box", 3 * GIB, cached=GIB, max=8 * GIB)
     monkeypatch.setattr(host.psutil, "virtual_memory", lambda: type("M", (), {"total": 64 * GIB, "available": GIB})())
     found = host.memory(7)
-    assert (found.total, found.used, found.is_container) == (8 * GIB, 2 * GIB, True)
+    assert (found.total, found.used, found.group is not None) == (8 * GIB, 2 * GIB, True)

@@ -16,7 +16,7 @@ import raymemprof
 from raymemprof.diagnosis.advise.growth import end_of
 from raymemprof.reading.catalog import representative_calls as tellings
 from raymemprof.reading.catalog.records import compacted_of
-from raymemprof.reading.catalog.representative_calls import examined, telling
+from raymemprof.reading.catalog.representative_calls import examined, representative
 
 MIB = 2**20
 START = 1.7e9
@@ -111,7 +111,7 @@ def test_the_doctor_says_the_same_of_many_calls_as_of_all_of_them(
 
 
 def test_advice_on_many_calls_is_that_on_all_of_them_within_what_sums_keep(recorded: Path) -> None:
-    few, every = (raymemprof.advise(calls) for calls in (telling(recorded), raymemprof.calls(recorded)))
+    few, every = (raymemprof.advise(calls) for calls in (representative(recorded), raymemprof.calls(recorded)))
     assert [(one.name, one.call_count, one.peak_count, one.max) for one in few] == [
         (one.name, one.call_count, one.peak_count, one.max) for one in every
     ]
@@ -122,7 +122,7 @@ def test_advice_on_many_calls_is_that_on_all_of_them_within_what_sums_keep(recor
 
 
 def test_each_call_is_listed_or_counted_once(recorded: Path) -> None:
-    found, every = telling(recorded), raymemprof.calls(recorded)
+    found, every = representative(recorded), raymemprof.calls(recorded)
     counted = compacted_of(found)
     assert len(found) + sum(one.count() for one in counted) == len(every)
     listed = {(call.pid, call.task_id) for call in found}
@@ -151,7 +151,7 @@ def test_those_that_ran_when_a_killed_one_began_are_listed(recorded: Path) -> No
 
 
 def test_a_filter_holds_for_those_that_are_counted(recorded: Path) -> None:
-    found = telling(recorded, name="load", status="failed")
+    found = representative(recorded, name="load", status="failed")
     assert {call.name for call in found} == {"load"}
     expected = raymemprof.calls(recorded, name="load", status="failed")
     assert len(found) + sum(one.count() for one in compacted_of(found)) == len(expected)
@@ -164,7 +164,7 @@ def test_what_is_held_does_not_grow_with_the_calls(tmp_path: Path, monkeypatch: 
         for number in range(rounds):
             write(folder, 10**6 + number, methods(f"{number}" * 32, 0.0, 0))
         tracemalloc.start()
-        found = telling(folder)
+        found = representative(folder)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(found) <= 20 * rounds

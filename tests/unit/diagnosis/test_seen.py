@@ -135,9 +135,9 @@ def test_a_day_of_many_names_stays_small(tmp_path: Path) -> None:
                 file.append(news) if look else file.rewrite(minutes)
                 largest = max(largest, path_of(tmp_path, NODE).stat().st_size)
     assert largest < 6 * 2**20
-    assert len(minutes.tallies) == 60
-    assert max(map(len, minutes.tallies.values())) <= 200
-    assert max(sum(len(one.processes) for one in there.values()) for there in minutes.tallies.values()) <= 1_000
+    assert len(minutes.by_minute) == 60
+    assert max(map(len, minutes.by_minute.values())) <= 200
+    assert max(sum(len(one.processes) for one in there.values()) for there in minutes.by_minute.values()) <= 1_000
     rows = {one.name: one for one in seen_peaks(tmp_path)}
     assert rows["largest"].memory == 10 * GIB
     crowd = rows["crowd"]
@@ -270,4 +270,4 @@ def test_reading_follows_no_minutes_before_it_is_asked_for(tmp_path: Path) -> No
     kept(tmp_path, [[Look(1, "late", MIB * 9)]], MINUTE + 5)
     since = datetime.fromtimestamp((MINUTE + 2) * 60, timezone.utc)
     assert [one.name for one in seen_peaks(tmp_path, since=since)] == ["late"]
-    assert len(read_minutes(path_of(tmp_path, NODE)).tallies) == 2
+    assert len(read_minutes(path_of(tmp_path, NODE)).by_minute) == 2

@@ -26,8 +26,8 @@ SHORTAGE = "its connection cannot be taken: Too many open files in the process t
 def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     """Why a process cannot be started on each node, by node id; a test changes it."""
     answers: dict[str, str | None] = {ONE: None, OTHER: None}
-    nodes = [SimpleNamespace(node_id=node_id, node_ip="127.0.0.1", is_alive=True) for node_id in answers]
-    monkeypatch.setattr(cluster, "nodes", lambda: nodes)
+    nodes = {node_id: SimpleNamespace(node_id=node_id, node_ip="127.0.0.1") for node_id in answers}
+    monkeypatch.setattr(cluster, "living_nodes", lambda: nodes)
     monkeypatch.setattr(cluster, "gcs_address", lambda: None)
     monkeypatch.setattr(cluster, "ip_address", lambda: "127.0.0.1")
     return answers

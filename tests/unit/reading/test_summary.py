@@ -20,7 +20,7 @@ import raymemprof
 from raymemprof.cli import app
 from raymemprof.reading.catalog import sums_cache
 from raymemprof.reading.catalog.filters import Filters
-from raymemprof.reading.catalog.function_sums import Tallied, added, tally
+from raymemprof.reading.catalog.function_sums import PlaceTotals, added, totals_of
 from raymemprof.reading.catalog.places import Place
 from tests.paths import DATA
 
@@ -322,11 +322,11 @@ def test_of_one_capture_and_of_many(tmp_path: Path) -> None:
 def test_what_a_node_recorded_that_is_gone_counts_once(journal: Path) -> None:
     """All that share its folder tell of it."""
 
-    def told_by(node: str) -> Tallied:
-        return tally(Place(journal.parent, (journal.parent,), node, frozenset({"b" * 56, "c" * 56})), Filters())
+    def told_by(node: str) -> PlaceTotals:
+        return totals_of(Place(journal.parent, (journal.parent,), node, frozenset({"b" * 56, "c" * 56})), Filters())
 
     whole = added([told_by("b" * 56), told_by("c" * 56)])
-    assert sum(one.statuses.total() for one in whole.tallies.values()) == MANY
+    assert sum(one.sum.count for one in whole.functions.values()) == MANY
 
 
 def test_as_a_table(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:

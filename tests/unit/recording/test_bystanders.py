@@ -184,7 +184,7 @@ if "functools" in globals():
     from raymemprof.recording.safety import descriptors
     from raymemprof.recording.sampler import sampler
     from raymemprof.recording.tracker import tracker
-    locks = [tracker._lock, sampler._lock, descriptors._opening, tracker._latest.watch._lock]
+    locks = [tracker._lock, sampler._lock, descriptors.kept._opening, tracker._latest.watch._lock]
     assert not any(lock._is_owned() for lock in locks), locks  # another thread may have one right now
     assert took(lambda: tracker.close("the test")) < 5
 """

@@ -300,9 +300,9 @@ def test_a_folder_whose_number_the_user_took_is_gone_through_no_further(tmp_path
     (tmp_path / "file").touch()
     entries = descriptors.scan(tmp_path)
     next(entries)
-    (number,) = [n for n, (kept, _) in descriptors._kept.items() if kept.inode == tmp_path.stat().st_ino]
+    (number,) = [n for n, (kept, _) in descriptors.kept.held.items() if kept.inode == tmp_path.stat().st_ino]
     other = os.open(tmp_path / "file", os.O_RDONLY)
-    descriptors._dup2(other, number)  # as a library does that is not Python's
+    descriptors.guards._dup2(other, number)  # as a library does that is not Python's
     with pytest.raises(OSError, match="descriptor"):
         list(entries)
     assert os.path.samestat(os.fstat(number), os.fstat(other))
@@ -315,7 +315,7 @@ def test_a_new_file_with_the_number_and_the_inode_of_one_of_ours_that_is_gone_is
     descriptors.guard()
     for name in map(str, range(100)):
         kept = descriptors.open_kept(tmp_path / name, os.O_CREAT | os.O_RDWR)
-        descriptors._close(kept.number)  # as C code does
+        descriptors.kept.real_close(kept.number)  # as C code does
         (tmp_path / name).unlink()
         (tmp_path / name).mkdir()
         mine = os.open(tmp_path / name, os.O_RDONLY)

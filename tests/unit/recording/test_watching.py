@@ -19,7 +19,7 @@ from raymemprof.reading.captures.accounts import Account, Baseline, Moment
 from raymemprof.reading.captures.allocations import unmap
 from raymemprof.reading.captures.resident import held
 from raymemprof.reading.captures.samples import CallFacts, Look, Sample, read_samples
-from raymemprof.recording import watch
+from raymemprof.recording import observation
 from raymemprof.recording.memory import process_memory
 from raymemprof.recording.memory.allocators import Allocators
 from raymemprof.recording.memory.residency import Mappings
@@ -193,14 +193,14 @@ def test_a_bad_line_costs_that_line(tmp_path: Path) -> None:
 
 def test_samples_stay_small(tmp_path: Path) -> None:
     """Memory that swings for long must not fill the disk with what is said of it."""
-    from raymemprof.recording import watch
+    from raymemprof.recording import look_budget
 
     with profile_memory("swings", directory=tmp_path, linger=0, interval_ms=1):
         for _ in range(400):
             data = bytearray(b"1") * (20 * MIB)
             del data
     (journal,) = tmp_path.glob("*.jsonl")
-    assert journal.stat().st_size < watch._MOST_WRITTEN + MIB
+    assert journal.stat().st_size < look_budget._MOST_WRITTEN + MIB
 
 
 def test_a_peak_that_is_written_after_the_end_changes_nothing(tmp_path: Path) -> None:
@@ -230,8 +230,8 @@ def test_a_moment_in_which_memory_moves_is_looked_at_again(monkeypatch: pytest.M
         if not held:
             held.append(bytearray(b"1") * (64 * MIB))
 
-    monkeypatch.setattr(watch, "_make_mark", slow_mark)
-    moment = watch.Watch("a.bin", None, Allocators())._observe([])  # type: ignore[arg-type]
+    monkeypatch.setattr(observation, "_make_mark", slow_mark)
+    moment = observation.Observer(Allocators()).observe([])
     assert len(marks) == 2
     assert marks[-1] == contract.marker_size(moment.mark)
     assert moment.private == pytest.approx(process_memory.now()[0], abs=MIB)
@@ -281,7 +281,7 @@ class Cycle:
         next(self.items)
 
 def hold():
-    with descriptors._in_turn():
+    with descriptors.kept.in_turn():
         is_held.set()
         time.sleep(600)
 
@@ -346,10 +346,10 @@ def test_a_moment_without_descriptors_does_not_end_the_looks(tmp_path: Path, run
         FULL
         + """
 from raymemprof import profile_memory
-from raymemprof.recording import warn as notes, watch
+from raymemprof.recording import look_budget, warn as notes
 from raymemprof.recording.tracker import tracker
 
-watch._SHARE = watch._MOST_SAVED = 10.0  # there is time to look
+look_budget._SHARE = look_budget._MOST_SAVED = 10.0  # there is time to look
 with profile_memory("block", directory="here"):
     taken = full()
     kept = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ....cluster import KILLED
 from ....display.text import show_bytes
-from ...advise.growth import actor_class
+from ....reading.catalog.function_names import actor_class
 from ...usage.records import NodeUsage
 from ...usage.shared_memory import SharedMemoryOwner
 from ..findings import Finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....display.text import show_bytes
-from ...explain.remedy_table import RESERVE_BUFFER, say
+from ...explain.remedies import RESERVE_BUFFER, say
 from ..findings import Finding
 from ..observed import Observed
 

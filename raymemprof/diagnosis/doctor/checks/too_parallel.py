@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from ....display.text import show_bytes
+from ....reading.catalog.function_names import actor_class
 from ....reading.catalog.records import Calls
 from ...advise.advise import Recommendation, advise_killed
-from ...advise.growth import actor_class
 from ...advise.ray_data import asking
 from ...advise.workloads import workload_of
 from ..concurrency import crowd_now, filling, is_bystander, most_at_once, running_now

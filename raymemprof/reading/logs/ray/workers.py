@@ -41,7 +41,6 @@ _MOST_NODES = 10
 """Dead nodes that are named."""
 _SELF_ENDED = pattern(r"exits with an exit code (?:\d|None)|receives a SIGTERM|exit_actor\(\) is called")
 _RAYLET_DIED = pattern(r"The task's local raylet died")
-_WHY_NOT = "the text does not say why"
 _RAYLET_FAILED = pattern(r"\bcore_worker\.cc:\d{1,5}\] ?Raylet failed\. Shutting down\b")
 _RAYLET_ENDED = pattern(
     rf"(?:Raylet is terminated|Terminated Raylet)(?:: ip=({ADDRESS}), (?:node_)?id=({ID}))?\. "

@@ -18,9 +18,9 @@ from ..advise.workloads import is_rays_own, workload_of
 from .considered import was_idle
 from .families import is_mainly, largest_family, steps
 from .findings import Finding
-from .remedy_table import BY_CAUSE, BY_LACK, RESERVE_BUFFER, say
+from .remedies import BY_CAUSE, BY_LACK, RESERVE_BUFFER, say
 
-__all__ = ["largest_call", "name_of", "remedies"]
+__all__ = ["advise_on", "largest_call", "name_of"]
 
 _MUCH_IDLE = 100 * 2**20
 _OLD_THRESHOLD = "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
@@ -69,8 +69,8 @@ def largest_call(finding: Finding) -> Call:
     return max(traced, key=lambda call: call.peak_memory)
 
 
-def remedies(finding: Finding) -> Iterator[str]:
-    """The page's advice, in its order, with the user's names and numbers: `remedy_table` has the words."""
+def advise_on(finding: Finding) -> Iterator[str]:
+    """The page's advice, in its order, with the user's names and numbers: `remedies` has the words."""
     message, found = finding.message, finding.calls
     if message.cause in ("ray_memory_monitor", "kernel_oom") and message.lacks not in _OF_SYSTEM:
         yield from _memory_advice(finding)
@@ -168,7 +168,7 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     if message.idle_memory and message.idle_memory > _MUCH_IDLE:
         yield say("idle_workers", size=show_bytes(message.idle_memory))
     if finding.calls or (_is_of_ray(message, name) and not are_idle and not is_rays_own(name)):
-        yield from _smaller_or_fewer(message, name, held, largest, finding)
+        yield from _smaller_or_fewer(message, name, held, largest)
     if finding.is_on_cluster and _is_on_head_of_several(message):
         yield say("spare_the_head")
     if message.cause != "ray_memory_monitor":
@@ -227,13 +227,11 @@ def _is_of_ray(message: Message, name: str) -> bool:
 
 
 def _is_on_head_of_several(message: Message) -> bool:
-    alive = [node for node in cluster.nodes() if node.is_alive]
-    return len(alive) > 1 and any(node.is_head and node.node_id == message.node_id for node in alive)
+    living = cluster.living_nodes()
+    return len(living) > 1 and message.node_id in living and living[message.node_id].is_head
 
 
-def _smaller_or_fewer(
-    message: Message, name: str, held: int | None, victim: Victim | None, finding: Finding
-) -> Iterator[str]:
+def _smaller_or_fewer(message: Message, name: str, held: int | None, victim: Victim | None) -> Iterator[str]:
     """What has the node run fewer of it at once, or one of it take less, whichever would help."""
     if held and (held < max(_LITTLE, _LITTLE_OF_ALL * (message.used or 0)) or _is_dwarfed(message, held)):
         yield say("had_little", name=name, size=show_bytes(held))
