@@ -107,7 +107,7 @@ def advise_on(finding: Finding) -> Iterator[str]:
 
 
 def _memory_advice(finding: Finding) -> Iterator[str]:
-    message, lines = finding.message, finding.lines
+    message = finding.message
     # What to make smaller is the largest of those that ran something: an idle worker is only in the way.
     largest = max(
         (victim for victim in message.victims if name_of(victim, finding)),
@@ -122,7 +122,25 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
     if family is not None:
         held = max(held or 0, family.peak_memory)
         yield from steps(family)
-    if lines and not is_mainly(family):
+    yield from _what_held(finding, name, held, are_idle=are_idle, is_of_children=is_mainly(family))
+    if not message.victims and message.statement is None:
+        yield say("list_the_kills")
+    yield from _about_the_largest(message, held)
+    if message.idle_memory and message.idle_memory > _MUCH_IDLE:
+        yield say("idle_workers", size=show_bytes(message.idle_memory))
+    if finding.calls or (_is_of_ray(message, name) and not are_idle and not is_rays_own(name)):
+        yield from _smaller_or_fewer(message, name, held, largest)
+    if finding.is_on_cluster and _is_on_head_of_several(message):
+        yield say("spare_the_head")
+    yield from _about_the_limit(finding, name)
+    if message.retries == float("inf"):
+        yield say("end_the_retries")
+
+
+def _what_held(finding: Finding, name: str, held: int | None, *, are_idle: bool, is_of_children: bool) -> Iterator[str]:
+    """Say which line held the memory, or how to find it out."""
+    message, lines = finding.message, finding.lines
+    if lines and not is_of_children:
         call, place = largest_call(finding), os.path.basename(lines[0].location)
         shown = f"raymemprof flamegraph --name {shlex.quote(call.name)} --status killed"
         if call.actor_id is not None and call.capture is not None:  # what all its calls left
@@ -149,8 +167,10 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         yield say("renamed", name=name)
     elif not finding.calls:
         yield say("not_of_ray", name=name)
-    if not message.victims and message.statement is None:
-        yield say("list_the_kills")
+
+
+def _about_the_largest(message: Message, held: int | None) -> Iterator[str]:
+    """Name other processes, where they had more than what was killed."""
     others = _others(message)
     if others and message.statement is not None and (listed := _small_part(message)):
         yield say("fills_unlisted", listed=show_bytes(listed), used=show_bytes(message.used))
@@ -165,12 +185,11 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         more = f" {' and '.join(said)}, more than that, too." if said else ""
         command, had = program(most.command), show_bytes(most.memory)
         yield say("look_at_the_largest", command=command, pid=most.pid, size=had, more=more)
-    if message.idle_memory and message.idle_memory > _MUCH_IDLE:
-        yield say("idle_workers", size=show_bytes(message.idle_memory))
-    if finding.calls or (_is_of_ray(message, name) and not are_idle and not is_rays_own(name)):
-        yield from _smaller_or_fewer(message, name, held, largest)
-    if finding.is_on_cluster and _is_on_head_of_several(message):
-        yield say("spare_the_head")
+
+
+def _about_the_limit(finding: Finding, name: str) -> Iterator[str]:
+    """Say how to move the limit, or to have more."""
+    message = finding.message
     if message.cause != "ray_memory_monitor":
         yield say("more_memory")
         if finding.calls or (_is_of_ray(message, name) and message.victims):
@@ -186,8 +205,6 @@ def _memory_advice(finding: Finding) -> Iterator[str]:
         if variable == _OLD_THRESHOLD:
             isolation = ", in the versions of Ray that have it"
         yield say("move_the_threshold", variable=variable, default=default, isolation=isolation)
-    if message.retries == float("inf"):
-        yield say("end_the_retries")
 
 
 def _fills(message: Message) -> TopProcess | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ...cluster import MissingNode, task_of
+from ...cluster import MissingNode
 from ...display.record import Record
 from ...display.text import first_few, in_html, listed, printable, show_bytes
 from ...reading.catalog import sources
@@ -15,12 +14,12 @@ from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
 from ...reading.logs.facts import Message, TopProcess, Victim
 from ...reading.logs.messages import read
-from ...reading.logs.programs.libraries import CANNOT_ALLOCATE
 from ...reading.logs.secrets import without_secrets
 from ...reading.reports.lines import Lines
 from .advice import advise_on, largest_call
 from .considered import considered
 from .evidence import look
+from .exceptions import errors_and_text, task_that_died, with_attributes
 from .families import is_mainly, largest_family, told
 from .findings import Finding, Suspect
 from .named import also_named
@@ -121,11 +120,11 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         >>> raymemprof.explain(text).cause
         'ray_memory_monitor'
     """
-    errors, text = _errors_and_text(error_or_text)
+    errors, text = errors_and_text(error_or_text)
     if source is not None:
         sources.find(source)  # raises where there is no such folder, whatever the error is
     said, printed = read(text)
-    finding, missing = _found(_with_attributes(said, errors), printed, errors, source)
+    finding, missing = _found(with_attributes(said, errors), printed, errors, source)
     if _names_only_the_living(finding.message, text, errors):
         finding = Finding(Message("unknown", quotes=finding.message.quotes), tells_of_death=False)
     finding, summary = _with_quotes(finding, [*_summary(finding), *_chosen(finding), *first_few(missing)])
@@ -146,16 +145,6 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
     )
 
 
-def _errors_and_text(error_or_text: BaseException | str) -> tuple[list[BaseException], str]:
-    """Return an exception with those that it wraps, and what they say; or no exception, and the text."""
-    if isinstance(error_or_text, BaseException):
-        errors = list(_chain(error_or_text))
-        return errors, "\n".join(f"{_type_names(error)}\n{error}" for error in errors)
-    if isinstance(error_or_text, str):
-        return [], error_or_text
-    raise TypeError(f"explain takes an exception or a text, not {error_or_text!r}.")
-
-
 def _found(
     message: Message, printed: str, errors: list[BaseException], source: Source
 ) -> tuple[Finding, tuple[MissingNode, ...]]:
@@ -164,7 +153,7 @@ def _found(
     finding = Finding(message, tells_of_death=died)
     if message.victims or (died and not message.is_named):
         try:
-            return look(message, source, next(filter(None, map(_task_of, errors)), None))
+            return look(message, source, task_that_died(errors))
         except sources.SeveralClustersError as error:
             finding = replace(finding, chosen=f"No recording was looked at: {str(error).rstrip('.')}")
     return finding, ()
@@ -194,40 +183,6 @@ def _with_quotes(finding: Finding, summary: list[str]) -> tuple[Finding, list[st
     if summary[0] != _NOT_RECOGNISED and (named := also_named(finding.message, summary)):
         summary.append(named)
     return finding, summary
-
-
-def _with_attributes(message: Message, errors: list[BaseException]) -> Message:
-    """Add what only the exceptions themselves say."""
-    if message.cause == "unknown" and any(isinstance(error, MemoryError) for error in errors):
-        message = replace(message, cause="memory_error", statement=CANNOT_ALLOCATE)
-    if not message.victims and message.cause in ("unknown", "exit", "ray_kill"):
-        actors = {str(actor) for error in errors if (actor := getattr(error, "actor_id", None))}
-        actors = {actor for actor in actors if re.fullmatch("[0-9a-f]{32}", actor)}
-        victims = tuple(Victim(None, None, actor, None, None, None) for actor in actors if len(actors) == 1)
-        message = replace(message, victims=victims, is_named=message.is_named or bool(victims))
-    return message
-
-
-def _task_of(error: BaseException) -> str | None:
-    """The task that died, of a `WorkerCrashedError` that `ray.get` raised here; its text names nobody."""
-    return task_of(error) if type(error).__name__ == "WorkerCrashedError" else None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those it wraps: `RayTaskError` has a `cause`, Python's own chain a `__cause__`."""
-    seen: set[int] = set()
-    queue: list[Any] = [error]
-    while queue:
-        current = queue.pop(0)
-        if isinstance(current, BaseException) and id(current) not in seen:
-            seen.add(id(current))
-            yield current
-            queue += [getattr(current, "cause", None), current.__cause__]
-
-
-def _type_names(error: BaseException) -> str:
-    kinds = [kind for kind in type(error).__mro__ if kind.__module__.startswith("ray")]
-    return "\n".join(f"{kind.__module__}.{kind.__name__}:" for kind in kinds)
 
 
 _A_WORKER_DIED = re.compile(
