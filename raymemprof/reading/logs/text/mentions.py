@@ -65,7 +65,7 @@ _COMMIT = Form(
 """The title of a commit, which says what it changes."""
 _IN_GENERAL = Form(
     r"^(?:[^\w\n]{0,9}(?:OOMKilled|Evicted)[\"'`*]{0,4} ?(?:[-–—(]{0,2} ?[Ee]xit [Cc]ode 137\)?)? ?"
-    r"(?::(?=\s*[A-Za-z])(?! ?[Tt]rue\b)|[-–—] )|"
+    r"(?::(?=\s*[A-Za-z])(?! ?(?:[Tt]rue|[Ff]alse|null)\b)|[-–—] )|"
     r"(?![^\n]*\b(?:I|[Ww]e|[Mm]y|[Oo]ur|was|were|got|has|have|keeps?)\b)[^\n]{0,200}?"
     r"\b(?:marks?|is|are|gets?|shows?|reports?|returns?|exits?|ends?)\b[^\n]{0,60}?\b(?:OOMKilled|(?:exit )?code 137)\b"
     r"[^\n]{0,100}?\b(?:when|if|whenever|as soon as) (?:it|its|the|an?|they|memory|any)\b)[^\n]*$",
