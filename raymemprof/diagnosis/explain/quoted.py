@@ -56,7 +56,7 @@ def unsaid(message: Message, summary: list[str]) -> tuple[list[str], list[str]]:
         left = [one for one in left if one.is_trouble or one.sizes]
     elif _REASON.search(words) or (troubles and _NOT_SAID.search(words)) or _NOT_NAMED.search(words):
         left = [one for one in left if one.is_trouble or one.is_denial or (one.is_end and not message.victims)]
-        if troubles:
+        if any(one.is_trouble or one.is_denial for one in left):
             summary = [_NOT_SAID.sub("no log here shows ", line) for line in summary]
     elif message.cause in _WITHOUT_REASON:
         single = [alike[0] for alike in kinds.values() if len(alike) == 1 and alike[0].sizes]

@@ -14,6 +14,7 @@ from .facts import Message
 from .patterns import Form
 from .quotes import NO_TROUBLE
 from .sentences import SENTENCE, is_advice, is_code, is_question, shortened, tells
+from .text.denials import without_denials
 
 __all__ = ["complained"]
 
@@ -47,23 +48,12 @@ _DOUBTS = Form(
     re.IGNORECASE,
 )
 """What it has nowhere."""
-_NOT = Form(
-    r"(?:\b(?:no|not|never|without|any|rather than|neither|nor|0|isn't|wasn't|aren't)|n't)(?: \w{1,12}){0,2}\s*$",
-    re.IGNORECASE,
-)
-"""What denies the words that follow."""
 _NOT_INSIDE = re.compile(
     r"(?:\b(?:not|never|no|nor|cannot)\b|n't\b)(?! (?:get |be |been |being |have )?(?:enough|respect|"
     r"releas|free|go(?:es)? down|decreas|drop|reclaim|return|clean|clear|recover))",
     re.IGNORECASE,
 )
-"""The same among them."""
-_DENIED = re.compile(
-    r"[\"'\s`]{0,3}[:=]?\s{0,3}(?:0|false|no|none|null|never)\b|[- ](?:killer|score|adj|prevention)\b|"
-    r"[^.;]{0,40}?(?:\b(?:is|was|are|were|does|did)(?: not\b|n't\b| no\b)|: ?none\b|\bnever\b)",
-    re.IGNORECASE,
-)
-"""What stands behind the name of what did not happen."""
+"""What denies among these words; what denies all of them is taken out before."""
 _OOM = (
     r"(?:OOM(?:s|ed|'d|'ed|ing|[- ]?[Kk]ill(?:ed|s|ing)?)?(?![\w-])|out[- ]of[- ]memory|oom(?:ed|ing|[- "
     r"]?killed)?(?![\w-]))"
@@ -233,8 +223,11 @@ def _sentences(form: Form, text: str) -> Iterator[str]:
     for said in SENTENCE.split(text):
         if len(said) > _LONGEST or is_code(said) or is_advice(said) or is_question(said) or _is_comment(said):
             continue
-        found = form.search(said) if _OWN.search(said) or not _IN_GENERAL.match(said) else None
-        if found and not (NO_TROUBLE.search(said) or _ASKS.search(said)) and _happened(said, found):
+        if NO_TROUBLE.search(said) or _ASKS.search(said) or (_IN_GENERAL.match(said) and not _OWN.search(said)):
+            continue
+        left = without_denials(said)
+        found = form.search(left)
+        if found and _happened(left, found):
             yield said
 
 
@@ -246,4 +239,4 @@ def _happened(said: str, found: re.Match[str]) -> bool:
     before = said[: found.start()]
     if _DOUBTS.search(said) or _NOT_SO.search(re.split(r"[;:] |, (?:but|and|so|then) ", before)[-1]):
         return False
-    return not (_NOT.search(before) or _NOT_INSIDE.search(found[0]) or _DENIED.match(said, found.end()))
+    return not _NOT_INSIDE.search(found[0])

@@ -28,7 +28,7 @@ from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
 from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
 from .systems.batch_systems import batch, refused, slurm
-from .systems.containers import container, oom_kills
+from .systems.containers import container
 from .systems.crashes import CRASHES
 from .systems.desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
 from .systems.df import with_shared_memory
@@ -37,6 +37,7 @@ from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .systems.kernel import kernel
 from .systems.launchers import BY_NAME, CLOUDS, DRIVERS, SIGKILL, YARN
+from .systems.oom_killed import oom_kills
 from .systems.process_tables import with_tables
 from .systems.whereabouts import with_machine, with_whereabouts
 from .text.driver_prefixes import with_prefixes
@@ -71,6 +72,8 @@ _FAILED = ("gpu_memory", "memory_error", "disk_full", "object_store_full", "owne
 
 _OF_WHICH = {kind.sentence for kind in OF_WHICH}
 _TOO_LITTLE = Form(r"(?:OutOfMemory|ResourceExhausted)Error")
+_HEADER_THEN_ERROR = Form(r"\(pid=\d{1,10}[^\n]{0,300}\n\s{0,40}[\w.]{0,100}(?:Error|Exception)\b")
+"""A header whose lines, if they stood in the other order, would be below an error of another."""
 _ERROR = Form(r"^\s*[\w.]{0,100}(?:Error|Exception|Exit|Interrupt)\b")
 _REPEATED = Form(r"^([^\n]{1,3000}?)[ \t]{0,9}\[repeated (\d{1,9})x across cluster\]", re.MULTILINE)
 _BY_RAYLET = Form(rf"\((?:pid=)?raylet, ip=({ADDRESS})\)[ \t]{{0,9}}([^\n]{{1,1000}})")
@@ -128,7 +131,7 @@ def _with_prose(message: Message, printed: str) -> Message:
         quoted = (_parse(words) for words in quoted_messages(prose))
         if (said := next(filter(_is_known, quoted), None)) is not None:
             return _with(said, message)
-    said = told(prose) or (
+    said = told(prose, printed) or (
         complained(without_code(printed), printed) if is_open and _says_nothing(message, prose) else None
     )
     if said is None:
@@ -205,7 +208,8 @@ def _with_repeats(message: Message, text: str) -> Message:
 def _with_place(message: Message, text: str, printed: str) -> Message:
     """Add in which tasks or actors an allocation failed, by the headers of their tracebacks, else by their prefixes."""
     raised = list(raisers(without_mentions(printed)))
-    if not raised and "ray::" in printed and len(printed) < _LONG:  # its lines may stand in the other order
+    is_newest_first = len(printed) < _LONG and "ray::" in printed and not _HEADER_THEN_ERROR.search(printed)
+    if not raised and is_newest_first:  # its lines may stand in the other order
         raised += raisers(without_mentions("\n".join(reversed(printed.splitlines()))))
     there = [who for who, line in raised if _is_same(message, line)]
     if not there:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from .required_words import Needs, needs_of, words_in
@@ -22,6 +22,7 @@ __all__ = [
     "SIZE",
     "Form",
     "gibibytes",
+    "is_known",
     "pattern",
     "size",
     "whole",
@@ -43,6 +44,9 @@ _PARTS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\.| \??", re.DOTALL)
 """Classes of characters and escaped ones, which stay what they are, and spaces."""
 _LONG = 1_000
 """Characters from which on a text is first searched for words: that is many times faster than a pattern."""
+_WORD_OF_PATTERN = re.compile(r"(?<!\w)(?:(?<![\\(|?:])|\\b|(?=[A-Za-z]{7}))([A-Za-z]{2,40})(?![\w?*+{])")
+"""A word in a pattern: not a short one behind a bar or a bracket, which may be the end of a word."""
+_PATTERNS: list[str] = []
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
@@ -51,6 +55,7 @@ class Form:
 
     def __init__(self, text: str, flags: int = 0) -> None:
         self.regex = re.compile(text, flags)
+        _PATTERNS.append(text)
 
     def search(self, text: str, start: int = 0, end: int = sys.maxsize) -> re.Match[str] | None:
         """Return the first match, if there is one. All these are methods of `re.Pattern`."""
@@ -88,6 +93,18 @@ class Form:
 def pattern(text: str, flags: int = 0) -> Form:
     """Compile a pattern in which a space is any white space, or none: a text may be wrapped between two words."""
     return Form(_PARTS.sub(lambda part: r"\s{0,40}" if part[0][0] == " " else part[0], text), flags)
+
+
+def is_known(word: str) -> bool:
+    """Whether a word, or what else stands between blanks, is one of a message whose pattern is there."""
+    words, text = _known(len(_PATTERNS))
+    return word.lower() in words or (not word.isalpha() and word.lower() in text)
+
+
+@lru_cache(maxsize=1)
+def _known(count: int) -> tuple[frozenset[str], str]:
+    text = "\n".join(_PATTERNS[:count])
+    return frozenset(word.lower() for word in _WORD_OF_PATTERN.findall(text)), text.replace("\\", "").lower()
 
 
 def whole(found: str | None, *lengths: int) -> str | None:

@@ -119,8 +119,13 @@ def _before(text: str, found: re.Match[str]) -> str:
     return SENTENCE.split(text[text.rfind("\n", 0, found.start()) + 1 : found.start()])[-1]
 
 
-def told(text: str) -> Message | None:
-    """Return what a person tells of an end for memory; None where no sentence tells of one that happened."""
+def told(text: str, printed: str) -> Message | None:
+    """Return what a person tells of an end for memory; None where no sentence tells of one that happened.
+
+    Args:
+        text: without mentions and denials.
+        printed: with them, which is quoted.
+    """
     is_told = bool(_TELLS.search(text))
     for form, cause, what in (
         (_BY_RAY, "ray_memory_monitor", "Ray killed for memory"),
@@ -131,21 +136,23 @@ def told(text: str) -> Message | None:
         (_FOR_MEMORY, "unknown", "something was killed, or ended, for lack of memory"),
     ):
         for found in itertools.islice(form.finditer(text), _MOST):
-            said = _sentence(text, found)
+            said = _sentence(text, *found.span())
             if not (is_told or form is _BY_RAY or _PAST.search(said)) or _DENIED.match(text, found.end()):
                 continue
             clause = _CLAUSE.split(_before(text, found))[-1] + found[0] if form is _BY_RAY else said
             if len(said) <= _LONGEST_SENTENCE and not _NOT_HAPPENED.search(clause):
-                statement = f"The text says, without a log of it, that {what}: “{shortened(said, _SHORTENED)}”"
+                at = printed.find(found[0])
+                whole = _sentence(printed, at, at + len(found[0])) if at >= 0 else said
+                statement = f"The text says, without a log of it, that {what}: “{shortened(whole, _SHORTENED)}”"
                 return Message(cause, statement, lacks="told" if cause == "unknown" else None, is_told=True)
     return None
 
 
-def _sentence(text: str, found: re.Match[str]) -> str:
-    """The sentence, of one line, that a match is in."""
-    start = text.rfind("\n", 0, found.start()) + 1
-    end = text.find("\n", found.end())
-    line, at = text[start : end if end >= 0 else len(text)], found.start() - start
+def _sentence(text: str, first: int, last: int) -> str:
+    """The sentence, of one line, that a part of a text is in."""
+    start = text.rfind("\n", 0, first) + 1
+    end = text.find("\n", last)
+    line, at = text[start : end if end >= 0 else len(text)], first - start
     for part in SENTENCE.split(line):
         stop = line.find(part) + len(part)
         if stop > at:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .patterns import Form, gibibytes, size
 from .sentences import DECORATION, LONG, PARTS, is_advice, is_code, shortened, tells
+from .text.denials import without_denials
 from .text.mentions import without_mentions
 
 __all__ = ["NO_TROUBLE", "Quote", "quotes"]
@@ -132,7 +133,9 @@ def quotes(text: str) -> tuple[Quote, ...]:
     if not any(form.search(text) for form in (_MEMORY, _TROUBLE, _END)):
         return ()
     title, text = _TITLE.match(text), text[-LONG:]
-    told = _quotes(without_mentions(text), tells(text) or bool(_TOLD.search(text)), title[1] if title else "")
+    told = _quotes(
+        without_mentions(text, with_denials=True), tells(text) or bool(_TOLD.search(text)), title[1] if title else ""
+    )
     return tuple({quote.words: quote for quote in itertools.islice(told, _MOST)}.values())
 
 
@@ -142,11 +145,14 @@ def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
             continue
         for part in PARTS.split(_BAR.sub("", line)):
             end = _END.search(part)
-            trouble = _TROUBLE.search(part) if not NO_TROUBLE.search(part) else None
+            left = without_denials(part)
+            trouble = _TROUBLE.search(left) if not NO_TROUBLE.search(part) else None
             if not (trouble or end or _MEMORY.search(part)) or _states_nothing(part):
                 continue
             figures = [found for found in _FIGURE.finditer(part) if _is_size(found)]
-            is_denial = is_told and _DENIAL.search(part) is not None
+            is_denial = left != part or (
+                (is_told or _ENDED.search(part) is not None) and _DENIAL.search(part) is not None
+            )
             if not (figures or trouble or end or is_denial) or (part.count(" ") < _FEWEST_WORDS and not figures):
                 continue
             at = min((found.start() for found in (trouble, end, *figures) if found is not None), default=0)

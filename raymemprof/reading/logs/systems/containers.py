@@ -12,8 +12,9 @@ from ..kinds import Kind, first_of
 from ..patterns import ADDRESS, SIZE, Form, pattern, size
 from ..programs.platforms import EXITS
 from .launchers import BY_NAME, WHY_UNKNOWN
+from .oom_killed import oom_kills
 
-__all__ = ["container", "oom_kills"]
+__all__ = ["container"]
 
 OOM_EVENTS = (
     Kind(
@@ -42,38 +43,7 @@ _NOT_STARTED = Kind(
     "that.",
 )
 
-_OOM_KILLED = Form(
-    r"\bOOMKilled\b(?![\"']?\s{0,9}[:=]\s{0,9}(?:false|null))"
-    r"(?![`\"']? (?:parameter|field|flag|key|label|attribute|property|metric|alert)s?\b(?!:))|"
-    r"\bcontainer oom [0-9a-f]{12,64}\b|"
-    r"\b(?:[Pp]od|[Cc]ontainer)\b(?:(?!\b(?:not|never|no|may|might|can|could|would|if|when|be|is|are|gets?)\b|n't)[^\n.])"
-    r"{0,40}?"
-    r"\b(?:oom|OOM)[- _]?[Kk]illed\b"
-)
-_SUPPOSED = Form(
-    r"n['’]t\b|\b(?:never|not|no|none|nobody|nothing|cannot|doubt\w{0,3}|alert\w{0,3}|docs?|documentation|"
-    r"in case|unless|whether|suppos\w{1,3}|imagin\w{1,3}|hypothetical\w{0,2}|"
-    r"(?:fix(?:e[sd])?|solved|resolved|closed)\b[^\n]{0,60}?\b(?:bug|issue|problem|where|that|when)|"
-    r"(?:bug|issue|problem) (?:where|in which)|avoid\w{0,3}|prevent\w{0,3}|what (?:is|are|does)|why (?:is|are|does)|"
-    r"(?:may|might|could|would|should|can)(?= (?:be|get)\b))\b|"
-    r"^\W{0,9}(?:if|when|whenever)\b(?![^\n]{0,200}\b(?:I|we)\b)",
-    re.IGNORECASE,
-)
-"""Words of a sentence, before an end, that deny or suppose it."""
-_LINK = Form(r"https?://[^\s<>\"')]{1,400}")
-_EXPLAINED = Form(
-    r"\bOOMKilled[\"'`]{0,3} (?:if|means?|indicates|stands for|(?:is|as) (?:an?|the|what|how))\b|"
-    r"\b(?:an?|any|every|each) (?:[a-z]{1,12} )?(?:pod|container) (?:is|gets|will be) OOMKilled (?:when|if|as soon)\b"
-)
-"""What explains the word, or when it happens."""
-_AFTER = 30
-"""Characters behind an end that may show that it is explained."""
-_REASON = re.compile(r"(?i:reason|state|status)\\{0,3}[\"']?\s{0,40}[:=]\s{0,40}\\{0,3}[\"']?\Z")
-"""What stands before it in what Kubernetes prints, where no words around deny it."""
-_SENTENCE_ENDS = re.compile(r"[.!?;]\s|\n")
-_BEFORE = 300
-"""Characters before an end in which the beginning of its sentence is looked for."""
-_NOT_OOM = Form(r"\bOOMKilled[\"']?\s{0,9}[:=]\s{0,9}false\b")
+_NOT_OOM = Form(r"\bOOMKilled[\"'`]{0,3}(?:\s{0,9}[:=]| (?:is|was))\s{0,9}[\"'`]?false\b")
 _EXIT_137 = Form(
     r"\b(?:(?:[Ee]xit ?[Cc]ode|(?:e|containerE)xitCode|exit status|code)[\"']?\s{0,20}[:=]?\s{0,20}\(?|"
     r"Exited \()137\b"
@@ -126,8 +96,6 @@ _MOST_OF_LINE = 500
 """Characters of a line before and after what tells of an end."""
 _BEFORE_LIMIT = 300
 """Characters before a limit in which such words tell what it is."""
-_MOST_TOLD = 500
-"""Places where a text may tell of such an end that are looked at."""
 _MOST_ENDS = 100
 """Containers that ended whose pods are looked for."""
 _STATE = Form(r"^\s{1,40}State:", re.MULTILINE)
@@ -182,21 +150,6 @@ def container(text: str) -> Message | None:
     ip = _POD_IP.search(about)
     message = Message("container_limit" if killed else "sigkill", said, node_ip=ip[1] if ip else None)
     return replace(message, limit=_limit(about), is_named=True)
-
-
-def oom_kills(text: str) -> list[re.Match[str]]:
-    """Return where a text says that a container was killed for memory, which is neither denied nor supposed."""
-    found = list(itertools.islice(_OOM_KILLED.finditer(text), _MOST_TOLD))
-    links = [one.span() for one in _LINK.finditer(text)] if found else []
-    return [one for one in found if not any(start <= one.start() < end for start, end in links) and _is_told(one)]
-
-
-def _is_told(found: re.Match[str]) -> bool:
-    before = found.string[max(found.start() - _BEFORE, 0) : found.start()]
-    if _REASON.search(before):
-        return True
-    said = _SENTENCE_ENDS.split(before)[-1] + found[0]
-    return not (_SUPPOSED.search(said) or _EXPLAINED.search(said + found.string[found.end() : found.end() + _AFTER]))
 
 
 def _about(text: str, borders: list[int], end: re.Match[str]) -> tuple[int, int]:

@@ -13,17 +13,14 @@ from collections import Counter
 
 from .escapes import without_marks
 from .json_texts import out_of_json
+from .line_prefixes import without_prefixes
+from .wraps import ROW, USUAL_WIDTHS, unwrapped
 
 __all__ = ["as_printed"]
 
 _ROUNDS = 3
 _LONG_PADDING = " " * 20
 _PADDING = re.compile(r"(?<=\S) {20,}(?=\S)")
-_WIDTHS = range(40, 251)
-_USUAL_WIDTHS = (80, 100, 120, 132, 160, 200)
-"""Widths at which one full line is enough to take the text for wrapped there; at others it takes two."""
-_ALIKE = 8
-"""Characters at the beginning of two lines that tell the same message again from one that goes on."""
 _ESCAPES = re.compile(r"""(?<!\\)\\{1,8}([nrt"'])""")
 _ESCAPED = {"n": "\n", "r": "\n", "t": "\t"}
 _TAGS = re.compile(
@@ -42,30 +39,6 @@ _LEFT_OUT = re.compile(
 )
 _SIGNS_OF_LEFT_OUT = ("...", "…", "<snip>", "8<")
 """One of these is in each of them."""
-_STAMP = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"
-_PREFIX = re.compile(
-    r"^(?:[ \t]*(?:"
-    r"\((?:raylet|autoscaler|gcs_server|dashboard)\b[^()\n]{0,200}\)"  # what a driver puts before others' lines
-    r"|\([^\n]{0,200}?\bpid=\d{1,10}(?:, ip=[^()\n]{1,60})?\)"
-    r"|E(?=[ \t])(?: {2})?"  # pytest
-    r"|(?:[>|│┃║]+(?=[ \t]|$))"  # quotes, boxes
-    rf"|(?:{_STAMP}),?:?(?=[\s\[]|$)"
-    rf"|\[{_STAMP}[^\]\n]{{0,60}}\]"
-    r"|(?:DEBUG|INFO|WARNING|ERROR) \d\d-\d\d \d\d:\d\d:\d\d \[[\w./-]{1,80}:\d{1,6}\]"  # vLLM
-    r"|\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?=[ \t])"
-    r"|(?:stdout|stderr)[ \t][FP](?=[ \t])"  # containerd
-    r"|[A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d(?=[ \t])"  # syslog
-    r"|[\w.-]{1,80} (?:kernel|[\w./@-]{1,60}\[\d{1,10}\]):(?=[ \t])"
-    # [pod/name/container], [logger][LEVEL] -
-    r"|\[(?!Errno|WinError)[A-Za-z][\w./:@ -]{0,150}\](?! terminated with exit code|\.\w)(?:[ \t]-(?=[ \t]))?"
-    r"|\[ {0,9}\d{1,9}\.\d{6}\]"  # the kernel's clock
-    r"|(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\b:?(?=[ \t]|$)"
-    r"|<\d{1,3}>"
-    r"|##\[\w{1,20}\]"  # CI
-    r"|[a-z][\w.-]{0,100}(?:@[\w.-]{1,100})?[ \t]{1,40}\|(?=[ \t]|$)"  # docker compose, docker service logs
-    r"|-(?=[ \t]\[)|-(?=[ \t]?$)"
-    r")[ \t]?){1,8}"
-)
 _BROKEN_ID = re.compile(r"(?<![0-9a-zA-Z])([0-9a-f]{1,55})[ \t]{0,9}\n[ \t]{0,9}([0-9a-f]{1,55})(?![0-9a-zA-Z])")
 _BROKEN_ADDRESS = re.compile(
     r"(?<![\d.])(\d{1,3}(?:\.\d{1,3}){1,2})[ \t]{0,9}\n[ \t]{0,9}(?=\.\d{1,3}(?:\.\d{1,3})?(?![\d.]))"
@@ -85,32 +58,13 @@ _SAYING = re.compile(
     r"SIG|Segmentation|Aborted|core dumped|Error|Exception|File |\bTask |\bpid\b|\bID\b|\bnode id\b|_uss_bytes"
 )
 """Words of messages: what all lines begin with is no prefix where it has them, but the same message again and again."""
-_ROW = re.compile(
-    r"[ \t]*\d{1,10}[ \t]+\d{1,6}\.\d{1,3}(?:Gi?B)?[ \t]+\S|"
-    r"[a-z0-9][a-z0-9.-]{0,252}[ \t]{1,40}\d{1,3}/\d{1,3}[ \t]{1,40}[A-Z]|"
-    r"(?:\d{2,12}|[\[<{][A-Za-z][\w-]{1,20}[\]>}])(?:[._][\w+\[\]-]{1,20})?[ \t]{2,40}[A-Za-z]|"
-    r"(?:job(?:name|number)|failed|exit_status|(?:start|end)_time|ru_\w{3,12}|maxvmem|category)[ \t]{2,40}\S|"
-    r"\[[ \t]{0,9}(?:pid|\d{1,10})[ \t]{0,9}\][ \t]{1,9}(?:uid|\d)|"
-    r"mem avail:[ \t]|low memory! at or below|killing process \d|process \d{1,10} exited after"
-)
-"""A row of a table, of processes, pods or jobs, or a line of earlyoom's, which are all of the same width."""
 _DIGIT = re.compile(r"\d")
 _PROCESS_ROW = re.compile(r"\[ {0,9}0{1,10}\][ \t]{1,40}0{1,10}[ \t]{1,40}0")
 """How a row of the kernel's table of processes begins, where digits are masked."""
-_DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d")
-_ENDS = (".", "!", "?", '"')
-"""How sentences end; a blank would follow where the line went on."""
 _LINE_END = re.compile(r";(?! \S)")
 """A semicolon that may stand for a line end: not one between words, as in PyTorch's figures of a GPU."""
 _MANY_JOINED = 4
 """Semicolons in one line from which on they stand for line ends, as in some versions' raylet.out."""
-_BEGINNINGS = re.compile(
-    r"\s*(?:Memory on the node|Ray killed|Selected to kill|Considered workers|Total non-sel|OOM kill reason|"
-    r"To see more|Refer to the doc|Top \d|PID\s|Traceback|File \"|The actor |class_name:|actor_id:|pid:|namespace:|ip:|"
-    r"Killed process|Memory cgroup |oom-kill:|oom_reaper: |[^\s:]{1,16} invoked oom-killer|[a-z_]\w{3,60}\+0x|"
-    r"\S{0,60}(?:Error|Exception)\b|\[|\(|\]|[A-Z][\w ]{0,30}:\s|[\w@.-]{1,100}\.(?:service|scope|slice):\s)"
-)
-"""How lines begin that do not go on with the one before."""
 _TITLE = re.compile(r"\A\s{0,40}#[ \t][^\n]{1,500}\n[ \t]{0,40}\n")
 """The title of an issue, which often has the last line of what follows."""
 _FIRST_THEN = (
@@ -187,7 +141,7 @@ def _undone(text: str, is_wrapped: bool) -> str:
     if text.count("\t") >= _FEWEST_NUMBERED:
         lines = [part for line in lines for part in _unglued(line)]
     lines = _without_common_prefix(_without_quotes(_without_numbers(_without_box(lines))))
-    for step in (_unwrapped, _without_prefixes, _unwrapped) if is_wrapped else (_without_prefixes,):
+    for step in (unwrapped, without_prefixes, unwrapped) if is_wrapped else (without_prefixes,):
         lines = step(lines[::-1] if _is_newest_first(lines) else lines)
     return "\n".join(lines)
 
@@ -197,7 +151,7 @@ def _without_padding(lines: list[str]) -> list[str]:
     found = [_PADDING.search(line) if _LONG_PADDING in line else None for line in lines]
     starts = Counter(one.start() for one in found if one)
     return [
-        _PADDING.sub("", line) if one and one.start() in _USUAL_WIDTHS and starts[one.start()] > 1 else line
+        _PADDING.sub("", line) if one and one.start() in USUAL_WIDTHS and starts[one.start()] > 1 else line
         for line, one in zip(lines, found, strict=True)
     ]
 
@@ -213,17 +167,6 @@ def _out_of_html(text: str) -> str:
     if "<" in text:
         text = _TAGS.sub("", _BREAKS.sub("\n", text))
     return text
-
-
-def _without_prefixes(lines: list[str]) -> list[str]:
-    return [_without_prefix(line) for line in lines]
-
-
-def _without_prefix(line: str) -> str:
-    found = _PREFIX.match(line)
-    if not found or not found.end():
-        return line
-    return line[found.end() :]
 
 
 def _without_box(lines: list[str]) -> list[str]:
@@ -284,52 +227,13 @@ def _without_common_prefix(lines: list[str]) -> list[str]:
     end = max(common.rfind(end) for end in (" ", "\t", "]", ")", "|", ">")) + 1
     row = _PROCESS_ROW.search(first)
     end = min(end, row.start()) if row else end
-    if _ROW.match(said[0]) or _SAYING.search(common[:end]):
+    if ROW.match(said[0]) or _SAYING.search(common[:end]):
         return lines
     if said[0][end : end + 1] in (".", "_"):  # what stands in brackets is the beginning of a word
         end = common.rfind(" ", 0, end) + 1
     if not re.search(r"[^\s\d.]", common[:end]):
         return lines
     return [line[end:] if line.strip() else line for line in lines]
-
-
-def _unwrapped(lines: list[str]) -> list[str]:
-    """Join lines that a terminal broke at its width, also within words, with or without blanks to the margin."""
-    if len(lines) < 2:
-        return lines
-    bare = [line.rstrip() for line in lines]
-    lengths = Counter(map(len, bare))
-    padded, width = max(map(len, lines)), max(lengths)
-    if padded > width and sum(len(line) == padded for line in lines) > 1:
-        width = padded
-    if width + 1 in _USUAL_WIDTHS and lengths[width] == 1:  # the blank at its end is gone
-        width += 1
-    if width not in _WIDTHS:
-        return lines
-    is_sure = lengths[width] > 1 or lengths[width - 1] > 1 or width in _USUAL_WIDTHS
-    joined: list[list[str]] = []
-    glue, start, glues = None, "", {width: "", width - 1: " "}
-    for line, shown in zip(lines, bare, strict=True):
-        if glue is not None and shown and line[:_ALIKE] != start and not _begins(line, joined[-1][-1], glue, is_sure):
-            joined[-1] += (glue, shown)
-        else:
-            joined.append([shown if len(line) >= width else line])
-        glue, start = glues.get(len(shown)), line[:_ALIKE]
-    return ["".join(parts) for parts in joined]
-
-
-def _begins(line: str, before: str, glue: str, is_sure: bool) -> bool:
-    """Whether a line after a full one, or one that lacks a blank to be full, is a new one all the same."""
-    if _ROW.match(line) or _DATE.match(line):
-        return True
-    if not is_sure and (before[-1:] + line[:1]).isdigit():
-        return True
-    if not is_sure and before[-1:] in _ENDS and line[:1].isalpha() and not line[:1].islower():
-        return True
-    found = _PREFIX.match(line)
-    if found and found.end() and not line.startswith((" [", "[", "-", " -")):
-        return True
-    return bool((glue or not is_sure) and _BEGINNINGS.match(line))
 
 
 def _is_newest_first(lines: list[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..patterns import Form
+from .denials import without_denials
 
 __all__ = ["without_code", "without_mentions"]
 
@@ -46,18 +47,49 @@ _SUPPOSED = Form(
     r"(?:(?!\b(?:but|now|yet|however|I|we|got|gets?)\b)[^\n`.;]){0,250}?)`[^`\n]{1,400}`?"
 )
 """A message that is quoted as what would be printed, or was expected."""
+_QUERIES = (
+    Form(
+        r"(?:^|[|;&(][ \t]{0,3}|[$#>%❯] |^[ \t]{0,9}\d{1,6}[ \t]{1,4}|\bsudo )(?:[efz]?grep|jq|awk)[ \t][^\n]{1,500}",
+        re.MULTILINE,
+    ),
+    Form(r"(?:\|=|\|~|=~|==|!=) ?(?:\"[^\"\n]{1,300}\"|'[^'\n]{1,300}'|`[^`\n]{1,300}`)"),
+    Form(r"\{(?<=\w\{)\s?\w{1,60}(?:=~?|!=|!~)\"[^{}\n]{0,500}\}(?! 1(?:\.0)?\s{0,9}$)", re.MULTILINE),
+)
+"""What a command, a comparison or a query of Prometheus looks for; a metric whose value is 1 tells that it is so."""
+_COMMIT = Form(
+    r"^[ \t]{0,9}(?:[0-9a-f]{7,40} )?(?:feat|fix|chore|docs|refactor|tests?|ci|build|perf|style)"
+    r"(?:\([^()\n]{1,40}\))?!?: "
+    r"[^\n]{1,300}$",
+    re.MULTILINE,
+)
+"""The title of a commit, which says what it changes."""
+_IN_GENERAL = Form(
+    r"^(?:[^\w\n]{0,9}(?:OOMKilled|Evicted)[\"'`*]{0,4} ?(?:[-–—(]{0,2} ?[Ee]xit [Cc]ode 137\)?)? ?"
+    r"(?::(?=\s*[A-Za-z])(?! ?(?:[Tt]rue|[Ff]alse|null)\b)|[-–—] )|"
+    r"(?![^\n]*\b(?:I|[Ww]e|[Mm]y|[Oo]ur|was|were|got|has|have|keeps?)\b)[^\n]{0,200}?"
+    r"\b(?:marks?|is|are|gets?|shows?|reports?|returns?|exits?|ends?)\b[^\n]{0,60}?\b(?:OOMKilled|(?:exit )?code 137)\b"
+    r"[^\n]{0,100}?\b(?:when|if|whenever|as soon as) (?:it|its|the|an?|they|memory|any)\b)[^\n]*$",
+    re.MULTILINE,
+)
+"""What is true in general: a status that is defined, or explained with when it comes."""
+_TEMPLATE = Form(r"^[^\n]{0,500}\{\{ ?\$[^\n]*$", re.MULTILINE)
+"""The template of an alert."""
 
 
-def without_mentions(text: str) -> str:
+def without_mentions(text: str, *, with_denials: bool = False) -> str:
     """Return a text without what is no message: a name or a message that is quoted there is no evidence."""
     text = without_code(text)
+    text = text if with_denials else without_denials(text)
+    text = _IN_GENERAL.sub("", _COMMIT.sub("", text))
     text = _SUPPOSED.sub(r"\1", text)
     return _TALK.sub("", text)
 
 
 def without_code(text: str) -> str:
-    """Return a text without the lines of code in tracebacks, and comments behind code."""
+    """Return a text without the lines of code in tracebacks, comments behind code, templates and queries."""
     title = _TITLE.match(text)
     text = text[title.end() :] if title else text
-    text = _TRACEBACK_CODE.sub(r"\1", text)
+    text = _TEMPLATE.sub("", _TRACEBACK_CODE.sub(r"\1", text))
+    for query in _QUERIES:
+        text = query.sub("", text)
     return _COMMENT.sub(r"\1", text)

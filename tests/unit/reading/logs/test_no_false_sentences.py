@@ -99,7 +99,7 @@ def test_a_process_that_is_no_data_loader_s(tmp_path: Path) -> None:
     [
         ("node: worker-1.cluster.local\nhost: 0.0.0.0", ["worker-1.cluster.local"]),
         ("pod: my-app\nkind: Pod", ["my-app"]),
-        ("in pod: my-po\nd-12345 of", []),
+        ("in pod: my-po\nd-12345 of", ["my-po"]),
         (f"{'x' * 70} pod: my-po\nd-12345 of", ["my-pod-12345"]),
     ],
 )
