@@ -14,7 +14,7 @@ from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
 from ...reading.logs.facts import Message, TopProcess, Victim
 from ...reading.logs.messages import read
-from ...reading.logs.secrets import without_secrets
+from ...reading.logs.secrets import without_addresses, without_secrets
 from ...reading.reports.lines import Lines
 from .advice import advise_on, largest_call
 from .considered import considered
@@ -140,8 +140,8 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         top_processes=message.top_processes,
         calls=Calls(finding.calls),
         lines=Lines(finding.lines),
-        advice=tuple(map(without_secrets, tried_last(advise_on(finding), text))),
-        summary=without_secrets("\n".join(map(printable, summary))),
+        advice=tuple(map(_shown, tried_last(advise_on(finding), printed))),
+        summary="\n".join(_shown(printable(line)) for line in summary),
     )
 
 
@@ -183,6 +183,11 @@ def _with_quotes(finding: Finding, summary: list[str]) -> tuple[Finding, list[st
     if summary[0] != _NOT_RECOGNISED and (named := also_named(finding.message, summary)):
         summary.append(named)
     return finding, summary
+
+
+def _shown(words: str) -> str:
+    """What may be shown: also of logs and of code, which sentences quote."""
+    return without_addresses(without_secrets(words))
 
 
 _A_WORKER_DIED = re.compile(

@@ -27,6 +27,7 @@ from .ray.state_api import states
 from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
 from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
+from .secrets import without_secrets
 from .systems.batch_systems import batch, refused, slurm
 from .systems.containers import container, oom_kills
 from .systems.crashes import CRASHES
@@ -85,9 +86,10 @@ def parse(text: str) -> Message:
 
 
 def read(text: str) -> tuple[Message, str]:
-    """Return what a text says, and the text as it was printed."""
+    """Return what a text says, and the text as it was printed; nothing of it holds a secret that the text had."""
     plain = without_marks(text)
-    printed = as_printed(plain)
+    printed = without_secrets(as_printed(plain))
+    text, plain = without_secrets(text), without_secrets(plain)
     return states(text) or _read(plain, printed), printed
 
 
