@@ -38,8 +38,9 @@ from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .systems.kernel import kernel
 from .systems.launchers import BY_NAME, CLOUDS, DRIVERS, SIGKILL, YARN
+from .systems.machines import with_machine
 from .systems.process_tables import with_tables
-from .systems.whereabouts import with_machine, with_whereabouts
+from .systems.whereabouts import with_whereabouts
 from .text.driver_prefixes import with_prefixes
 from .text.escapes import without_marks
 from .text.layouts import as_printed
@@ -99,7 +100,7 @@ def _read(text: str, printed: str) -> Message:
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
     found = _with_prose(_with_exit_code(found, printed), printed)
     found = _with_names(with_prefixes(found, text), text)
-    found = with_shared_memory(with_machine(with_whereabouts(found, printed), text), printed)
+    found = with_shared_memory(with_machine(with_whereabouts(found, printed), text, _parse_part), printed)
     found = with_tables(found, text) if len(text) < _LONG else found
     if found.cause in _FAILED:
         found = _with_place(found, text, printed)
@@ -244,6 +245,10 @@ def _is_same(message: Message, text: str) -> bool:
 
 def _is_known(message: Message) -> bool:
     return message.cause not in ("unknown", "warning")
+
+
+def _parse_part(text: str) -> Message:
+    return _parse(as_printed(text))
 
 
 def _parse(text: str) -> Message:

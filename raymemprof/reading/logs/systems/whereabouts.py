@@ -1,4 +1,4 @@
-"""Adds which pod, container, executor, job or machine it was, by what stands near the words that tell of an end."""
+"""Adds which pod, container, executor, job or node it was, by what stands near the words that tell of an end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import replace
 from ..facts import Message
 from ..patterns import IPV4, Form
 
-__all__ = ["with_machine", "with_whereabouts"]
+__all__ = ["with_whereabouts"]
 
 _OF = ("container_limit", "sigkill", "evicted", "kernel_oom")
-_OF_MACHINE = ("kernel_oom", "systemd_oomd", "earlyoom")
 _ENDS = Form(
     r"OOM[ -]?[Kk]illed|\bcontainer oom\b|\bTaskOOM\b|/tasks/oom\b|[Ee]xit(?:ed)?[ _]?[Cc]ode\b[^\n]{0,20}?\b137\b|"
     r"\bEvicted\b|[Tt]he node was low on resource|\boom-kill:|Memory cgroup (?:stats for|out of memory)|"
@@ -87,14 +86,6 @@ _NODE = (
     Form(r"[\"']kubernetes[\"']:\s?\{[^{}]{0,600}?[\"']host[\"']:\s?[\"']([\w.-]{1,252})[\"']"),
 )
 _IP_IN_NAME = Form(rf"(?<!\d)(?<!\d\.)({IPV4})(?!\.?\d)")
-_HOST = Form(
-    r"^(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} {1,2}\d{1,2} "
-    r"\d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S{0,20}) "
-    r"((?=[\w.-]{0,80}[A-Za-z.])[A-Za-z0-9][\w.-]{0,80}) "
-    r"(?:kernel|systemd(?:-oomd)?|earlyoom|nohang)(?:\[\d{1,10}\])?: ",
-    re.MULTILINE,
-)
-"""The machine whose log a line of syslog's is of."""
 
 
 def with_whereabouts(message: Message, text: str) -> Message:
@@ -141,17 +132,6 @@ def with_whereabouts(message: Message, text: str) -> Message:
     ips = [found[1] for name in (node, executor and host) if name and (found := _IP_IN_NAME.search(name))]
     ip = ips[0] if ips else None
     return replace(message, also=(*message.also, *sentences), node_ip=message.node_ip or ip) if sentences else message
-
-
-def with_machine(message: Message, text: str) -> Message:
-    """Add the machine that the lines of a log are of, as syslog writes it before them."""
-    if message.cause not in _OF_MACHINE:
-        return message
-    hosts = set(_HOST.findall(text)) - {"localhost"}
-    known = " ".join(filter(None, (message.statement, message.reason, *message.also)))
-    if len(hosts) != 1 or next(iter(hosts)) in known:
-        return message
-    return replace(message, also=(*message.also, f"It was on the machine {hosts.pop()}."))
 
 
 def _near(text: str, end: re.Match[str]) -> str:
