@@ -56,7 +56,8 @@ class Explanation(Record):
             - "warning": nothing ended yet, as far as the text says;
             - "unknown".
         node_id: the node where it happened.
-        node_ip: its address.
+        node_ip: its address. Of a pod, that of the Kubernetes node where the text has it, else the pod's own, which is
+            that of Ray's node.
         used: memory used on the node; of "container_limit", "slurm_limit" and "batch_limit", by the container or the
             job.
         limit: the node's memory; the container's or the job's.

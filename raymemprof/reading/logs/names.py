@@ -49,10 +49,11 @@ _FORMS = (
         "node",
         Form(
             r"(?:\b(?:[Nn]ode|NODE|[Hh]ost|[Ww]orker)(?:[ _-]?(?:[Ii][Pp]|address))?(?: address)?|\b[Ii][Pp]|"
-            rf"\b[Ii][Pp] address|\baddress|\bpodIP|\bhostIP)\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4})"
+            rf"\b[Ii][Pp] address|\baddress|\bhostIP)\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4})"
             rf"{_NUMBER_ENDS}"
         ),
     ),
+    ("pod", Form(rf"\bpodIP\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4}){_NUMBER_ENDS}")),
     ("node", Form(_identity(r"[Nn]ode[ _]?(?:ID|Id|id)", 56, 40))),
     (
         "node",
