@@ -8,7 +8,12 @@ from ...display.record import Record
 from .names import Name
 from .quotes import Quote
 
-__all__ = ["Considered", "Message", "TopProcess", "Victim"]
+__all__ = ["Considered", "Message", "TopProcess", "Victim", "called"]
+
+
+def called(name: str | None, pid: int | None, nameless: str = "a worker") -> str:
+    """Return how a sentence names a process: as far as its name and its pid are known."""
+    return (name or nameless) + (f" (pid {pid})" if pid else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ _OPTIONAL = Form(r"\[([^\[\]]*)\]")
 _FIELD = Form(r"\{(\w+)\}")
 _UNIT = Form(r"\s?([kKmMgGtT])(?:[iI]?[bB]|egabytes)?$")
 _BYTES = Form(r"(\d{1,20}) bytes")
+_PIDS = ("pid", "process")
 _LITTLE, _TOO_MUCH = 16 * 2**20, 2**48
 """Bytes up to which an allocation is not what takes much, and from which on no process can have so many addresses."""
 _MOST_NAMED = 10
@@ -143,7 +144,10 @@ def first_of(kinds: tuple[Kind, ...], text: str) -> Message | None:
 
 def _groups(found: re.Match[str]) -> dict[str, str]:
     """What the groups of a match have, those of other forms of the message under the same name."""
-    groups = {_NUMBERED.sub(r"\1", name): value for name, value in found.groupdict().items() if value}
+    groups = {_NUMBERED.sub(r"\1", name): value for name, value in found.groupdict().items() if value and value.strip()}
+    for name in _PIDS:
+        if groups.get(name) == "0":  # no process has it
+            del groups[name]
     if "fraction" in groups:
         groups["fraction"] = f"{100 * float(groups['fraction']):g}"
     return groups

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from ..facts import Message, Victim
+from ..facts import Message, Victim, called
 from ..patterns import IPV4
 
 __all__ = ["with_machine"]
@@ -105,7 +105,7 @@ def _told(message: Message) -> str:
 
 
 def _listed(victims: Iterable[Victim]) -> str:
-    return ", ".join(f"{one.name or 'a process'} (pid {one.pid})" if one.pid else one.name or "" for one in victims)
+    return ", ".join(called(one.name, one.pid, "a process") for one in victims)
 
 
 def _alike(messages: list[Message]) -> Iterable[str]:
