@@ -23,6 +23,10 @@ TWO = {
     "headings in words": f"dmesg on node node7:\n{TIME} {{0}}\n\nOn host node8:\n{TIME} {{1}}",
     "Markdown": f"**node7**\n```\n{TIME} {{0}}\n```\n**node8**\n```\n{TIME} {{1}}\n```",
     "prompts": f"root@node7:~# dmesg | grep -i kill\n{TIME} {{0}}\nroot@node8:~# dmesg | grep -i kill\n{TIME} {{1}}",
+    "events": "3m  Warning  OOMKilling  node/node7  {0}\n2m  Warning  OOMKilling  node/node8  {1}",
+    "events, older": "OOMKilling  3m  kernel-monitor, node7  {0}\nOOMKilling  2m  kernel-monitor, node8  {1}",
+    "labels": 'host="node7" level=warn msg="{0}"\nhost="node8" level=warn msg="{1}"',
+    "JSON with a host": '{{"host": "node7", "log": "{0}"}}\n{{"host": "node8", "log": "{1}"}}',
     "ssh": f"me@laptop:~$ ssh node7 dmesg\n{TIME} {{0}}\nme@laptop:~$ ssh -p 22 me@node8 dmesg\n{TIME} {{1}}",
 }
 
