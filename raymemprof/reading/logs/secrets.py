@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from .patterns import Form
 
@@ -110,6 +111,7 @@ _OPTIONS = ("-u", "-B", "-O", "-OO", "-E", "-s", "-S", "-I", "-i", "-v")
 _NOT_A_PROGRAM = re.compile(r"[=@\"'`$]|://")
 
 
+@lru_cache(maxsize=2)
 def without_secrets(text: str) -> str:
     """Return a text with "…" for what is a key, a password or a token."""
     for form in _FORMS:

@@ -11,6 +11,8 @@ from ..patterns import IPV4
 
 __all__ = ["with_machine"]
 
+_LONG = 50_000
+"""Characters from which on a text is a log, whose lines name their machine as loggers do, if at all."""
 _OF_MACHINE = ("kernel_oom", "systemd_oomd", "earlyoom")
 _NAME = r"(?=[\w.-]{0,80}[A-Za-z.])[A-Za-z0-9][\w.-]{0,80}"
 _TIME = (
@@ -24,11 +26,15 @@ _NUMBERED = (
     r"\d[\w.-]{0,40}|head|worker|master)"
 )
 _SHOWS = r"(?=[^\n]{0,300}(?:\bdmesg\b|\bjournalctl\b|/var/log/))"
-_LINE = re.compile(
+_BEFORE_EACH = (
     r"[>| \t]{0,9}(?:"
     rf"(?:<\d{{1,3}}>)?(?:1 )?{_TIME} (?P<syslog>{_NAME}) {_LOGGER}(?::| -) |"
     rf"\[?(?!kernel\b|dmesg\b|std(?:out|err)\b)(?P<pdsh>{_NAME})(?:\]|\]?:)[ \t]{{1,9}}"
-    rf"(?=\[ {{0,9}}\d{{1,9}}\.\d{{6}}\]|{_TIME} )|"
+    rf"(?=\[ {{0,9}}\d{{1,9}}\.\d{{6}}\]|{_TIME} )"
+)
+_LINE_OF_LOG = re.compile(f"{_BEFORE_EACH})")
+_LINE = re.compile(
+    f"{_BEFORE_EACH}|"
     rf"[^\n]{{0,2000}}?[\"']_HOSTNAME[\"'] ?: ?[\"'](?P<journal>{_NAME})[\"']|"
     r"(?=[^\n]{0,2000}?(?:Killed process|oom-kill:|OOM encountered|earlyoom|systemd-oomd))[^\n]{0,1000}?"
     r"(?:(?<![\w/.-])node/|\b(?:kernel-monitor|kubelet), |"
@@ -68,8 +74,9 @@ def _parts(text: str) -> dict[str, str]:
     """The lines of each machine; what stands above the first name is of none."""
     found: dict[str, list[str]] = {}
     lines: list[str] = []
+    form = _LINE if len(text) < _LONG else _LINE_OF_LOG
     for line in text.split("\n"):
-        named = _LINE.match(line)
+        named = form.match(line)
         if named is not None:
             machine = next(filter(None, named.groups())).rstrip(".:-")
             lines = found.setdefault(machine, [])
