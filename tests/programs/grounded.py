@@ -16,7 +16,7 @@ from pathlib import Path
 
 import raymemprof
 from raymemprof import Explanation
-from raymemprof.diagnosis.explain.remedy_table import REMEDIES, RESERVE_BUFFER
+from raymemprof.diagnosis.explain.remedies import REMEDIES, RESERVE_BUFFER
 from raymemprof.reading.logs.text.escapes import without_marks
 
 __all__ = ["invented"]
