@@ -94,7 +94,7 @@ def evicted(text: str) -> Message | None:
 def _each(text: str, found: list[re.Match[str]]) -> Iterator[str]:
     """What was available when each of several pods was evicted, and what its containers used."""
     different = {pods[0]: end for end in found if len(pods := _pods(text, [end])) == 1}
-    for pod, end in itertools.islice(different.items(), _MOST_NAMED):
+    for pod, end in different.items() if len(different) <= _MOST_NAMED else ():
         used = _containers(text, [end])
         available = f"{_figure(end['available'])} was available" if end["available"] else ""
         containers = f"the container{'s' * (len(used) > 1)} {_list(used)}" if used else ""
