@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ... import cluster
 from ...display.text import show_bytes
 from ...reading.catalog.records import Call
-from ...reading.logs.facts import Message, TopProcess, Victim
+from ...reading.logs.facts import Message, TopProcess, Victim, called
 from ...reading.logs.secrets import program
 from ..advise.advise import MARGIN
 from ..advise.ray_data import asking
@@ -152,7 +152,7 @@ def _what_held(finding: Finding, name: str, held: int | None, *, are_idle: bool,
         yield say("only_idle")
     elif not finding.calls and message.statement is not None:  # Ray 1.x refused to run a task
         if fills := _fills(message):
-            yield say("the_largest", command=program(fills.command), pid=fills.pid, size=show_bytes(fills.memory))
+            yield say("the_largest", process=_named(fills), size=show_bytes(fills.memory))
         yield say("find_what_fills")
     elif not finding.calls and is_rays_own(name):
         yield say("rays_own", name=name)
@@ -175,16 +175,13 @@ def _about_the_largest(message: Message, held: int | None) -> Iterator[str]:
     if others and message.statement is not None and (listed := _small_part(message)):
         yield say("fills_unlisted", listed=show_bytes(listed), used=show_bytes(message.used))
     elif others and message.statement is not None and others[0].memory >= _LITTLE and not _fills(message):
-        yield say(
-            "the_largest", command=program(others[0].command), pid=others[0].pid, size=show_bytes(others[0].memory)
-        )
+        yield say("the_largest", process=_named(others[0]), size=show_bytes(others[0].memory))
     elif others and held and others[0].memory > held:
         most = others[0]
         alike = [one for one in others[1:_MOST_ALIKE] if one.memory > max(held, most.memory * _ALIKE)]
-        said = [f"`{program(one.command)}` (pid {one.pid}) had {show_bytes(one.memory)}" for one in alike]
+        said = [f"{_named(one)} had {show_bytes(one.memory)}" for one in alike]
         more = f" {' and '.join(said)}, more than that, too." if said else ""
-        command, had = program(most.command), show_bytes(most.memory)
-        yield say("look_at_the_largest", command=command, pid=most.pid, size=had, more=more)
+        yield say("look_at_the_largest", process=_named(most), size=show_bytes(most.memory), more=more)
 
 
 def _about_the_limit(finding: Finding, name: str) -> Iterator[str]:
@@ -205,6 +202,10 @@ def _about_the_limit(finding: Finding, name: str) -> Iterator[str]:
         if variable == _OLD_THRESHOLD:
             isolation = ", in the versions of Ray that have it"
         yield say("move_the_threshold", variable=variable, default=default, isolation=isolation)
+
+
+def _named(process: TopProcess) -> str:
+    return called(f"`{program(process.command)}`" if process.command.strip() else None, process.pid, "a process")
 
 
 def _fills(message: Message) -> TopProcess | None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...display.text import show_bytes
-from ...reading.logs.facts import Considered, Message, Victim
+from ...reading.logs.facts import Considered, Message, Victim, called
 
 __all__ = ["considered", "was_idle"]
 
 
 def was_idle(victim: Victim, message: Message) -> bool:
     """Whether the message says that nothing ran in a worker."""
-    return victim.name is None and any(one.name is None and one.pid == victim.pid for one in message.considered)
+    return not victim.name and any(not one.name and one.pid == victim.pid for one in message.considered)
 
 
 def considered(message: Message) -> Iterator[str]:
     """Yield sentences on the workers that Ray considered, of a message of Ray 2.56 and later."""
     by_name: dict[str, list[Considered]] = {}
     for worker in message.considered:
-        if worker.name is not None:
+        if worker.name:
             by_name.setdefault(worker.name.removesuffix(".__init__"), []).append(worker)
     for name, workers in sorted(by_name.items(), key=lambda item: -sum(one.memory for one in item[1])):
         if len(workers) > 1:
@@ -30,7 +30,7 @@ def considered(message: Message) -> Iterator[str]:
     largest = max(spared, key=lambda one: one.memory, default=None)
     if killed and largest is not None and largest.memory > max(one.memory for one in killed):
         who = (largest.name or "An idle worker").removesuffix(".__init__")
-        yield f"{who} (pid {largest.pid}) had more, {show_bytes(largest.memory)}, and was not killed."
+        yield f"{called(who, largest.pid)} had more, {show_bytes(largest.memory)}, and was not killed."
     yield from _requests(by_name)
 
 

@@ -12,9 +12,9 @@ from ...display.text import first_few, in_html, listed, printable, show_bytes
 from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
-from ...reading.logs.facts import Message, TopProcess, Victim
+from ...reading.logs.facts import Message, TopProcess, Victim, called
 from ...reading.logs.messages import read
-from ...reading.logs.secrets import without_secrets
+from ...reading.logs.secrets import without_addresses, without_secrets
 from ...reading.reports.lines import Lines
 from .advice import advise_on, largest_call
 from .considered import considered
@@ -56,7 +56,8 @@ class Explanation(Record):
             - "warning": nothing ended yet, as far as the text says;
             - "unknown".
         node_id: the node where it happened.
-        node_ip: its address.
+        node_ip: its address. Of a pod, that of the Kubernetes node where the text has it, else the pod's own, which is
+            that of Ray's node.
         used: memory used on the node; of "container_limit", "slurm_limit" and "batch_limit", by the container or the
             job.
         limit: the node's memory; the container's or the job's.
@@ -140,8 +141,8 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
         top_processes=message.top_processes,
         calls=Calls(finding.calls),
         lines=Lines(finding.lines),
-        advice=tuple(map(without_secrets, tried_last(advise_on(finding), text))),
-        summary=without_secrets("\n".join(map(printable, summary))),
+        advice=tuple(map(_shown, tried_last(advise_on(finding), printed))),
+        summary="\n".join(_shown(printable(line)) for line in summary),
     )
 
 
@@ -185,6 +186,11 @@ def _with_quotes(finding: Finding, summary: list[str]) -> tuple[Finding, list[st
     return finding, summary
 
 
+def _shown(words: str) -> str:
+    """What may be shown: also of logs and of code, which sentences quote."""
+    return without_addresses(without_secrets(words))
+
+
 _A_WORKER_DIED = re.compile(
     r"worker\s+died\s+unexpectedly|\bWorkerCrashedError\b|Worker\s+exit\s+type|actor\s+died\s+unexpectedly|"
     r"worker.{0,9}has\s+died|worker\s+died\s+or\s+was\s+killed|Reporting\s+worker\s+exit|\bdied\s+with\s+exit_type"
@@ -203,6 +209,8 @@ _ENDS_A_TASK = re.compile(
     re.IGNORECASE,
 )
 """The same of a text that names a task only: that may fail, or be cancelled, in a worker that lives on."""
+_NO_CODE = "an exit code None", "an unknown exit code"
+"""What Ray says of a worker whose exit code it does not know, and what is meant."""
 _ROOT_CAUSES = re.compile(
     r"There are some potential root causes|Some common causes include|RPC [Ee]rror|"
     r"(?<=\. )(?:There(?: [a-z ]{0,30})?|Some(?: [a-z ]{0,20})?)$"
@@ -229,14 +237,14 @@ def _summary(finding: Finding) -> Iterator[str]:
         yield "The error does not identify a worker; this is the only death in the session's logs."
     yield from map(_suspected, finding.suspects)
     said = finding.said or message.exit_detail
-    if said and (short := _ROOT_CAUSES.split(said)[0].strip()):
+    if said and (short := _ROOT_CAUSES.split(said.replace(*_NO_CODE))[0].strip()):
         yield f"The logs say: {short}" if finding.said else f"Ray says: {short}"
-    if message.used is not None and message.limit is not None and message.cause not in _OF_NO_NODE:
+    if message.used and message.limit and message.cause not in _OF_NO_NODE:
         limits = "kills" if message.statement is None else "starts nothing"
         above = f"; Ray {limits} above {show_bytes(message.threshold)}" if message.threshold else ""
         what = "Its memory cgroup" if message.cause == "kernel_oom" else "The node"
         yield f"{what} used {show_bytes(message.used)} of {show_bytes(message.limit)}{above}."
-    held = [(victim, victim.memory) for victim in message.victims if victim.memory is not None]
+    held = [(victim, victim.memory) for victim in message.victims if victim.memory]
     if len(held) == 1:
         is_one_of_several = (message.killed or 0) > len(message.victims)
         used_by = who(held[0][0], finding) if is_one_of_several else "What was killed"
@@ -266,8 +274,7 @@ def _suspected(suspect: Suspect) -> str:
         "kernel_oom": "the kernel's out-of-memory killer",
         "exit": suspect.said or "an exit",
     }.get(suspect.cause, suspect.said or "nobody knows what")
-    who = f"{victim.name or 'a worker'} (pid {victim.pid})"
-    return f"It may be {who}, which died at {suspect.when:%H:%M:%S} UTC of {of}."
+    return f"It may be {called(victim.name, victim.pid)}, which died at {suspect.when:%H:%M:%S} UTC of {of}."
 
 
 def _what_happened(finding: Finding, who: str, where: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...display.text import listed
-from ...reading.logs.facts import Message, Victim
+from ...reading.logs.facts import Message, Victim, called
 from .advice import name_of
 from .considered import was_idle
 from .findings import Finding
@@ -23,8 +23,7 @@ def who(victim: Victim, finding: Finding) -> str:
 
 def named(victim: Victim, finding: Finding) -> str:
     """Return the same with its pid."""
-    pid = "" if victim.pid is None else f" (pid {victim.pid})"
-    return f"{who(victim, finding)}{pid}"
+    return called(who(victim, finding), victim.pid)
 
 
 def all_named(finding: Finding) -> str:

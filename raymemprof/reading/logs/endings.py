@@ -27,6 +27,7 @@ from .messages import parse
 from .ray.kill_victims import killed
 from .ray.memory_users import top_processes
 from .ray.raylet import node_of
+from .secrets import without_secrets
 from .systems.kernel import KERNEL_KILL
 
 __all__ = [
@@ -110,7 +111,7 @@ def _from_log(logs: Path) -> Iterator[Death]:
             start, node = line, (None, None)
         is_kill = b"Selected to kill: (" in line or b"memory used=" in line
         if is_kill or b"Memory on the node (IP: " in line:
-            text = line.decode(errors="replace").replace("\\n", "\n")
+            text = without_secrets(line.decode(errors="replace").replace("\\n", "\n"))
             node = node_of(text) if "Memory on the node" in text else node
             when = moment(start[1:_STAMP_END]) if is_kill and start is not None else None
             if when is not None:
@@ -186,8 +187,10 @@ def _kills(line: bytes) -> Iterator[Death]:
     if when is None:
         return
     said, _, largest = line.partition(b"Top 10 memory users")
-    text = said.decode(errors="replace")
-    top = top_processes(f"Top 10 memory users{_unescaped(largest.partition(_AFTER_TOP)[0].decode(errors='replace'))}")
+    text, used_most = (
+        without_secrets(part.decode(errors="replace")) for part in (said, largest.partition(_AFTER_TOP)[0])
+    )
+    top = top_processes(f"Top 10 memory users{_unescaped(used_most)}")
     found, (node_ip, node_id) = list(killed(text)), node_of(text)
     if not found or any("\\" in (victim.name or "") for victim in found):  # what JSON escapes
         try:
@@ -208,7 +211,7 @@ def _unescaped(text: str) -> str:
 @lru_cache(maxsize=256)
 def _word(said: bytes) -> str:
     """The text of what many lines say alike, held once."""
-    return said.decode(errors="replace").strip()
+    return without_secrets(said.decode(errors="replace")).strip()
 
 
 def _victims(
@@ -240,7 +243,7 @@ def worker_exit(logs: Path, worker_id: str | None, pid: int | None) -> str | Non
     reasons = re.findall(
         r"exit_detail=(.*?), has[ _]creation_task_exception", _tail(logs / f"python-core-worker-{worker_id}_{pid}.log")
     )
-    return reasons[-1].strip() if reasons else None
+    return without_secrets(reasons[-1]).strip() if reasons else None
 
 
 def crash_signal(logs: Path, worker_id: str | None, pid: int | None) -> str | None:

@@ -8,7 +8,12 @@ from ...display.record import Record
 from .names import Name
 from .quotes import Quote
 
-__all__ = ["Considered", "Message", "TopProcess", "Victim"]
+__all__ = ["Considered", "Message", "TopProcess", "Victim", "called"]
+
+
+def called(name: str | None, pid: int | None, nameless: str = "a worker") -> str:
+    """Return how a sentence names a process: as far as its name and its pid are known."""
+    return (name or nameless) + (f" (pid {pid})" if pid else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Message:
         lacks: what has too little, where other advice fits it than its cause: an "operator" of Ray Data or the "system"
             (Ray's own parts) of the memory that it asked for, the object "store" for one object, the "disk" for what
             Ray spills, "shared memory" for the object store, who set the limit of a container
-            or a job, and others (`BY_LACK` of `diagnosis/remedy_table.py`).
+            or a job, and others (`BY_LACK` of `diagnosis/explain/remedies/`).
         needs: what the operator or the system uses, or the size of the object.
         also: what else it warns of, in sentences; nothing of it need be the cause.
         places: the addresses, else the ids, of the nodes that it tells of, where there are several.

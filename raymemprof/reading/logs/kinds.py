@@ -15,6 +15,8 @@ _OPTIONAL = Form(r"\[([^\[\]]*)\]")
 _FIELD = Form(r"\{(\w+)\}")
 _UNIT = Form(r"\s?([kKmMgGtT])(?:[iI]?[bB]|egabytes)?$")
 _BYTES = Form(r"(\d{1,20}) bytes")
+_PIDS = ("pid", "process")
+_SIZES = ("used", "limit", "threshold", "needs", "memory")
 _LITTLE, _TOO_MUCH = 16 * 2**20, 2**48
 """Bytes up to which an allocation is not what takes much, and from which on no process can have so many addresses."""
 _MOST_NAMED = 10
@@ -143,10 +145,23 @@ def first_of(kinds: tuple[Kind, ...], text: str) -> Message | None:
 
 def _groups(found: re.Match[str]) -> dict[str, str]:
     """What the groups of a match have, those of other forms of the message under the same name."""
-    groups = {_NUMBERED.sub(r"\1", name): value for name, value in found.groupdict().items() if value}
+    groups = {
+        _NUMBERED.sub(r"\1", name): value
+        for name, value in found.groupdict().items()
+        if value and value.strip() and not (name in _SIZES and value[-1].isdigit() and _is_cut(found, name))
+    }
+    for name in _PIDS:
+        if groups.get(name) == "0":  # no process has it
+            del groups[name]
     if "fraction" in groups:
         groups["fraction"] = f"{100 * float(groups['fraction']):g}"
     return groups
+
+
+def _is_cut(found: re.Match[str], name: str) -> bool:
+    """Whether a figure at the end of a match goes on behind it, so that it is another, or none."""
+    following = found.string[found.end() : found.end() + 1]
+    return found.end(name) == found.end() and following.isalnum()
 
 
 def _victim(groups: dict[str, str]) -> list[Victim]:

@@ -27,6 +27,7 @@ from .ray.state_api import states
 from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
 from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
+from .secrets import without_secrets
 from .systems.batch_systems import batch, refused, slurm
 from .systems.containers import container
 from .systems.crashes import CRASHES
@@ -37,9 +38,10 @@ from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .systems.kernel import kernel
 from .systems.launchers import BY_NAME, CLOUDS, DRIVERS, SIGKILL, YARN
+from .systems.machines import with_machine
 from .systems.oom_killed import oom_kills
 from .systems.process_tables import with_tables
-from .systems.whereabouts import with_machine, with_whereabouts
+from .systems.whereabouts import with_whereabouts
 from .text.driver_prefixes import with_prefixes
 from .text.escapes import without_marks
 from .text.layouts import as_printed
@@ -88,9 +90,10 @@ def parse(text: str) -> Message:
 
 
 def read(text: str) -> tuple[Message, str]:
-    """Return what a text says, and the text as it was printed."""
+    """Return what a text says, and the text as it was printed; nothing of it holds a secret that the text had."""
     plain = without_marks(text)
-    printed = as_printed(plain)
+    printed = without_secrets(as_printed(plain))
+    text, plain = without_secrets(text), without_secrets(plain)
     return states(text) or _read(plain, printed), printed
 
 
@@ -100,7 +103,7 @@ def _read(text: str, printed: str) -> Message:
         found = max(found, _parse(as_printed("\n".join(reversed(text.splitlines())))), key=_is_known)
     found = _with_prose(_with_exit_code(found, printed), printed)
     found = _with_names(with_prefixes(found, text), text)
-    found = with_shared_memory(with_machine(with_whereabouts(found, printed), text), printed)
+    found = with_shared_memory(with_machine(with_whereabouts(found, printed), text, _parse_part), printed)
     found = with_tables(found, text) if len(text) < _LONG else found
     if found.cause in _FAILED:
         found = _with_place(found, text, printed)
@@ -246,6 +249,10 @@ def _is_same(message: Message, text: str) -> bool:
 
 def _is_known(message: Message) -> bool:
     return message.cause not in ("unknown", "warning")
+
+
+def _parse_part(text: str) -> Message:
+    return _parse(as_printed(text))
 
 
 def _parse(text: str) -> Message:

@@ -11,7 +11,6 @@ import re
 from typing import NamedTuple
 
 from .patterns import HEX, IPV4, Form
-from .secrets import is_secret
 
 __all__ = ["Name", "names"]
 
@@ -50,10 +49,11 @@ _FORMS = (
         "node",
         Form(
             r"(?:\b(?:[Nn]ode|NODE|[Hh]ost|[Ww]orker)(?:[ _-]?(?:[Ii][Pp]|address))?(?: address)?|\b[Ii][Pp]|"
-            rf"\b[Ii][Pp] address|\baddress|\bpodIP|\bhostIP)\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4})"
+            rf"\b[Ii][Pp] address|\baddress|\bhostIP)\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4})"
             rf"{_NUMBER_ENDS}"
         ),
     ),
+    ("pod", Form(rf"\bpodIP\\?[\"']?(?:\s?[:=]\s?|\s)\\?[\"']?{_LOCAL}({IPV4}){_NUMBER_ENDS}")),
     ("node", Form(_identity(r"[Nn]ode[ _]?(?:ID|Id|id)", 56, 40))),
     (
         "node",
@@ -154,7 +154,7 @@ def _only(called: set[str]) -> str | None:
 
 
 def _is_no_name(value: str) -> bool:
-    """Whether it is a password, a version, a file, an address that cannot be, or what Kubernetes calls a resource."""
+    """Whether it is a version, a file, an address that cannot be, or what Kubernetes calls a resource."""
     if value.count(".") == len("...") and value.replace(".", "").isdigit():
         return any(int(part) > _LARGEST_BYTE for part in value.split("."))
-    return bool(_NONE.fullmatch(value)) or is_secret(value)
+    return bool(_NONE.fullmatch(value))

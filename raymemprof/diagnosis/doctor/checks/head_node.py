@@ -59,9 +59,10 @@ def find(observed: Observed, groups: list[KillGroup]) -> Iterator[Finding]:
         steps.append("It is the only node: add one for the work, `ray start --address=<head>:6379` there.")
     largest = max(drivers, key=lambda process: process.memory, default=None)
     if largest is not None and largest.memory > PLAIN_WORKER:
+        who = " ".join(filter(None, ("the driver", largest.name, f"(pid {largest.pid})")))
         steps.append(
-            f"Have the driver {largest.name or ''} (pid {largest.pid}) hold less: keep references, not results, "
-            "or run it elsewhere with `ray job submit --entrypoint-num-cpus=1`."
+            f"Have {who} hold less: keep references, not results, or run it elsewhere with "
+            "`ray job submit --entrypoint-num-cpus=1`."
         )
     yield Finding(
         severity="critical" if killed and is_own else "warning",

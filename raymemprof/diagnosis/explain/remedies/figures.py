@@ -71,7 +71,7 @@ FIGURES = {
     ),
     "the_largest": Remedy(
         "Ray 1.x refused to run a task, and its message lists who had most",
-        "See whether `{command}` (pid {pid}) should use {size}: nothing else on the list had more.",
+        "See whether {process} should use {size}: nothing else on the list had more.",
         PAGE,
     ),
     "fills_unlisted": Remedy(
@@ -82,7 +82,7 @@ FIGURES = {
     ),
     "look_at_the_largest": Remedy(
         "a process that was not killed had more than what was killed",
-        "See whether `{command}` (pid {pid}) should use {size}, more than what was killed.{more}",
+        "See whether {process} should use {size}, more than what was killed.{more}",
         PAGE,
     ),
     "idle_workers": Remedy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from ....display.text import show_bytes
 from ..facts import Message
@@ -92,8 +93,22 @@ def torch(text: str) -> Message | None:
         lacks.append("pieces")
         sentences.append(in_pieces)
     device_kind = "npu" if kind == "NPU" else "gpu"
+    also = (*also, *_on_others(parts, kind, device))
     said = Message("gpu_memory", " ".join(sentences), lacks=", ".join([device_kind, *lacks]), also=also)
     return said if device is not None else with_device(said, text, at.start(), at.end())
+
+
+def _on_others(parts: list[str], kind: str, device: re.Match[str] | None) -> Iterator[str]:
+    """What failed on other devices than the one that is told of."""
+    told = {device[1]} if device is not None else set()
+    for part in parts:
+        asked, other = _figure(_ASKED, part), _DEVICE.search(part)
+        if device is None or asked is None or other is None or other[1] in told or len(told) > _MOST_NAMED:
+            continue
+        told.add(other[1])
+        has, free = other[2] or other[4], other[3] or other[5]
+        free = f" ({_tidy(free)} free)" if free else ""
+        yield f"An allocation of {asked} failed on {kind} {other[1]}, too, which has {_tidy(has)}{free}."
 
 
 def _in_pieces(message: str, wanted: int) -> str | None:

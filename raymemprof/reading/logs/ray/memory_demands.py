@@ -11,7 +11,7 @@ from ..patterns import HEX, NUMBER, Form, pattern
 
 __all__ = ["ASKED", "with_demands"]
 
-_BYTES = r"(?P<needs>\d{1,18})(?:\.0{1,2})?(?![\d.])"
+_BYTES = r"(?P<needs>\d{1,18})(?:\.0{1,2})?(?![\w.])"
 _DEMAND = rf"(?P<what>\{{[^{{}}]{{0,200}}?['\"]memory['\"]: {_BYTES}[^{{}}]{{0,200}}\}})"
 """A dictionary of resources with memory among them."""
 _PENDING = pattern(rf"{_DEMAND}(?: \* \d{{1,9}} \([A-Z_]{{1,20}}\))?: (?P<count>\d{{1,9}})\+ pending")

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..facts import Message, Victim
 from ..patterns import ADDRESS, ANY_ID, COUNT, NAME, NUMBER, Form, gibibytes, pattern, whole
+from .each_node import of_each_node, places_of
 from .kill_victims import CHOSEN_IDLE, LATEST_KILLED, OLD_KILL, ONE_KILLED, chosen_idle, considered, killed
 from .memory_users import is_decimal, top_processes
 from .raisers import headers
@@ -146,6 +147,8 @@ def kills(text: str) -> Message:
         killed=max(len(victims), most) or None,
         retries=max((event.retries for event in events if event.retries is not None), default=None),
         nodes=len(nodes),
+        places=places_of((one.node_ip, one.node_id) for one in events if one.victims) if len(nodes) > 1 else (),
+        also=of_each_node(events) if len(nodes) > 1 else (),
     )
 
 
@@ -197,6 +200,7 @@ def _one(text: str) -> Message:
         idle_memory=gibibytes(idle[1]) if idle else None,
         reason=reason,
         nodes=max(len(periodic_places(text)), 1) if node_id is None else 1,
+        places=places_of(sorted(periodic_places(text), key=str)) if node_id is None else (),
         moved_by=_OLD_THRESHOLD if refusal else moved_by[0] if moved_by else None,
         also=_also(text),
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..facts import Message, Victim
+from ..facts import Message, Victim, called
 from ..patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, Form, pattern
 from .exits import MOST_DETAILS, details_of, exit_of, failed_workers
 from .raylet import crashed, node_of
@@ -241,7 +241,7 @@ def with_the_dead(message: Message, text: str) -> Message:
     if message.cause not in _ENDS_WORKERS or message.victims or len(failed) != 1:
         return message
     victims = tuple(dict.fromkeys(died(text)))
-    who = _list([f"{victim.name or 'a worker'} (pid {victim.pid})" for victim in victims])
+    who = _list([called(victim.name, victim.pid) for victim in victims])
     ip = _address(failed[0][4])
     died_there = f"Ray says that {who} died{f' on node {ip}' if ip else ''}."
     return replace(

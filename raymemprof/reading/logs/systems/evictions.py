@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 
 from ..facts import Message
 from ..kinds import Kind
@@ -75,7 +76,7 @@ def evicted(text: str) -> Message | None:
     if len(pods) > 1:
         named = _list(pods)
         said = f"Kubernetes evicted the pods {named}, because of nodes that were low on memory."
-        return Message("evicted", said, also=also)
+        return Message("evicted", said, also=(*_each(text, found), *also))
     addresses = set(_POD_IP.findall(text))
     what = f"the pod {pods[0]}" if pods else f"the pod at {next(iter(addresses))}" if len(addresses) == 1 else "a pod"
     if pods and (by_name := re.search(r"-(head|worker)-", pods[0])):
@@ -88,6 +89,17 @@ def evicted(text: str) -> Message | None:
     if used:
         said += f"; the container{'s' * (len(used) > 1)} {_list(used)}"
     return Message("evicted", f"{said}.", node_ip=ip, is_named=bool(pods), also=also)
+
+
+def _each(text: str, found: list[re.Match[str]]) -> Iterator[str]:
+    """What was available when each of several pods was evicted, and what its containers used."""
+    different = {pods[0]: end for end in found if len(pods := _pods(text, [end])) == 1}
+    for pod, end in different.items() if len(different) <= _MOST_NAMED else ():
+        used = _containers(text, [end])
+        available = f"{_figure(end['available'])} was available" if end["available"] else ""
+        containers = f"the container{'s' * (len(used) > 1)} {_list(used)}" if used else ""
+        if said := "; ".join(filter(None, (available, containers))):
+            yield f"When {pod} was evicted: {said}."
 
 
 def _refused(text: str) -> str | None:

@@ -132,19 +132,18 @@ _MOST_UNITS = 5
 
 def kernel(text: str) -> Message | None:
     """Return what the kernel's log, or that of a daemon like its killer, says of those that were killed."""
-    found: dict[int, Victim] = {}
-    for kill in KERNEL_KILL.finditer(text):
-        found[int(kill[1])] = Victim(kill[2] or None, None, None, None, int(kill[1]), kib(kill[3]))
+    found = {_victim(kill[1], kill[2], kib(kill[3])): None for kill in KERNEL_KILL.finditer(text)}
+    whole = {one.pid for one in found}
     for cut in _CUT.finditer(text) if found else ():
-        found.setdefault(int(cut[1]), Victim(cut[2], None, None, None, int(cut[1]), None))
-    for event in () if found else _EVENT.finditer(text):
-        found[int(event[3])] = Victim(event[2], None, None, None, int(event[3]), None)
+        if int(cut[1]) not in whole:
+            found[_victim(cut[1], cut[2])] = None
+    found = found or {_victim(event[3], event[2]): None for event in _EVENT.finditer(text)}
     for form in (_SHORT, _REAPED, _CHOSEN):
-        for kill in () if found or _RETOLD.search(text) else form.finditer(text):
-            found[int(kill[1])] = Victim(kill[2], None, None, None, int(kill[1]), None)
+        if not found and not _RETOLD.search(text):
+            found = {_victim(kill[1], kill[2]): None for kill in form.finditer(text)}
     others = {(kill[1] or None, kill[2]): size(kill[3] or "") for kill in (() if found else _RETOLD.finditer(text))}
     others |= {(kill["pid"], kill["name"]): None for kill in (() if found else _SYSTEM.finditer(text))}
-    victims = tuple(found.values()) or tuple(
+    victims = tuple(found) or tuple(
         Victim(name, None, None, None, int(pid) if pid else None, memory) for (pid, name), memory in others.items()
     )
     cgroup, is_in_cgroup = _CGROUP_MEMORY.search(text), _IN_CGROUP.search(text) is not None
@@ -181,6 +180,11 @@ def kernel(text: str) -> Message | None:
             *_again(text),
         ),
     )
+
+
+def _victim(pid: str, name: str, memory: int | None = None) -> Victim:
+    """One who was killed: of two with one pid, but with other names or sizes, each is one."""
+    return Victim(name or None, None, None, None, int(pid), memory)
 
 
 def _again(text: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ....display.text import show_bytes
 from ..facts import Message
 from ..patterns import Form, size
-from ..secrets import is_secret, program
+from ..secrets import program
 
 __all__ = ["with_tables"]
 
@@ -133,7 +133,7 @@ def _gpus(text: str) -> Iterator[_Row]:
 def _containers(text: str) -> Iterator[_Row]:
     if "MEM USAGE / LIMIT" in text:
         for row in _DOCKER.finditer(text):
-            limit, name = size(row["limit"]), row["name"] if not is_secret(row["name"]) else row["id"]
+            limit, name = size(row["limit"]), row["name"]
             yield _Row(
                 f"the container {name}", size(row["memory"]) or 0, of=f" of {show_bytes(limit)}" if limit else ""
             )
@@ -145,7 +145,7 @@ def _pods(lines: list[str]) -> Iterator[_Row]:
 
     for row in _tables(lines, is_head, rest=False):
         name = "/".join(row[one] for one in ("NAMESPACE", "POD", "NAME") if one in row)
-        if not _KUBERNETES.fullmatch(row["MEMORY(bytes)"]) or row["NAME"].lower() == "total" or is_secret(name):
+        if not _KUBERNETES.fullmatch(row["MEMORY(bytes)"]) or row["NAME"].lower() == "total":
             continue
         share = row.get("MEMORY%") or row.get("MEMORY(%)")
         yield _Row(name, size(f"{row['MEMORY(bytes)']}B") or 0, of=f" ({share})" if share else "")

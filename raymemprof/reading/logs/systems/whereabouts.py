@@ -1,4 +1,4 @@
-"""Adds which pod, container, executor, job or machine it was, by what stands near the words that tell of an end."""
+"""Adds which pod, container, executor, job or node it was, by what stands near the words that tell of an end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import replace
 from ..facts import Message
 from ..patterns import IPV4, Form
 
-__all__ = ["with_machine", "with_whereabouts"]
+__all__ = ["with_whereabouts"]
 
 _OF = ("container_limit", "sigkill", "evicted", "kernel_oom")
-_OF_MACHINE = ("kernel_oom", "systemd_oomd", "earlyoom")
 _ENDS = Form(
     r"OOM[ -]?[Kk]illed|\bcontainer oom\b|\bTaskOOM\b|/tasks/oom\b|[Ee]xit(?:ed)?[ _]?[Cc]ode\b[^\n]{0,20}?\b137\b|"
     r"\bEvicted\b|[Tt]he node was low on resource|\boom-kill:|Memory cgroup (?:stats for|out of memory)|"
@@ -45,8 +44,19 @@ _EVENT_OF_POD = Form(
     r"(?:\b|\\n)Kind:\s?Pod\b[\s\S]{0,200}?(?:\b|\\n)Name:\s?([a-z0-9][a-z0-9-]{0,250})(?:\.[0-9a-f]{14,16}|(?=\s|\\n))"
 )
 """What an event of Kubernetes is of."""
-_NODE_OF_POD = Form(r"^[ \t]{0,40}Node:[ \t]{1,40}([a-z0-9][\w.-]{0,252})/", re.MULTILINE)
-"""What `kubectl describe` says of the one pod that it was asked for."""
+_NODE_OF_POD = (
+    Form(rf"^[ \t]{{0,40}}Node:[ \t]{{1,40}}([a-z0-9][\w.-]{{0,252}})(?:/({IPV4})?)?[ \t]{{0,9}}$", re.MULTILINE),
+    Form(rf"^[ \t]{{0,40}}[\"']?hostIP[\"']?:[ \t]{{1,40}}[\"']?()({IPV4})[\"']?,?[ \t]{{0,9}}$", re.MULTILINE),
+    Form(
+        r"^[ \t]{0,40}[\"']?nodeName[\"']?:[ \t]{1,40}[\"']?([a-z0-9][\w.-]{0,252})()[\"']?,?[ \t]{0,9}$", re.MULTILINE
+    ),
+    Form(
+        rf"\bOOMKilled[ \t]{{1,40}}\d{{1,6}}(?:[ \t]\([^()\n]{{1,20}}\))?[ \t]{{1,40}}\w{{1,20}}[ \t]{{1,40}}"
+        rf"(?:{IPV4}|<none>)[ \t]{{1,40}}([a-z0-9][\w.-]{{0,252}})()(?![\w.-])"
+    ),
+)
+"""The name and the address of the machine of a pod: in `kubectl describe`, a pod's status, `kubectl get -o wide`."""
+_NEXT_POD = Form(r"^Name:[ \t]", re.MULTILINE)
 _NAMESPACE = (
     Form(rf"\b{_OF_KUBERNETES}(?:pod[._-]?namespace|namespace[._]name|POD_NAMESPACE)\b{_IS}({_NAME})(?![\w*-])"),
     Form(rf"\bk8s_[\w.-]{{1,63}}?_{_NAME}_([a-z0-9-]{{1,63}})_[0-9a-f-]{{36}}_\d{{1,6}}\b"),
@@ -87,14 +97,6 @@ _NODE = (
     Form(r"[\"']kubernetes[\"']:\s?\{[^{}]{0,600}?[\"']host[\"']:\s?[\"']([\w.-]{1,252})[\"']"),
 )
 _IP_IN_NAME = Form(rf"(?<!\d)(?<!\d\.)({IPV4})(?!\.?\d)")
-_HOST = Form(
-    r"^(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} {1,2}\d{1,2} "
-    r"\d\d:\d\d:\d\d(?:\.\d{1,9})?|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S{0,20}) "
-    r"((?=[\w.-]{0,80}[A-Za-z.])[A-Za-z0-9][\w.-]{0,80}) "
-    r"(?:kernel|systemd(?:-oomd)?|earlyoom|nohang)(?:\[\d{1,10}\])?: ",
-    re.MULTILINE,
-)
-"""The machine whose log a line of syslog's is of."""
 
 
 def with_whereabouts(message: Message, text: str) -> Message:
@@ -114,9 +116,9 @@ def with_whereabouts(message: Message, text: str) -> Message:
 
     described = set(_DESCRIBED.findall(text)) or set(_EVENT_OF_POD.findall(text))
     pod = only(*_POD) or (described.pop() if len(described) == 1 else None)
-    container, node = only(*_CONTAINER), only(*_NODE)
-    if pod and node is None and len(nodes := set(_NODE_OF_POD.findall(text))) == 1:
-        node = nodes.pop()
+    container = only(*_CONTAINER)
+    of_pod, node_ip = _node_of_pod(text)
+    node = only(*_NODE) or of_pod
     named = None
     if pod and pod not in known:
         namespace = only(*_NAMESPACE)
@@ -136,22 +138,26 @@ def with_whereabouts(message: Message, text: str) -> Message:
     job = only(_JOB)
     if job and job not in known:
         sentences.append(f"It was in the job {job} of Slurm.")
-    if node and node not in known:
-        sentences.append(f"It was on the node {node}.")
+    if (node and node not in known) or (node_ip and node_ip not in known):
+        address = f" ({node_ip})" if node and node_ip else ""
+        sentences.append(f"It was on the node {node or node_ip}{address}.")
+    if message.node_ip and message.node_ip != node_ip and message.node_ip not in known:
+        sentences.append(f"The pod's address is {message.node_ip}.")
     ips = [found[1] for name in (node, executor and host) if name and (found := _IP_IN_NAME.search(name))]
-    ip = ips[0] if ips else None
-    return replace(message, also=(*message.also, *sentences), node_ip=message.node_ip or ip) if sentences else message
+    ip = node_ip or message.node_ip or (ips[0] if ips else None)
+    return replace(message, also=(*message.also, *sentences), node_ip=ip) if sentences else message
 
 
-def with_machine(message: Message, text: str) -> Message:
-    """Add the machine that the lines of a log are of, as syslog writes it before them."""
-    if message.cause not in _OF_MACHINE:
-        return message
-    hosts = set(_HOST.findall(text)) - {"localhost"}
-    known = " ".join(filter(None, (message.statement, message.reason, *message.also)))
-    if len(hosts) != 1 or next(iter(hosts)) in known:
-        return message
-    return replace(message, also=(*message.also, f"It was on the machine {hosts.pop()}."))
+def _node_of_pod(text: str) -> tuple[str | None, str | None]:
+    """The name and the address of the machine that the pod ran on that ended; None where there were several."""
+    borders = [0, *(found.start() for found in _NEXT_POD.finditer(text)), len(text)]
+    ends = [end.start() for end in itertools.islice(_ENDS.finditer(text), _MOST_ENDS)]
+    pods = [text[start:stop] for start, stop in itertools.pairwise(borders) if any(start <= end < stop for end in ends)]
+    found = [one for form in _NODE_OF_POD for pod in pods for one in form.findall(pod)]
+    names, addresses = ({one[part] for one in found if one[part]} for part in (0, 1))
+    if len(names) > 1 or len(addresses) > 1:
+        return None, None
+    return next(iter(names), None), next(iter(addresses), None)
 
 
 def _near(text: str, end: re.Match[str]) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from raymemprof import explain
-from raymemprof.reading.logs.facts import Message, Victim
+from raymemprof.reading.logs.facts import Message
 from raymemprof.reading.logs.messages import parse
+from tests.programs.grounded import invented
 from tests.texts.message_texts import ACTOR, GIB, NODE, TEXTS, WORKER, Text, gib
 
 
@@ -327,10 +328,6 @@ def test_a_summary_of_nothing(tmp_path: Path) -> None:
 EDITS = "".join(sorted({char for known in TEXTS.values() for char in known.text})) + "\x00\x1b\\\"'{}[]<>&;\r"
 
 
-def numbers(text: str) -> set[str]:
-    return set(re.findall(r"\d+", text))
-
-
 def edited(text: str, choice: random.Random) -> str:
     for _ in range(choice.randint(1, 6)):
         start = choice.randrange(len(text) + 1)
@@ -339,24 +336,31 @@ def edited(text: str, choice: random.Random) -> str:
     return text
 
 
-def told(victim: Victim) -> set[str]:
-    """What tells a victim from others."""
-    return {str(one) for one in (victim.task_id, victim.actor_id, victim.worker_id, victim.pid) if one is not None}
+@pytest.mark.parametrize("name", TEXTS)
+def test_edits_invent_nothing(name: str, tmp_path: Path) -> None:
+    """Each number, name and id that is told, in whatever field or sentence, stands in the text or is derived of it."""
+    choice = random.Random(name)
+    text = edited(TEXTS[name].text, choice)
+    laid_out = choice.choice([*LAYOUTS.values(), *[LAYOUTS["as printed"]] * len(LAYOUTS)])(text)
+    assert invented(explain(laid_out, tmp_path), laid_out, also=text) == [], laid_out
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_edits_invent_nothing(name: str) -> None:
-    """What tells a victim, and what a sentence says of ids and figures, stands in the text as edited."""
-    choice = random.Random(name)
-    for _ in range(10):
-        layout = choice.choice([*LAYOUTS.values(), *[LAYOUTS["as printed"]] * 9])
-        text = edited(TEXTS[name].text, choice)
-        message = parse(layout(text))
-        for victim in message.victims:
-            joined = "".join(text.split())  # an id may be broken by a line's end
-            assert all(one in text or one in joined for one in told(victim)), (victim, text)
-        said = numbers(re.sub(r"\(error 1455\)|exit code 137", "", message.statement or ""))
-        assert said <= numbers(text) | {"1", "2"}, (message.statement, text)
+def test_nothing_is_invented(name: str, tmp_path: Path) -> None:
+    assert invented(explain(TEXTS[name].text, tmp_path), TEXTS[name].text) == []
+
+
+def test_what_is_invented_is_found(tmp_path: Path) -> None:
+    """Of a number, a name, an id, a host and a size that the text does not have."""
+    text = TEXTS["ray 2.60"].text
+    found = explain(text, tmp_path)
+    for true, false in (("16781", "16782"), ("shuffle_partition", "shuffle"), (NODE, NODE[::-1]), ("30.40", "30.4")):
+        assert any(true in line for line in (found.to_json(), str(found)))
+        assert invented(found, text.replace(true, "")) != []
+        assert invented(found, text.replace(true, false)) != []
+    assert invented(found, text.replace("7.25", "7.52")) != []
+    assert invented(replace(found, summary="It was fooBar."), text) == ["word fooBar in: It was fooBar."]
+    assert invented(replace(found, advice=("Give it 77.7 GiB.",)), text) == ["size 77.7 GiB in: Give it 77.7 GiB."]
 
 
 def described(pod: str, ip: str, *containers: str) -> str:

@@ -87,8 +87,6 @@ def test_all_usual_ways_of_writing(text: str, kind: str, value: str) -> None:
         "The job 120000 rows",
         "IP 10.0.0.0/8",
         "worker 999.999.999.999",
-        "hostname=my-password-123",
-        "pod_name: sk-live-abc123def",
     ],
 )
 def test_what_is_cut_or_local_is_no_name(text: str) -> None:

@@ -251,3 +251,84 @@ def test_no_text_makes_matching_slow(part: str) -> None:
     start = time.monotonic()
     parse(text)
     assert time.monotonic() - start < 10, part
+
+
+DESCRIBED = """Name:             {pod}
+Namespace:        ml
+{node}Status:           Running
+IP:               {ip}
+Containers:
+  ray-worker:
+    State:          Running
+    Last State:     Terminated
+      Reason:       {reason}
+      Exit Code:    137
+"""
+STATUS = """metadata:
+  name: rc-worker-a
+spec:
+  nodeName: ip-10-0-1-5
+status:
+  containerStatuses:
+  - name: ray-worker
+    lastState:
+      terminated:
+        exitCode: 137
+        reason: OOMKilled
+  hostIP: 10.0.1.5
+  podIP: 10.1.2.3
+"""
+OF_NODE = "It was on the node ip-10-0-1-5 (10.0.1.5).\nThe pod's address is 10.1.2.3."
+
+
+@pytest.mark.parametrize(
+    ("text", "node_ip", "said"),
+    [
+        (
+            DESCRIBED.format(pod="rc-a", ip="10.1.2.3", node="Node: ip-10-0-1-5/10.0.1.5\n", reason="OOMKilled"),
+            "10.0.1.5",
+            OF_NODE,
+        ),
+        (
+            DESCRIBED.format(pod="rc-a", ip="10.1.2.3", node="Node:    ip-10-0-1-5/10.0.1.5\n", reason="Error"),
+            "10.0.1.5",
+            OF_NODE,
+        ),
+        (STATUS, "10.0.1.5", OF_NODE),
+        (
+            DESCRIBED.format(pod="rc-a", ip="10.0.1.5", node="Node: ip-10-0-1-5/10.0.1.5\n", reason="OOMKilled"),
+            "10.0.1.5",
+            "It was on the node ip-10-0-1-5 (10.0.1.5).",
+        ),
+        (
+            DESCRIBED.format(pod="rc-a", ip="10.1.2.3", node="", reason="OOMKilled"),
+            "10.1.2.3",
+            "The pod's address is 10.1.2.3.",
+        ),
+        (
+            "rc-worker-x2   0/1   OOMKilled   3 (2m ago)   5m   10.1.2.3   ip-10-0-1-5.ec2.internal   <none>",
+            None,
+            "It was on the node ip-10-0-1-5.ec2.internal.",
+        ),
+    ],
+)
+def test_the_address_is_the_node_s_not_the_pod_s(text: str, node_ip: str | None, said: str, tmp_path: Path) -> None:
+    found = explain(text, tmp_path)
+    assert found.node_ip == node_ip
+    assert said in found.summary
+    assert "also names" not in found.summary
+
+
+def test_the_node_is_that_of_the_pod_that_ended(tmp_path: Path) -> None:
+    pods = [
+        DESCRIBED.format(pod=f"rc-{n}", ip=f"10.1.2.{n}", node=f"Node: node-{n}/10.0.1.{n}\n", reason="OOMKilled")
+        for n in (5, 6)
+    ]
+    fine = pods[1].replace("OOMKilled", "Completed").replace("137", "0")
+    for text in (pods[0] + fine, fine + pods[0]):
+        found = explain(text, tmp_path)
+        assert found.node_ip == "10.0.1.5"
+        assert "It was on the node node-5 (10.0.1.5)." in found.summary
+    both = explain("".join(pods), tmp_path)
+    assert both.node_ip is None
+    assert "It was on the node" not in both.summary
