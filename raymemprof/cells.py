@@ -8,9 +8,10 @@ from __future__ import annotations
 import linecache
 import re
 import sys
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
-__all__ = ["Cell", "cell_of", "is_cell", "place_of", "shell"]
+__all__ = ["Cell", "cell_like", "cell_of", "is_cell", "place_of", "shell"]
 
 _NAME = re.compile(r"In \[\d+\]")
 
@@ -42,6 +43,16 @@ def cell_of(file: str) -> Cell | None:
     if number is None:
         return None
     return Cell(int(number[0]), "".join(linecache.getlines(file)))
+
+
+def cell_like(file: str) -> Cell | None:
+    """Return the cell of this process that has the same text as the one that a file name stands for, in any kernel.
+
+    A kernel names the file of a cell for its text.
+    """
+    name = PurePath(file).name
+    alike = (other for other in list(linecache.cache) if PurePath(other).name == name)
+    return cell_of(file) or next(filter(None, map(cell_of, alike)), None)
 
 
 def is_cell(name: str) -> bool:

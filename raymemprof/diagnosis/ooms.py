@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import cluster
 from ..cluster import MissingNode
 from ..display.record import Record
+from ..display.refusals import short_traceback
 from ..display.text import printable, show_bytes, show_name, show_seconds
 from ..reading.catalog import sources
 from ..reading.catalog.clickable_rows import Openable, name_of_call
@@ -158,6 +159,7 @@ class Kills(Openable[Kill]):
         return [*map(str, self.retries), *counter, *self._uncounted, *super()._notes()]
 
 
+@short_traceback
 def ooms(source: Source = None) -> Kills:
     """Return every process that was killed for memory, by Ray's memory monitor or by the kernel, oldest first.
 

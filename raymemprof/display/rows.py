@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..cluster import MissingNode
 
-__all__ = ["Rows", "cells", "looked_through"]
+__all__ = ["NOTEBOOK", "Rows", "fitting", "looked_through"]
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ _WIDTH = 120
 """Columns of text where there is no terminal to ask."""
 _WIDE = 28
 """Characters that a column may be asked to fold its text to."""
-_NOTEBOOK = 150
+NOTEBOOK = 150
 """Characters that are side by side in a notebook, in a window 1,200 pixels wide."""
 _MOST_SHOWN = 60
 """Rows shown when a sequence shows itself; the rest are counted."""
@@ -92,7 +92,12 @@ class Rows(Sequence[T], Generic[T]):
     def __getitem__(self, index: int | slice) -> T | Self:
         if isinstance(index, slice):
             return self._with(self._rows[index])
-        return self._rows[index]
+        try:
+            return self._rows[index]
+        except IndexError:
+            where = looked_through(self)
+            said = f"there is no row {index}: {self._heading().rstrip('.')}{where and f' ({where})'}."
+            raise IndexError(said) from None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -235,7 +240,7 @@ class Rows(Sequence[T], Generic[T]):
     def _repr_html_(self) -> str:
         """Return the table as a notebook shows it: where scripts run, it sorts and filters."""
         shown, more = self._shown(), self._not_shown()
-        columns = self._fitting(_NOTEBOOK, [*shown, *more])
+        columns = self._fitting(NOTEBOOK, [*shown, *more])
         rows = list(zip(*(cells for _, cells, _ in columns), strict=True))
         targets = list(map(self._opens, [*shown, *more]))
         opens = _grouped(targets) if any(targets) else None
@@ -282,14 +287,14 @@ class Rows(Sequence[T], Generic[T]):
         return json.dumps(plain(self), indent=2)
 
 
-def cells(rows: Rows[T]) -> list[tuple[str, list[str], bool]]:
-    """Return all columns of a table: heading, cells, whether it is of numbers."""
-    return [(heading, [write(row) for row in rows], is_number) for heading, write, is_number in rows._columns]
+def fitting(rows: Rows[T], width: int) -> list[tuple[str, list[str], bool]]:
+    """Return the columns of a table that say something and fit: heading, cells, whether it is of numbers."""
+    return rows._fitting(width, list(rows))
 
 
 def looked_through(rows: Rows[T]) -> str:
     """Say where the records of a table come from, and what there is where none fits; empty where it is not known."""
-    return " ".join(filter(None, [rows.chosen, *rows._caption.split("\n")]))
+    return "; ".join(filter(None, [rows.chosen, *rows._caption.split("\n")]))
 
 
 def _grouped(targets: list[str]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ _CHECKED_AT_ONCE = 2**18
 
 def file_stem(name: str, task_id: str | None, attempt: int | None) -> str:
     """Return a file name without its ending that no other process, attempt or moment has."""
-    clean = re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("._")[:80] or "call"
+    parts = re.findall(r"[A-Za-z0-9_.]+", name)
+    clean = "_".join(parts).strip(".")[:80] or "call"
     return f"{PREFIX}{clean}-{task_id or 'local'}-{attempt or 0}-{os.getpid()}-{time.time_ns()}"
 
 

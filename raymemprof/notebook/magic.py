@@ -7,6 +7,7 @@ import inspect
 import shlex
 import sys
 import time
+import traceback
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -41,6 +42,7 @@ _GONE = (
     "Nothing was recorded: the current folder is gone, so the folder {folder} cannot be found. Give --directory with a "
     "whole path, from / on, or change to another folder."
 )
+_NO_FOLDER = "Nothing was recorded to {folder}: it is no folder, or cannot be made."
 _OFF = "Nothing was recorded: recording is off (RAYMEMPROF_ENABLED)."
 
 
@@ -96,7 +98,7 @@ def _options(line: str) -> dict[str, Any] | None:
     except click.exceptions.Exit:
         return None
     except click.ClickException as error:
-        raise UsageError(f"%%{_MAGIC}: {error.format_message()} {_hint()}") from None
+        raise UsageError(f"%%{_MAGIC}: {error.format_message().rstrip('.')}. {_hint()}") from None
     except ValueError as error:
         raise UsageError(f"%%{_MAGIC} {line}: {error}") from None
     return found
@@ -131,12 +133,18 @@ def _compiled(ipython: Any, line: str, cell: str, number: int) -> list[CodeType]
     code = above + ipython.transform_cell(cell) if is_magic else ipython.transform_cell(text)
     # A kernel names the file for its text: a cell that is run again would take this one's lines over.
     file = ipython.compile.cache(code, number, raw_code=f"{text}\n# In [{number}]")
-    tree = ipython.transform_ast(ipython.compile.ast_parse(code, filename=file))
-    parts: list[tuple[ast.Module | ast.Interactive, str]] = [(tree, "exec")]
-    if tree.body and isinstance(tree.body[-1], ast.Expr):
-        parts.append((ast.Interactive([tree.body.pop()]), "single"))
     flags = ipython.compile.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    codes: list[CodeType] = [compile(part, file, how, flags, dont_inherit=True) for part, how in parts]
+    is_silent = getattr(ipython.displayhook, "semicolon_at_end_of_expression", lambda code: False)
+    try:
+        tree = ipython.transform_ast(ipython.compile.ast_parse(code, filename=file))
+        parts: list[tuple[ast.Module | ast.Interactive, str]] = [(tree, "exec")]
+        if tree.body and isinstance(tree.body[-1], ast.Expr) and not is_silent(code):
+            parts.append((ast.Interactive([tree.body.pop()]), "single"))
+        codes: list[CodeType] = [compile(part, file, how, flags, dont_inherit=True) for part, how in parts]
+    except SyntaxError as error:
+        error.filename = f"In [{number}]"
+        said = "".join(traceback.format_exception_only(error))
+        raise UsageError(f"%%{_MAGIC}: the cell cannot be run.\n{said}") from None
     if any(code.co_flags & inspect.CO_COROUTINE for code in codes):
         raise UsageError(f"%%{_MAGIC}: {_AWAITS}")
     return codes
@@ -172,8 +180,12 @@ def _show(since: float, folder: str | Path | None) -> None:
     wanted: list[tuple[Source, Filters]] = []
     if cluster.is_connected():
         wanted.append((None, Filters(job_id=cluster.task_identity().job_id, since=since)))
-    if folder is not None and Path(folder).is_dir():
+    if folder is not None and not Path(folder).is_dir():
+        print(_NO_FOLDER.format(folder=folder), file=sys.stderr)  # noqa: T201
+    elif folder is not None:
         wanted.append((folder, Filters(since=since)))
+    if not wanted:
+        return
     try:
         found: Summary = summary_of(wanted)
         show(found)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 
 from .. import cluster
 from ..cells import cell_of, place_of
+from ..display.refusals import short_traceback
 from .call import begin, end
 from .classes import is_in_use, record_methods, recorded_class
 from .options import Options
@@ -53,6 +54,7 @@ def profile_memory(
 def profile_memory(target: T, /, **options: Any) -> T: ...
 
 
+@short_traceback
 def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417  # each option is described
     """Record what tasks, actors and blocks of code do with memory: decorator and context manager.
 

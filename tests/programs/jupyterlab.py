@@ -1,4 +1,4 @@
-"""A live JupyterLab for tests: a server of its own, whose pages a browser opens."""
+"""A live JupyterLab for tests: a server of its own, whose pages a browser opens, and a notebook for it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,47 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
 
 from .browser import SECONDS, until
+
+_SHARDS = (
+    """
+import base64
+import json
+import raymemprof
+""",
+    """
+@raymemprof.profile_memory(directory="recorded")
+def load_shard(megabytes):
+    texts = [bytearray(1_000_000) for _ in range(megabytes)]
+    rows = json.loads(json.dumps([{"number": number, "text": "x" * 50} for number in range(20_000)]))
+    copies = [bytes(text) for text in texts]
+    encoded = base64.b64encode(b"".join(copies))
+    return len(rows) + len(encoded)
+
+
+for megabytes in range(1, 8):
+    load_shard(megabytes)
+""",
+    'raymemprof.flamegraph(raymemprof.calls("recorded", name="load_shard"), "shards.html", overwrite=True)',
+    'raymemprof.table(raymemprof.calls("recorded", name="load_shard"), "table.html", overwrite=True)',
+    'raymemprof.calls("recorded")',
+)
+
+
+def shards(folder: Path) -> Path:
+    """Return a notebook of a few recorded calls, whose cells a program has run: JupyterLab does not trust it."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in _SHARDS])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    where: dict[str, Any] = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=where).execute()
+    path = folder / "shards.ipynb"
+    nbformat.write(notebook, path)
+    return path
 
 
 @contextlib.contextmanager

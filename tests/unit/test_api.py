@@ -273,6 +273,7 @@ class Line
     shared: int
     basis: str
     text: str
+    is_import: bool
     location: str
 class Lines(Rows[Line])
 class MissingNode

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from ... import cluster
 from ...cluster import MissingNode
 from ...display.record import Record
+from ...display.refusals import short_traceback
 from ...display.rows import Rows
 from ...display.text import show_bytes, show_name
 from ...journal import BUCKET, OTHER_NAMES
@@ -130,6 +131,7 @@ def _range(counts: Iterable[int | None]) -> str:
     return "–".join([texts[0], *texts[-1:]] if len(texts) > 1 else texts)
 
 
+@short_traceback
 def advise(calls: Iterable[Call] | None = None) -> Recommendations:
     """Say how much memory to ask for, per function and actor class, so that no node is filled above its kill threshold.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...display.refusals import short_traceback
 from ...display.text import printable
 from ...reading.reports.report import Report
 from .findings import Examination
@@ -83,6 +84,7 @@ class Diagnosis(Examination):
         """Return the diagnosis as a notebook shows it."""
         return fragment(self)
 
+    @short_traceback
     def save(self, output: str | os.PathLike[str] = "report.html", *, overwrite: bool = False) -> Report:
         """Write the diagnosis as one HTML page, which needs no network.
 

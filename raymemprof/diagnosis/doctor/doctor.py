@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...display.refusals import short_traceback
 from ...display.text import first_few
 from ...reading.catalog.listing import is_about_sums
 from ...reading.catalog.sources import Source
@@ -30,6 +31,7 @@ from .questions import answers
 __all__ = ["diagnose", "doctor"]
 
 
+@short_traceback
 def doctor(source: Source = None) -> Diagnosis:
     """Check for all known memory problems, and say what matters most, with the evidence and what to do.
 

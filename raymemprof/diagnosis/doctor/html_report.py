@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +17,7 @@ from markupsafe import Markup
 
 from ...display.files import check_output, is_folder, written_whole
 from ...display.html import templates
-from ...display.rows import Rows, cells
+from ...display.rows import NOTEBOOK, Rows, fitting
 from ...errors import CaptureError
 from ...ownership import absolute, refuse_foreign_folder, refuse_foreign_link
 from ...reading.catalog.records import Call, compacted_of
@@ -125,7 +127,10 @@ def save(diagnosis: Examination, output: str | os.PathLike[str], overwrite: bool
     with written_whole(path, errors="replace") as file:  # a user's name can hold characters that are not valid Unicode
         file.write(page)
     shown = Whole(
-        flamegraphs, timelines, tuple(_charts(diagnosis)), tuple(_tables(diagnosis, _MOST_IN_NOTEBOOK).values())
+        flamegraphs,
+        timelines,
+        tuple(_charts(diagnosis)),
+        tuple(_tables(diagnosis, _MOST_IN_NOTEBOOK, NOTEBOOK).values()),
     )
     written = Written(fragment(diagnosis, shown), shown.pictures)
     return Report(path, "diagnosis", diagnosis.summary, diagnosis.unchecked, written)
@@ -245,29 +250,31 @@ def _of_cluster(diagnosis: Examination) -> str:
     return f"a cluster of {count} node{'s' * (count != 1)}"
 
 
-def _tables(diagnosis: Examination, most: int) -> dict[str, Table | None]:
+def _tables(diagnosis: Examination, most: int, width: int = sys.maxsize) -> dict[str, Table | None]:
+    """Return the page's tables, with so many rows at most, and the columns that fit."""
+    table = partial(_table, width=width)
     kills, recommended = diagnosis.kills, diagnosis.recommendations
     calls = diagnosis.calls.sorted(lambda call: -call.growth)
     counted = sum(one.count() for one in compacted_of(diagnosis.calls))
     tables = {
-        "kills": _table("Processes killed for memory", kills[-most:], len(kills)),
-        "recommendations": _table("What functions and actor classes need", recommended[:most], len(recommended)),
-        "calls": _table("Profiled calls, those that grew most first", calls[:most], len(calls) + counted),
+        "kills": table("Processes killed for memory", kills[-most:], len(kills)),
+        "recommendations": table("What functions and actor classes need", recommended[:most], len(recommended)),
+        "calls": table("Profiled calls, those that grew most first", calls[:most], len(calls) + counted),
     }
     if diagnosis.usage is not None:
         processes, shared = diagnosis.usage.processes, diagnosis.usage.shared_memory_owners
-        tables["processes"] = _table("Processes of Ray's now, the largest first", processes[:most], len(processes))
-        tables["shared_memory_owners"] = _table(
+        tables["processes"] = table("Processes of Ray's now, the largest first", processes[:most], len(processes))
+        tables["shared_memory_owners"] = table(
             "Shared memory beside the object stores, the largest first", shared[:most], len(shared)
         )
     return tables
 
 
-def _table(caption: str, rows: Rows[Any], total: int) -> Table | None:
-    """Return a sequence as a table without empty columns; None if all are empty."""
-    columns = [column for column in cells(rows) if any(column[1])]
-    if not columns:
+def _table(caption: str, rows: Rows[Any], total: int, *, width: int) -> Table | None:
+    """Return a sequence as a table of the columns that fit; None if it is empty."""
+    if not rows:
         return None
+    columns = fitting(rows, width)
     sides = ["number" if is_number else "" for _, _, is_number in columns]
     return Table(
         caption=caption,

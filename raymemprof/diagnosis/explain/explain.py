@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ...cluster import MissingNode
 from ...display.record import Record
+from ...display.refusals import short_traceback
 from ...display.text import first_few, in_html, listed, printable, show_bytes
 from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
@@ -97,6 +98,7 @@ class Explanation(Record):
         return f"<div><b>{first}</b></div>{more}<div>What to do:</div><ol>{steps}</ol>"
 
 
+@short_traceback
 def explain(error_or_text: BaseException | str, source: Source = None) -> Explanation:
     """Explain a Ray error: what was killed and why, what it held and where, and what to change.
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from ... import cluster
 from ...display.files import written_whole
 from ...display.html import templates
+from ...display.refusals import short_traceback
 from ...display.rows import looked_through
 from ...display.text import show_bytes
 from ...errors import CaptureError
@@ -33,6 +34,7 @@ _MOST_CAPTURE = 64 * 2**20
 """Bytes of captures up to which they are read for the heap over time, which takes a second or two."""
 
 
+@short_traceback
 def timeline(
     what: Target | None = None,
     output: str | os.PathLike[str] | None = None,

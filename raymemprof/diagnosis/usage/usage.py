@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from ... import cluster, host, proc
+from ...display.refusals import short_traceback
 from .processes import Entry, Process, find_raylet, of_node, table
 from .records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from .shared_memory import SharedMemoryOwners
@@ -23,6 +24,7 @@ _LOOKS = 3
 """How often a node is looked at where memory moves meanwhile."""
 
 
+@short_traceback
 def usage() -> Usage:
     """Return what uses memory now, on each node of the connected cluster and in each Ray process there.
 

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 
 from ... import cluster
 from ...cluster import MissingNode
+from ...display.refusals import short_traceback
 from ...display.text import counted
 from .connections import Connections
 from .peaks import SeenPeaks, seen_peaks
@@ -165,6 +166,7 @@ class Watch:
         self._missing[node_id] = MissingNode(node_id, node_ip, why)
 
 
+@short_traceback
 def watch(seconds: float = HOUR) -> Watch:
     """Look at every Ray worker of the cluster from the outside, once a second, from now on.
 

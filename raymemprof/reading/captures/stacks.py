@@ -26,6 +26,7 @@ __all__ = [
     "either",
     "guilty",
     "inspect",
+    "is_import",
     "is_users",
     "stack_of",
 ]
@@ -44,6 +45,8 @@ _MARK_DEPTH = 16
 _MARKS = (contract.BEGIN_FILE, contract.BEGIN_BLOCK_FILE, contract.END_FILE, contract.SAMPLE_FILE)
 _LIBRARIES_OF_RAY = (("data",), ("train",))
 """Their threads work for the code that uses them, as other libraries' do."""
+_IMPORTS = "<frozen importlib."
+"""The beginning of the file of the frames by which Python imports a module."""
 _NATIVE_SUFFIXES = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxi", ".rs", ".s", ".so", ".dylib"}
 _ANY_STANDARD_LIBRARY = re.compile(r"/lib(64)?/python3\.\d+/")
 """That of the recorded process may be another Python's than this one's."""
@@ -198,14 +201,33 @@ def _show(frame: Frame) -> str:
 
 
 def guilty(stack: Stack) -> Frame:
-    """Return the innermost frame that is the user's own, else the innermost."""
+    """Return the innermost frame that is the user's own, else the innermost.
+
+    Of an import it is the line that began it, and not one of those by which its modules import others.
+    """
     frames = [frame for frame in stack if frame[1] not in _OURS]
+    found, is_importing = None, False
     for frame in frames:
         if frame[1] == EITHER_FILE:
             return (frame[0], "", 0)
-        if is_users(frame[1]):
-            return frame
-    return frames[0] if frames else ("native code", "", 0)
+        if frame[1].startswith(_IMPORTS):
+            is_importing = True
+        elif is_users(frame[1]):
+            found = frame if found is None or is_importing else found
+            if not is_importing:
+                break
+            is_importing = False
+    return found or (frames[0] if frames else ("native code", "", 0))
+
+
+def is_import(stack: Stack) -> bool:
+    """Whether Python allocated it to import a module for the user's innermost line."""
+    for _, file, _ in stack:
+        if file.startswith(_IMPORTS):
+            return True
+        if is_users(file):
+            return False
+    return False
 
 
 @lru_cache(maxsize=10_000)

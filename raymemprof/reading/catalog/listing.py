@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ... import cluster
 from ... import journal as contract
+from ...display.refusals import short_traceback
 from ...ownership import Believed
 from . import fetchable, sources
 from .filters import Filters
@@ -34,6 +35,7 @@ __all__ = [
 _ONLY_SUMS = "the journal has only sums of them, which summary() counts"
 
 
+@short_traceback
 def calls(
     source: Source = None,
     *,
@@ -151,6 +153,7 @@ def _about(compacted: Iterable[list[CompactedCalls]], filters: Filters) -> list[
     return said
 
 
+@short_traceback
 def captures(
     source: Source = None,
     *,

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from ... import cluster
 from ... import journal as contract
 from ...display.record import Record
+from ...display.refusals import short_traceback
 from ...display.rows import Rows
 from ...display.text import first_few, show_bytes
 from ...ownership import Believed
@@ -78,6 +79,7 @@ class _WouldBeRemoved(RemovedFiles):
     dry_run = True
 
 
+@short_traceback
 def clean(
     source: Source = None,
     *,

@@ -13,6 +13,7 @@ from ... import cluster
 from ... import journal as contract
 from ...display.progress import progress
 from ...display.record import plain
+from ...display.refusals import short_traceback
 from ...display.text import printable
 from ...errors import CaptureError
 from ...ownership import absolute, make_folder
@@ -55,6 +56,7 @@ class Fetched(list[Path]):
         return json.dumps(plain(self), indent=2)
 
 
+@short_traceback
 def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
     """Copy captures, their journals, and the source texts of their code from their nodes to this machine.
 

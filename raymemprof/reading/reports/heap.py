@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...display.record import Record
+from ...display.refusals import short_traceback
 from ...display.text import first_few, in_html, printable, show_bytes, show_name
 from .lines import WORTH_SHOWING, Lines, by_line
 from .merged import HeapByName, Reading, read_target
@@ -151,6 +152,7 @@ class Heap(Record):
         return f"{lines}{self.top()._repr_html_()}{balance}"
 
 
+@short_traceback
 def heap(target: Target) -> Heap:
     """Return what a call allocated: its own peak, what was left at its end, and the lines that allocated it.
 

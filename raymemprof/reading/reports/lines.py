@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ from ...display.record import Record
 from ...display.rows import Rows
 from ...display.text import printable, show_bytes, show_name
 from ..captures.model import Frame
-from ..captures.stacks import ESTIMATED_FILE, SAMPLED_FILE, guilty
+from ..captures.stacks import ESTIMATED_FILE, SAMPLED_FILE, guilty, is_import
 from .merged import Reading
 
 __all__ = ["WORTH_SHOWING", "Line", "Lines", "by_line", "summed"]
@@ -42,6 +43,8 @@ class Line(Record):
         basis: "traced" where memray saw each allocation; "sampled" where some of it is of a memory pool whose size was
             read as the code ran; "estimated" where some of it is what the process grew by while the line ran.
         text: the code that stands there; empty where it is not known.
+        is_import: whether Python took most of it to import modules, which it does once in a process. The line is the
+            one that began the import, also if its modules import others.
     """
 
     function: str
@@ -54,6 +57,7 @@ class Line(Record):
     shared: int = 0
     basis: str = "traced"
     text: str = ""
+    is_import: bool = False
 
     @property
     def location(self) -> str:
@@ -76,7 +80,7 @@ class Lines(Rows[Line]):
         ("reserved", lambda line: show_bytes(line.reserved) if line.reserved >= WORTH_SHOWING else "", True),
         ("shared", lambda line: show_bytes(line.shared) if line.shared >= WORTH_SHOWING else "", True),
         ("allocations", lambda line: f"{line.allocations:,}", True),
-        ("", lambda line: "" if line.basis == "traced" else line.basis, False),
+        ("", lambda line: _kind(line), False),
         ("code", lambda line: _shortened(line.text), False),
     )
     _expendable: ClassVar[tuple[str, ...]] = ("code",)
@@ -86,6 +90,7 @@ def by_line(reading: Reading, view: str) -> Lines:
     """Return what each line held at the "peak", or at the end ("leaks")."""
     found: dict[Frame, list[int]] = {}
     bases: dict[Frame, str] = {}
+    imports: Counter[Frame] = Counter()
     for row in reading.rows[view]:
         frame = guilty(row.stack)
         total = found.setdefault(frame, [0, 0, 0, 0])
@@ -96,6 +101,7 @@ def by_line(reading: Reading, view: str) -> Lines:
         basis = _BASES.get(row.stack[0][1]) if row.stack else None
         if basis is not None and row.bytes:
             bases[frame] = basis
+        imports[frame] += row.bytes * is_import(row.stack)
     is_of_one = reading.count == 1 or [one.call_count for one in reading.names] == [reading.count]
     lines = [
         Line(
@@ -107,6 +113,7 @@ def by_line(reading: Reading, view: str) -> Lines:
             shared,
             bases.get(frame, "traced"),
             reading.texts.get(frame[1:], ""),
+            2 * imports[frame] > size,
         )
         for frame, (size, count, reserved, shared) in found.items()
     ]
@@ -129,9 +136,15 @@ def summed(*listed: Lines) -> Lines:
                 reserved=known.reserved + line.reserved,
                 shared=known.shared + line.shared,
                 basis=line.basis if known.basis == "traced" else known.basis,
+                is_import=known.is_import and line.is_import,
             )
         )
     return Lines(sorted(found.values(), key=_rank))
+
+
+def _kind(line: Line) -> str:
+    """What is to be known of its bytes."""
+    return "import" if line.is_import else "" if line.basis == "traced" else line.basis
 
 
 def _shortened(text: str) -> str:

@@ -23,6 +23,8 @@ __all__ = ["HeapByName", "Reading", "read_target"]
 
 _LONGEST_NAMES = 3
 _LONGEST_COMMAND = 100
+_CONSTRUCTORS = ("__init__", "__init")
+"""The first call of an actor, as captures are named for it. Older files are named without the last underscores."""
 _ALIKE = 0.05
 """What is least differs from what is most by no more than this part, where both are called alike."""
 
@@ -283,17 +285,19 @@ def _name(calls: list[Call], paths: list[Path], found: CaptureSum) -> tuple[str,
         title = f"{show_name(call.name)} ({who}, {call.status})"
         return title, _subject(call), f"{_safe(call.name)}-{which}"
     if len(paths) == 1 and not calls:
+        name = paths[0].name
         stem = "".join(c if c.isprintable() else "_" for c in paths[0].stem).removeprefix(contract.PREFIX)
         if found.foreign:
-            return (found.command[:_LONGEST_COMMAND],) * 2 + (stem,)
-        return paths[0].name, _process(contract.named_for(paths[0].name), found.pid), stem
+            return f"{name} ({found.command[:_LONGEST_COMMAND]})", show_name(name), stem
+        process = _process(contract.named_for(name), found.pid)
+        return f"{process} ({name})", process, stem
     names = sorted({call.name for call in calls} | {path.name for path in paths})
-    short = sorted({call.name for call in calls} | {contract.named_for(path.name) or path.name for path in paths})
+    short = _first(sorted({call.name for call in calls} | {_of_whom(path.name) for path in paths}))
     count = len(calls) + len(paths)
     what = "calls" if calls and not paths else "captures" if paths and not calls else "calls and captures"
     safe = _safe(names[0])
     stem = f"{safe}-and-more-{count}" if len(names) > 1 else f"{safe}-{count}"
-    return f"{count} {what}: {_first(names)}", f"{_first(short)}, {count:,} {what}", stem
+    return f"{count} {what}: {short}", f"{short}, {count:,} {what}", stem
 
 
 def _subject(call: Call) -> str:
@@ -304,9 +308,21 @@ def _subject(call: Call) -> str:
 
 def _process(first_call: str | None, pid: int) -> str:
     """Name the process of a capture, by the call that the capture was begun for."""
-    if first_call is not None and first_call.endswith(".__init"):  # a file's name does not end in `_`
-        return f"actor {first_call.removesuffix('.__init')}, process {pid}"
+    actor = _actor(first_call)
+    if actor is not None:
+        return f"{actor}, process {pid}"
     return f"process {pid}, which ran {first_call}" if first_call else f"process {pid}"
+
+
+def _of_whom(capture: str) -> str:
+    """Name a capture by the call that it was begun for."""
+    first_call = contract.named_for(capture)
+    return _actor(first_call) or first_call or capture
+
+
+def _actor(first_call: str | None) -> str | None:
+    name, _, method = (first_call or "").rpartition(".")
+    return f"actor {name}" if name and method in _CONSTRUCTORS else None
 
 
 def _first(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where a report is written: to a file that is named, or to one in the current folder."""
+"""Where a report is written: to a file that is named, or to one in the current folder, or in one of our own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...display.files import check_output, is_folder
-from ...ownership import absolute, refuse_foreign_link
+from ...ownership import absolute, make_folder, own_folder, refuse_foreign_link
 
 __all__ = ["check_early", "path_for"]
 
@@ -47,12 +47,16 @@ def _path(output: str | os.PathLike[str] | None, name: str) -> Path:
     if output is not None:
         return absolute(output)
     try:
-        return Path.cwd() / name
+        here = Path.cwd()
     except FileNotFoundError:
         raise FileNotFoundError(
             "the current folder is gone, so no report can be written there: give output=, with a whole path from / on, "
             "or change to another folder."
         ) from None
+    if not os.access(here, os.W_OK):
+        here = own_folder()
+        make_folder(here)
+    return here / name
 
 
 def _is_report(path: Path) -> bool:

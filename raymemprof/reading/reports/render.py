@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...display.files import written_whole
+from ...display.refusals import short_traceback
 from ...display.text import show_bytes
 from ..captures.model import Row, Stack, TemporalRow
 from .folding import Folded, fold
@@ -19,7 +20,7 @@ from .notebook.graph import graph
 from .notebook.listing import listing
 from .output import check_early, path_for
 from .report import Report
-from .shown_lines import add_to_flame_graph, add_to_table
+from .shown_lines import add_to_flame_graph, shown_place
 from .targets import Target
 
 if TYPE_CHECKING:
@@ -31,10 +32,13 @@ VIEWS = ("peak", "leaks", "temporary")
 _MOST_BOXES = 10_000
 """Boxes that the page of a flame graph keeps: a browser takes little longer for them than for the page without."""
 _HEADING = '<span class="navbar-brand mb-0 mr-2 h1">memray</span>'
+_NOWHERE = " at :0"
+"""What memray's table has behind the name of a frame without a file."""
 _MERGED_THREADS = -1
 """memray's number for "whatever thread it was"."""
 
 
+@short_traceback
 def flamegraph(
     target: Target,
     output: str | os.PathLike[str] | None = None,
@@ -50,8 +54,8 @@ def flamegraph(
         target: a `Call`, a `Capture`, the path of any memray capture, or several of these, which are summed, each call
             at its own peak. `capture.bin#0-3` is one call in a capture; a click on its row in a notebook gives this
             name.
-        output: the file to write; by default `raymemprof-flamegraph-<call>.html` in the current folder. It appears
-            whole or not at all.
+        output: the file to write; by default `raymemprof-flamegraph-<call>.html` in the current folder, or, where that
+            cannot be written to, in the folder that is recorded to outside Ray. It appears whole or not at all.
         view: "peak": what was held at the peak; "leaks": what was left at the end; "temporary": what was freed again
             before two more allocations were made.
         temporal: draw the heap over time, with a range to select; for one call or capture only.
@@ -108,6 +112,7 @@ def flamegraph(
     return replace(report, left_out=left_out, shown=replace(graph(rows, reading.texts), note=note))
 
 
+@short_traceback
 def table(
     target: Target,
     output: str | os.PathLike[str] | None = None,
@@ -133,14 +138,18 @@ def table(
     reading = read_target(target, (view,))
     from memray.reporters.table import TableReporter
 
+    rows = reading.rows[view]
+    places: list[Stack] = [((shown_place(row.stack, reading.texts), "", 0),) for row in rows]
     reporter = TableReporter.from_snapshot(
-        _records(reading.rows[view]), memory_records=_snapshots(reading), native_traces=False
+        _records(rows, places), memory_records=_snapshots(reading), native_traces=False
     )
-    add_to_table(reporter.data, reading.texts)
+    for row in reporter.data:
+        row["stack_trace"] = row["stack_trace"].removesuffix(_NOWHERE)
     report = _write(reading, reporter, "table", "html", output, view, offline, overwrite)
     return replace(report, shown=listing(reporter.data))
 
 
+@short_traceback
 def speedscope(
     target: Target,
     output: str | os.PathLike[str] | None = None,

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...cells import place_of
+from ..captures.model import Frame, Stack
+from ..captures.stacks import guilty
 
-__all__ = ["add_to_flame_graph", "add_to_table"]
+__all__ = ["add_to_flame_graph", "shown_place"]
 
 Texts = Mapping[tuple[str, int], str]
 """By file and number of the line."""
@@ -27,18 +29,16 @@ def add_to_flame_graph(data: dict[str, Any], texts: Texts) -> None:
                 strings.append(text)
 
 
-def add_to_table(data: list[dict[str, Any]], texts: Texts) -> None:
-    """Have rows show the lines, and places as people read them; `data` is what memray's reporter holds."""
-    for row in data:
-        row["stack_trace"] = _with_text(row["stack_trace"], texts)
+def shown_place(stack: Stack, texts: Texts) -> str:
+    """Write where a stack allocates, as a table has it; of a library's code also for which line of the user's."""
+    if not stack:
+        return "???"
+    inner, users = stack[0], guilty(stack)
+    where = f"{inner[0]} at {_with_text(inner, texts)}" if inner[2] else inner[0]
+    return f"{where}, for {_with_text(users, texts)}" if users != inner and users[2] else where
 
 
-def _with_text(place: str, texts: Texts) -> str:
-    """Add a line's text to its place as memray's table has it: `function at file:line`, escaped."""
-    function, _, where = place.rpartition(" at ")
-    file, _, line = where.rpartition(":")
-    if not line.isdecimal():
-        return place
-    text = texts.get((html.unescape(file), int(line)), "")
-    shown = f"{function} at {place_of(file, int(line))}"
-    return f"{shown}: {html.escape(text)}" if text else shown
+def _with_text(frame: Frame, texts: Texts) -> str:
+    _, file, line = frame
+    text = texts.get((file, line), "")
+    return f"{place_of(file, line)}: {text}" if text else place_of(file, line)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from ... import journal as contract
-from ...cells import cell_of, is_cell, shell
+from ...cells import cell_like, cell_of, is_cell, shell
 from ..captures.model import Frame, Row, SourceFile, Stack
 from ..captures.stacks import EITHER_FILE
 from ..captures.totals import RowSum
@@ -45,7 +45,7 @@ class SourceNames:
 
     def _add(self, name: str, files: dict[str, SourceFile]) -> None:
         """Give files that would be called the same one name if they are the same, else names that tell them apart."""
-        is_one = _are_one(name, list(files.values()))
+        is_one = _are_one(name, files)
         for file, source in files.items():
             shown = name if is_one else f"{name} ({(source.digest or PurePath(file).stem)[:_SHORT]})"
             if shown != file:
@@ -99,19 +99,22 @@ class SourceNames:
 
 def _name(file: str, source: SourceFile | None) -> str:
     if source is not None and source.name is not None:
-        is_of_another = is_cell(source.name) and shell() is not None and cell_of(file) is None
-        return f"{source.name} of another kernel" if is_of_another else source.name
+        if not is_cell(source.name) or shell() is None:
+            return source.name
+        own = cell_like(file)
+        return f"{source.name} of another kernel" if own is None else own.name
     brought = _BROUGHT.search(file)
     return brought[1] if brought is not None else file
 
 
-def _are_one(name: str, sources: list[SourceFile]) -> bool:
+def _are_one(name: str, files: dict[str, SourceFile]) -> bool:
     """Whether files of one name are the same code, as far as it is known."""
-    digests = {source.digest for source in sources}
-    if len(digests) == 1 or not is_cell(name):
-        texts: dict[int, str] = {}
-        return all(texts.setdefault(line, text) == text for one in sources for line, text in one.lines.items())
-    return False
+    digests = {source.digest for source in files.values()}
+    # Of a cell all may be kept, or its definitions; a kernel names its file for all of it.
+    if is_cell(name) and len(digests) > 1 and len({PurePath(file).name for file in files}) > 1:
+        return False
+    texts: dict[int, str] = {}
+    return all(texts.setdefault(line, text) == text for one in files.values() for line, text in one.lines.items())
 
 
 def _of_this_kernel(file: str) -> SourceFile | None:

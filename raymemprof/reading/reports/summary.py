@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import chain
 from typing import Any, ClassVar
 
 from ... import cluster
 from ...display.progress import progress
 from ...display.record import Record
+from ...display.refusals import short_traceback
 from ...display.text import show_bytes, show_name
 from ...errors import CaptureError
 from ..catalog import sources
@@ -24,7 +26,7 @@ from ..catalog.places import Place, place_here
 from ..catalog.records import RAY_DATA_SAYS, Call, other_deployment
 from ..catalog.sources import Source
 from .heap import heap
-from .lines import Line
+from .lines import WORTH_SHOWING, Line
 
 __all__ = ["FunctionSummary", "Summary", "summary", "summary_of"]
 
@@ -62,7 +64,8 @@ class FunctionSummary(Record):
         largest: the call with the largest `growth`. The call with the highest peak may have used little itself. None if
             no single call is known, because its lines were damaged or only sums are left; `growth` is 0 then.
         guilty_line: the line that held most in `largest` at its peak, or when it was killed; None where it was not
-            looked up.
+            looked up. It is an import only if no other line held 1 MiB: each process imports once, so the first call
+            of a worker is often the largest.
         deployment: the deployment of Ray Serve, with its application: `default:Summarizer`. Each has a row of its own.
         ray_data_peak: the highest memory that Ray Data noted in its tasks by itself, its `max_uss_bytes`; None where it
             noted none.
@@ -128,6 +131,7 @@ class Summary(Openable[FunctionSummary]):
         return name_of_call(row.largest)
 
 
+@short_traceback
 def summary(
     source: Source = None,
     *,
@@ -252,8 +256,9 @@ def _lines(calls: list[Call]) -> list[Line | None]:
 
 def _line(call: Call) -> Line | None:
     with contextlib.suppress(CaptureError, OSError):  # it is damaged, or gone since
-        top: Iterable[Line] = heap(call).top(1)
-        return next(iter(top), None)
+        top = heap(call).top()
+        own = (line for line in top if not line.is_import and line.bytes >= WORTH_SHOWING)
+        return next(chain(own, top), None)
     return None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ... import cluster
 from ...display.record import Record
+from ...display.refusals import short_traceback
 from ...display.text import counted, show_bytes, show_seconds
 from ...errors import AttachError
 from ..options import Options
@@ -155,6 +156,7 @@ class Attachment:
     def __str__(self) -> str:
         return f"{self._said.get('name', 'actor')} (pid {self._said.get('pid')})"
 
+    @short_traceback
     def wait(self, timeout: float | None = None) -> Attached:
         """Wait until it has ended by itself: the time is over, or the actor died.
 
@@ -172,6 +174,7 @@ class Attachment:
             raise TimeoutError(f"{self!r} has not ended within {timeout:g} s.")
         return result
 
+    @short_traceback
     def end(self) -> Attached:
         """End it now, and return what came of it. The actor notices within a second, whatever is queued there.
 
@@ -274,6 +277,7 @@ class Attachment:
         return AttachError(f"the actor {self._actor_id[:8]}… is not recorded: {reason}.")
 
 
+@short_traceback
 def attach(actor: Any, *, seconds: float | None = None, timeout: float = 60.0, **options: Any) -> Attachment:
     """Record an actor that runs already, without a restart: each call of its methods that begins from now on.
 

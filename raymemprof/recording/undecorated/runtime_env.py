@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import cluster
+from ...display.refusals import short_traceback
 from .. import warn
 from ..options import PREFIX, Options
 from ..outcome import describe
@@ -23,6 +24,7 @@ __all__ = ["record_job", "record_job_as_environment_says", "runtime_env"]
 _HOOK = "worker_process_setup_hook"
 
 
+@short_traceback
 def runtime_env(
     base: Mapping[str, Any] | None = None,
     *,

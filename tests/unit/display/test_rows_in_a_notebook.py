@@ -213,6 +213,14 @@ def test_what_matters_is_in_view_in_a_narrow_window(tmp_path: Path, chromium: Br
         numbers = "[...document.querySelectorAll('td')].filter(one => one.style.textAlign == 'right')"
         assert max(page.evaluate(f"{numbers}.map(one => one.offsetHeight - one.parentNode.offsetHeight)")) <= 0
         assert page.evaluate("document.body.innerText").count("(no name)") == 2
+    page_of_doctor = raymemprof.doctor(folder).save(tmp_path / "report.html")._repr_html_()
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8>{JUPYTERLAB}<div class=output>{page_of_doctor}</div>")
+    page = chromium.open(path)
+    inner = "[...document.querySelectorAll('details div')]"
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    wide = page.evaluate(f"{inner}.map(one => [one.innerText.slice(0, 40), one.scrollWidth - one.clientWidth])")
+    assert len(wide) >= 2
+    assert {more for _, more in wide} == {0}, wide
     assert max(map(len, (repr(table) for table in tables))) < 6_000
     assert len(repr(raymemprof.heap(raymemprof.calls(folder)[-2]))) < 3_000
     blank = raymemprof.calls(folder)[-1]

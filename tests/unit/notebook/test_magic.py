@@ -31,12 +31,31 @@ CELLS = (
     "'ran' in globals()",
     "%%profile_memory --nosuch\n1",
     "%%profile_memory",
+    "%%profile_memory --directory recorded\n4 * 4;",
+    "%%profile_memory --directory recorded\nkept = 1\nfor x in",
+    "%%profile_memory --directory /dev/null\nprint('it ran')",
     "import os\nos.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')",
     "%%profile_memory --directory relative\nprint('the cell ran')",
 )
-(_, TIMED, STATEMENTS, REPEATED, NESTED, ONCE, AGAIN, HELP, HELP_WITH_CELL, ASKS, UNKNOWN, EMPTY, _, GONE) = range(
-    1, len(CELLS) + 1
-)
+(
+    _,
+    TIMED,
+    STATEMENTS,
+    REPEATED,
+    NESTED,
+    ONCE,
+    AGAIN,
+    HELP,
+    HELP_WITH_CELL,
+    ASKS,
+    UNKNOWN,
+    EMPTY,
+    QUIET,
+    BROKEN,
+    NO_FOLDER,
+    _,
+    GONE,
+) = range(1, len(CELLS) + 1)
 SHELL = """
 import contextlib, io, json, sys
 from IPython.core.interactiveshell import InteractiveShell
@@ -122,6 +141,17 @@ def test_a_cell_of_another_kernel_is_not_taken_for_one_of_this(said: list[str], 
     assert in_a_shell(["%load_ext raymemprof", own, "import raymemprof", ask], folder)[-1] == "In [2], line 2\n"
 
 
+def test_a_cell_that_runs_again_in_a_kernel_after_is_that_cell(tmp_path: Path) -> None:
+    define = (
+        "@profile_memory(directory='recorded')\ndef fill():\n    return bytearray(8_000_000)\n\n"
+        "size = len(fill()) # runs where it is defined"
+    )
+    in_a_shell(["from raymemprof import *", define], tmp_path)
+    ask = "print([(one.location, one.allocations) for one in heap(calls('recorded')).top() if one.bytes > 2**20])"
+    said = in_a_shell(["from raymemprof import *", "'another cell'", define, ask], tmp_path)
+    assert said[-1] == "[('In [3], line 3', 2)]\n", "one line, with the number that the notebook shows now"
+
+
 def test_help_is_given_and_a_cell_that_is_not_run_is_named(said: list[str]) -> None:
     assert "--native" in said[HELP]
     assert "Error" not in said[HELP]
@@ -134,6 +164,23 @@ def test_what_is_wrong_names_the_options(said: list[str]) -> None:
     assert said[UNKNOWN].startswith("UsageError: %%profile_memory: No such option '--nosuch'. Its options are --name, ")
     assert said[UNKNOWN].rstrip().endswith("--directory; %%profile_memory --help describes them.")
     assert "write the code to record below it" in said[EMPTY]
+
+
+def test_a_semicolon_at_the_end_hides_the_value(said: list[str]) -> None:
+    assert f"Out[{QUIET}]" not in said[QUIET]
+    assert "Flame graph in" in said[QUIET]
+
+
+def test_a_cell_that_is_no_python_says_so_and_no_more(said: list[str]) -> None:
+    assert "for x in\n" in said[BROKEN]
+    assert f'File "In [{BROKEN}]", line 3' in said[BROKEN]
+    assert "SyntaxError: invalid syntax" in said[BROKEN]
+    assert "Traceback" not in said[BROKEN]
+
+
+def test_what_is_no_folder_is_named(said: list[str]) -> None:
+    assert "it ran" in said[NO_FOLDER]
+    assert "Nothing was recorded to /dev/null: it is no folder" in said[NO_FOLDER]
 
 
 def test_a_cell_runs_where_the_current_folder_is_gone(said: list[str]) -> None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -470,6 +471,10 @@ def test_what_was_sought_is_said_where_nothing_fits(tmp_path: Path) -> None:
         raymemprof.timeline(tmp_path, name="Pipeline.load_shards", kind="block")
     with pytest.raises(ValueError, match=re.escape("no call fits name='nosuch'")):
         raymemprof.flamegraph(raymemprof.captures(tmp_path, name="nosuch"))
+    with pytest.raises(IndexError, match=re.escape(f"-1: No captures (in {tmp_path}: no call fits name='nosuch'")):
+        raymemprof.captures(tmp_path, name="nosuch")[-1]
+    with pytest.raises(IndexError, match=rf"there is no row 99: \d+ calls \(in {tmp_path}\)\."):
+        raymemprof.calls(tmp_path)[99]
 
 
 def test_of_many_what_cannot_be_read_is_named(folder: Path, tmp_path: Path) -> None:
@@ -563,8 +568,12 @@ def test_a_capture_of_memrays_own(file_format: str, name: str, tmp_path: Path) -
     found = raymemprof.heap(path)
     assert 9 * MIB <= found.peak < 10 * MIB
     assert found.top(1)[0].function == "drop"
-    page = raymemprof.flamegraph(path).path.read_text()
-    assert "drop" in page
+    report = raymemprof.flamegraph(path)
+    assert "drop" in report.path.read_text()
+    assert re.fullmatch(rf"{name}, 9\.\d MiB", report.title), (
+        "it may be of any program: its file is what a person knows"
+    )
+    assert re.fullmatch(rf"{name} \(-c .*\)", found.title)
     leaks = raymemprof.table(path, view="leaks").path.read_text()
     assert "load" in leaks
     for options in ({"temporal": True}, {"view": "temporary"}):
@@ -573,6 +582,27 @@ def test_a_capture_of_memrays_own(file_format: str, name: str, tmp_path: Path) -
         else:  # memray has not kept what that takes
             with pytest.raises(raymemprof.CaptureError, match="aggregated"):
                 raymemprof.flamegraph(path, **options)
+
+
+def test_captures_have_the_names_of_their_actors(tmp_path: Path) -> None:
+    for program in (KEEPS, KEEPS):
+        subprocess.run([sys.executable, "-c", program, tmp_path], check=True)
+    found = raymemprof.captures(tmp_path)
+    titles = [raymemprof.heap(one).title for one in (found[0], found)]
+    assert titles == [f"actor Keeper, process {found[0].pid} ({found[0].path.name})", "2 captures: actor Keeper"]
+    shown = [raymemprof.table(one, tmp_path / "a.html", overwrite=True).title for one in (found[0], found)]
+    assert re.fullmatch(rf"actor Keeper, process {found[0].pid}, 5\.\d MiB", shown[0])
+    assert re.fullmatch(r"actor Keeper, 2 captures, 5\.\d MiB each", shown[1])
+
+
+KEEPS = """
+import raymemprof, sys
+@raymemprof.profile_memory(directory=sys.argv[1])
+class Keeper:
+    def __init__(self):
+        self.kept = bytearray(5 << 20)
+kept = Keeper()
+"""
 
 
 def test_a_capture_that_was_renamed(folder: Path, tmp_path: Path) -> None:
@@ -798,3 +828,20 @@ def test_names_of_files_leave_the_other_columns_of_captures_in_view(
     headings = re.findall("<th [^>]*>(.*?)</th>", html)
     assert headings == ["first call", "status", "opened (UTC)", "size", "calls", "pid", "file"]
     assert str(capture.path.parent) not in re.findall("<td [^>]*>(.*?)</td>", html)[-1]
+
+
+def test_where_the_current_folder_is_read_only_a_report_is_in_ours(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = raymemprof.calls(folder, name="load")[0]
+    (tmp_path / "closed").mkdir(0o555)
+    closed = next((one for one in (tmp_path / "closed", Path("/proc/sys")) if not os.access(one, os.W_OK)), None)
+    if closed is None:
+        pytest.skip("this user may write everywhere")
+    monkeypatch.chdir(closed)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for show in (raymemprof.flamegraph, raymemprof.table, raymemprof.speedscope, raymemprof.timeline):
+        path = show(call).path
+        assert path.is_file()
+        assert path.parent.parent == tmp_path
+        assert path.parent.name.startswith("raymemprof-")

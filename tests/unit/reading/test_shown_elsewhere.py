@@ -56,21 +56,26 @@ SAID = {
 BACKGROUNDS = {"light": ("#ffffff", "#3b3b3b"), "dark": ("#1f1f1f", "#cccccc")}
 """Colours of VS Code's themes, of which its notebooks take theirs."""
 AS_AN_EDITOR = """
-<!DOCTYPE html><meta charset=utf-8><style>body {{ background: {0}; color: {1}; font-family: sans-serif }}</style><body>
+<!DOCTYPE html><meta charset=utf-8><meta http-equiv=Content-Security-Policy content="default-src 'none';
+script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:">
+<style>body {{ background: {0}; color: {1}; font-family: sans-serif }}</style><body>
 <script>
 for (const [name, html] of Object.entries({2})) {{
     const cell = document.createElement("div");
     cell.id = name;
+    cell.innerHTML = html;  // which runs no script: each is run by itself, and is gone then
     document.body.append(cell);
-    cell.innerHTML = html;  // which runs no script: each is put in once more
     for (const script of cell.querySelectorAll("script")) {{
         const again = document.createElement("script");
-        again.textContent = script.textContent;
-        script.replaceWith(again);
+        again.text = script.innerText;
+        cell.append(again);
+        again.remove();
     }}
+    cell.querySelector("div").tabIndex = 0;
 }}
 </script>
 """
+"""How VS Code shows HTML in a trusted workspace, in a page for all outputs, with the strictest policy that it has."""
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,10 @@ def test_cells_have_their_number() -> None:
 
 
 def test_the_same_cell_of_two_kernels_is_one_and_another_is_not() -> None:
-    files = ["/tmp/ipykernel_9/1.py", "/tmp/ipykernel_10/1.py"]
-    assert shown({files[0]: cell(7, "abcdefgh"), files[1]: cell(7, "abcdefgh")}, *files) == ["In [7]", "In [7]"]
+    files = ["/tmp/ipykernel_9/1.py", "/tmp/ipykernel_10/1.py"]  # a kernel names them for the text
+    for digest in ("abcdefgh", "of its definitions alone"):
+        assert shown({files[0]: cell(7, "abcdefgh"), files[1]: cell(7, digest)}, *files) == ["In [7]", "In [7]"]
+    files[1] = "/tmp/ipykernel_10/2.py"
     assert shown({files[0]: cell(7, "abcdefgh"), files[1]: cell(7, "12345678")}, *files) == [
         "In [7] (abcdef)",
         "In [7] (123456)",

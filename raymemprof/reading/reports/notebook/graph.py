@@ -76,10 +76,13 @@ class Graph:
 
 
 def graph(rows: Sequence[Row], texts: Texts | None = None) -> Graph:
-    """Return the graph of what call stacks hold, without the frames of Python's own that say nothing."""
-    from memray.reporters.frame_tools import is_frame_interesting
+    """Return the graph of what call stacks hold, without frames of Python's own that say nothing, as of imports."""
+    from memray.reporters.frame_tools import is_frame_from_import_system, is_frame_interesting
 
-    stacks = [tuple(frame for frame in row.stack if is_frame_interesting(frame)) for row in rows]
+    stacks = [
+        tuple(frame for frame in row.stack if is_frame_interesting(frame) and not is_frame_from_import_system(frame))
+        for row in rows
+    ]
     sizes = [row.bytes for row in rows]
     most = _MOST_BOXES
     while True:

@@ -4,9 +4,13 @@ export default {
     const asked = new Map();
     const ask = (event) => {
       const { table, target, show } = event.detail;
+      try {
+        model.send({ table, target });
+      } catch {
+        return;  // the kernel is gone
+      }
       event.preventDefault();  // somebody listens
       asked.set(`${table}\n${target}`, show);
-      model.send({ table, target });
     };
     model.on("msg:custom", ({ table, target, ...found }) => {
       const key = `${table}\n${target}`;
