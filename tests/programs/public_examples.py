@@ -25,7 +25,7 @@ COMMAND = Path(sys.executable).with_name("raymemprof")
 BLOCK = re.compile(r"^( *)\.\. testcode::.*\n((?:\1 +.*\n|\s*\n)+)", re.MULTILINE)
 OURS = re.compile(r"(?m)^(?=(?:No|[\d,]+) functions? (?:and|or) actor class|raymemprof: )")
 """Where what the command prints at its end begins."""
-_VARIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f.]*\d[0-9a-f.]*")
+_VARIES = re.compile(r"0x[0-9a-f]+|[0-9a-f.]*\d[0-9a-f.]*")
 
 
 def examples(words: list[str]) -> Iterator[tuple[str, str]]:
