@@ -14,6 +14,7 @@ from ..ownership import UntrustedError
 from . import diagnosis, recorded
 from .attach import attach
 from .output import say
+from .program import InterruptedProgram
 from .run import run, runtime_env
 from .watch import watch
 
@@ -33,6 +34,9 @@ class _Commands(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
             status = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except InterruptedProgram:  # so Python ends the process as it does after Ctrl-C: by the signal
+            sys.excepthook = lambda *error: None
+            raise KeyboardInterrupt from None
         except click.exceptions.Abort:  # Ctrl-C
             say("stopped.")
             raise SystemExit(130) from None

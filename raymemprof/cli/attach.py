@@ -14,7 +14,7 @@ from ..recording.undecorated.attach import Attached, Attachment, attach_each
 from ..recording.undecorated.rays_own import runs_user_code
 from .options import address_option, connect, together
 from .output import print_shown, say
-from .run import HOW_OPTIONS, NEXT
+from .run import HOW_OPTIONS, say_next
 
 __all__ = ["attach"]
 
@@ -66,7 +66,7 @@ def attach(
         raise errors[0]
     what = str(begun[0]) if len(begun) == 1 else f"{len(begun)} actors"
     say(f"recording {what} for {seconds:g} s; Ctrl-C ends it sooner.")
-    _show(_until_ended(begun), actor is None)
+    _show(_until_ended(begun), actor is None, options["directory"])
 
 
 def _until_ended(begun: list[Attachment]) -> list[Attached]:
@@ -76,14 +76,15 @@ def _until_ended(begun: list[Attachment]) -> list[Attached]:
         return [one.end() for one in begun]
 
 
-def _show(results: list[Attached], everything: bool) -> None:
+def _show(results: list[Attached], everything: bool, directory: str | None) -> None:
     for result in results:
         click.echo(str(result), err=True)
     started = min(result.started_at for result in results).timestamp()
     actor_id = None if everything else results[0].actor_id
-    table = summary_of([(None, Filters(kind="actor", since=started, actor_id=actor_id))])
+    table = summary_of([(directory, Filters(kind="actor", since=started, actor_id=actor_id))])
     print_shown(table)
-    say(NEXT if table else "")
+    if table:
+        say_next(directory)
 
 
 def _handle(actor: str, namespace: str | None) -> Any:

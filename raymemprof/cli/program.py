@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 import importlib.util
 import io
 import os
 import sys
+import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["run_module", "run_script"]
+__all__ = ["InterruptedProgram", "run_module", "run_script", "wait_for_threads"]
+
+
+class InterruptedProgram(BaseException):
+    """Ctrl-C ended what ran, and its traceback was shown."""
 
 
 def run_script(path: str, arguments: tuple[str, ...]) -> int:
-    """Run a file. Raises `OSError` where it cannot be read."""
+    """Run a file. Raises `OSError` where it cannot be read, and `InterruptedProgram`."""
     file = os.path.abspath(path)
     with io.open_code(file) as opened:
         source = opened.read()
@@ -23,7 +29,10 @@ def run_script(path: str, arguments: tuple[str, ...]) -> int:
 
 
 def run_module(name: str, arguments: tuple[str, ...]) -> int:
-    """Run a module, or a package's `__main__`. Raises `ValueError` where there is none, or it has no code."""
+    """Run a module, or a package's `__main__`.
+
+    Raises `ValueError` where there is none, or it has no code, and `InterruptedProgram`.
+    """
     _look_first_in(os.getcwd())
     try:
         spec = importlib.util.find_spec(name)
@@ -37,6 +46,15 @@ def run_module(name: str, arguments: tuple[str, ...]) -> int:
     main = _main(str(spec.origin))
     main.__spec__, main.__package__, main.__loader__ = spec, spec.parent, spec.loader
     return _run(main, [str(spec.origin), *arguments], lambda: code)
+
+
+def wait_for_threads() -> None:
+    """Wait for the threads that Python would wait for now, but for those of pools, which may have nothing to do."""
+    pooled = getattr(concurrent.futures.thread, "_threads_queues", None)
+    if pooled is not None:
+        for thread in threading.enumerate():
+            if not thread.daemon and thread not in pooled and thread is not threading.current_thread():
+                thread.join()
 
 
 def _look_first_in(folder: str) -> None:
@@ -69,5 +87,7 @@ def _run(main: types.ModuleType, arguments: list[str], code: Callable[[], types.
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
         sys.excepthook(type(error), error.with_traceback(trace), trace)
-        return 130 if isinstance(error, KeyboardInterrupt) else 1
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptedProgram from None
+        return 1
     return 0

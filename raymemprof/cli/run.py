@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,18 @@ from ..recording.undecorated.runtime_env import record_job
 from ..recording.undecorated.runtime_env import runtime_env as environment
 from .options import together
 from .output import say
-from .program import run_module, run_script
+from .program import InterruptedProgram, run_module, run_script, wait_for_threads
 
-__all__ = ["HOW_OPTIONS", "NEXT", "run", "runtime_env"]
+__all__ = ["HOW_OPTIONS", "run", "runtime_env", "say_next"]
 
-NEXT = (
-    "next: `raymemprof flamegraph --name NAME` draws what a function of this table allocated, `raymemprof calls --name "
-    "NAME` lists its calls, `raymemprof doctor` looks for what is wrong."
-)
+
+def say_next(directory: str | None) -> None:
+    """Say which commands tell more of what a table sums up."""
+    words = "" if directory is None else f" {shlex.quote(directory)}"
+    say(
+        f"next: `raymemprof flamegraph{words} --name NAME` draws what a function of this table allocated, `raymemprof "
+        f"calls{words} --name NAME` lists its calls, `raymemprof doctor{words}` looks for what is wrong."
+    )
 
 
 HOW_OPTIONS = (
@@ -60,13 +66,15 @@ def run(script: str, arguments: tuple[str, ...], is_module: bool, **options: Any
     prints a table of its functions to standard error, the highest peak first. Put options of this command before
     SCRIPT.
     """
-    record_job(**options)
-    tables = _Tables()
+    tables = _Tables(record_job(**options))
     cluster.before_shutdown(tables.add)
-    status = run_module(script, arguments) if is_module else run_script(script, arguments)
-    tables.add()
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # the job may have closed its output
-        tables.show()
+    try:
+        status = run_module(script, arguments) if is_module else run_script(script, arguments)
+    except InterruptedProgram:
+        tables.end()
+        raise
+    wait_for_threads()
+    tables.end()
     return status
 
 
@@ -97,20 +105,34 @@ def _memory_here() -> tuple[int, int]:
 class _Tables:
     """What each cluster that the job connected to says of its calls, asked before the job leaves it."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: str | None) -> None:
+        """The folder is that of `directory=`, where the calls are recorded to one."""
+        self._directory = directory
+        self._process = os.getpid()
         self._found: list[Summary | str] = []
         self._driver = 0, 0
 
     def add(self) -> None:
         """Sum up the calls of the job that this process is connected for, if it is. Never raises."""
         try:
-            if cluster.is_connected():
+            if cluster.is_connected() and self._is_here():
                 self._driver = _memory_here()
-                self._found.append(summary(job_id=cluster.job_id()))
+                self._found.append(summary(self._directory, job_id=cluster.job_id()))
         except Exception as error:  # `ray.shutdown` and the job's exit status must not suffer
             self._found.append(f"the calls of this job could not be summed up: {error}")
 
-    def show(self) -> None:
+    def end(self) -> None:
+        """Sum up what is left, and print all."""
+        if self._is_here():
+            self.add()
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # the job may have closed its output
+                self._show()
+
+    def _is_here(self) -> bool:
+        """Whether this is the process that ran the job, not one that the job forked: Ray does not answer that."""
+        return os.getpid() == self._process
+
+    def _show(self) -> None:
         """Print the tables to standard error, which is not the job's output."""
         sys.stdout.flush()
         for found in self._found:
@@ -118,7 +140,8 @@ class _Tables:
                 say(found)
             else:
                 click.echo(str(found), err=True)
-                say(NEXT if found else "")
+                if found:
+                    say_next(self._directory)
         if self._found:
             now, peak = map(show_bytes, self._driver)
             say(f"the driver, which is not in the table, had {now} itself at its end, and about {peak} at its peak.")

@@ -406,7 +406,7 @@ def test_bad_input(cluster: Path) -> None:
             raymemprof.attach(given, **options)
 
 
-def test_from_a_terminal(cluster: Path) -> None:
+def test_from_a_terminal(cluster: Path, tmp_path: Path) -> None:
     """By name and by id, and all that run; Ctrl-C ends it, and a table follows."""
     named = actor_of(Cache, name="cache", namespace="terminal")
     nameless = actor_of(Cache)
@@ -418,6 +418,9 @@ def test_from_a_terminal(cluster: Path) -> None:
     assert re.search(r"^Cache \(pid \d+\): 1 call recorded in \d\.\d s, until 1 s were over\.", said, re.MULTILINE)
     in_process(nameless._actor_id.hex()[:20], "--seconds", "1", "--no-heap", actors=[nameless])
     assert [call.capture for call in calls_of(cluster, nameless)] == [None]
+    table, said = in_process("cache", "--seconds", "1", "--directory", str(tmp_path), actors=[named])
+    assert (table.count(" Cache "), len(raymemprof.calls(tmp_path)), len(calls_of(cluster, named))) == (1, 1, 1)
+    assert f"`raymemprof calls {tmp_path} --name NAME`" in said
     in_process("--all", "--seconds", "2", actors=[named, nameless])
     assert (len(calls_of(cluster, named)), len(calls_of(cluster, nameless))) == (2, 2)
     refused = CliRunner().invoke(main, ["attach", "nosuch"])

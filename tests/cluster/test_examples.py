@@ -12,6 +12,7 @@ import pytest
 from tests.paths import EXAMPLES
 
 
+@pytest.mark.rays
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     ("name", "what"),

@@ -143,6 +143,19 @@ def test_run_records_without_a_changed_line(head: Cluster, switched: Job) -> Non
     assert "raymemprof flamegraph --name" in ran.error
 
 
+def test_run_sums_up_what_goes_to_a_folder(head: Cluster, tmp_path: Path) -> None:
+    """The options of the command that are not given are those of its environment, as with the variable alone."""
+    folder = tmp_path / "kept"
+    ran = drive(head, COMMAND, "run", PROGRAM, "plain", RAYMEMPROF_DIRECTORY=str(folder), RAYMEMPROF_HEAP="0")
+    assert (ran.status, ran.answer["results"]) == (0, RESULTS)
+    assert list(head.calls(ran)) == []
+    calls = raymemprof.calls(folder)
+    assert kinds(calls) == CALLS + Counter([SEEN])
+    assert all(call.capture is None for call in calls)
+    assert re.search(r"^ load +task +2 ", ran.error, re.MULTILINE), ran.error
+    assert f"`raymemprof calls {folder} --name NAME`" in ran.error
+
+
 def test_a_decorated_function_is_recorded_once(head: Cluster) -> None:
     both = drive(head, sys.executable, PROGRAM, "both")
     assert both.answer["results"] == RESULTS

@@ -211,12 +211,19 @@ def test_workers_behind_launchers(watched: Any, tmp_path: Path) -> None:
         launcher.chmod(0o755)
         names[how] = behind.options(name=how, runtime_env={"py_executable": str(launcher)})
     with raymemprof.watch() as watch:
-        found = ray.get([task.remote(SIZE, 3.5) for task in names.values()])
+        tasks = [task.remote(SIZE, 3.5) for task in names.values()]
+        used: dict[str | None, set[tuple[str, int]]] = {}
+        while len(ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]) < len(tasks):
+            for one in raymemprof.usage().nodes[0].processes:
+                if one.name in names and one.memory > SIZE and one.role != "subprocess":
+                    used.setdefault(one.name, set()).add((one.role, one.pid))
+        found = ray.get(tasks)
         seen = rows(watch.peaks())
     for how, (pid, memory, parent) in zip(names, found, strict=True):
         assert ("/bin/sh" in parent) is (how == "is_its_child"), parent
         assert (seen[how].kind, seen[how].at_once, seen[how].process_count) == ("task", 1, 1)
         assert seen[how].memory_by_process == {pid: pytest.approx(memory, abs=8 * MIB)}
+        assert used[how] == {("task", pid)}
 
 
 def test_a_process_that_is_killed_is_started_again(watched: Any, wait_for: Callable[..., Any]) -> None:

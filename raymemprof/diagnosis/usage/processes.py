@@ -179,8 +179,16 @@ def _below(entries: dict[int, Entry], raylet: Entry, stats: NodeStats) -> Iterat
         children.setdefault(entry.parent, []).append(entry)
     known = {process.pid: process for process in stats.processes or ()}
     waiting: list[tuple[Entry, Process | None]] = [(entry, None) for entry in children.get(raylet.pid, ())]
+
+    def is_worker(entry: Entry) -> bool:
+        return entry.pid in known or entry.title.startswith("ray::")
+
     while waiting:
         entry, parent = waiting.pop()
+        if parent is None and not is_worker(entry) and any(map(is_worker, _descendants(entries, entry.pid))):
+            yield Process(entry.pid, "subprocess", program(entry.command))  # it launched a worker: `uv run`, a wrapper
+            waiting.extend((child, None) for child in children.get(entry.pid, ()))
+            continue
         found = _child(entry, parent, known.get(entry.pid), stats)
         yield found
         if found.role != "driver":  # what a driver starts is its own affair, wherever it runs

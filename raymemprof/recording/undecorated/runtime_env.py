@@ -77,13 +77,16 @@ def runtime_env(
     return made
 
 
-def record_job(include: str | Sequence[str] = (), exclude: str | Sequence[str] = (), **options: Any) -> None:
+def record_job(include: str | Sequence[str] = (), exclude: str | Sequence[str] = (), **options: Any) -> str | None:
     """Have the jobs that this process will drive recorded, whatever runtime environment they ask for.
 
-    Raises what `runtime_env` does.
+    Options that are not given are those of this process's own variables. Returns the folder to record to, if one is
+    named. Raises what `runtime_env` does.
     """
-    _of_job.update(_variables(include, exclude, options))
-    _watch_init()
+    variables = _variables(include, exclude, options)
+    record_job_as_environment_says()
+    _of_job.update(variables)
+    return _of_job.get(f"{PREFIX}DIRECTORY")
 
 
 def record_job_as_environment_says() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,7 @@ def test_a_module(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("raise SystemExit", 0),
         ("import sys; sys.exit('as it should')", 1),
         ("def f():\n    raise ValueError('as it should')\nf()", 1),
+        ("import atexit\natexit.register(print, 'last')\nraise KeyboardInterrupt", -signal.SIGINT),
         ("this is no Python", 1),
         ("x = '\\xe9'  # unfinished\n(", 1),
     ],
@@ -77,7 +79,28 @@ def test_it_ends_as_it_would(tmp_path: Path, code: str, status: int) -> None:
     (tmp_path / "script.py").write_text(code)
     plain, ran = both(tmp_path / "script.py")
     assert plain.returncode == ran.returncode == status
+    assert ran.stdout == plain.stdout
     assert ran.stderr == f"{plain.stderr}{NOT_CONNECTED}\n"
+
+
+def test_the_table_waits_for_the_threads_of_the_job(tmp_path: Path) -> None:
+    """But not for those of a pool, which end with the interpreter."""
+    (tmp_path / "script.py").write_text(
+        "import threading, time\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "ThreadPoolExecutor().submit(print, 'pool', flush=True).result()\n"
+        "threading.Thread(target=lambda: (time.sleep(0.5), print('thread', flush=True))).start()\n"
+    )
+    command = [COMMAND, "run", tmp_path / "script.py"]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, f"pool\nthread\n{NOT_CONNECTED}\n")
+
+
+def test_a_child_that_the_job_forks_prints_no_table(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import os, sys\nif os.fork() == 0:\n    sys.exit(3)\nprint(os.wait()[1] >> 8)")
+    plain, ran = both(tmp_path / "script.py")
+    assert (ran.returncode, ran.stdout) == (plain.returncode, plain.stdout) == (0, "3\n")
+    assert ran.stderr == f"{NOT_CONNECTED}\n"
 
 
 @pytest.mark.parametrize(
