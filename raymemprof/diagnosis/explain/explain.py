@@ -314,7 +314,9 @@ def _what_happened(finding: Finding, who: str, where: str) -> str:
         "kernel_oom": f"The kernel's out-of-memory killer killed {who}{where}"
         + (f", because {message.reason}." if message.reason else "."),
         "sigkill": f"{who} exited without a trace{where}, as after SIGKILL or os._exit; no log says which, or why.",
-        "crash": f"{who} crashed{where}: a fault in native code{not_short}.",
+        "crash": f"{who} crashed{where}: "
+        + ("native code aborted it (SIGABRT)" if message.reason == "SIGABRT" else "a fault in native code")
+        + f"{not_short}.",
         "exit": f"{who} ended{where} by {'itself, or because it was' if one else 'themselves, or because they were'} "
         "asked to"
         + (

@@ -104,6 +104,7 @@ _FORMS = (
     ("deployment", Form(r"\b[Dd]eployment(?:_name)?\\?[\"']?\s?[:=]\s?\\?[\"']([\w.:#-]{2,80})\\?[\"']")),
 )
 _PREFIX = Form(r"\((?:(?P<name>[A-Za-z_][^\n()=,]{0,60}?) )?pid=(?P<pid>\d{1,10})(?:, ip=[\w.:]{1,45})?\)")
+_ACTOR = Form(r"\bpid: (?P<pid>\d{1,10})\s{1,40}name: ?(?P<name>[A-Za-z]\w{2,80}[\w:.-]{0,80})\s{1,40}namespace: ")
 _PROGRESS = Form(
     r"^[ \t]{0,40}\((?:[^\n()]{1,80} )?pid=\d{1,10}(?:, ip=[\w.:]{1,45})?\)[^\n]{0,300}?\d{1,3}%\|[^\n]*", re.MULTILINE
 )
@@ -128,7 +129,7 @@ class Name(NamedTuple):
     kind: str
     value: str
     called: str | None = None
-    """What stands beside a process's number: its name."""
+    """What stands beside a process's number: its name; beside an actor's name: its process."""
 
 
 def names(text: str) -> tuple[Name, ...]:
@@ -139,8 +140,10 @@ def names(text: str) -> tuple[Name, ...]:
         for one in itertools.islice(form.finditer(text), _MOST):
             if one["name"]:
                 called.setdefault(one["pid"], set()).add(one["name"])
+    for one in itertools.islice(_ACTOR.finditer(text), _MOST):
+        called.setdefault(one["name"], set()).add(f"pid {one['pid']}")
     found = (
-        Name(kind, one[1], _only(called.get(one[1], set())) if kind == "process" else None)
+        Name(kind, one[1], _only(called.get(one[1], set())) if kind in ("process", "actor") else None)
         for kind, form in _FORMS
         for one in itertools.islice(form.finditer(text), _MOST)
         if not _is_no_name(one[1])

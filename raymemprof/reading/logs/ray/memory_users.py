@@ -28,7 +28,9 @@ _DECIMAL = pattern(
     re.MULTILINE,
 )
 """Units of Ray before 0.8: a GB was 10**9 bytes, and not what it was later in a message of the same words."""
-_AFTER_COMMAND = Form(r"(?<=\.\.\.) .*| Refer to the documentation .*")
+_AFTER_COMMAND = Form(r"(?<=\.\.\.) .*| Refer to the documentation .*| In addition, up to .*")
+_SQUEEZED = Form(rf"(?<=\S)[ \t]{{1,40}}(?={COUNT}[ \t]{NUMBER}GiB[ \t]\S)")
+"""Between two rows of a list whose line ends were lost; only a unit tells a row from a command's arguments."""
 _MOST_GLUED = 3
 """Rows from which on line numbers are told from pids."""
 
@@ -36,7 +38,7 @@ _MOST_GLUED = 3
 def top_processes(text: str, victims: frozenset[int] = frozenset()) -> tuple[TopProcess, ...]:
     """Return the lines of "Top 10 memory users"; `victims` are pids that are known from elsewhere in the text."""
     if _HEADING.search(text):
-        rows = _ROW.findall(text)
+        rows = _ROW.findall(_SQUEEZED.sub("\n", text))
     elif _HEADING_CELLS.search(text):
         rows = [(pid, memory, command.strip("`*")) for pid, memory, command in _CELLS.findall(text)]
     else:

@@ -75,6 +75,7 @@ _PREEMPTED = pattern(
 )
 _KILLED_BY_CALL = pattern(r"because it was killed by `ray\.kill`(?! ?\?)")
 _CRASH = Form(r"\*\*\* SIG(SEGV|ABRT|ILL|FPE) received|Fatal Python error: (Segmentation|Aborted)")
+_ABORT = Form(r"SIGABRT|Aborted")
 _NAMED = (
     (
         "task_id",
@@ -137,6 +138,7 @@ def death(text: str) -> Message | None:
         crashed=counts[1] if counts else None,
         exit_type=exit_[0] if exit_ else None,
         exit_detail=exit_[1] or None if exit_ else None,
+        reason="SIGABRT" if cause == "crash" and all(_ABORT.search(one[0]) for one in _CRASH.finditer(text)) else None,
         nodes=max(len(_dead_nodes(text) if cause == "node_died" else places), 1),
         places=named if len(named) == len(places) > 1 else (),
         is_named=is_named,

@@ -100,7 +100,12 @@ _LAUNCHER = Kind(
     only_with="exits with return code = -9",
 )
 SHELL = rf"line \d{{1,9}}: (?P<pid>{COUNT}) Killed(?:: 9)?(?=\s)"
-_PROGRAM = r"(?:/[\w./+-]{0,200}/)?(?P<name>[\w.+:-]{1,64})"
+_STARTER = (
+    r"(?:(?:nice|ionice|nohup|env|stdbuf|taskset|numactl|setsid)"
+    r"(?:\s{1,9}-[^\s-]\S{0,40}(?:\s{1,9}\d{1,9}(?=\s))?|\s{1,9}--\w\S{0,80}|\s{1,9}\w{1,60}=\S{0,200}){0,9}\s{1,9}){0,3}"
+)
+"""Programs that become the one that they start."""
+_PROGRAM = rf"{_STARTER}(?:/[\w./+-]{{0,200}}/)?(?P<name>[\w.+:-]{{1,64}})"
 BY_NAME = (
     Kind(
         "sigkill",

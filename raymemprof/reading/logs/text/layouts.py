@@ -21,7 +21,8 @@ __all__ = ["as_printed"]
 _ROUNDS = 3
 _LONG_PADDING = " " * 20
 _PADDING = re.compile(r"(?<=\S) {20,}(?=\S)")
-_ESCAPES = re.compile(r"""(?<!\\)\\{1,8}([nrt"'])""")
+_ESCAPES = re.compile(r"""(?<![\w\\])[A-Z]:(?:\\[\w-]{1,100}){2,20}|(?<!\\)\\{1,8}([nrt"'])""")
+"""Ways to write a line end, a tab or a quote; a path of Windows has none."""
 _ESCAPED = {"n": "\n", "r": "\n", "t": "\t"}
 _TAGS = re.compile(
     r"</?(?:a|b|br|code|div|em|i|li|ol|p|pre|span|strong|table|tbody|td|th|thead|tr|tt|u|ul)(?:\s[^<>\n]{0,300})?/?>",
@@ -48,7 +49,12 @@ _ID_DIGITS = (32, 48, 56)
 """Digits of the ids of actors, of tasks, of workers and nodes."""
 _ADDRESSES = (16, 16)
 """Digits of two addresses, which follow each other in dumps."""
-_QUOTES = ("E   ", "> ")
+_QUOTES = ("E   ", "> ", "# ")
+_SHELL = re.compile(
+    r"^```(?:bash|console|sh|shell|zsh)[ \t]{0,9}\n(?P<code>(?:(?!```)[^\n]{0,2000}\n){1,200})", re.MULTILINE
+)
+_OUTPUT = re.compile(r"(?<=\n)(?:#(?:[ \t][^\n]*)?\n){2,200}\Z")
+"""Comments that end a block of shell code: they show what its commands printed."""
 _SIDES = ("│", "┃", "║", "|")
 _NUMBERED = re.compile(r"(?:[\w./-]{1,200}:)??[ \t]{0,9}(\d{1,9})(?:[:|.)][ \t]?|\t|[ \t]{1,4}\|[ \t]?|[ \t]?$)")
 _FEWEST_NUMBERED = 3
@@ -129,7 +135,7 @@ def _undone(text: str, is_wrapped: bool) -> str:
     text = _out_of_html(text)
     text = _CHAT_LINK.sub(lambda found: found[1] or found[2], _LINK.sub(_label, text))
     if "\\" in text:
-        text = _ESCAPES.sub(lambda found: _ESCAPED.get(found[1], found[1]), text)
+        text = _ESCAPES.sub(lambda found: _ESCAPED.get(found[1], found[1] or found[0]), text)
         text = _MARKUP.sub(r"\1", text)
     if "[repeated " in text:
         text = _REPEATED.sub("", text)
@@ -137,6 +143,8 @@ def _undone(text: str, is_wrapped: bool) -> str:
         text = _LEFT_OUT.sub("", text)
     if text.count("\n") < 2 and len(_LINE_END.findall(text)) >= _MANY_JOINED:
         text = _LINE_END.sub("\n", text)
+    if "```" in text:
+        text = _SHELL.sub(lambda found: _OUTPUT.sub(_uncommented, found[0]), text)
     lines = _without_padding(textwrap.dedent(text).split("\n"))
     if text.count("\t") >= _FEWEST_NUMBERED:
         lines = [part for line in lines for part in _unglued(line)]
@@ -159,6 +167,10 @@ def _without_padding(lines: list[str]) -> list[str]:
 def _joined_id(found: re.Match[str]) -> str:
     first, second = map(len, found.groups())
     return found[1] + found[2] if first + second in _ID_DIGITS and (first, second) != _ADDRESSES else found[0]
+
+
+def _uncommented(found: re.Match[str]) -> str:
+    return re.sub(r"^# ?", "", found[0], flags=re.MULTILINE)
 
 
 def _out_of_html(text: str) -> str:
@@ -208,10 +220,10 @@ def _unglued(line: str) -> list[str]:
 
 
 def _without_quotes(lines: list[str]) -> list[str]:
-    """Take off what pytest, or who quotes, puts before all lines, so that they are as wide as they were."""
-    said = [line for line in lines if line.strip()]
+    """Take off what pytest, who quotes, or a comment puts before all lines, so that they are as wide as they were."""
+    said = [line if " " in line else f"{line} " for line in lines if line.strip()]
     mark = next((mark for mark in _QUOTES if len(said) > 1 and all(line.startswith(mark) for line in said)), "")
-    return [line.removeprefix(mark) for line in lines] if mark else lines
+    return [line.removeprefix(mark) if line.strip() != mark.strip() else "" for line in lines] if mark else lines
 
 
 def _without_common_prefix(lines: list[str]) -> list[str]:

@@ -634,3 +634,62 @@ def test_arguments_of_the_largest_processes_are_not_repeated(tmp_path: Path) -> 
     assert "`python serve.py …` (pid 4124)" in found
     assert "`mysqld …` (pid 4125)" in found
     assert "hunter2" not in found
+
+
+def test_a_path_of_windows_has_no_tabs() -> None:
+    line = r"MemoryError: Unable to allocate 7.5 GiB for an array in D:\work\new_code\train\runs.py"
+    assert line in as_printed(line)
+    assert as_printed(r"one line\nthe next\tbehind a tab") == "one line\nthe next\tbehind a tab"
+
+
+def test_a_list_of_processes_without_line_ends(tmp_path: Path) -> None:
+    rows = r"31 5.5GiB C:\tools\Studio 2020\studio.exe C:\data 32 0.5GiB python.exe train.py --seed 7 33 0.25GiB ray::f"
+    text = (
+        "ray.memory_monitor.RayOutOfMemoryError: More than 95% of the memory on node pc is used (7.7 / 8.0 GB). The top "
+        f"10 memory consumers are: PID MEM COMMAND {rows} In addition, up to 0.1 GiB of shared memory is currently "
+        "being used by the Ray object store."
+    )
+    found = explain(text, tmp_path).top_processes
+    assert [(one.pid, one.command) for one in found] == [
+        (31, r"C:\tools\Studio 2020\studio.exe C:\data"),
+        (32, "python.exe train.py --seed 7"),
+        (33, "ray::f"),
+    ]
+
+
+def test_what_comments_show_of_a_command(tmp_path: Path) -> None:
+    printed = "# Events:\n#   0/5 nodes are available:\n#   1 node(s) had untolerated taint {a: }, \n#   4 Insufficient memory."
+    block = f"```bash\nkubectl describe pod web-0\n\n{printed}\n```\n"
+    assert "4 of 5 nodes" in str(explain(f"What I see:\n{block}and so on", tmp_path))
+    assert "4 of 5 nodes" not in str(explain(f"What I see:\n{block.replace('bash', 'python')}and so on", tmp_path))
+
+
+def test_a_text_that_is_one_comment(tmp_path: Path) -> None:
+    text = (
+        "# The tuner died once.\n#\n#   The actor is dead because its worker process has died.\n#\n"
+        "# It was not memory: dmesg shows no OOM, and the host had 300 GB free.\n"
+    )
+    assert "dmesg shows no OOM, and the host had 300 GB free" in str(explain(text, tmp_path))
+
+
+def test_the_process_of_an_actor_that_has_a_name(tmp_path: Path) -> None:
+    text = (
+        f"ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n\tclass_name: Runner\n"
+        f"\tactor_id: {ACTOR}\n\tpid: 4123\n\tname: group_0:1\n\tnamespace: default\n\tip: 10.0.0.9\n"
+    )
+    assert "the actor group_0:1 (pid 4123)" in str(explain(text, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("signal", "said"), [("SIGABRT", "native code aborted it (SIGABRT)"), ("SIGSEGV", "a fault in native code")]
+)
+def test_an_abort_is_told_apart_from_a_fault(signal: str, said: str, tmp_path: Path) -> None:
+    assert said in str(explain(f"(f pid=33) *** {signal} received at time=1 on cpu 3 ***", tmp_path))
+
+
+@pytest.mark.parametrize(
+    "command", ["nice -n 19 python job.py", "nohup env A=1 /usr/bin/python job.py", "python job.py", "envoy job.py"]
+)
+def test_a_program_that_starts_another_is_not_what_was_killed(command: str, tmp_path: Path) -> None:
+    found = explain(f"./run.sh: line 32: 4123 Killed                  {command}", tmp_path)
+    assert f"{'envoy' if 'envoy' in command else 'python'} (pid 4123)" in str(found)
