@@ -66,6 +66,7 @@ _FORMS = (
         "node",
         Form(rf"(?:\b(?:[Nn]ode|host){_IS}|(?<![\w/])node/)(?!0\.0|127\.|localhost)({_NUMBERED}){_ENDS}"),
     ),
+    ("node", Form(r"\(pid=\d{1,10}, host=([\w.-]{1,100})\)")),
     ("pod", Form(rf"(?:\b(?:pod[._-]?[Nn]ame|POD_NAME|pod){_IS}|(?<![\w/.])pods?/)({_POD}){_ENDS}")),
     (
         "pod",
@@ -100,6 +101,7 @@ _FORMS = (
     ("actor", Form(_identity(r"[Aa]ctor[ _]?(?:ID|Id|id)?", 32))),
     ("worker", Form(_identity(r"[Ww]orker[ _]?(?:ID|Id|id)?", 56))),
     ("actor", Form(r"\bname: ?([A-Za-z]\w{2,80}[\w:.-]{0,80})\s{1,40}namespace: ")),
+    ("object", Form(_identity(r"[Oo]bject(?:[ _]?(?:ID|Id|id)|Ref)?", 56))),
     ("trial", Form(r"\b[Tt]rial ((?=\S{0,80}_\d{1,5}\b)\w[\w.-]{3,80})(?![\w-])")),
     ("deployment", Form(r"\b[Dd]eployment(?:_name)?\\?[\"']?\s?[:=]\s?\\?[\"']([\w.:#-]{2,80})\\?[\"']")),
 )
@@ -109,7 +111,7 @@ _PROGRESS = Form(
     r"^[ \t]{0,40}\((?:[^\n()]{1,80} )?pid=\d{1,10}(?:, ip=[\w.:]{1,45})?\)[^\n]{0,300}?\d{1,3}%\|[^\n]*", re.MULTILINE
 )
 """A bar of progress: whose it is has nothing to do with what a text tells of."""
-_HEADER = Form(r"\bray::(?P<name>[A-Za-z_][\w.<>:-]{0,80}?)(?:\(\))? \(pid=(?P<pid>\d{1,10}), ip=")
+_HEADER = Form(r"\bray(?:::|_)(?P<name>[A-Za-z_][\w.<>:-]{0,80}?)(?:\(\))? \(pid=(?P<pid>\d{1,10}), (?:ip|host)=")
 _COMMAND = Form(
     r"\bPID: (?P<pid>\d{1,10}) Comm: (?P<name>[^\n]{1,15}?)(?= (?:Not tainted|Tainted|Kdump)|\s*$)", re.MULTILINE
 )

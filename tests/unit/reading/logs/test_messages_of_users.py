@@ -693,3 +693,22 @@ def test_an_abort_is_told_apart_from_a_fault(signal: str, said: str, tmp_path: P
 def test_a_program_that_starts_another_is_not_what_was_killed(command: str, tmp_path: Path) -> None:
     found = explain(f"./run.sh: line 32: 4123 Killed                  {command}", tmp_path)
     assert f"{'envoy' if 'envoy' in command else 'python'} (pid 4123)" in str(found)
+
+
+def test_what_an_old_version_s_errors_name(tmp_path: Path) -> None:
+    text = (
+        "2019-04-16 08:40:00 ERROR worker.py:1717 -- Possible unhandled error from worker: ray_Trainer:restore() "
+        "(pid=4123, host=darwin)\nray.exceptions.RayActorError: The actor died unexpectedly before finishing this task."
+    )
+    found = str(explain(f"{text}\n{text.replace('4123', '4124')}", tmp_path))
+    assert "the processes 4123 (Trainer:restore) and 4124 (Trainer:restore)" in found
+    assert "the node darwin" in found
+
+
+def test_an_object_whose_owner_ray_killed(tmp_path: Path) -> None:
+    text = (
+        f"ray.exceptions.OwnerDiedError: Failed to retrieve object {OBJECT}. The object's owner has exited.\n"
+        f"Memory on the node (IP: 10.20.30.40, ID: {NODE}) where the task (task ID: {TASK}, name=load, pid=4123, memory "
+        "used=1.20GB) was running was 30.10GB / 31.00GB (0.970968), which exceeds the memory usage threshold of 0.95."
+    )
+    assert OBJECT in str(explain(text, tmp_path))
