@@ -23,7 +23,7 @@ _AVAILABLE = re.compile(r"\b(?:avail\w{0,5}|free|left|remaining)\b", re.IGNORECA
 _NOT_NAMED = re.compile(r"\bdoes not say which process it killed")
 _WITHOUT_REASON = ("node_died", "owner_died", "object_lost", "crash")
 """Causes behind which there may be another, of which a person may tell."""
-_MOST_QUOTED = 3
+_MOST_QUOTED = 5
 _ALIKE = 0.006
 """By how much two figures may differ that are the same one, rounded."""
 

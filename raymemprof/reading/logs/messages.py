@@ -37,7 +37,7 @@ from .systems.evictions import PRESSURE, evicted
 from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .systems.kernel import kernel
-from .systems.launchers import BY_NAME, CLOUDS, DRIVERS, SIGKILL, YARN
+from .systems.launchers import BY_NAME, CLOUDS, DRIVERS, SHELL_ALONE, SIGKILL, YARN
 from .systems.machines import with_machine
 from .systems.oom_killed import oom_kills
 from .systems.process_tables import with_tables
@@ -274,7 +274,9 @@ def _parse(text: str) -> Message:
         first_of((*SHM, *NO_MEMORY, *RUNTIMES, *LIBRARIES, *DESKTOP_ERRORS), text),
     ):
         if found is not None:
-            killed = first_of(BY_NAME, text) if found.cause == "memory_error" and not found.victims else None
+            killed = (
+                first_of((*BY_NAME, SHELL_ALONE), text) if found.cause == "memory_error" and not found.victims else None
+            )
             if killed is None and found.cause == "memory_error" and "java." in text:
                 killed = _without_reason(first_of((LOST_EXECUTOR,), text))
             return _with(with_the_dead(found, text), killed)

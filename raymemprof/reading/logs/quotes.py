@@ -26,7 +26,8 @@ _FIGURE = Form(
 _SHARE = Form(r"(?<![\w.])\d{1,3}(?:\.\d{1,4})?\s?%")
 _MEMORY = Form(
     r"(?<![a-z])(?:memory|mem(?=[ =:_-]|total|available)|ram(?![a-z])|(?:max)?rss|uss|pss|vms|vsize|(?:max)?vmem|vram|"
-    r"hbm|heap|swap|shm|resident|oom|object[ _-]store|plasma|spill|cgroup|anon|objects\b)(?!_map\b)|"
+    r"hbm|heap|swap|page ?file|paging file|shm|resident|footprint|oom|object[ _-]store|plasma|spill|cgroup|anon|"
+    r"objects\b)(?!_map\b)|"
     r"内存|显存|記憶體|メモリ|메모리|памят|(?<![a-z])(?:Arbeitsspeicher|mémoire|memoria)",
     re.IGNORECASE,
 )
@@ -99,6 +100,16 @@ _BAR = re.compile(r"[\u2580-\u259f]{2,}\s{0,200}\|?")
 """A bar of progress."""
 _FEWEST = 1024
 """Bytes from which on a number with a B is a size."""
+_PROSE = re.compile(
+    r"[ ]{0,4}(?:[*>-] |\d[.)] )?[\"'`*(~]{0,3}\w(?![^\n]{0,12}(?:\d\d:\d\d|\])|[^\n]{0,200} =)[^\n|{}<>\[\]]{1,200}$"
+)
+"""A line that may be of a person's paragraph: it has no signs of tables, code or logs."""
+_BEGINS = re.compile(r"[ ]{0,8}(?:[*>-] |\d{1,2}[.)] |[\w./-]{1,60}(?:\[\w+\])?: |[A-Z][\w ./-]{1,60}: )")
+"""What begins an item of a list, or a program's line."""
+_STOPS = frozenset(".:;!?")
+_WIDTHS = (66, 120)
+_NO_LIMIT = 2**62
+"""Bytes from which on a figure is what a kernel prints for no limit."""
 _FEWEST_WORDS = 2
 """Blanks that a quote without figures has at least."""
 _MOST, _LONGEST = 100, 280
@@ -140,7 +151,8 @@ def quotes(text: str) -> tuple[Quote, ...]:
 
 
 def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
-    for line in text.split("\n")[-_MOST_LINES:]:
+    lines = text.split("\n")[-_MOST_LINES:]
+    for line in _whole(lines) if len(text) < LONG else lines:
         if not any(form.search(line) for form in (_MEMORY, _TROUBLE, _END)):
             continue
         for part in PARTS.split(_BAR.sub("", line)):
@@ -165,16 +177,47 @@ def _quotes(text: str, is_told: bool, title: str) -> Iterator[Quote]:
             yield Quote(words, sizes, is_trouble, is_report, is_told, is_end_told, is_title, is_end, is_denial)
 
 
+def _whole(lines: list[str]) -> Iterator[str]:
+    """Join the lines of paragraphs that an editor filled to one width: no word fitted into the line before its own."""
+    for is_prose, paragraph in itertools.groupby(lines, lambda line: _PROSE.match(line) is not None):
+        if is_prose:
+            yield from _filled(list(paragraph))
+        else:
+            yield from paragraph
+
+
+def _filled(paragraph: list[str]) -> Iterator[str]:
+    width = max(map(len, paragraph))
+    joined = paragraph[0]
+    for before, line in itertools.pairwise(paragraph):
+        is_full = width < len(before.rstrip()) + 1 + len(line.split()[0])
+        if (
+            _WIDTHS[0] <= width <= _WIDTHS[1]
+            and is_full
+            and not _BEGINS.match(line)
+            and before.rstrip()[-1] not in _STOPS
+        ):
+            joined += f" {line.strip()}"
+        else:
+            yield joined
+            joined = line
+    yield joined
+
+
 def _states_nothing(part: str) -> bool:
     return is_code(part) or is_advice(part) or part.rstrip().endswith("?")
 
 
 def _is_size(found: re.Match[str]) -> bool:
-    """Whether it is one, and not 0; 7B is the size of a model."""
+    """Whether it is one, and neither 0 nor what stands for no limit; 7B is the size of a model."""
     if found["without_unit"]:
         return True
     figure = found["figure"].replace(",", "")
-    return float(figure) > 0 and (found["unit"].upper() != "B" or (figure.isdigit() and int(figure) >= _FEWEST))
+    return (
+        float(figure) > 0
+        and max(_bytes(found)) < _NO_LIMIT
+        and (found["unit"].upper() != "B" or (figure.isdigit() and int(figure) >= _FEWEST))
+    )
 
 
 def _figure(found: re.Match[str]) -> str:

@@ -89,7 +89,7 @@ LIBRARIES = (
             r"\bArrowMemoryError: (?:(?:malloc|realloc|calloc) of size (?P<size_1>\d{1,20}) failed)?|"
             r"\bOut of memory: (?:malloc|realloc|calloc) of size (?P<size>\d{1,20}) failed|"
             r"\bArrowBuffer: failed to allocate (?P<bytes>\d{1,20}) bytes|"
-            r"\bpyarrow\.lib\.check_status[\s;]{1,200}[^\n]{0,100}?\bpyarrow\.lib\.ArrowMemoryError\b"
+            r"\bpyarrow\.lib\.check_status[\s;]{1,200}(?=[^\n]{0,100}?\bpyarrow\.lib\.ArrowMemoryError\b)"
         ),
         "Arrow could not have the memory that it asked for[: {size} bytes in one piece][: {bytes} bytes in one piece].",
         asked="[{size} bytes][{bytes} bytes]",
@@ -152,8 +152,13 @@ LIBRARIES = (
     ),
     Kind(
         "memory_error",
-        pattern(r"\bOut of Memory Error: Failed to allocate block of (?P<size>\d{1,18}) bytes \(bad allocation\)"),
-        "DuckDB could not have {size} bytes of the node's memory.",
+        pattern(
+            r"\bOut of Memory Error: (?:[Ff]ailed to|[Cc]ould not) allocate block of (?P<size>\d{1,18}) bytes\b"
+            r"(?: \(bad allocation\))?(?: Database is launched in in-memory mode and (?P<no_disk>no temporary "
+            r"directory) is specified)?"
+        ),
+        "DuckDB could not allocate {size} bytes of memory[; it had {no_disk}, to which it could have moved what it "
+        "holds].",
         lacks="duckdb",
     ),
     Kind(

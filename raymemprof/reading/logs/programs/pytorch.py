@@ -18,7 +18,7 @@ _LONGEST = 1500
 """Characters that PyTorch's message has at most, with all processes that it lists."""
 _ASKED = pattern(rf"\bTried to allocate ({SIZE})")
 _DEVICE = pattern(
-    rf"\b(?:[GNXP]PU|MLU|MUSA|GCU|SDAA) (\d{{1,3}}) "
+    rf"\b(?:[GNXP]PU|MLU|MUSA|GCU|SDAA)(?: (\d{{1,3}}))? "
     rf"(?:has a total capac\w{{1,5}} of ({SIZE})(?:(?: of)? which ({SIZE}) is free)?|"
     rf"(?:;|\n) ({SIZE}) total capacity(?:(?:(?:;|\n) [^;()\n]{{1,80}}){{0,4}}?(?:;|\n) ({SIZE}) free)?)"
 )
@@ -56,7 +56,7 @@ def torch(text: str) -> Message | None:
         sentence += f": an allocation of {asked} failed"
     if device is not None:
         has, free = device[2] or device[4], device[3] or device[5]
-        sentence += f" on {kind} {device[1]}, which has {_tidy(has)}" + (f" ({_tidy(free)} free)" if free else "")
+        sentence += f" on {_called(kind, device)}, which has {_tidy(has)}" + (f" ({_tidy(free)} free)" if free else "")
     if device is not None and has and _bytes(asked) > _bytes(has):
         sentence += ": more than the whole device has, so no smaller use of it by others would help"
     others = sorted(((_bytes(held), pid, held) for pid, held in _PROCESS.findall(message)), reverse=True)
@@ -70,7 +70,7 @@ def torch(text: str) -> Message | None:
     if device is not None and has and free and allowed and _bytes(free) >= _bytes(asked) > 0:
         own = f"its own limit of that {kind}'s memory, {allowed} (`set_per_process_memory_fraction`)"
         failed = f"an allocation of {asked} failed ({name} out of memory)"
-        has_free = f"{kind} {device[1]} has {_tidy(has)}, and {_tidy(free)} of it are free"
+        has_free = f"{_called(kind, device)} has {_tidy(has)}, and {_tidy(free)} of it are free"
         return Message("gpu_memory", f"The process reached {own}: {failed}. {has_free}.", lacks="gpu, own limit")
     if allowed:
         sentences.append(f"The process may have {allowed} of it (`set_per_process_memory_fraction`).")
@@ -103,12 +103,17 @@ def _on_others(parts: list[str], kind: str, device: re.Match[str] | None) -> Ite
     told = {device[1]} if device is not None else set()
     for part in parts:
         asked, other = _figure(_ASKED, part), _DEVICE.search(part)
-        if device is None or asked is None or other is None or other[1] in told or len(told) > _MOST_NAMED:
+        if device is None or asked is None or other is None or other[1] in (None, *told) or len(told) > _MOST_NAMED:
             continue
         told.add(other[1])
         has, free = other[2] or other[4], other[3] or other[5]
         free = f" ({_tidy(free)} free)" if free else ""
         yield f"An allocation of {asked} failed on {kind} {other[1]}, too, which has {_tidy(has)}{free}."
+
+
+def _called(kind: str, device: re.Match[str]) -> str:
+    """A device by its number, where the text kept that."""
+    return f"{kind} {device[1]}" if device[1] else f"a {kind}"
 
 
 def _in_pieces(message: str, wanted: int) -> str | None:

@@ -17,6 +17,7 @@ __all__ = ["batch", "slurm"]
 _MOST_TOLD = 3
 """Those who were killed whom a sentence names."""
 _BY_SHELL = pattern(rf"{SHELL}\s{{1,40}}(?P<name>[\w./:+-]{{1,100}})", re.MULTILINE)
+_OR_NODE = "Either the job reached its memory limit, or its node had no memory left: Slurm counts both alike."
 _SLURM = (
     Kind(
         "slurm_limit",
@@ -32,14 +33,14 @@ _SLURM = (
             r"Detected (?P<count>\d{1,9}) oom.kill event(?:s|\(s\))? in (?:step ?|StepId=)"
             r"(?P<job>[\w+]{1,40}(?:\.[\w+]{1,40}){0,3})"
         ),
-        "The kernel's out-of-memory killer killed processes in step {job} of a Slurm job, which reached its memory "
-        "limit: Slurm counts {count} oom-kill event(s).",
+        "The kernel's out-of-memory killer killed processes in step {job} of a Slurm job: Slurm counts {count} "
+        f"oom-kill event(s). {_OR_NODE}",
     ),
     Kind("slurm_limit", pattern(r"Exceeded (?:job|step) memory limit"), "A Slurm job used more memory than its limit."),
     Kind(
         "slurm_limit",
         pattern(r"(?:srun|slurmstepd): error: (?P<host>[\w.-]{1,80}): (?P<task>tasks? [\d,-]{1,40}): Out Of Memory"),
-        "The kernel killed {task} of a Slurm job on {host}, which reached its memory limit.",
+        f"The kernel killed {{task}} of a Slurm job on {{host}} for memory. {_OR_NODE}",
     ),
     Kind(
         "slurm_limit",
@@ -203,9 +204,13 @@ def slurm(text: str) -> Message | None:
         more = ", and more" if len(tasks) > _MOST_TOLD else ""
         told = " and ".join(list(tasks)[:_MOST_TOLD])
         said = replace(said, statement=f"{said.statement} Out of memory: {told}{more}.")
+    return _with_killed(_with_report(said, text), text)
+
+
+def _with_killed(said: Message, text: str) -> Message:
+    """Add whom a job's shell saw end by SIGKILL."""
     by_shell = ((int(one["pid"]), one["name"]) for one in _BY_SHELL.finditer(text))
     killed = {pid: Victim(name, None, None, None, pid, None) for pid, name in by_shell}
-    said = _with_report(said, text)
     if not killed:
         return said
     named = " and ".join(f"{victim.name} (pid {victim.pid})" for victim in list(killed.values())[:_MOST_TOLD])
@@ -260,9 +265,10 @@ def batch(text: str) -> Message | None:
     if used[0] is not None and asked[0] is not None and used[0] < _NEARLY * asked[0]:
         said += ". LSF measures now and then, and its limit need not be what was requested"
     is_limit = used[0] is not None and asked[0] is not None and _NEARLY * asked[0] <= used[0] <= asked[0] / _NEARLY
-    return Message(
+    found = Message(
         "batch_limit", f"{said}.", used=used[0], limit=asked[0] if is_limit else None, lacks="lsf", is_named=True
     )
+    return _with_killed(found, text) if report == text else found
 
 
 def _torque(text: str) -> Message | None:

@@ -59,10 +59,13 @@ _CGROUPS = (
     (Form(r"/docker[/-]([0-9a-f]{12})[0-9a-f]{52}\b"), "that of the Docker container"),
 )
 """The paths of cgroups, the most telling first: a pod of Kubernetes may run in a container of Docker."""
-_WHOLE_MACHINE = Form(
-    r"\bconstraint=CONSTRAINT_NONE,[^\n]{0,300}?\bglobal_oom\b[^\n]{0,300}?\btask_memcg=(?!/init|/user)/\w"
+_WHOLE_MACHINE = Form(r"\bconstraint=CONSTRAINT_NONE\b|\bglobal_oom\b|\bSystem OOM encountered\b")
+_ALL_OF_IT = "Memory ran out on the whole machine: no limit of a container or a unit was reached."
+_SIMILAR = pattern(
+    r"\bOOMKilling\s{1,20}\w{1,9} \(x(?P<count>\d{1,6}) over (?P<time>\w{1,12})\)[^\n]{0,80}?"
+    r"\(combined from similar events\)"
 )
-_ALL_OF_IT = "Memory ran out on the whole machine (global_oom): no limit of a container or a unit was reached."
+"""An event of Kubernetes that stands for several, of which it has the words of the last."""
 _GROUP = pattern(r"are going to be killed due to memory\.oom\.group set")
 _TOGETHER = "The kernel kills all processes of this cgroup together (memory.oom.group), also those that have little."
 _INVOKED = Kind(
@@ -177,6 +180,7 @@ def kernel(text: str) -> Message | None:
             *((_TOGETHER,) if len(victims) > 1 and _GROUP.search(text) else ()),
             *((_ALL_OF_IT,) if not is_in_cgroup and _WHOLE_MACHINE.search(text) else ()),
             *stats(text),
+            *(f"Kubernetes counts {one['count']} such kills over {one['time']}." for one in _SIMILAR.finditer(text)),
             *_again(text),
         ),
     )

@@ -7,7 +7,7 @@ import re
 from ..kinds import Kind
 from ..patterns import COUNT, SIZE, pattern
 
-__all__ = ["BY_NAME", "CLOUDS", "DRIVERS", "SHELL", "SIGKILL", "WHY_UNKNOWN", "YARN"]
+__all__ = ["BY_NAME", "CLOUDS", "DRIVERS", "SHELL", "SHELL_ALONE", "SIGKILL", "WHY_UNKNOWN", "YARN"]
 
 WHY_UNKNOWN = "the text does not say whether memory was the reason"
 _USED_OF = rf"(?P<used>{SIZE}) of (?P<limit>{SIZE})"
@@ -106,6 +106,12 @@ _STARTER = (
 )
 """Programs that become the one that they start."""
 _PROGRAM = rf"{_STARTER}(?:/[\w./+-]{{0,200}}/)?(?P<name>[\w.+:-]{{1,64}})"
+SHELL_ALONE = Kind(
+    "sigkill",
+    pattern(r"^[ \t]{0,8}Killed[ \t]*$", re.MULTILINE),
+    "By the shell's word, a process ended as after SIGKILL; it does not say why.",
+)
+"""What a shell says of its own command, which it does not name."""
 BY_NAME = (
     Kind(
         "sigkill",

@@ -44,11 +44,15 @@ _LINE = re.compile(
     rf"\[?[\w.-]{{1,40}}@(?P<prompt>{_NAME})(?:\]|[: ])[^\n]{{0,80}}?[#$] "
     rf"(?![^\n]{{0,200}}\b(?:ssh|kubectl|exec)\b){_SHOWS}|"
     rf"(?P<ansible>{_NAME}) \| [A-Z]{{2,12}} \| rc=\d|"
+    rf"[> \t]{{0,9}}Linux (?P<uname>{_NAME}) \d{{1,2}}\.\d{{1,3}}\.\d[\w.+~-]{{0,80}} #\d|"
     r"[=#*<>\[`( \t-]{0,12}(?i:(?:dmesg|journal(?:ctl)?|kernel|logs?|output|from|on|of|for|the|-[TxkH])[ :]{1,3}){0,6}"
     rf"(?:(?i:host(?:name)?|node|machine|server|worker)[ :=]{{1,3}}(?P<named>[\w.-]{{1,80}}?)|"
     rf"(?P<headed>{_ADDRESS}|{_NUMBERED}))[=#*<>\]`):, \t-]{{0,12}}$)"
 )
 """The machine whose log a line is of, or, where it is a heading or a prompt, those below it are of."""
+_PROMPT = re.compile(rf"^[\w.-]{{1,40}}@(?P<prompt>{_NAME}):[^\n]{{0,200}}?[#$][ \t]{{0,9}}$", re.MULTILINE)
+_ELSEWHERE = re.compile(r"\b(?:ssh|kubectl|exec|oc|docker|podman|ansible|pdsh)\b")
+_READ_HERE = re.compile(r"\b(?:dmesg|journalctl)\b")
 
 
 def with_machine(message: Message, text: str, parse: Callable[[str], Message]) -> Message:
@@ -63,7 +67,7 @@ def with_machine(message: Message, text: str, parse: Callable[[str], Message]) -
     read = {machine: one for machine, one in read.items() if one.cause in _OF_MACHINE}
     if len(read) > 1:
         return _of_several(message, read)
-    machines = list(read or parts)
+    machines = list(read or parts) or _at_prompts(text)
     known = " ".join(filter(None, (message.statement, message.reason, *message.also)))
     if len(machines) != 1 or machines[0] in known:
         return message
@@ -82,6 +86,13 @@ def _parts(text: str) -> dict[str, str]:
             lines = found.setdefault(machine, [])
         lines.append(line)
     return {machine: "\n".join(of_it) for machine, of_it in found.items()}
+
+
+def _at_prompts(text: str) -> list[str]:
+    """The machines whose shell waits below the log that it was asked for, where it was asked for no other's."""
+    if len(text) >= _LONG or _ELSEWHERE.search(text) or not _READ_HERE.search(text):
+        return []
+    return list(dict.fromkeys(found["prompt"] for found in _PROMPT.finditer(text)))
 
 
 def _of_several(message: Message, read: dict[str, Message]) -> Message:

@@ -11,6 +11,7 @@ import pytest
 
 from raymemprof import explain
 from raymemprof.reading.logs.messages import parse
+from raymemprof.reading.logs.quotes import quotes
 from raymemprof.reading.logs.text.layouts import as_printed
 from tests.texts.message_texts import TEXTS
 from tests.unit.reading.logs.test_layouts import LAYOUTS
@@ -155,3 +156,28 @@ def test_a_person_s_reason_beside_a_signal(tmp_path: Path) -> None:
 def test_no_secret_is_repeated(secret: str, shown: str, tmp_path: Path) -> None:
     said = f"We ran it with {secret} here, and our worker ran out of memory."
     assert explain(said, tmp_path).summary == f"The text says of memory: “{said.replace(secret, shown)}”"
+
+
+FILLED = (
+    "The memory of the host was not enough for it, and the second run was worse than that: it had 61.5\n"
+    "GiB when it was last seen, which is more than what the machine has left for all of its services."
+)
+
+
+def test_a_sentence_that_an_editor_broke_is_quoted_whole() -> None:
+    whole = [quote.words for quote in quotes(FILLED)]
+    assert " ".join(FILLED.split()) in whole
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        "- rss of the server was 12.5 GiB at that time, which is what it always has when it is idle.",
+        "server: rss is 12.5 GiB now, which is more than the quota of the tenant, who asked for 8 GiB.",
+        "Total resident memory of it: 12.5 GiB, which is what the server always has when it is idle.",
+        "| rss of the server | 12.5 GiB | 11.5 GiB | 10.5 GiB | 9.5 GiB | 8.5 GiB | 7.5 GiB | 6.5 GiB |",
+    ],
+)
+def test_items_rows_and_lines_of_programs_stay_apart(second: str) -> None:
+    first = "the memory of the worker was 31.5 GiB when it was last seen and it grew all the time since"
+    assert first in [quote.words for quote in quotes(f"{first}\n{second}")]
