@@ -49,7 +49,6 @@ ends is marked by an allocation made from a frame whose file is one of the `*_FI
 
 from __future__ import annotations
 
-from ..proc import has_process
 from .compaction import RECENT, Compacted, compact
 from .events import (
     SAMPLE_KEYS,
@@ -151,7 +150,6 @@ __all__ = [
     "digest_of",
     "file_stem",
     "frame_name",
-    "has_process",
     "is_alive",
     "is_beside",
     "is_capture",

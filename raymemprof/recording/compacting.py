@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from .. import journal as contract
+from .. import proc
 from . import warn
 from .replacement import BLOCK, Replacement
 from .safety import descriptors, file_locks
@@ -144,7 +145,7 @@ def is_of_the_gone(journal: Path) -> bool:
         return False
     if process.logs and not os.path.samefile(process.logs, journal.parent):
         return False  # it may be a copy, which somebody fetched
-    return not contract.has_process(process.pid)
+    return not proc.has_process(process.pid)
 
 
 def _compact_of_the_gone(journal: Path) -> int:

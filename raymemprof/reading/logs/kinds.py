@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ...display.text import listed
 from .facts import Message, Victim
 from .patterns import Form, size
 
@@ -182,7 +183,7 @@ def _different(victims: Iterable[Victim]) -> tuple[Victim, ...]:
 def _told(victims: tuple[Victim, ...]) -> str:
     named = [_named(victim, is_one=len(victims) == 1) for victim in victims[:_MOST_NAMED]]
     named += ["others"] * (len(victims) > _MOST_NAMED)
-    return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+    return listed(named)
 
 
 def _named(victim: Victim, *, is_one: bool) -> str:

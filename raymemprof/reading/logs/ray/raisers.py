@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ....display.text import listed
 from ..patterns import ADDRESS, COUNT, Form, pattern
 
 __all__ = ["PROCESS_NAME", "Raiser", "headers", "last_header", "named", "names_of", "raisers", "speakers"]
@@ -131,4 +132,4 @@ def named(them: list[Raiser]) -> str:
     if len(them) > _MOST_NAMED:
         words.append(f"{len(them) - _MOST_NAMED} more")
     where = f" on node {them[0].ip}" if len(places) == 1 and them[0].ip else ""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) + where
+    return listed(words) + where

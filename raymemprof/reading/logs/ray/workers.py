@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ....display.text import listed
 from ..facts import Message, Victim, called
 from ..patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, Form, pattern
 from .exits import MOST_DETAILS, details_of, exit_of, failed_workers
@@ -243,7 +244,7 @@ def with_the_dead(message: Message, text: str) -> Message:
     if message.cause not in _ENDS_WORKERS or message.victims or len(failed) != 1:
         return message
     victims = tuple(dict.fromkeys(died(text)))
-    who = _list([called(victim.name, victim.pid) for victim in victims])
+    who = listed([called(victim.name, victim.pid) for victim in victims])
     ip = _address(failed[0][4])
     died_there = f"Ray says that {who} died{f' on node {ip}' if ip else ''}."
     return replace(
@@ -276,10 +277,6 @@ def actors(text: str) -> Iterator[Victim]:
     for one in _dead_actors(text):
         name = one[4] if one[4] and (one[1] is None or _WRAPPER.match(one[1])) else one[1]
         yield Victim(name, None, one[2], None, int(one[3]) if one[3] else None, None)
-
-
-def _list(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _dead_actors(text: str) -> Iterator[re.Match[str]]:

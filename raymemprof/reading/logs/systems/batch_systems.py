@@ -12,7 +12,7 @@ from ..patterns import SIZE, pattern, size
 from .job_reports import condor, grid_engine, sacct
 from .launchers import SHELL
 
-__all__ = ["batch", "slurm"]
+__all__ = ["batch", "refused", "slurm"]
 
 _MOST_TOLD = 3
 """Those who were killed whom a sentence names."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+from ....display.text import listed
 from ..facts import Message
 from ..patterns import pattern
 
@@ -122,4 +123,4 @@ def sacct(text: str) -> Message | None:
 
 def _list(words: list[str]) -> str:
     named = words[:_MOST_NAMED] + ["others"] * (len(words) > _MOST_NAMED)
-    return " and ".join(filter(None, [", ".join(named[:-1]), *named[-1:]]))
+    return listed(named)
