@@ -22,7 +22,7 @@ from .origin import Origin
 from .profile import Profile
 from .referenced_files import note_block
 from .running_call import RunningCall
-from .safety.spare_memory import SPARE
+from .safety import spare_memory
 from .wrappers import recorded
 
 __all__ = ["profile_memory", "profile_of"]
@@ -151,7 +151,7 @@ class ProfileMemory:
         if self._options.enabled is False or not self._open:
             return
         if isinstance(error, MemoryError):
-            SPARE.clear()
+            spare_memory.SPARE.clear()
         call = self._take()
         if call is not None:
             end(call, error)

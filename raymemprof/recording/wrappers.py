@@ -18,7 +18,7 @@ from .call import begin, end
 from .current import covered
 from .profile import Profile
 from .referenced_files import note_function
-from .safety.spare_memory import SPARE
+from .safety import spare_memory
 from .tracebacks import leave_out_recording
 
 __all__ = ["is_recorded", "record_in_place", "recorded"]
@@ -132,7 +132,7 @@ class _Question:
             result = call.frame(frames.plain)(function, args, kwargs)
         except BaseException as error:
             if isinstance(error, MemoryError):
-                SPARE.clear()
+                spare_memory.SPARE.clear()
             end(call, error)
             leave_out_recording(error)
             raise
@@ -200,7 +200,7 @@ def _coroutine(function: Callable[..., Any], profile: Profile, bound: bool) -> C
             result = await call.frame(frames.wait)(function, args, kwargs)
         except BaseException as error:
             if isinstance(error, MemoryError):
-                SPARE.clear()
+                spare_memory.SPARE.clear()
             end(call, error)
             leave_out_recording(error)
             raise
@@ -236,7 +236,7 @@ def _generator(function: Callable[..., Any], profile: Profile, bound: bool) -> C
                     thrown = error
         except BaseException as error:
             if isinstance(error, MemoryError):
-                SPARE.clear()
+                spare_memory.SPARE.clear()
             end(call, error)
             leave_out_recording(error)
             raise
@@ -272,7 +272,7 @@ def _async_generator(
         except BaseException as error:
             if call is not None:
                 if isinstance(error, MemoryError):
-                    SPARE.clear()
+                    spare_memory.SPARE.clear()
                 end(call, error)
             leave_out_recording(error)
             raise

@@ -15,6 +15,7 @@ SPARE: list[mmap.mmap] = []
 
 It is cleared where a call ends, not in a function of Python's: where there is no memory to trace that function with,
 CPython 3.11 takes the thread as within tracing for ever. memray then keeps frames that are gone, and reads them.
+Those places name this module, not the list: they are pickled by value with a deployment's class.
 """
 
 
