@@ -108,7 +108,7 @@ def test_a_child_and_its_child_are_in_the_call_s_heap(folder: Path) -> None:
     assert heap.grew == heap.peak - heap.in_children + heap.retained + heap.unseen - heap.released
     (line,) = [line for line in heap.top() if line.line == line_of(folder, "# held by a child")]
     assert line.bytes == ours(70)
-    assert re.search(r": (29\.9|30\.\d) MiB held", heap.balance)
+    assert re.search(r": (29\.[5-9]|30\.\d) MiB held", heap.balance)  # what was resident at its last look
     assert "Beside that, its 2 forked children held 70.0 MiB at their own peaks" in heap.balance
     assert json.loads(heap.to_json())["in_children"] == heap.in_children
 
