@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from .. import cluster
 
 __all__ = ["describe", "outcome"]
 
 _MOST_ERROR_TEXT = 500
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def outcome(error: BaseException | None) -> tuple[str, str | None]:
@@ -21,10 +23,10 @@ def outcome(error: BaseException | None) -> tuple[str, str | None]:
 
 
 def describe(error: BaseException) -> str:
-    """Return the name and the text of an exception, cut to 500 characters."""
+    """Return the name and the text of an exception, without colours, as Ray's have them, cut to 500 characters."""
     name = type(error).__name__
     try:
-        text = f"{name}: {str(error)[:_MOST_ERROR_TEXT]}"  # of a very long one there is no copy
+        text = f"{name}: {_COLOUR.sub('', str(error)[:_MOST_ERROR_TEXT])}"  # of a very long one there is no copy
     except Exception as trouble:  # a user's exception may not be printable
         text = f"{name} (its text cannot be had: {type(trouble).__name__})"
     return text[:_MOST_ERROR_TEXT]

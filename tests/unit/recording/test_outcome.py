@@ -8,6 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayTaskError
 
 from raymemprof.recording.outcome import outcome
 
@@ -28,3 +29,10 @@ def test_a_trial_that_tune_ends_is_finished() -> None:
     with pytest.raises(SystemExit) as caught:
         session._report_training_result(SimpleNamespace(checkpoint=None))
     assert outcome(caught.value) == ("finished", None)
+
+
+def test_an_error_of_another_task_has_no_colours() -> None:
+    """Ray colours the name of the task in it."""
+    error = RayTaskError("load", "\x1b[36mray::load()\x1b[39m (pid=7, ip=10.0.0.1)\nTypeError: no", TypeError("no"))
+    assert "\x1b" in str(error)
+    assert outcome(error) == ("failed", "RayTaskError: ray::load() (pid=7, ip=10.0.0.1)\nTypeError: no")
