@@ -158,9 +158,7 @@ def cluster() -> Iterator[Path]:
     """A Ray cluster of two CPUs that this process is connected to; gives its log directory."""
     import ray
 
-    init(
-        num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=200_000_000
-    )
+    init(num_cpus=2, logging_level="ERROR", log_to_driver=False, object_store_memory=200_000_000)
     try:
         yield Path(ray._private.worker.global_worker.node.get_logs_dir_path())
     finally:

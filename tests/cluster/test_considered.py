@@ -26,7 +26,7 @@ threshold = (memory.total - memory.available + 2.6 * 2**30) / memory.total
 os.environ |= {{"RAY_memory_usage_threshold": str(threshold), "RAY_memory_monitor_refresh_ms": "50"}}
 import ray, raymemprof
 from several_nodes import init
-options = {{"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False, "object_store_memory": 10**8}}
+options = {{"logging_level": "ERROR", "log_to_driver": False, "object_store_memory": 10**8}}
 init(num_cpus=4, **options)
 
 @ray.remote(num_cpus=1, max_retries=0)

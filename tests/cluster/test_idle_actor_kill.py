@@ -22,7 +22,7 @@ os.environ |= {{"RAY_memory_usage_threshold": str(threshold), "RAY_memory_monito
 import ray, raymemprof
 from raymemprof import profile_memory
 from several_nodes import init
-options = {{"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False, "object_store_memory": 10**8}}
+options = {{"logging_level": "ERROR", "log_to_driver": False, "object_store_memory": 10**8}}
 init(num_cpus=1, **options)
 
 @ray.remote

@@ -16,7 +16,7 @@ import numpy as np
 import ray, raymemprof
 from several_nodes import init
 
-init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+init(num_cpus=1, log_to_driver=False, object_store_memory=100_000_000)
 
 @ray.remote(num_cpus=0)
 class Holder:

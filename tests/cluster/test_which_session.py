@@ -153,7 +153,7 @@ import json, os, signal, sys
 sys.path.insert(0, {str(PROGRAMS)!r})
 import ray, raymemprof
 from several_nodes import init
-init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False, _temp_dir=sys.argv[1],
+init(num_cpus=1, logging_level="ERROR", log_to_driver=False, _temp_dir=sys.argv[1],
      object_store_memory=100_000_000)
 
 @ray.remote

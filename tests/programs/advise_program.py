@@ -64,7 +64,7 @@ def set_threshold() -> None:
 
 def start(**options) -> None:
     set_threshold()
-    init(include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8, **options)
+    init(logging_level="ERROR", log_to_driver=False, object_store_memory=10**8, **options)
 
 
 def one_call() -> Any:

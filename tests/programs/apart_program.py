@@ -24,7 +24,7 @@ if sys.argv[2]:
 import ray
 from raymemprof import profile_memory
 from several_nodes import init
-init(num_cpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False, _temp_dir=sys.argv[1],
+init(num_cpus=1, logging_level="ERROR", log_to_driver=False, _temp_dir=sys.argv[1],
      object_store_memory=100_000_000)
 
 @ray.remote

@@ -45,7 +45,7 @@ def start():
     threshold = (memory.total - memory.available + 2.5 * GIB) / memory.total
     assert threshold < 0.9, "this machine has too little memory left"
     os.environ["RAY_memory_usage_threshold"] = str(threshold)
-    init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
+    init(num_cpus=4, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
 
 
 start()

@@ -65,9 +65,7 @@ sys.path.pop(0)
 
 
 def start(cpus: int = 2) -> None:
-    several_nodes.init(
-        num_cpus=cpus, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8
-    )
+    several_nodes.init(num_cpus=cpus, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
 
 
 def until(condition, seconds: float = 60) -> Any:

@@ -94,7 +94,7 @@ def tune() -> None:
 
 
 if __name__ == "__main__":
-    init(num_cpus=4, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
+    init(num_cpus=4, logging_level="ERROR", log_to_driver=False, object_store_memory=10**8)
     jobs = {"data": data, "serve": serve, "train": train, "tune": tune}
     for name in sys.argv[1:]:
         jobs[name]()

@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for part in range(4):
         pq.write_table(pa.table({f"c{n}": rng.random(200_000) for n in range(8)}), source / f"{part}.parquet")
-    init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=10**9)
+    init(num_cpus=2, logging_level="ERROR", log_to_driver=False, object_store_memory=10**9)
     ray.data.DataContext.get_current().enable_progress_bars = False
     run(lambda target: target, source, folder / "plain")
     assert list(raymemprof.calls()) == []

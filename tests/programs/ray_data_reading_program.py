@@ -62,7 +62,6 @@ def main(folder, variables):
     os.environ["RAY_kill_idle_workers_interval_ms"] = "0"  # those that have read are to read again
     init(
         num_cpus=2,
-        include_dashboard=False,
         logging_level="ERROR",
         log_to_driver=False,
         object_store_memory=10**9,

@@ -33,6 +33,11 @@ from ray.scripts.scripts import main
 main()
 """
 """The `ray` command without what only its other subcommands import, such as FastAPI and pandas: a third of the time."""
+_NO_SERVER = """
+from ray._private.node import Node
+Node.start_api_server = lambda self, **options: None
+"""
+"""Ray starts the dashboard's server, with less in it, also where there is to be no dashboard."""
 STARTING = 120
 """Seconds that a node may take to be there."""
 QUICK_TO_BURY = {
@@ -101,7 +106,7 @@ class Nodes:
     """The cluster."""
 
     def __init__(self, monitors: bool = False) -> None:
-        """`monitors`: whether it has Ray's log monitors and its autoscaler, which few tests need."""
+        """`monitors`: whether it has Ray's log monitors, autoscaler and dashboard's server, which few tests need."""
         self.monitors = monitors
         self.folder = Path(tempfile.mkdtemp(prefix="rn-", dir="/tmp"))  # a socket's path must be short
         self.port = free_port()
@@ -136,7 +141,7 @@ class Nodes:
             before: called in the process that becomes it.
             env: environment variables of it.
         """
-        ray = [python, "-c", RAY]
+        ray = [python, "-c", RAY if self.monitors else _NO_SERVER + RAY]
         # The head is there before the others begin, which then do at once.
         for some in (names[:1], names[1:]) if not self.nodes else (names,):
             started = {name: self._start(name, ray, cpus, store, within, before, env) for name in some}
@@ -234,19 +239,21 @@ class Nodes:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def init(**options: Any) -> None:
+def init(include_dashboard: bool = False, **options: Any) -> None:
     """Call `ray.init`, again where the node is not there within Ray's limit, which is 30 s, on a busy machine.
 
-    The node has no log monitor and no autoscaler, as with `ray start --no-monitor --include-log-monitor=False`.
+    The node has no log monitor, no autoscaler and no server of the dashboard, which few tests need.
     """
     import ray
     from ray._private import parameter
+    from ray._private.node import Node
 
     without = functools.partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
     for left in reversed(range(_TRIES)):
         try:
             with mock.patch.object(parameter, "RayParams", without):
-                ray.init(**options)
+                with contextlib.nullcontext() if include_dashboard else mock.patch.object(Node, "start_api_server"):
+                    ray.init(include_dashboard=include_dashboard, **options)
             return
         except Exception as error:
             ray.shutdown()
