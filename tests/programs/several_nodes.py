@@ -249,11 +249,11 @@ def init(include_dashboard: bool = False, **options: Any) -> None:
     from ray._private.node import Node
 
     without = functools.partial(parameter.RayParams, no_monitor=True, include_log_monitor=False)
+    no_server = contextlib.nullcontext() if include_dashboard else mock.patch.object(Node, "start_api_server")
     for left in reversed(range(_TRIES)):
         try:
-            with mock.patch.object(parameter, "RayParams", without):
-                with contextlib.nullcontext() if include_dashboard else mock.patch.object(Node, "start_api_server"):
-                    ray.init(include_dashboard=include_dashboard, **options)
+            with mock.patch.object(parameter, "RayParams", without), no_server:
+                ray.init(include_dashboard=include_dashboard, **options)
             return
         except Exception as error:
             ray.shutdown()
