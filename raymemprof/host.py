@@ -17,7 +17,6 @@ __all__ = [
     "ResourceIsolation",
     "Shares",
     "isolation",
-    "kill_threshold",
     "memory",
     "pid_exists",
     "shares",
@@ -27,8 +26,6 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _PROC = Path("/proc")
 _OF_RAY = "ray-node_"
 """How the name of the cgroup begins that a raylet makes for its node with resource isolation."""
-_USUAL_THRESHOLD = 0.95
-"""The part of a node's memory above which Ray kills, where RAY_memory_usage_threshold does not say."""
 _OF_KERNEL = ("SUnreclaim", "KernelStack", "PageTables", "SecPageTables", "Percpu")
 _OF_KERNEL_IN_CGROUP = ("slab", "kernel_stack", "pagetables", "sec_pagetables", "percpu")
 
@@ -191,20 +188,6 @@ def _figures_in(table: bytes) -> dict[str, int]:
         with contextlib.suppress(ValueError, IndexError):
             figures[name.decode()] = int(rest.split()[0]) * 1024
     return figures
-
-
-def kill_threshold(total: int) -> int:
-    """Return the bytes in use above which Ray's memory monitor kills on a node with so much memory."""
-    above = int(total * _USUAL_THRESHOLD)
-    with contextlib.suppress(ValueError):
-        threshold = float(os.environ.get("RAY_memory_usage_threshold", ""))
-        if 0 <= threshold <= 1:  # Ray does not start with another
-            above = int(total * threshold)
-    with contextlib.suppress(ValueError):
-        least_free = int(os.environ.get("RAY_min_memory_free_bytes", ""))
-        if 0 <= least_free <= total:  # as long as so much is free, Ray does not kill; by default it is -1
-            above = max(above, total - least_free)
-    return above
 
 
 def _groups(pid: int | None) -> Iterator[tuple[str, str]]:

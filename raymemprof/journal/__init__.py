@@ -72,11 +72,10 @@ from .events import (
     is_figure,
     well_formed,
 )
-from .files import (
+from .file_names import (
     LEFT_OVER,
     PREFIX,
     beside,
-    checksum,
     file_stem,
     is_beside,
     is_capture,
@@ -84,9 +83,9 @@ from .files import (
     is_ours,
     is_source,
     named_for,
-    open_plain,
 )
-from .lines import Lines, append, read_lines
+from .files import checksum, open_plain
+from .line_io import Lines, append, read_lines
 from .marks import (
     BEGIN_BLOCK_FILE,
     BEGIN_FILE,
@@ -104,7 +103,7 @@ from .marks import (
 from .selection import LATE
 from .sources import MOST_TEXT, digest_of, is_confidential, named_sources, read_text, read_text_at, source_name
 from .sums import BUCKET, OTHER_NAMES, add_calls, add_sum, bucket_of, peak_of, was_told_to_end
-from .writers import is_alive, machine
+from .writer_alive import is_alive, machine
 
 __all__ = [
     "BEGIN_BLOCK_FILE",

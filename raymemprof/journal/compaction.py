@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from .events import Begin, Children, Close, End, Event, Fetched, Fork, Open, Peak, Place, Sample, Sum, decode
-from .lines import texts
+from .line_io import texts
 from .selection import Numbers, Selection
 
 __all__ = ["RECENT", "Compacted", "compact"]

@@ -8,7 +8,8 @@ import re
 import stat
 from pathlib import Path
 
-from .files import PREFIX, open_plain
+from .file_names import PREFIX
+from .files import open_plain
 
 __all__ = [
     "MOST_TEXT",

@@ -251,9 +251,9 @@ class ProcessTracker:
             capture.previous.wait()
         try:
             if capture.settings.follow_fork:
-                from . import forks  # few need it
+                from . import followed_forks  # few need it
 
-                forks.note(self)
+                followed_forks.note(self)
             capture.open(_close_for_another)
         except Exception as error:
             pause = math.inf if isinstance(error, ImportError) else _BACKOFF

@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 import raymemprof
-from raymemprof import cluster, host, profile_memory
+from raymemprof import cluster, host, kill_threshold, profile_memory
 from raymemprof.reading.captures import pool
 from tests.programs.several_nodes import Node, Nodes
 
@@ -485,7 +485,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self.done.wait(0.02):
             machine = host.memory()
-            self.free.append(host.kill_threshold(machine.total) - machine.used)
+            self.free.append(kill_threshold.from_settings(machine.total) - machine.used)
             readers = 0
             for process in self.raylet.children(recursive=True):
                 try:

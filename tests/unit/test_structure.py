@@ -25,7 +25,7 @@ FLOORS = (
     {"errors"},
     {"display"},
     {"journal"},
-    {"_version", "cells", "command_line", "helper_process", "host", "ownership", "proc"},
+    {"_version", "cells", "command_line", "helper_process", "host", "kill_threshold", "ownership", "proc"},
 )
 """Rooms from top to bottom. A room imports what is below it, never what is beside or above it."""
 UPWARDS = {("raymemprof.display.rows", "raymemprof.cluster.MissingNode")}

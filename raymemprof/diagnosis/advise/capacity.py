@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ... import cluster, host
+from ... import cluster, host, kill_threshold
 from ..usage.records import NodeUsage, Usage
 
 __all__ = [
@@ -59,7 +59,8 @@ def capacities(now: Usage | None) -> list[Capacity]:
     if now is None:
         memory = host.memory()
         name = socket.gethostname()
-        return [Capacity(name, name, host.kill_threshold(memory.total), memory.used, float(os.cpu_count() or 1), None)]
+        threshold = kill_threshold.from_settings(memory.total)
+        return [Capacity(name, name, threshold, memory.used, float(os.cpu_count() or 1), None)]
     resources = {}
     if cluster.is_connected():
         resources = {node.node_id: node.resources for node in cluster.nodes()}

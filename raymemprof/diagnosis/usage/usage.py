@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from ... import cluster, host, proc
+from ... import cluster, host, kill_threshold, proc
 from ...display.refusals import short_traceback
 from .processes import Entry, Process, find_raylet, of_node, table
 from .records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
@@ -181,4 +181,4 @@ def _process(process: Process, node_id: str, node_ip: str, has_relatives: bool) 
 def _threshold(raylet: Entry, total: int) -> int | None:
     log = raylet.option("stdout_filepath")
     is_said, threshold = cluster.kill_threshold(Path(log), raylet.pid) if log else (False, None)
-    return threshold if is_said else host.kill_threshold(total)
+    return threshold if is_said else kill_threshold.from_settings(total)

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import psutil
 
-from ... import cluster, helper_process, host
+from ... import cluster, helper_process, host, kill_threshold
 from ... import journal as contract
 from ...display.text import show_bytes
 from .forked_children import children_of
@@ -98,7 +98,7 @@ def _read(requests: Sequence[Request], total: Total, done: Callable[[float], obj
         total.add(Answer(None, tuple(Failure(request.path, reason) for request in sizes)))
         return
     chunks = list(_chunks(sizes))
-    usable = max((host.kill_threshold(memory.total) - memory.used) // 2, _LEAST_MEMORY)
+    usable = max((kill_threshold.from_settings(memory.total) - memory.used) // 2, _LEAST_MEMORY)
     most = _MOST_ON_A_NODE if cluster.is_connected() else _MOST_PROCESSES
     most = max(min(os.cpu_count() or 1, most, usable // _LEAST_MEMORY), 1)
     work = _Work(sizes, usable // most, most, done)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import webbrowser
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...display.html import templates
 from ...display.record import Record
 from ...display.text import first_few, printable
 from .notebook.drawn import Drawn
 from .notebook.graph import Graph
+from .notebook.html import html_of
 from .notebook.listing import Listing
-from .notebook.picture import TEMPLATES, WIDTH, picture
 from .notebook.written import Written
 
 __all__ = ["Report"]
@@ -61,31 +58,4 @@ class Report(Record):
 
     def _repr_html_(self) -> str:
         """Return the report as a notebook shows it: all of it, inline, needing no file beside the notebook."""
-        notebook = templates(TEMPLATES)
-        known = {"title": self.title, "file": printable(str(self.path)), "left_out": self.left_out}
-        if _is_empty(self.shown):
-            return notebook.get_template("empty.html").render(**known)
-        if isinstance(self.shown, Graph):
-            packed, folded = self.shown.packed(), str(self.shown.folded)
-            svg = picture(self.shown).encode(errors="replace")
-            return notebook.get_template("flamegraph.html").render(
-                **known,
-                folded="" if folded in self.left_out else folded,
-                note=self.shown.note,
-                packed=packed,
-                id=hashlib.sha256(packed.encode()).hexdigest()[:16],
-                picture=base64.b64encode(svg).decode(),
-                width=WIDTH,
-            )
-        if isinstance(self.shown, Drawn):
-            return notebook.get_template("drawn.html").render(**known, drawn=self.shown)
-        if isinstance(self.shown, Listing):
-            return notebook.get_template("table.html").render(**known, listing=self.shown._repr_html_())
-        if isinstance(self.shown, Written):
-            return notebook.get_template("written.html").render(**known, written=self.shown)
-        return notebook.get_template("file.html").render(**known, kind=self.kind)
-
-
-def _is_empty(shown: object) -> bool:
-    """Whether nothing was held of what there is to show."""
-    return not shown.boxes[0].size if isinstance(shown, Graph) else isinstance(shown, Listing) and not shown
+        return html_of(self.shown, self.title, self.path, self.left_out, self.kind)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import raymemprof
-from raymemprof import CaptureError, host, profile_memory
+from raymemprof import CaptureError, kill_threshold, profile_memory
 from raymemprof.cli import app
 
 MIB = 2**20
@@ -389,13 +389,13 @@ def test_logs_of_rays_that_are_none(folder: Path) -> None:
 def test_a_threshold_that_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for threshold in ("inf", "nan", "-1", "1e400", "much", ""):
         monkeypatch.setenv("RAY_memory_usage_threshold", threshold)
-        assert host.kill_threshold(100) == 95
+        assert kill_threshold.from_settings(100) == 95
         assert raymemprof.heap(raymemprof.calls(folder)).peak >= MIB
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.5")
-    assert host.kill_threshold(100) == 50
+    assert kill_threshold.from_settings(100) == 50
     for free, above in (("20", 80), ("70", 50), ("0", 100), ("-1", 50), ("200", 50), ("some", 50)):
         monkeypatch.setenv("RAY_min_memory_free_bytes", free)
-        assert host.kill_threshold(100) == above
+        assert kill_threshold.from_settings(100) == above
 
 
 EVIL = "a\x1b]0;owned\x07\x1b[2J\u202egnp\nb\x85\u2028c"
