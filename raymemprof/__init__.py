@@ -1,8 +1,7 @@
-"""raymemprof: Ray's page "Debugging Memory Issues" as a library.
+"""Shows what uses memory in Ray tasks and actors, down to the line of code."""
 
-`__init__.pyi` says what is public, and where it is defined. Each is imported when it is used first: a worker imports
-what records, not what reads and diagnoses.
-"""
+# `__init__.pyi` says what is public, and where it is defined. Each name is imported when it is first used, so that a
+# worker does not import what reads and diagnoses.
 
 import lazy_loader
 

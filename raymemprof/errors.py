@@ -31,7 +31,7 @@ class CaptureError(Exception):
     """A capture cannot be read, with the file and the reason.
 
     Attributes:
-        path: the capture's file; of a call without one, the call's name.
+        path: the capture's file; for a call without one, the call's name.
         reason: one sentence, without the path.
     """
 

@@ -46,11 +46,11 @@ def attach(
     timeout: float,
     **options: Any,
 ) -> None:
-    """Record an actor that runs already, without restarting it.
+    """Record an actor that is running, without restarting it.
 
-    ACTOR is the actor's name, or its id as `ray list actors` shows it; the beginning of the id is enough. Ctrl-C ends
-    the recording sooner. At the end, the command prints a table of the recorded calls. By default, it connects to the
-    cluster that runs here.
+    ACTOR is the actor's name, or the beginning of its id, which `ray list actors` shows. Ctrl-C ends the recording
+    sooner. At the end, the command prints a table of the recorded calls. By default, it connects to the cluster that
+    runs here.
     """
     if (actor is None) != everything:
         raise ValueError("Name an actor, by its name or id, or give --all.")

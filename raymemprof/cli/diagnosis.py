@@ -31,14 +31,15 @@ __all__ = ["advise", "doctor", "explain", "ooms", "timeline", "usage"]
 @click.option(
     "--source",
     type=click.Path(),
-    help="The session's log directory; by default that of the cluster that runs here, or your latest one.",
+    help="The session's log directory. Default: that of your cluster that runs here, else of your latest session.",
 )
 @address_option
 @json_option
 def explain(text: tuple[str, ...], source: str | None, as_json: bool) -> None:
-    """Explain a Ray error: what was killed and why, what it held and where, and what to change.
+    """Explain a Ray error: what was killed, why, and what to do.
 
-    TEXT is the error's text, a file that holds it, or - for standard input. Without TEXT, standard input is read too.
+    TEXT is the text of the error, a file with the text, or - for standard input, which is also the default. The answer
+    says which lines held the memory, if the calls were recorded.
     """
     found = explanations.explain(_text(text), source)
     if as_json:
@@ -70,7 +71,7 @@ def _text(words: tuple[str, ...]) -> str:
 @address_option
 @json_option
 def ooms(source: str | None, as_json: bool) -> None:
-    """List every process that was killed for memory, by Ray's memory monitor or by the kernel.
+    """List every process that was killed for memory.
 
     SOURCE is a session's log directory. The default is the cluster at --address, else the cluster that runs on this
     machine, else your latest session.
@@ -88,7 +89,7 @@ def ooms(source: str | None, as_json: bool) -> None:
 @click.option("--live", "is_live", is_flag=True, help="Show a live view, sorted and filtered with keys; q quits.")
 @json_option
 def usage(address: str, is_live: bool, as_json: bool) -> None:
-    """Show what uses memory now, on each node and in each Ray process.
+    """Show what uses memory now, by node and Ray process.
 
     If the output is not a terminal, or is a dumb one, --live shows one table instead.
     """
@@ -111,11 +112,10 @@ def usage(address: str, is_live: bool, as_json: bool) -> None:
 @filter_options
 @json_option
 def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
-    """Say how much memory= and num_cpus= to request for each function and actor class, and how many fit on a node.
+    """Say which memory= and num_cpus= each function needs.
 
-    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs on
-    this machine, else what you recorded last. The command first prints what it chose; if several clusters run, it
-    chooses none. The table includes what was not recorded but seen by `raymemprof watch`.
+    The table has each function and actor class that was recorded, or that `raymemprof watch` saw, and how many of its
+    calls fit on a node. SOURCE is the same as for `raymemprof calls`.
     """
     print_rows(sizing.advise_all(source, **filters), as_json)
 
@@ -127,7 +127,7 @@ def advise(source: str | None, as_json: bool, **filters: str | None) -> None:
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists.")
 @json_option
 def doctor(source: str | None, output: str | None, force: bool, as_json: bool) -> None:
-    """Check for all known memory problems, and say what matters most and what to do.
+    """Check for all known memory problems, and say what to do.
 
     SOURCE is a session's log directory. The default is the cluster at --address, else the cluster that runs on this
     machine, else your latest session. Without --address, the doctor does not know what uses memory now.
@@ -146,14 +146,13 @@ def doctor(source: str | None, output: str | None, force: bool, as_json: bool) -
 @click.command()
 @filter_options
 @click.option(
-    "-o", "--output", type=click.Path(), help="File to write, .html or .svg; by default one in the current folder."
+    "-o", "--output", type=click.Path(), help="File to write, .html or .svg. Default: one in the current folder."
 )
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists.")
 def timeline(source: str | None, output: str | None, force: bool, **filters: str | None) -> None:
-    """Draw memory over time, with calls as bands and kills marked, as one HTML file.
+    """Draw memory over time, with calls and kills, as one file.
 
-    SOURCE is a folder, or a capture or journal in one; by default the cluster at --address, else the one that runs
-    on this machine, else what you recorded last. What was chosen is named first; where several clusters run, none is.
+    SOURCE is the same as for `raymemprof calls`.
     """
     calls = listing.calls(source, **filters)
     say(calls.chosen)

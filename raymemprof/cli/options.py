@@ -49,7 +49,7 @@ def address_option(function: F) -> F:
         callback=_connect_if_asked,
         expose_value=False,
         is_eager=True,
-        help="Connect to this Ray cluster (auto, host:port or ray://host:port) and ask all its nodes.",
+        help="Connect to this Ray cluster (auto, host:port or ray://host:port) and read all its nodes.",
     )(function)
 
 
@@ -73,7 +73,7 @@ _FILTERS = (
     click.option("--name", help="Only calls of this name: task or Actor.method; * stands for anything."),
     click.option("--status", type=click.Choice(STATUSES), help="Only calls with this status."),
     click.option("--kind", type=click.Choice(KINDS), help="Only calls of this kind."),
-    click.option("--task-id", help="Only this task's; the beginning of the id is enough, as for all ids."),
+    click.option("--task-id", help="Only this task's. For all ids, the beginning is enough."),
     click.option("--actor-id", help="Only this actor's."),
     click.option("--job-id", help="Only this job's."),
     click.option("--node-id", help="Only this node's."),
@@ -92,20 +92,20 @@ target_options: Callable[[F], F] = together(
 """The arguments that choose what a report is about: captures, or the calls that match, in them or in all there are."""
 
 output_options: Callable[[F], F] = together(
-    click.option("-o", "--output", type=click.Path(), help="File to write; by default one in the current folder."),
+    click.option("-o", "--output", type=click.Path(), help="File to write. Default: one in the current folder."),
     click.option("-f", "--force", is_flag=True, help="Overwrite the output file if it exists."),
     click.option(
         "--view",
         type=click.Choice(render.VIEWS),
         default="peak",
         show_default=True,
-        help="Memory held at the peak, left at the end, or freed again at once.",
+        help="Show memory that was held at the peak, was left at the end, or was freed again at once.",
     ),
 )
 """The options of every report."""
 
 page_option: Callable[[F], F] = click.option(
-    "--offline/--web", default=True, show_default=True, help="Put all scripts into the file, or have it fetch them."
+    "--offline/--web", default=True, show_default=True, help="Put all scripts into the file, or load them from the web."
 )
 """The option of a report that is an HTML page."""
 

@@ -34,15 +34,15 @@ _ORDERS = ("started_at", "duration", "peak_memory", "growth")
     type=click.Choice(_ORDERS),
     default="started_at",
     show_default=True,
-    help="Column to sort by, the latest, longest or largest last; growth is the peak minus the memory before.",
+    help="Column to sort by, the largest last. growth is the peak minus the memory before.",
 )
 @json_option
 def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -> None:
     """List the calls that were recorded.
 
-    SOURCE is a folder, or a capture or journal in one. The default is the cluster at --address, else the cluster that
-    runs on this machine, else what you recorded last. The command first prints what it chose; if several clusters run,
-    it chooses none.
+    SOURCE is a folder, or a capture or journal in one. The default is the cluster at --address, else your cluster that
+    runs on this machine, else what you recorded last. The command first prints what it reads. If several of your
+    clusters run, it lists them and ends.
     """
     print_rows(listing.calls(source, **filters).sorted(sort), as_json)
 
@@ -50,17 +50,17 @@ def calls(source: str | None, sort: str, as_json: bool, **filters: str | None) -
 @click.command()
 @click.argument("source", required=False, type=click.Path())
 @address_option
-@click.option("--name", help="Only calls of this name: task, Actor.method, or with *.")
+@click.option("--name", help="Only calls of this name: task or Actor.method; * stands for anything.")
 @click.option("--kind", type=click.Choice(KINDS), help="Only calls of this kind.")
 @click.option("--job-id", help="Only this job's; the beginning of the id is enough, as for all ids.")
 @click.option("--node-id", help="Only this node's.")
-@click.option("--lines/--no-lines", default=True, show_default=True, help="Look up the line of each largest call.")
+@click.option("--lines/--no-lines", default=True, show_default=True, help="Show the line that held most.")
 @json_option
 def summary(source: str | None, lines: bool, as_json: bool, **filters: str | None) -> None:
-    """Sum up the calls that were recorded, by function and actor class.
+    """Sum up the recorded calls by function and actor class.
 
-    The table shows how many calls there are, how they ended, the median, the 95th percentile and the maximum of their
-    peaks, and the line that held most in the call that grew most. SOURCE is the same as for `raymemprof calls`.
+    The table shows how many calls there are, how they ended, their peaks (median, 95th percentile, maximum), and the
+    line that held most in the largest call. SOURCE is the same as for `raymemprof calls`.
     """
     print_rows(summaries.summary(source, lines=lines, **filters), as_json)
 
@@ -69,9 +69,9 @@ def summary(source: str | None, lines: bool, as_json: bool, **filters: str | Non
 @filter_options
 @json_option
 def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
-    """List the capture files, or only those that hold a matching call.
+    """List the capture files.
 
-    SOURCE is the same as for `raymemprof calls`.
+    With a filter, only those that hold a matching call. SOURCE is the same as for `raymemprof calls`.
     """
     print_rows(listing.captures(source, **filters), as_json)
 
@@ -81,7 +81,7 @@ def captures(source: str | None, as_json: bool, **filters: str | None) -> None:
 @click.option("-n", "--lines", "count", type=click.IntRange(1), default=10, show_default=True, help="Lines to show.")
 @json_option
 def heap(captures: tuple[str, ...], count: int, as_json: bool, **filters: str | None) -> None:
-    """Show what calls allocated: their peak, what was left at their end, and the lines that allocated it."""
+    """Show what calls held, and which lines allocated it."""
     found = heaps.heap(_chosen(captures, **filters))
     if as_json:
         click.echo(found.to_json())
@@ -134,10 +134,10 @@ def speedscope(captures: tuple[str, ...], output: str | None, force: bool, view:
 @target_options
 @click.option("--to", type=click.Path(), default=".", show_default=True, help="Folder to copy them to.")
 def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
-    """Copy captures and their journals from the nodes to this machine.
+    """Copy captures and journals from all nodes to this machine.
 
-    CAPTURES are names or paths, as `raymemprof captures --address auto` lists them. The command copies what it can; the
-    exit status is 1 if that is not everything.
+    CAPTURES are names or paths, as `raymemprof captures --address auto` lists them. If something cannot be copied, the
+    command says so, copies the rest, and exits with status 1.
     """
     fetched = fetching.fetch(_chosen(captures, **filters), to)
     for path in fetched:
@@ -150,7 +150,7 @@ def fetch(captures: tuple[str, ...], to: str, **filters: str | None) -> int:
 @click.command()
 @filter_options
 @click.option("--older-than", type=Duration(), help="Only files unchanged for this long: 7d, 12h, 30m or 45s.")
-@click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything.")
 @click.option("--dry-run", is_flag=True, help="Remove nothing, and list what would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation on a terminal.")
 @json_option
@@ -163,12 +163,13 @@ def clean(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    """Remove captures and the journals that are no longer needed, and list what was removed.
+    """Remove captures, and the journals that are no longer needed.
 
-    Files that are still written to are kept, and with a filter also files that hold other calls. A worker records
-    everything that it runs to the same capture, and an actor all its methods, so use --name 'Cache.*' for an actor.
+    Files that are still in use are kept. With a filter, files that also hold other calls are kept too. One capture
+    holds all methods of an actor, so use --name 'Cache.*' for an actor.
 
-    SOURCE is a folder, or --address names a cluster. On a terminal, the command shows what it would remove, and asks.
+    Name a folder as SOURCE, or a cluster with --address. On a terminal, the command shows what it would remove, and
+    asks.
     """
     remove = functools.partial(cleaning.clean, source, **filters, older_than=older_than, all=everything)
     if not dry_run and not yes and sys.stdin.isatty():

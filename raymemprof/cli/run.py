@@ -38,7 +38,9 @@ HOW_OPTIONS = (
     click.option("--heap/--no-heap", default=None, help="Trace allocations, or sample memory only. Default: trace."),
     click.option("--native", is_flag=True, default=None, help="Record C and C++ frames too."),
     click.option("--every", type=click.IntRange(1), help="Trace one in this many calls of each function."),
-    click.option("--directory", type=click.Path(), help="Folder on each node to record to, not Ray's log folder."),
+    click.option(
+        "--directory", type=click.Path(), help="Folder on each node to record to. Default: Ray's log directory."
+    ),
 )
 """How to record: those options of `profile_memory` that are asked for most."""
 _OPTIONS = (
@@ -48,7 +50,7 @@ _OPTIONS = (
         metavar="PATTERN",
         help="Record only functions whose full name (package.module.Class.method) or name matches; can be repeated.",
     ),
-    click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out those that match; can be repeated."),
+    click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out matching functions; can be repeated."),
     *HOW_OPTIONS,
 )
 """What to record, and how."""
@@ -60,7 +62,7 @@ _OPTIONS = (
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(script: str, arguments: tuple[str, ...], is_module: bool, **options: Any) -> int:
-    """Run a Ray job, and record each of its task and actor calls.
+    """Run a Ray job, and record all its task and actor calls.
 
     The job runs as `python SCRIPT ARGUMENTS` would, with the same output and exit status. When it ends, raymemprof
     prints a table of its functions to standard error, the highest peak first. Put options of this command before
@@ -82,10 +84,10 @@ def run(script: str, arguments: tuple[str, ...], is_module: bool, **options: Any
 @click.argument("base", default="{}")
 @together(*_OPTIONS)
 def runtime_env(base: str, **options: Any) -> None:
-    """Print a runtime environment, as JSON, in which every task and actor call is recorded.
+    """Print a runtime environment for recording a submitted job.
 
-    Use it with `ray job submit --runtime-env-json`. BASE is the job's own runtime environment, as JSON or as a JSON
-    file.
+    With it, every task and actor call of the job is recorded: ray job submit --runtime-env-json "$(raymemprof
+    runtime-env)". BASE is the job's own runtime environment, as JSON or as a JSON file.
     """
     text = Path(base).read_text() if not base.lstrip().startswith("{") else base
     try:

@@ -22,11 +22,12 @@ _NEXT = "`raymemprof advise` and `raymemprof doctor` with `--address {address}` 
 )
 @address_option
 def watch(seconds: float) -> None:
-    """Look at every Ray worker from the outside, once a second, without any set-up of the job.
+    """Measure the peaks of a job that is not profiled.
 
-    Keeps peaks by task and actor, and how many ran at once, for the last hour: for jobs that are not profiled. They are
-    in the session's log directory, where advise and doctor find them. When it has ended, by Ctrl-C or after the
-    seconds, they are shown. By default it connects to the cluster that runs here.
+    The command reads the memory of every Ray worker once a second, from the outside. The job needs no change. For the
+    last hour, it keeps the peak of each task and actor, and how many ran at once, in the session's log directory, where
+    advise and doctor find them. At the end, it prints a table of the peaks. By default, it connects to the cluster that
+    runs here.
     """
     if not cluster.is_connected():
         connect("auto")

@@ -149,7 +149,7 @@ def _ask_gcs(node_id: str) -> NodeStats:
 
 @dataclass(frozen=True, slots=True)
 class ObjectReferences(Record):
-    """References of one process to objects, of one kind and made at one place in the code.
+    """References of one process to objects, of one kind and created at one place in the code.
 
     Attributes:
         pid: the process, a worker or a driver.
@@ -157,7 +157,7 @@ class ObjectReferences(Record):
             task", "a reference" (an ObjectRef in the code), "within another object".
         call_site: where in the code the references were made; None without RAY_record_ref_creation_sites=1.
         object_count: how many objects.
-        size: their bytes, as far as the process knows them.
+        size: their bytes, as far as the process knows.
     """
 
     pid: int

@@ -48,12 +48,12 @@ class Kill(Record):
         actor_id: its Ray actor.
         worker_id: the Ray worker.
         pid: the process.
-        memory: what it used when it was killed, in bytes, as Ray or the kernel printed it.
+        memory: bytes that it used when it was killed, as Ray or the kernel printed them.
         cause: "ray_memory_monitor" or "kernel_oom".
         call: the profiled call that ran in it, or the last one in an actor that was idle; None if there is none.
             `raymemprof.heap(kill.call)` is what the call held, `raymemprof.heap(kill.call.capture)` what the whole
             actor held.
-        top_processes: what used most memory on the node then, as Ray printed it.
+        top_processes: the processes that used most memory on the node then, as Ray printed them.
     """
 
     when: datetime
@@ -72,15 +72,15 @@ class Kill(Record):
 
 @dataclass(frozen=True, slots=True)
 class Retry(Record):
-    """A task that is killed for memory again and again while its job seems to hang: Ray retries it without end.
+    """A task that Ray kills for memory and retries again and again, while its job seems to hang.
 
     Attributes:
         name: the task's name.
         task_id: the task.
         kill_count: how often it was killed so far.
-        since: when first, UTC.
-        pause: seconds that Ray waits after the latest kill before it runs the task again; None until its owner says so.
-        is_over: whether its session or its owner has ended, so that it is not retried any more.
+        since: when it was first killed, UTC.
+        pause: seconds that Ray waits after the latest kill before it runs the task again; None if not known yet.
+        is_over: whether its session or its owner has ended, so that Ray does not retry it any more.
     """
 
     name: str | None
@@ -104,8 +104,7 @@ class Kills(Openable[Kill]):
 
     Attributes:
         retries: the tasks that are killed and retried without end.
-        kill_counter: how many kills Ray's own counter knows of, up to ten seconds late; None where no node exports
-            metrics.
+        kill_counter: the number of kills in Ray's own metrics, up to ten seconds late; None if no node exports metrics.
     """
 
     retries: tuple[Retry, ...]
@@ -163,20 +162,20 @@ class Kills(Openable[Kill]):
 def ooms(source: Source = None) -> Kills:
     """Return every process that was killed for memory, by Ray's memory monitor or by the kernel, oldest first.
 
-    The kills come from the logs of the raylet and the kernel on each node, with the profiled calls that were killed; no
-    dashboard is needed. `Kills.retries` names the tasks that Ray retries without end, from the logs of their owners.
+    The kills come from the logs of the raylet and the kernel on each node, and from profiled calls that were killed. No
+    dashboard is needed. `Kills.retries` names the tasks that Ray kills and retries without end.
 
     Args:
-        source: a session's log directory; None for all nodes of the cluster that this process is connected to, else the
-            one cluster of this user's that runs on this machine, else this user's latest session. What was chosen is
-            named above the table.
+        source: a session's log directory. None for all nodes of the cluster that this process is connected to; without
+            a connection, for your cluster that runs on this machine; if none runs, for your latest session. The table
+            names what was chosen.
 
     Returns:
         A sequence of `Kill`, which prints as a table and has `to_pandas()`.
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        ValueError: no source is named, and several clusters run here.
+        ValueError: you name no source, and several of your clusters run here.
 
     Example:
         >>> import raymemprof

@@ -49,9 +49,9 @@ class Rows(Sequence[T], Generic[T]):
     """An immutable sequence of records of one kind, which prints as a table. A slice of it is of its own type.
 
     Attributes:
-        missing: the nodes that are not in this because they did not answer.
-        left_out: sentences on what else is not in this, such as files that cannot be read.
-        chosen: what was read, in words, where no source was named and no cluster was connected to; else empty.
+        missing: the nodes that did not answer, so that their records are not included.
+        left_out: sentences on what else is not included, such as files that cannot be read.
+        chosen: what was read, in words, if no source was named and no cluster was connected; else empty.
     """
 
     missing: tuple[MissingNode, ...]

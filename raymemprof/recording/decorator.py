@@ -58,34 +58,35 @@ def profile_memory(target: T, /, **options: Any) -> T: ...
 def profile_memory(target: Any = None, /, **options: Any) -> Any:  # noqa: D417  # each option is described
     """Record what tasks, actors and blocks of code do with memory: decorator and context manager.
 
-    Every call is recorded with its memory (RSS − SHR) before, at its peak and after, and what it allocates is traced by
-    memray into a capture in Ray's session log directory. Profiling never makes a call fail: if recording fails, the
-    call runs untraced, `Call.note` says why, and each process logs one warning.
+    raymemprof records the memory (RSS − SHR) of each call: before, at the peak and after. memray traces what the call
+    allocates into a capture file in Ray's session log directory. Profiling never makes a call fail: if recording fails,
+    the call runs untraced, `Call.note` says why, and each process logs one warning.
 
     Args:
-        target: a function, generator function, coroutine function, async generator function, class, or what
-            `@ray.remote` or `@serve.deployment` made of one; or, for `with`, the block's label.
-        enabled: whether to record at all. Default: True.
-        heap: whether to trace allocations; False samples memory only. Default: True.
+        target: a function of any kind (also a generator, coroutine or async generator), a class, or what `@ray.remote`
+            or `@serve.deployment` returned; for `with`, the label of the block.
+        enabled: record at all. Default: True.
+        heap: trace allocations; False samples memory only. Default: True.
         native: record C and C++ frames too. Default: False.
         python_allocators: record every small Python object, not only what reaches `malloc`. Default: False.
         follow_fork: also trace forked child processes, as part of the call that forked them. Default: False.
         switch_allocators: while tracing, make libraries with their own allocator (Arrow) use malloc, so that memray
             sees what they allocate. Default: True.
         interval_ms: milliseconds between two samples of memory. Default: 20.
-        linger: seconds that tracing stays on after the last call, so that the next one need not start it again.
+        linger: seconds for which tracing stays on after the last call, because starting it again takes time.
             Default: 0.25; for actors `inf`.
         every: trace one in this many calls of each function; memory is sampled in all of them. Default: 1.
-        keep: how many captures of each function the node keeps when its disk budget is used up. Default: 20.
-        max_bytes: the node's disk budget for captures, in bytes or as "2GiB". Default: 2 GiB.
+        keep: how many captures of each function the node keeps when its disk budget is used up: those with the largest
+            peaks. Default: 20.
+        max_bytes: the node's disk budget for captures and journals, in bytes or as "2GiB". Default: 2 GiB.
         directory: folder to record to. Default: the log directory of the node's Ray session; without Ray, a folder
             `raymemprof-<user>` under the system's temporary directory.
 
-    An option that is not given is taken from the variable `RAYMEMPROF_<NAME>` of the process that runs the call.
+    Each option can also be set by the environment variable `RAYMEMPROF_<NAME>` of the process that runs the call, such
+    as `RAYMEMPROF_NATIVE=1`.
 
     Returns:
-        The same kind of object as was decorated. With only a label or options, a decorator that is also a context
-        manager.
+        The same kind of object as `target`. With only a label or options, a decorator that is also a context manager.
 
     Raises:
         TypeError: the target cannot be decorated, or an option is unknown.

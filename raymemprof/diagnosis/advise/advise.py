@@ -75,10 +75,10 @@ class Recommendation(Record):
         admits: by node id, how many its CPUs admit at one CPU each, Ray's default for tasks; None for any number, as
             for actors, which by default hold no CPU while they live.
         warnings: what to know before relying on the figures, in sentences.
-        basis: what the peaks are from: "recorded" calls; processes that were "seen" from the outside, by `watch()` or
-            in Ray's message on a kill, where `call_count` is 0 and there is a peak for each process.
-        ray_data_peak: the highest memory that Ray Data noted in its tasks by itself, its `max_uss_bytes`; None where it
-            noted none.
+        basis: "recorded" if the peaks come from recorded calls. "seen" if they were measured from the outside, by
+            `watch()` or by Ray when it killed the process; `call_count` is 0 then, with one peak for each process.
+        ray_data_peak: the highest memory that Ray Data itself measured in these tasks (`max_uss_bytes`); None if it
+            measured none.
     """
 
     name: str
@@ -135,35 +135,36 @@ def _range(counts: Iterable[int | None]) -> str:
 def advise(calls: Iterable[Call] | None = None) -> Recommendations:
     """Say how much memory to ask for, per function and actor class, so that no node is filled above its kill threshold.
 
+    Run it under typical load, because how many calls fit depends on the memory that is left now.
+
     The size of a call is the peak of its whole process while it ran. The size of an actor is the peak over its
     process's whole life, so overlapping calls share it. A call within another recorded call, such as a
     `with profile_memory(…)` block in a task, is part of the outer call. A call that did not finish might have needed
     more. Its peak counts if it is above the median of the calls that finished, and `needs` is never below what a killed
-    call had. For an actor that grows from call to call, the figures are what it has used so far, and a warning says so.
-    A warning also says if a peak comes from what earlier calls left in the worker.
+    call had. For an actor that grows from call to call, the figures are what it has used so far. A warning says so, and
+    also if a peak comes from what earlier calls left in the worker.
 
-    How many fit on a node is the memory that is left below the limit above which processes are killed, divided by
-    `needs`. All memory that is used there now counts as used, including Ray's own parts and the object store. Memory
-    that idle workers and the workers of these very calls hold does not count, because the calls can use it. So run it
-    under typical load.
+    How many fit on a node is the memory that is left below the kill threshold, divided by `needs`. All memory in use
+    there counts, including Ray's own processes and the object store. Only idle workers and the workers of these calls
+    do not count, because the calls can use their memory.
 
-    `num_cpus` works whatever Ray's figure for the node's memory is. Ray compares `memory` with its own figure, the
-    `memory` that `ray.nodes()` shows. This figure ignores the limit, and what drivers, Ray and other programs use. If
-    it would admit more at once than fit, `memory` is raised until it does not, and a warning says so. What other tasks
-    and actors hold now does not raise it: they come and go, while `memory=` stays in the code, and Ray counts what they
-    request themselves. If too little is left beside them now, another warning says so.
+    Ray compares `memory=` with the `memory` that `ray.nodes()` shows. This figure ignores the kill threshold, and what
+    drivers, Ray and other programs use. If Ray would therefore run more at once than fit, `memory` is raised until it
+    does not, and a warning says so. What other tasks and actors hold now does not raise it, because they come and go.
+    If too little is left beside them now, another warning says so. `num_cpus` does not depend on Ray's figure.
 
-    For tasks and actors without recorded calls that `watch()` saw from the outside, the figures are those of their
-    processes, measured once a second, with the same margin. Their `basis` is "seen", and a warning says so.
+    If `watch()` saw tasks or actors that have no recorded call, their figures come from its measurements, once a
+    second, with the same margin. Their `basis` is "seen", and a warning says so.
 
     Args:
-        calls: what `raymemprof.calls()` returned, or any calls; None for all there are, and for what was seen. Of more
-            than 10,000 there are, most are summed up: percentiles are within 1 % then.
+        calls: calls, such as those that `raymemprof.calls()` returns; None for all recorded calls, and for what
+            `watch()` saw. If there are more than 10,000, most are summed up, and percentiles are within 1 %.
 
     Returns:
         A sequence of `Recommendation`, the largest need first, which prints as a table and has `to_pandas()`.
-        Connected to a cluster it is about its nodes, by node id, and those that did not answer are in its `missing`;
-        else about this machine, by host name, with the threshold that RAY_memory_usage_threshold sets here.
+        If this process is connected to a cluster, `fits` has the cluster's nodes, by node id, and `missing` those that
+        did not answer. Otherwise, it has this machine, by host name, with the threshold that RAY_memory_usage_threshold
+        sets here.
 
     Raises:
         TypeError: `calls` is not made of calls.

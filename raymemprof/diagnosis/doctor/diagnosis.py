@@ -31,20 +31,20 @@ _STYLES = {"critical": "bold red", "warning": "bold yellow", "info": "bold blue"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Diagnosis(Examination):
-    """What `doctor()` found. Prints as text, shows itself in a notebook, and is saved as a page.
+    """What `doctor()` found. It prints as text, shows itself in a notebook, and can be saved as a page.
 
     Attributes:
         when: when it was made, UTC.
-        source: the folder it is of; None where it is of the connected cluster.
-        findings: what is wrong, what matters most first.
-        checks: what was looked for, in the order of Ray's page.
-        unchecked: what could not be looked at, and why, in sentences.
+        source: the folder that was read; None for the connected cluster.
+        findings: what is wrong, the most important first.
+        checks: the questions of Ray's page, with the answers.
+        unchecked: what could not be checked, and why, in sentences.
         kills: every process that was killed for memory.
         calls: the profiled calls; if there are more than 10,000, only the informative ones.
-        usage: what memory is used for now; None without a connection.
+        usage: what uses memory now; None without a connection.
         recommendations: what each function and actor class needs.
         missing: the nodes that did not answer.
-        silent: those of them that are alive, but did not answer for an unknown reason.
+        silent: the nodes in `missing` that are alive, but did not answer for an unknown reason.
         chosen: what was read, in words, if no source was named; else empty.
     """
 
@@ -88,13 +88,12 @@ class Diagnosis(Examination):
     def save(self, output: str | os.PathLike[str] = "report.html", *, overwrite: bool = False) -> Report:
         """Write the diagnosis as one HTML page, which needs no network.
 
-        Flame graphs of the guilty calls are written to a folder beside it, `report-files` for `report.html`, as far as
-        their captures can be read: some 4.5 MB each, five at most.
+        Flame graphs of the guilty calls are written to a folder beside it, `report-files` for `report.html`: at most
+        five, about 4.5 MB each.
 
         Args:
-            output: the file to write. It appears whole or not at all.
-            overwrite: replace the file, and flame graphs in that folder, if they exist; else an existing file is an
-                error.
+            output: the file to write. An incomplete file never appears.
+            overwrite: replace the file, and flame graphs in that folder, if they exist.
 
         Returns:
             A `Report`, which a notebook shows inline and which has `.path` and `.open()`.

@@ -35,24 +35,23 @@ __all__ = ["diagnose", "doctor"]
 def doctor(source: Source = None) -> Diagnosis:
     """Check for all known memory problems, and say what matters most, with the evidence and what to do.
 
-    Follows Ray's page "Debugging Memory Issues": was anything killed for memory, which tasks and actors use it, is it
-    the head node, do too many run at once, does an actor grow or a call copy its data. It also checks what is not on
-    the page: tasks that are retried without end, idle workers that keep memory, an object store that is full. It uses
-    `ooms()`, `calls()`, `usage()` and `advise()`, and `heap()` of the guilty calls.
+    The doctor follows Ray's page "Debugging Memory Issues". Was anything killed for memory? Which tasks and actors use
+    most? Is it the head node? Do too many run at once? Does an actor grow, or a call copy its data? It also finds
+    tasks that are retried without end, idle workers that keep memory, and a full object store. It uses `ooms()`,
+    `calls()`, `usage()` and `advise()`, and `heap()` of the guilty calls.
 
     Args:
-        source: a session's log directory, or a folder that was recorded to; None for all nodes of the cluster that this
-            process is connected to, else the one cluster of this user's that runs on this machine, else this user's
-            latest session, which is named first. Without a connection, the doctor does not know what uses memory now,
-            and says so.
+        source: a session's log directory, or a folder that was recorded to. None for all nodes of the cluster that this
+            process is connected to; without a connection, for your cluster that runs on this machine; if none runs,
+            for your latest session. Without a connection, the doctor does not know what uses memory now, and says so.
 
     Returns:
-        A `Diagnosis`: `.findings`, what matters most first, `.healthy`, and what they are made from. It prints as text,
-        shows itself in a notebook, and has `to_json()` and `save("report.html")`.
+        A `Diagnosis`, with `.findings` (the most important first), `.healthy`, and the data behind them. It prints as
+        text, shows itself in a notebook, and has `to_json()` and `save("report.html")`.
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        ValueError: no source is named, and several clusters run here.
+        ValueError: you name no source, and several of your clusters run here.
 
     Example:
         >>> import raymemprof

@@ -35,20 +35,29 @@ ILLNESSES = (  # in order of importance: a cause before what it leads to
 
 @dataclass(frozen=True, slots=True)
 class Finding(Record):
-    """One thing that is wrong, or will be.
+    """One thing that is wrong, or soon will be.
 
     Attributes:
-        severity: "critical" (work was killed, or will be within the hour), "warning" (it may come to that) or "info".
-        illness: "endless_retries", "leaking_actor", "too_parallel", "head_node", "out_of_memory" (a task or actor was
-            killed, for none of the reasons before), "low_memory" (a node is about to kill), "small_reserve" (resource
-            isolation reserves less than Ray's own parts and the system use), "idle_workers" (they keep memory),
-            "object_store" (it is full, or spills), "unexplained_death" (a process ended, nobody said why), "copy" (a
-            call may hold its data twice) or "retained_memory" (what was freed stays with the allocator).
-        title: what it is, in a sentence.
-        name: the function or actor class that it is about; None where it is about a node.
+        severity: "critical" (work was killed, or will be within the hour), "warning" (this may happen) or "info".
+        illness: what is wrong:
+
+            - "endless_retries": Ray kills and retries a task without end;
+            - "leaking_actor": an actor grows with its calls;
+            - "too_parallel": too many calls run at once;
+            - "head_node": the head node is crowded;
+            - "out_of_memory": a task or actor was killed, for none of the reasons above;
+            - "low_memory": a node is about to kill;
+            - "small_reserve": resource isolation reserves less than Ray's own processes and the system use;
+            - "idle_workers": idle workers keep memory;
+            - "object_store": it is full, or spills;
+            - "unexplained_death": a process ended, and no log says why;
+            - "copy": a call may hold its data twice;
+            - "retained_memory": freed memory stays with the allocator.
+        title: what is wrong, in a sentence.
+        name: the function or actor class that it is about; None if it is about a node.
         node_id: the node that it is about; None if it is not about one node.
-        evidence: what says so, in sentences.
-        next_steps: what to do, in sentences with a command or a changed line of code, first things first.
+        evidence: the facts that show it, in sentences.
+        next_steps: what to do, the most important first: sentences with a command or a changed line of code.
         kill_count: how many processes were killed for memory because of it.
         lines: the lines of code that held most.
         calls: the profiled calls that show it best.
@@ -99,7 +108,7 @@ class Check(Record):
     Attributes:
         question: the question.
         verdict: "ill", "maybe" (worth a look, but without harm so far), "well" (everything was checked and is fine),
-            "unknown" (too little was seen), or "info" (the question asks what there is, not whether that is good).
+            "unknown" (too little was seen), or "info" (the answer is neither good nor bad).
         answer: the answer, in a sentence.
     """
 

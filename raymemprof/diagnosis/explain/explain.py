@@ -39,36 +39,37 @@ class Explanation(Record):
     """What an error says, combined with what was recorded. Sizes are in bytes; unknown values are None.
 
     Attributes:
-        cause: what ended it:
+        cause: what ended the process, or what went wrong:
 
-            - "ray_memory_monitor": Ray's memory monitor; up to Ray 1.x it refused to run the task;
-            - "kernel_oom", "systemd_oomd", "earlyoom" (or nohang): the kernel's out-of-memory killer, or a daemon like
-              it;
-            - "container_limit" (OOMKilled), "evicted" (for memory or a disk): Kubernetes, Docker, YARN, Dask or a
-              cloud; "slurm_limit": Slurm, "batch_limit": LSF, PBS, Grid Engine, HTCondor or Flux;
-            - "memory_error": the code itself, which could not allocate; "gpu_memory": the same of a GPU's or a TPU's
-              memory; "bus_error": SIGBUS, as where /dev/shm is full;
-            - "object_store_full", "disk_full"; "owner_died", "object_lost": an object that was lost;
-            - "node_died", "preempted": the node;
-            - "sigkill" (or os._exit: it ended, and no log says why), "crash", "exit" (it ended by itself, or was asked
-              to: `exit_actor()`, `sys.exit`, SIGTERM), "ray_kill": the worker, for other reasons than memory, as far as
-              is known;
-            - "not_started": nothing: Ray did not start with the memory that it was to have;
-            - "warning": nothing ended yet, as far as the text says;
+            - "ray_memory_monitor": Ray's memory monitor killed it (up to Ray 1.x: refused to run the task);
+            - "kernel_oom", "systemd_oomd", "earlyoom" (or nohang): the kernel's out-of-memory killer, or a daemon,
+              killed it;
+            - "container_limit" (OOMKilled), "evicted" (for memory or a disk): Kubernetes, Docker, YARN, Dask or a cloud
+              ended it;
+            - "slurm_limit": Slurm ended it; "batch_limit": LSF, PBS, Grid Engine, HTCondor or Flux did;
+            - "memory_error": the code could not allocate memory; "gpu_memory": memory of a GPU or TPU;
+            - "bus_error": SIGBUS, for example because /dev/shm is full;
+            - "object_store_full", "disk_full": no space was left there;
+            - "owner_died", "object_lost": an object was lost;
+            - "node_died", "preempted": the node is gone;
+            - "sigkill": it was killed, or called `os._exit`, and no log says why;
+            - "crash", "exit" (`exit_actor()`, `sys.exit`, SIGTERM), "ray_kill": the worker ended for a reason other
+              than memory, as far as is known;
+            - "not_started": Ray did not start, because it could not have the requested memory;
+            - "warning": nothing has ended yet, as far as the text says;
             - "unknown".
         node_id: the node where it happened.
-        node_ip: its address. Of a pod, that of the Kubernetes node where the text has it, else the pod's own, which is
-            that of Ray's node.
-        used: memory used on the node; of "container_limit", "slurm_limit" and "batch_limit", by the container or the
-            job.
-        limit: the node's memory; the container's or the job's.
-        threshold: use above which Ray kills.
-        victims: who was killed.
-        top_processes: what used most memory on the node, as Ray printed it.
-        calls: the profiled calls that were killed; of an actor that ran none then, the last that it ran.
-        lines: the lines that held most when the first of them died.
-        advice: what to do, in sentences, first things first.
-        summary: what happened: a sentence a line.
+        node_ip: the node's address. For a pod, it is the address of the Kubernetes node if the text has it, else the
+            pod's own.
+        used: memory used on the node. For "container_limit", "slurm_limit" and "batch_limit": by the container or job.
+        limit: the memory of the node, the container or the job.
+        threshold: the use above which Ray kills.
+        victims: the tasks and actors whose workers were killed.
+        top_processes: the processes that used most memory on the node, as Ray printed them.
+        calls: the profiled calls that were killed. If an actor was idle, the last call that it ran.
+        lines: the lines that held most when the first of these calls was killed.
+        advice: what to do, in sentences, the most important first.
+        summary: what happened, one sentence per line.
     """
 
     cause: str
@@ -104,14 +105,14 @@ def explain(error_or_text: BaseException | str, source: Source = None) -> Explan
 
     Args:
         error_or_text: an exception that `ray.get` raised, or text from a log, a notebook or a dashboard.
-        source: the log directory of the session it comes from, to find the profiled calls in; None for the session this
-            process is connected to, else the one cluster of this user's that runs on this machine, else this user's
-            latest session, which the summary names. If several clusters run, none is read.
+        source: the log directory of the session that the error comes from, to find its profiled calls. None for the
+            cluster that this process is connected to; without a connection, for your cluster that runs on this machine;
+            if none runs, for your latest session. The summary says which. If several run, none is read.
 
     Returns:
-        An `Explanation`, which prints as a few lines and shows itself in a notebook. What neither the text nor a log
-        says is None. A SIGKILL counts as out of memory only if the kernel says so. If an error does not identify a
-        worker, a dead worker is named only if it is the only one that fits.
+        An `Explanation`, which prints as a few lines and shows itself in a notebook. A value that is neither in the
+        text nor in a log is None. A SIGKILL counts as out of memory only if Ray or the kernel says so. If an error does
+        not identify a worker, a dead worker is named only if it is the only one that fits.
 
     Raises:
         TypeError: `error_or_text` is neither.

@@ -48,17 +48,17 @@ def timeline(
     node_id: str | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Draw memory over time: of a call, an actor, a function or a job, with the calls as bands.
+    """Draw the memory of a call, an actor, a function or a job over time, with the calls as bands.
 
-    The memory (RSS − SHR) of the processes that the calls ran in is stacked for each node. Kills are marked in red, and
-    retries are named. If the node's log gives the kill threshold, a dashed line shows it. If the calls ran in one
-    process, the picture also shows the heap as memray saw it, unless the captures have more than 64 MiB.
+    For each node, the picture stacks the memory (RSS − SHR) of the processes that the calls ran in. It marks kills in
+    red, and retries with ↻. If the raylet's log gives the kill threshold, a dashed line shows it. If the calls ran in
+    one process, the picture also shows the heap as memray saw it, unless the captures have more than 64 MiB.
 
     Args:
-        what: a `Call`, a `Capture`, or several of these; or what `calls` reads: a folder, or a journal or capture in
-            one. None for what `calls` reads by itself.
-        output: the file to write, an HTML page, or a picture if it ends in `.svg`; by default
-            `raymemprof-timeline-<call>.html` in the current folder. It appears whole or not at all.
+        what: a `Call`, a `Capture`, or several of these; or a folder, or a journal or capture in one, as in `calls`.
+            None for what `calls()` reads.
+        output: the file to write: an HTML page, or a picture if the name ends in `.svg`. By default,
+            `raymemprof-timeline-<call>.html` in the current folder. An incomplete file never appears.
         name: only calls of this name, as in `calls`.
         status: only calls with this status.
         kind: only calls of this kind.
@@ -66,12 +66,11 @@ def timeline(
         actor_id: only this Ray actor's.
         job_id: only this Ray job's.
         node_id: only this Ray node's.
-        overwrite: replace the file if it exists; else it is refused. Under its default name, it replaces an earlier
-            report.
+        overwrite: replace `output` if it exists. Without `output`, an earlier report of this name is always replaced.
 
     Returns:
-        A `Report`, which a notebook shows inline and which has `.path` and `.open()`. Its `left_out` says what is not
-        drawn, or not drawn separately: the picture stays small however many calls there are.
+        A `Report`, which a notebook shows inline and which has `.path` and `.open()`. The picture stays small however
+        many calls there are; `left_out` says what it merges or does not draw.
 
     Raises:
         FileNotFoundError: `what` does not exist, or there is no such folder to write to.

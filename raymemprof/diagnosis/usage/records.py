@@ -36,24 +36,24 @@ class ProcessUsage(Record):
         role: "task", "actor", "idle worker", "driver", "subprocess" (a worker started it), "worker" (Ray did not say
             what it runs), or a part of Ray: "raylet", "gcs", "dashboard", "agent" (the dashboard's on each node),
             "runtime env agent", "log monitor", "autoscaler", "client server", "io worker" (spills and restores).
-        name: what runs in it: the task's name, `Actor.method`, or the actor's class between two calls; of a driver its
-            script; None for what the role says already.
+        name: what runs in it: the task's name, or `Actor.method`, or the actor's class between two calls. For a driver,
+            its script. None if the role says it already.
         rss: resident bytes.
-        shared: those of them that others may share: the object store above all.
+        shared: the part of `rss` that others may share, above all the object store.
         memory: rss − shared.
         pss: if it shares pages with parents or children (a worker and what it started, and forked drivers), its
             proportional set size: pages that they share by copy-on-write are divided among them, so that their sum is
             right; else None.
-        parent_pid: of a subprocess, the pid of the process that started it; None where that is none of Ray's.
-        task_id: the task that runs, by Ray's own record, which lags by up to a second; None if unknown, or if several
-            run at once.
+        parent_pid: for a subprocess, the pid of the process that started it; None if that process is not Ray's.
+        task_id: the task that runs. Ray's record of it lags by up to a second. None if unknown, or if several run at
+            once.
         actor_id: its actor.
         job_id: the job it works for.
-        worker_id: its id as a Ray worker.
+        worker_id: its Ray worker id.
         node_id: its node.
         node_ip: its node's IP address.
-        why_uncounted: why it is not in its node's sums: it is in another container, or what it shares with its
-            relatives cannot be divided. Its memory is then at most part of `NodeUsage.unexplained`. None if it counts.
+        why_uncounted: why it is not in its node's sums: it is in another container, or the memory that it shares with
+            its parent or children cannot be divided. None if it is in the sums.
     """
 
     pid: int
@@ -116,33 +116,34 @@ class NodeUsage(Record):
         node_id: its id.
         node_ip: its IP address.
         is_head: whether it is the head.
-        total: what there is, or the limit of the container (memory cgroup) that the raylet runs in.
-        used: what is used of it, as Ray counts: without memory that the kernel can reclaim at once.
+        total: the memory of the machine, or the limit of the container (memory cgroup) that the raylet runs in.
+        used: the part in use, as Ray counts it: without memory that the kernel can reclaim at once.
         available: total − used.
         threshold: the bytes in use above which Ray's memory monitor kills, from the raylet's log if that exists; None
             if the monitor never kills.
-        object_store_used: bytes of the objects in the object store; None where Ray did not say.
-        object_store_primary: those of them that it must keep or spill. The rest are copies of other nodes' objects,
-            which it drops when it needs space. None if Ray did not say.
-        object_store_capacity: how many bytes it holds before it spills.
+        object_store_used: bytes of the objects in the object store; None if Ray did not say.
+        object_store_primary: bytes of the objects that it must keep or spill. The rest are copies of other nodes'
+            objects, which it drops when it needs space. None if Ray did not say.
+        object_store_capacity: the size of the object store, in bytes; None if Ray did not say.
         object_store_held: bytes of memory that the object store occupies, including freed objects, because it keeps
             memory that it has used once; 0 if it lies in files on a disk, whose pages the kernel can reclaim; None if
             the system does not say.
-        spilled: bytes of objects written to disk since the node started; None where Ray did not say.
-        shared_memory: bytes in shared memory and tmpfs (/dev/shm) beside the object store: of PyTorch's DataLoader,
-            `multiprocessing.shared_memory`, or other nodes' object stores on the machine; None where the system does
-            not say.
-        shared_memory_owners: whose that is, the largest first and the rest as one; empty where it is below 1 MiB.
-        kernel: bytes of the kernel's own among what is used: page tables, stacks, and slab that it cannot take back. A
-            process that maps a large object store needs 2 MiB of page tables for each GiB. They are in `unexplained`;
-            None where the system does not say.
+        spilled: bytes of objects written to disk since the node started; None if Ray did not say.
+        shared_memory: bytes in shared memory and tmpfs (/dev/shm) besides the object store, for example of PyTorch's
+            DataLoader, `multiprocessing.shared_memory`, or other nodes' object stores on the machine; None if the
+            system does not say.
+        shared_memory_owners: the owners of `shared_memory`, the largest first and the rest as one; empty if it is
+            below 1 MiB.
+        kernel: bytes that the kernel uses for itself: page tables, stacks, and slab that it cannot reclaim. A process
+            that maps a large object store needs 2 MiB of page tables for each GiB. Part of `unexplained`; None if the
+            system does not say.
         huge_pages: bytes of the machine's pool of huge pages (hugetlbfs), which are reserved even if nothing uses them,
-            without an object store in it. They are in `unexplained`.
+            without an object store in it. Part of `unexplained`.
         processes: its processes.
-        isolation: what resource isolation (Ray 2.51 and later, `--enable-resource-isolation`) gives and what its parts
-            use; None without it.
-        references: what the node's processes refer to in the object store, the largest first. Asked only
-            where the store is nearly full or has spilled.
+        isolation: the limits of resource isolation (Ray 2.51 and later, `--enable-resource-isolation`) and the use of
+            its two cgroups; None without it.
+        references: the references of the node's processes to objects, the largest first. Known only if the object
+            store is nearly full or has spilled.
     """
 
     node_id: str
@@ -167,7 +168,7 @@ class NodeUsage(Record):
 
     @property
     def object_store_kept(self) -> int | None:
-        """Bytes that the object store must keep or spill; None where that is not known, and may be much."""
+        """Bytes that the object store must keep or spill; None if that is not known."""
         used, capacity = self.object_store_used, self.object_store_capacity
         if self.object_store_primary is None and used is not None and used < SPILLS * (capacity or 0):
             return used  # no more than that
@@ -225,7 +226,7 @@ class NodeUsage(Record):
 
     @property
     def object_store(self) -> int:
-        """Bytes of memory that the object store stands for in the sum, once for all that map it."""
+        """Bytes of the object store's memory, counted once for all processes that map it."""
         held = self.object_store_used if self.object_store_held is None else self.object_store_held
         return held or 0
 
@@ -241,12 +242,12 @@ class NodeUsage(Record):
 
     @property
     def explained(self) -> int:
-        """The page's sum: object store + RSS − SHR of workers and of Ray's own parts; and other shared memory."""
+        """Bytes that are accounted for: object store, workers, Ray's own processes, and other shared memory."""
         return self.object_store + self.workers + self.system + (self.shared_memory or 0)
 
     @property
     def unexplained(self) -> int:
-        """What is used besides: by the kernel (`kernel`, `huge_pages`), other programs, and other Ray nodes here.
+        """Bytes in use that are not accounted for: the kernel, other programs, other Ray nodes on the machine.
 
         0 if the parts sum to more, which happens only if memory changes while it is read.
         """
@@ -302,12 +303,12 @@ def _isolated(node: NodeUsage) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Usage(Record):
-    """The cluster's memory at one moment. Prints as tables, in a notebook too.
+    """The cluster's memory at one moment. It prints as tables, in a notebook too.
 
     Attributes:
-        when: when it was asked for, UTC.
+        when: when it was measured, UTC.
         nodes: the nodes that answered, the head first.
-        missing: those that did not.
+        missing: the nodes that did not answer.
     """
 
     _not_in_json: ClassVar[tuple[str, ...]] = ("processes", "shared_memory_owners", "tables")

@@ -14,21 +14,21 @@ __all__ = ["SharedMemoryOwner", "SharedMemoryOwners"]
 
 @dataclass(frozen=True, slots=True)
 class SharedMemoryOwner(Record):
-    """Who has a large piece of shared memory, or several smaller ones; of object stores only other nodes' count.
+    """The owner of a large piece of shared memory, or of several smaller ones.
 
     Attributes:
         kind: "tmpfs" (files, as those in /dev/shm), "memfd", "System V", "anonymous" (a mapping that a process shares
             with those it forks), "object store of another Ray node", or "the rest", whose owner is not known.
-        name: of the largest piece: its path, or the memfd's name, or the number of the System V segment. Of the rest,
-            what kept it from being known.
+        name: the name of the largest piece: its path, the memfd's name, or the number of the System V segment. For
+            "the rest", why its owner is not known.
         piece_count: how many pieces there are.
-        memory: bytes that they take.
-        pid: the process that has them open or mapped; of several, the one that started the others; None if no such
-            process is known, because tmpfs keeps a file until it is deleted.
+        memory: their size in bytes.
+        pid: the process that has them open or mapped; if there are several, the one that started the others. None if no
+            process has: tmpfs keeps a file until it is deleted.
         role: the role of that process, as in `ProcessUsage`; None if it does not belong to this Ray node.
         process_name: the name of the process: the task's or actor's, or the program's.
         sharer_count: how many other processes are known to have them open, or to have touched them.
-        user: whose the files are, where no process is known to have them.
+        user: the user that owns the files, if no process is known to have them.
         task_id: the task that runs in the process, as in `ProcessUsage`.
         actor_id: its actor.
         node_id: the node.
@@ -74,7 +74,7 @@ def _process(one: SharedMemoryOwner) -> str:
 
 
 class SharedMemoryOwners(Rows[SharedMemoryOwner]):
-    """A sequence of `SharedMemoryOwner`: of each node the largest first, the rest as one."""
+    """A sequence of `SharedMemoryOwner`: for each node, the largest first, and the rest as one."""
 
     _title: ClassVar[tuple[str, str]] = ("owner of shared memory", "owners of shared memory")
     _columns: ClassVar[tuple[tuple[str, Any, bool], ...]] = (

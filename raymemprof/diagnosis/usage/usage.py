@@ -28,8 +28,8 @@ _LOOKS = 3
 def usage() -> Usage:
     """Return what uses memory now, on each node of the connected cluster and in each Ray process there.
 
-    A task that needs no CPU runs on each node, and no dashboard is needed. The task is in the result, as
-    "raymemprof.read_node", because its worker uses memory too.
+    It needs no dashboard. A task that needs no CPU reads each node. This task is in the result too, as
+    "raymemprof.read_node".
 
     Returns:
         A `Usage`: `.nodes`, `.processes`, `.missing`. It prints as tables, and has `to_pandas()` and `to_json()`.

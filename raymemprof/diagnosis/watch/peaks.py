@@ -27,7 +27,7 @@ _MINUTE = 60
 
 @dataclass(frozen=True, slots=True)
 class SeenPeak(Record):
-    """What was seen of one name on one node, from the outside and once a second. Sizes are bytes of RSS − SHR.
+    """What `watch()` saw of one task, actor class or method on one node. Sizes are bytes of RSS − SHR.
 
     A peak between two looks is not seen, nor is what a worker's child processes use.
 
@@ -35,13 +35,13 @@ class SeenPeak(Record):
         name: the task, the actor's class, or `Actor.method`.
         kind: "task", "actor" (the class, whichever method runs) or "method".
         node_id: the node.
-        memory: the most that one process was seen to have.
-        at_once: the most processes that ran it at one look.
-        together: the most that those had together.
-        process_count: how many processes ran it, those included that `memory_by_process` lacks.
-        memory_by_process: the most that each process was seen to have, by pid; of very many the largest.
-        first_at: the minute in which it was seen first, UTC.
-        last_at: the end of the minute in which it was seen last, UTC.
+        memory: the highest memory of one process.
+        at_once: the highest number of processes that ran it at once.
+        together: the highest memory of these processes together.
+        process_count: how many processes ran it, including those that are not in `memory_by_process`.
+        memory_by_process: the highest memory of each process, by pid. If there are very many, only the largest.
+        first_at: the minute in which it was first seen, UTC.
+        last_at: the end of the minute in which it was last seen, UTC.
     """
 
     name: str

@@ -32,11 +32,11 @@ _SECONDS_TO_START = 60.0
 
 
 class Watch:
-    """What `watch` returns: a look at the cluster that goes on, and a context manager whose block ends it.
+    """What `watch` returns: a running watch of the cluster. It is also a context manager, whose block ends it.
 
     Attributes:
         started_at: when it began, UTC.
-        missing: the nodes that are not watched, and why; also those whose process has ended too soon.
+        missing: the nodes that are not watched, each with the reason.
         node_ids: the nodes that are watched now.
         is_cut_off: whether the session that was watched has ended.
     """
@@ -170,20 +170,20 @@ class Watch:
 def watch(seconds: float = HOUR) -> Watch:
     """Look at every Ray worker of the cluster from the outside, once a second, from now on.
 
-    Nothing has to be set up in the job, and nothing is done to its processes. On each node runs a small process, which
-    keeps the highest memory (RSS − SHR) of each worker by the name of what it runs, and how many ran that at once, for
-    the last hour, in the session's log directory. `advise()` and `doctor()` read it for what was not recorded. A peak
-    between two looks is not seen, nor is what a worker's child processes use.
+    The job needs no change. A small process on each node reads the workers. For each minute of the last hour, and for
+    each task, actor class and method, it keeps the highest memory (RSS − SHR) of each worker and how many ran at once,
+    in the session's log directory. `advise()` and `doctor()` use these peaks for what was not recorded. A peak between
+    two looks is not seen, nor is the memory of a worker's child processes.
 
-    It ends with the `with` block, with `end()`, when the time is over, and within seconds of the end of this process or
-    of the session. Nodes that join are watched, too. Where several watch a node, one of them looks.
+    It ends with the `with` block, with `end()`, after `seconds`, or within seconds after this process or the session
+    has ended. Nodes that join later are watched too. If several people watch a node, one process reads it.
 
     Args:
-        seconds: end after so many.
+        seconds: how long to watch. Default: an hour.
 
     Returns:
-        A `Watch`, which has begun: for `with`, to `wait()` for, or to leave as it is. Nodes that cannot be watched are
-        in its `missing`.
+        A `Watch`, which has begun. Use it in a `with` statement, call its `wait()`, or leave it as it is. Its `missing`
+        has the nodes that cannot be watched.
 
     Raises:
         ValueError: this process is not connected to a cluster, or only through Ray Client; or `seconds` makes no sense.

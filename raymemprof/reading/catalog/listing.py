@@ -56,16 +56,16 @@ def calls(
     for this reason.
 
     Args:
-        source: a folder, or a journal or capture in one; None for all nodes of the cluster that this process is
-            connected to, else the one cluster of this user's that runs on this machine, else what this user recorded to
-            last, in a session or outside Ray. The table names what was chosen.
+        source: a folder, or a journal or capture in one. None for all nodes of the cluster that this process is
+            connected to; without a connection, for your cluster that runs on this machine; if none runs, for what you
+            recorded last. The table names what was chosen.
         name: only calls of this name: `task`, `Actor.method`, the last parts of a longer name, or a pattern with `*`.
         status: only calls with this status: "running", "finished", "failed", "cancelled" or "killed".
         kind: only calls of this kind: "task", "actor", "method" or "block".
         task_id: only this Ray task's.
         actor_id: only this Ray actor's.
         job_id: only this Ray job's.
-        node_id: only this Ray node's. Of each id the beginning is enough.
+        node_id: only this Ray node's. For all ids, the beginning is enough.
         context: only calls with this context, such as `rank 3`, `route /sum` or `trial *`.
 
     Returns:
@@ -76,7 +76,8 @@ def calls(
     Raises:
         FileNotFoundError: `source` does not exist.
         PermissionError: its path contains a folder or a link that another user may have made.
-        ValueError: `status` or `kind` is none of these values; or no source is named, and several clusters run here.
+        ValueError: `status` or `kind` is not one of these values; or you name no source, and several of your clusters
+            run here.
 
     Example:
         >>> import raymemprof

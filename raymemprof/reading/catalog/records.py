@@ -27,12 +27,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Capture(Record):
-    """One capture file, as memray wrote it. Can be used wherever a path can.
+    """One capture file, as memray wrote it. You can use it wherever you can use a path.
 
     Attributes:
         path: the file.
         size: its size now, in bytes.
-        status: "open" while its process traces, "closed", or "killed" where the process ended without closing it.
+        status: "open" while its process traces, "closed", or "killed" if the process ended without closing it.
         opened_at: when tracing began, UTC.
         closed_at: when tracing ended; None if it did not end, or its end was not recorded.
         native: whether it has C and C++ frames.
@@ -72,8 +72,8 @@ class ChildProcess(Record):
 
     Attributes:
         pid: the process.
-        name: what it runs: a script, a program, or for a fork the title of the worker.
-        memory: bytes of RSS − SHR; of pages that it shares with its parent or children, only its part (PSS).
+        name: what it runs: a script or a program; for a fork, the title of the worker.
+        memory: bytes of RSS − SHR. Pages that it shares with its parent or children count in part (PSS).
     """
 
     pid: int
@@ -83,7 +83,7 @@ class ChildProcess(Record):
 
 @dataclass(frozen=True, slots=True)
 class Call(Record):
-    """One execution of what was decorated. Sizes are bytes of RSS − SHR of its process, times UTC, durations seconds.
+    """One recorded execution. Sizes are bytes of RSS − SHR of its process, times are UTC, durations are seconds.
 
     Attributes:
         name: the function's `__qualname__` (for a method `Class.method`), or the block's label.
@@ -96,31 +96,31 @@ class Call(Record):
         worker_id: the Ray worker.
         pid: the process.
         started_at: when it began.
-        duration: how long it took; None where its end was not recorded.
+        duration: how long it took; None if its end was not recorded.
         status: "running", "finished", "failed", "cancelled", or "killed" if its process ended before the call did.
-        error: the exception it raised, or what ended its process, where that is known.
+        error: the exception it raised, or what ended its process, if that is known.
         memory_before: memory when it began, without child processes.
-        peak_memory: the most memory while it ran, that of child processes included.
+        peak_memory: the most memory while it ran, including child processes.
         growth: the growth up to the peak: `peak_memory` minus `memory_before` and `children_before`; never negative. A
             reused worker still holds what earlier calls left in it, so the call with the largest peak may have used
             little. Sort by `growth` to find the largest call. If calls run side by side in one process, each has the
             growth of all.
         memory_after: memory when it ended, without child processes.
-        capture: the capture file that holds its allocations; None where it was only sampled, or the file is gone.
+        capture: the capture file that holds its allocations; None if it was only sampled, or the file is gone.
         children_peak: the most memory that its child processes, and their children, added; pages that they share with
             it count once. 0 if there were none.
-        children: the largest of them at the time when all together had most.
-        children_count: how many there were then.
+        children: the largest of these processes at the time when they had most memory together.
+        children_count: how many there were at that time.
         children_copied: roughly how much of the memory that they added was copies of memory that forked children
             inherited and then wrote to; reading a Python object is a write. None if not known.
         children_before: the memory that children of earlier calls added when it began.
         own_peak: the most memory of the process alone.
         children_left: the children that were still running when it ended.
         note: why it was not traced; or, for a call on another machine, since when it is unknown whether it still runs.
-        deployment: the deployment of Ray Serve that ran it, with its application: `default:Summarizer`.
+        deployment: the Ray Serve application and deployment that ran it: `default:Summarizer`.
         context: what a Ray library says about it: `route /sum` for a request to Ray Serve, `rank 3` for a worker of Ray
             Train, `trial 1b2c3_00000` for Ray Tune; None if it says nothing.
-        ray_data_peak: the highest memory that Ray Data noted in it by itself, its `max_uss_bytes`; None where it noted
+        ray_data_peak: the highest memory that Ray Data itself measured in it (`max_uss_bytes`); None if it measured
             none.
     """
 
@@ -163,7 +163,7 @@ class Call(Record):
 
     @property
     def growth(self) -> int:
-        """By how much its process's memory, and its children's, rose above what they had when it began. Bytes."""
+        """Return the growth up to the peak, in bytes: of its process and its child processes; never negative."""
         return max(self.peak_memory - self.memory_before - self.children_before, 0)
 
 

@@ -40,10 +40,10 @@ _TOLD = 1.0
 
 @dataclass(frozen=True, slots=True)
 class RemovedFile(Record):
-    """A capture or journal that was removed, or would be.
+    """A capture or journal that was removed, or would be with `dry_run`.
 
     Attributes:
-        path: where it lay.
+        path: where it was.
         size: its size, in bytes.
         node_id: its Ray node.
         written_at: when it was last written to, UTC.
@@ -59,7 +59,7 @@ class RemovedFiles(Rows[RemovedFile]):
     """A sequence of `RemovedFile`.
 
     Attributes:
-        dry_run: whether nothing was removed, and this says what would be.
+        dry_run: whether nothing was removed, and these are the files that would be.
     """
 
     dry_run: bool = False
@@ -113,8 +113,8 @@ def clean(
         job_id: only this Ray job's.
         node_id: only this Ray node's.
         context: only calls with this context.
-        older_than: only files that were last written to at least this many seconds ago; or a `timedelta`.
-        all: everything. A filter, `older_than` or `all` must be given.
+        older_than: only files that were last written to at least this long ago: seconds, or a `timedelta`.
+        all: remove everything. Pass a filter, `older_than` or `all`.
         dry_run: remove nothing, and return what would be removed.
 
     Returns:
@@ -122,7 +122,7 @@ def clean(
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        ValueError: nothing says what to remove, or where, `source` is no folder, or `older_than` is negative.
+        ValueError: no argument says what to remove, or where; `source` is not a folder; or `older_than` is negative.
 
     Example:
         >>> import raymemprof

@@ -58,7 +58,7 @@ class Fetched(list[Path]):
 
 @short_traceback
 def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
-    """Copy captures, their journals, and the source texts of their code from their nodes to this machine.
+    """Copy captures, their journals, and the source texts of their code from all nodes to this machine.
 
     A node connects to a free port at this process's address and sends its files unencrypted, as Ray itself does. If it
     cannot connect, with Ray Client, and with `RAY_USE_TLS`, it sends them through Ray's object store.
@@ -69,15 +69,15 @@ def fetch(target: Target, to: str | os.PathLike[str] = ".") -> Fetched:
 
     Args:
         target: a `Call`, a `Capture`, a capture's path or name on its node, or several of these.
-        to: the folder to bring them to; it is made if it does not exist.
+        to: the folder to copy them to. It is created if it does not exist.
 
     Returns:
-        The captures' paths here, a list with one for each capture, in the target's order. Its `left_out` has a sentence
-        for each capture or node that could not be fetched; all others have arrived.
+        A list of the paths of the copies, in the order of the target. Its `left_out` has a sentence for each capture or
+        node that could not be fetched. All others have arrived.
 
     Raises:
-        CaptureError: nothing of the target can be copied, because a capture is gone or its node does not answer.
-        FileNotFoundError: no node has a file of this name, nor any other of the target.
+        CaptureError: nothing can be copied, because a capture is gone or its node does not answer.
+        FileNotFoundError: no node has a file of any of these names.
         OSError: the folder cannot be written to.
 
     Example:

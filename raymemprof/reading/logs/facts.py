@@ -26,7 +26,7 @@ class Victim(Record):
         actor_id: its Ray actor.
         worker_id: its Ray worker.
         pid: its process.
-        memory: what it used when it was killed, in bytes; Ray prints two decimals of a GiB.
+        memory: bytes that it used when it was killed. Ray prints GiB with two decimals.
     """
 
     name: str | None
@@ -41,12 +41,12 @@ class Victim(Record):
 
 @dataclass(frozen=True, slots=True)
 class TopProcess(Record):
-    """One of the processes that used most memory on a node, as Ray's "Top 10 memory users" has them.
+    """One of the processes that used most memory on a node, from Ray's "Top 10 memory users".
 
     Attributes:
-        pid: the process; None where a line number is glued to it, so that its digits are not known.
-        memory: what it used, in bytes.
-        command: its command, as far as Ray prints it.
+        pid: the process; None if the text joins it with a line number, so that its digits are not known.
+        memory: bytes that it used.
+        command: its command, which Ray may shorten.
     """
 
     pid: int | None

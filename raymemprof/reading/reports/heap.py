@@ -18,18 +18,17 @@ __all__ = ["Heap", "heap"]
 class Heap(Record):
     """What a call, a capture, or many of them together allocated.
 
-    Figures are bytes. If the process was inspected, only resident memory counts. It is inspected as soon as a call
-    lasts some hundredths of a second and takes 4 MiB.
+    Figures are bytes of resident memory. A call that takes less than some hundredths of a second, or less than 4 MiB,
+    may end before its process is inspected. Its figures are bytes of requested memory.
 
     Attributes:
-        peak: what the call held when its process had most memory, and what each of its forked children that memray
-            followed (`follow_fork=True`) held at its own peak; of many calls the sum of each call's own.
-        in_children: how much of `peak` such children held, as requested: how much of it was resident is not known. It
-            does not include memory that they inherited from their parent, nor copies of it that they made by writing to
-            it.
-        children_count: how many such children held anything.
-        alive_at_end: what it still held when it returned, its result included; at death if it was killed. It includes
-            what children held that outlived the call.
+        peak: what the call held when its process had most memory. With `follow_fork=True`, also what each forked child
+            held at its own peak. For many calls, the sum of their peaks.
+        in_children: the part of `peak` that forked children held. It is requested memory, because the resident part is
+            not known. It does not include memory that they inherited from their parent, nor copies of it.
+        children_count: how many of these children held anything.
+        alive_at_end: what the call still held when it returned, including its result, or when it was killed. It
+            includes what children held that outlived the call.
         reserved: memory that it had requested at the peak and that was not resident, because nothing had touched it.
         shared: resident memory of files and shared memory that it had mapped then, which RSS − SHR leaves out.
         grew: how much its own process's memory had grown then; None if the process was not inspected, or if other calls
@@ -38,8 +37,8 @@ class Heap(Record):
             kept; None as for `grew`.
         retained_before: how much freed memory allocators kept when it began; None if this was not measured.
         retained_at_end: how much this had grown at the last inspection before its end.
-        unseen: what the process grew by beyond `peak` - `in_children` and `retained`: what memray cannot see,
-            fragmentation, or what was mapped elsewhere; None as for `grew`.
+        unseen: the rest of the growth: memory that memray cannot see, fragmentation, or memory that was mapped outside
+            the call; None as for `grew`.
         released: memory from before the call that the process had freed by then, such as a cache that the call renews.
             So `grew` is `peak` - `in_children` + `retained` + `unseen` - `released`.
         notes: sentences on how sure the figures are.
@@ -50,8 +49,8 @@ class Heap(Record):
         call_count: the number of calls, or whole captures, in this sum.
         title: what it is of.
         killed: whether the calls were killed.
-        at_peak: every line, by what it held at the peak.
-        at_end: every line, by the memory that was left at the end.
+        at_peak: every line, with what it held at the peak.
+        at_end: every line, with the memory that was left at the end.
         by_name: what the calls of each name held.
         left_out: sentences on what is not in this: captures and nodes that could not be read, calls without a capture.
     """
@@ -87,7 +86,7 @@ class Heap(Record):
 
         Args:
             n: how many lines.
-            view: "peak" or "leaks" (what was left at the end), to choose.
+            view: "peak" or "leaks" (what was left at the end). By default "peak", or "leaks" for killed calls.
         """
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise ValueError(f"n={n!r} must be a number of lines, 0 or more.")
@@ -157,14 +156,14 @@ def heap(target: Target) -> Heap:
     """Return what a call allocated: its own peak, what was left at its end, and the lines that allocated it.
 
     Args:
-        target: a `Call`; a `Capture` or its path, for the process while it was traced (all its calls, and what was
-            allocated between them, at the time of the peak); or several of these, summed, each at its own peak.
+        target: a `Call`; a `Capture` or its path, for all its calls and what was allocated between them, at the peak of
+            the process; or several of these, summed, each at its own peak.
 
     Returns:
         A `Heap`, with the resident bytes of what was requested from `malloc`, `mmap` and similar functions.
 
     Raises:
-        CaptureError: the capture is missing, damaged, or the call was not traced; with the reason.
+        CaptureError: the capture is missing or damaged, or the call was not traced. The message gives the reason.
         FileNotFoundError: there is no such file.
 
     Example:

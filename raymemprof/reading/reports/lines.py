@@ -34,17 +34,16 @@ class Line(Record):
             shipped folder (`pkg/steps.py`). Different files of the same name have part of their checksum after the
             name.
         line: its number.
-        bytes: the resident part of what it had allocated and not freed, at the peak or at the end.
+        bytes: the resident part of the memory that it had allocated and not freed, at the peak or at the end.
         allocations: the number of these allocations.
-        mean: the mean bytes per call, if many calls of one function were summed; None for calls of several functions,
-            or whole captures.
+        mean: the mean bytes per call, if many calls of one function were summed; else None.
         reserved: bytes that it had requested and that were not resident, because nothing had touched them.
         shared: resident bytes of files and shared memory that it had mapped, which RSS − SHR leaves out.
-        basis: "traced" where memray saw each allocation; "sampled" where some of it is of a memory pool whose size was
-            read as the code ran; "estimated" where some of it is what the process grew by while the line ran.
-        text: the code that stands there; empty where it is not known.
-        is_import: whether Python took most of it to import modules, which it does once in a process. The line is the
-            one that began the import, also if its modules import others.
+        basis: "traced" if memray saw each allocation; "sampled" if some of it is in a memory pool whose size was read
+            while the code ran; "estimated" if some of it is what the process grew by while the line ran.
+        text: the code in that line; empty if it is not known.
+        is_import: whether Python allocated most of it to import modules, which it does once in a process. The line is
+            the one that began the import.
     """
 
     function: str

@@ -54,20 +54,20 @@ def flamegraph(
         target: a `Call`, a `Capture`, the path of any memray capture, or several of these, which are summed, each call
             at its own peak. `capture.bin#0-3` is one call in a capture; a click on its row in a notebook gives this
             name.
-        output: the file to write; by default `raymemprof-flamegraph-<call>.html` in the current folder, or, where that
-            cannot be written to, in the folder that is recorded to outside Ray. It appears whole or not at all.
+        output: the file to write. By default, `raymemprof-flamegraph-<call>.html` in the current folder. If that folder
+            is read-only, it is written to `raymemprof-<user>` under the system's temporary directory. An incomplete
+            file never appears.
         view: "peak": what was held at the peak; "leaks": what was left at the end; "temporary": what was freed again
             before two more allocations were made.
-        temporal: draw the heap over time, with a range to select; for one call or capture only.
+        temporal: draw the heap over time, with a range to select. It works for one call or capture only.
         offline: put all scripts and styles into the file (4.5 MB), so that it needs no network.
-        overwrite: replace the file if it exists; else it is refused. Under its default name, it replaces an earlier
-            report.
+        overwrite: replace `output` if it exists. Without `output`, an earlier report of this name is always replaced.
 
     Returns:
         A `Report`, which a notebook shows inline and which has `.path` and `.open()`.
 
     Raises:
-        CaptureError: the capture is missing, damaged, or the call was not traced; with the reason.
+        CaptureError: the capture is missing or damaged, or the call was not traced. The message gives the reason.
         FileNotFoundError: there is no such file, or no such folder to write to.
         FileExistsError: the output exists, and `overwrite` is not set.
         ValueError: an option makes no sense.

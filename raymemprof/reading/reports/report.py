@@ -33,9 +33,9 @@ class Report(Record):
     Attributes:
         path: the file.
         kind: "flamegraph", "table", "speedscope", "timeline" or "diagnosis".
-        title: what it is of.
-        left_out: sentences on what is not in this: captures and nodes that could not be read, calls without a capture,
-            call stacks and processes that are too many to draw.
+        title: the calls or processes that it shows.
+        left_out: sentences on what it does not show: captures and nodes that could not be read, calls without a
+            capture, and what was merged.
     """
 
     path: Path

@@ -39,7 +39,7 @@ _AT_ONCE = 2
 
 @dataclass(frozen=True, slots=True)
 class FunctionSummary(Record):
-    """What the calls of a function, or of a class's actors, used. Sizes are bytes of RSS − SHR of their process.
+    """What the calls of a function, or of the actors of a class, used. Sizes are bytes of RSS − SHR of their process.
 
     Attributes:
         name: the function's name, the actor's class, or a block's label.
@@ -48,27 +48,27 @@ class FunctionSummary(Record):
         finished_count: how many of them finished.
         failed_count: how many raised an exception.
         cancelled_count: how many were cancelled.
-        killed_count: how many of them were killed: their process ended first.
-        running_count: how many run.
+        killed_count: how many were killed: their process ended before they did.
+        running_count: how many are running.
         p50: the peak that half of them do not exceed, within 1 %, child processes included.
         p95: the peak that 95 % of them do not exceed, within 1 %.
         peak_memory: the highest peak.
-        growth: the largest growth of one of them above the memory of its process when it began.
+        growth: the largest `Call.growth` of one of them.
         kept: the memory that all ended calls together left in their processes: memory after minus memory before;
             negative if they freed more than they took.
-        traced_count: how many of them were traced.
-        capture_bytes: the size of the capture files that hold calls of it, and others' beside them.
+        traced_count: how many were traced.
+        capture_bytes: the size of the capture files that hold these calls, and maybe others.
         first_started_at: when the first of them began, UTC.
         last_started_at: when the last of them began.
         node_ids: the Ray nodes they ran on.
         largest: the call with the largest `growth`. The call with the highest peak may have used little itself. None if
             no single call is known, because its lines were damaged or only sums are left; `growth` is 0 then.
-        guilty_line: the line that held most in `largest` at its peak, or when it was killed; None where it was not
+        guilty_line: the line that held most in `largest` at its peak, or when it was killed; None if it was not
             looked up. It is an import only if no other line held 1 MiB: each process imports once, so the first call
             of a worker is often the largest.
-        deployment: the deployment of Ray Serve, with its application: `default:Summarizer`. Each has a row of its own.
-        ray_data_peak: the highest memory that Ray Data noted in its tasks by itself, its `max_uss_bytes`; None where it
-            noted none.
+        deployment: the Ray Serve application and deployment: `default:Summarizer`. Each has its own row.
+        ray_data_peak: the highest memory that Ray Data itself measured in these tasks (`max_uss_bytes`); None if it
+            measured none.
     """
 
     name: str
@@ -141,19 +141,19 @@ def summary(
     node_id: str | None = None,
     lines: bool = True,
 ) -> Summary:
-    """Sum up the calls that were recorded by function and actor class: how many, how they ended, what they used.
+    """Sum up the recorded calls by function and actor class: how many there are, how they ended, what they used.
 
-    It is made for a million calls. Each node sums up its own calls and sends the sums. The sums of a journal of more
-    than 1 MB are kept in this user's cache directory, so that the next summary only reads what is new.
+    It works for a million calls: each node sums up its own calls and sends the sums. The sums of a journal of more than
+    1 MB are kept in your cache directory, so that the next summary reads only what is new.
 
     Args:
         source: what to read, as in `calls`.
         name: only calls of this name, as in `calls`, or of a class of this name.
         kind: only "task", "actor" (with the methods), "method" or "block".
         job_id: only this Ray job's.
-        node_id: only this Ray node's. Of each id the beginning is enough.
-        lines: look up the line that held most in the largest call of each of the first ten functions, where that call
-            was traced, and its capture has no more than 16 MiB.
+        node_id: only this Ray node's. For all ids, the beginning is enough.
+        lines: for each of the first ten functions, look up the line that held most in the largest call, if this call
+            was traced and its capture has no more than 16 MiB.
 
     Returns:
         A sequence of `FunctionSummary`, the highest peak first, which prints as a table and has `to_pandas()`.
@@ -161,7 +161,7 @@ def summary(
     Raises:
         FileNotFoundError: `source` does not exist.
         PermissionError: its path contains a folder or a link that another user may have made.
-        ValueError: `kind` is none of these values; or no source is named, and several clusters run here.
+        ValueError: `kind` is not one of these values; or you name no source, and several of your clusters run here.
 
     Example:
         >>> import raymemprof

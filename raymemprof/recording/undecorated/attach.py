@@ -48,16 +48,16 @@ class Attached(Record):
         node_id: the node that it runs on.
         pid: its process.
         started_at: when recording began, UTC.
-        waited: seconds for which the request stood behind what the actor had to do first.
-        duration: seconds from the beginning of recording to its end; None where the actor did not say.
+        waited: seconds for which the request waited behind the actor's queued calls.
+        duration: seconds from the beginning of recording to its end; None if the actor did not say.
         ended_by: what ended it.
         call_count: the number of calls that began and ended during the recording; None if the actor did not say.
         memory_before: memory at the beginning. What was allocated before is in no capture.
         memory_after: memory at the end.
-        kept: memory after each of these calls less memory before it, summed. Overlapping calls count the same memory
-            twice. The kernel counts memory in steps, so the memory that small calls keep may show up between the calls.
+        kept: the sum over these calls of memory after minus memory before. Overlapping calls count the same memory
+            twice. Memory that small calls keep may show up between the calls, because the kernel counts it in steps.
         notes: what was not recorded, and why.
-        grew: memory after less memory before.
+        grew: memory after minus memory before.
     """
 
     name: str
@@ -98,12 +98,12 @@ class Attached(Record):
 
 
 class Attachment:
-    """What `attach` returns: recording that has begun, and a context manager whose block ends it.
+    """What `attach` returns: a running recording. It is also a context manager, whose block ends it.
 
     Attributes:
-        waited: seconds for which the request stood behind what the actor had to do first.
+        waited: seconds for which the request waited behind the actor's queued calls.
         notes: what is not recorded, and why.
-        result: what came of it; None before it has ended.
+        result: the `Attached`; None before the recording has ended.
     """
 
     waited: float
@@ -158,16 +158,16 @@ class Attachment:
 
     @short_traceback
     def wait(self, timeout: float | None = None) -> Attached:
-        """Wait until it has ended by itself: the time is over, or the actor died.
+        """Wait until the recording has ended, because the time is over or the actor died.
 
         Args:
             timeout: seconds to wait at most. Default: no limit.
 
         Returns:
-            What came of it.
+            The result.
 
         Raises:
-            TimeoutError: it has not ended within `timeout` seconds. It goes on.
+            TimeoutError: the recording has not ended within `timeout` seconds. It goes on.
         """
         result = self._wait(math.inf if timeout is None else timeout)
         if result is None:
@@ -291,16 +291,16 @@ def attach(actor: Any, *, seconds: float | None = None, timeout: float = 60.0, *
         seconds: end after this many seconds. Default: no limit.
         timeout: seconds to wait until the actor handles the request, which waits behind the calls that are queued.
             After 5 s, a warning says that it waits.
-        **options: those of `profile_memory`, as `heap=False` or `native=True`.
+        **options: those of `profile_memory`, such as `heap=False` or `native=True`.
 
     Returns:
-        An `Attachment`, which records. Use it with `with`, or call its `wait()`.
+        An `Attachment`, which is recording. Use it in a `with` statement, or call its `wait()`.
 
     Raises:
         AttachError: the actor does not record. The message says why: the actor did not handle the request in time,
-            raymemprof is not installed there or has another version, or Ray has moved what is needed. The actor runs on
-            unharmed.
-        TypeError: `actor` is no handle, or an option is unknown.
+            raymemprof is not installed there or has another version, or this version of Ray is not supported. The actor
+            runs on unharmed.
+        TypeError: `actor` is not a handle, or an option is unknown.
         ValueError: a value that makes no sense.
 
     Example:

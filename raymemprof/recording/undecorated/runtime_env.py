@@ -34,21 +34,21 @@ def runtime_env(
 ) -> dict[str, Any]:
     """Return a runtime environment in which every task and actor call is recorded as if it were decorated.
 
-    Use it with `ray.init(runtime_env=...)`, `ray job submit --runtime-env-json`, Serve, and single tasks and actors. It
-    works through environment variables, which raymemprof sees in each worker where it is installed. If raymemprof is
-    shipped with `py_modules`, or is not installed with pip here, `ray.init` also gets a `worker_process_setup_hook`. If
-    workers do not record, the job runs as it would without raymemprof, and the driver logs the reason once.
+    Use it with `ray.init(runtime_env=...)`, `ray job submit --runtime-env-json`, Serve, and single tasks and actors.
+    raymemprof must be installed on the workers. If they do not record, the job runs as it would without raymemprof, and
+    the driver logs the reason once. If raymemprof is shipped with `py_modules`, or is not installed with pip here,
+    `ray.init` also gets a `worker_process_setup_hook`.
 
-    Decorated functions are recorded once, with their own options. Ray's own actors (controllers, proxies, counters) are
-    left out; tasks of Ray Data are named after their operator.
+    Decorated functions are recorded once, with their own options. Tasks of Ray Data are named after their operator.
+    Ray's own actors (controllers, proxies, counters) are not recorded.
 
     Args:
-        base: the job's own runtime environment. It is kept: its `env_vars`, `pip`, `py_modules`, its hook.
+        base: the job's own runtime environment. Everything in it is kept, including its setup hook.
         include: record only functions whose full name (`package.module.Class.method`) or name matches this pattern, or
             one of several; `*` stands for anything.
         exclude: leave out functions that match.
-        **options: those of `profile_memory`, as `heap=False` or `every=10`. They also apply to decorated functions that
-            do not set them in code.
+        **options: those of `profile_memory`, such as `heap=False` or `every=10`. They also apply to decorated functions
+            that do not set them in code.
 
     Returns:
         A new dictionary: `base`, with variables in its `env_vars`.
