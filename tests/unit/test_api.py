@@ -16,6 +16,7 @@ from raymemprof.cli import main
 from raymemprof.display.record import Record, names
 from raymemprof.reading.catalog.filters import Filters
 from raymemprof.recording.options import Options
+from tests.paths import ROOT
 
 FUNCTIONS = """
 advise(calls: Iterable[Call] | None = None) -> Recommendations
@@ -604,6 +605,11 @@ def test_names() -> None:
 def test_every_type_that_is_named_is_exported() -> None:
     named = set(re.findall(r"\b[A-Z]\w*", re.sub(r"'[^']*'|None|True|False", "", "\n".join((FUNCTIONS, TYPES)))))
     assert named - FROM_ELSEWHERE - set(raymemprof.__all__) == set()
+
+
+def test_each_name_is_in_the_reference_once() -> None:
+    listed = re.findall(r"^::: raymemprof\.(\w+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(public())
 
 
 def test_what_is_returned_has_json() -> None:
