@@ -77,6 +77,7 @@ from .state import (
     running_tasks,
     tasks_killed_for_memory,
 )
+from .submissions import Submission, around_submissions
 
 __all__ = [
     "DRIVING",
@@ -94,6 +95,7 @@ __all__ = [
     "NodeStats",
     "ObjectReferences",
     "RegisteredProcess",
+    "Submission",
     "TaskAttempt",
     "TaskIdentity",
     "actor_class",
@@ -105,6 +107,7 @@ __all__ = [
     "answer",
     "around_init",
     "around_shipping",
+    "around_submissions",
     "ask",
     "attempts",
     "before_graph",

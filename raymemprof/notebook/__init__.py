@@ -10,10 +10,10 @@ __all__ = ["load_ipython_extension"]
 def load_ipython_extension(ipython: Any) -> None:
     """Make `%%profile_memory` known to a notebook, or to IPython; called by `%load_ext raymemprof`.
 
-    The magic records a cell as a block. Then it shows a summary of it and of the decorated tasks and actor calls that
-    began while it ran, and a flame graph of the call that grew most. An exception in the cell is shown as well. Its
-    options, `--name`, `--no-heap` and others, are those of `profile_memory`, for the cell itself; `%%profile_memory
-    --help` lists them.
+    The magic records a cell as a block, and the tasks and actors that the cell starts, decorated or not. Then it shows
+    a summary of the block and of the task and actor calls that began while it ran, and a flame graph of the call that
+    grew most. An exception in the cell is shown as well. Its options, `--name`, `--no-heap` and others, are those of
+    `profile_memory`, for the block and for what is not decorated; `%%profile_memory --help` lists them.
 
     Args:
         ipython: IPython's shell.

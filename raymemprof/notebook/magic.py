@@ -8,6 +8,8 @@ import shlex
 import sys
 import time
 import traceback
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -25,6 +27,7 @@ from ..reading.reports.summary import Summary, summary_of
 from ..recording.decorator import profile_memory
 from ..recording.options import Options, resolve
 from ..recording.referenced_files import note_block
+from ..recording.undecorated.started import record_started
 
 __all__ = ["register"]
 
@@ -43,6 +46,7 @@ _GONE = (
     "whole path, from / on, or change to another folder."
 )
 _NO_FOLDER = "Nothing was recorded to {folder}: it is no folder, or cannot be made."
+_LEFT = "The cell disconnected from Ray. What was recorded is in the session's logs: raymemprof.summary() shows it."
 _OFF = "Nothing was recorded: recording is off (RAYMEMPROF_ENABLED)."
 
 
@@ -83,9 +87,12 @@ def _as_line_magic(lines: list[str]) -> list[str]:
 @click.option("--follow-fork/--no-follow-fork", default=None, help="Trace forked child processes too.")
 @click.option("--switch-allocators/--no-switch-allocators", default=None, help="Make Arrow use malloc while tracing.")
 @click.option("--interval-ms", type=float, help="Milliseconds between two samples of memory.")
-@click.option("--directory", type=click.Path(), help="The folder to record the cell to.")
+@click.option("--directory", type=click.Path(), help="The folder to record the cell itself to.")
 def _command(**_: Any) -> None:
-    """Record a cell, and the decorated tasks and actor calls that it starts; then show a summary, and a flame graph."""
+    """Record a cell, and the tasks and actors that it starts; then show a summary, and a flame graph.
+
+    The options are for the cell itself, and for tasks and actors that are not decorated.
+    """
 
 
 def _options(line: str) -> dict[str, Any] | None:
@@ -154,13 +161,16 @@ def _record(ipython: Any, codes: list[CodeType], options: dict[str, Any]) -> Non
     """Run a cell, recorded, and show what was recorded, also where it raises."""
     __tracebackhide__ = True
     name = options.pop("name")
-    settings, _ = resolve(Options.checked(options))
+    checked = Options.checked(options)
+    settings, _ = resolve(checked)
     folder = settings.directory or (None if cluster.is_connected() else own_folder())
     since = time.time()
     for code in codes:  # the block's own frame is here, and not in the cell
         note_block(code, ipython.user_global_ns)
+    # The table covers all nodes, so tasks and actors are recorded to the log directory of each.
+    started = record_started(replace(checked, directory=None)) if settings.enabled else nullcontext()
     try:
-        with profile_memory(name, **options):
+        with started, profile_memory(name, **options):
             for code in codes:
                 exec(code, ipython.user_global_ns, ipython.user_ns)
     finally:
@@ -185,6 +195,8 @@ def _show(since: float, folder: str | Path | None) -> None:
     elif folder is not None:
         wanted.append((folder, Filters(since=since)))
     if not wanted:
+        if folder is None:
+            print(_LEFT, file=sys.stderr)  # noqa: T201
         return
     try:
         found: Summary = summary_of(wanted)

@@ -17,7 +17,7 @@ from .origin import Origin
 from .profile import Profile
 from .wrappers import is_recorded, recorded
 
-__all__ = ["is_in_use", "record_methods", "recorded_class"]
+__all__ = ["is_in_use", "record_methods", "recorded_class", "records_all"]
 
 _DUNDERS = ("__init__", "__call__")
 """The special methods that Ray runs as calls of an actor; the others run within those."""
@@ -77,9 +77,8 @@ def record_methods(
     Its bases stay as they are. `wanted` is asked about each by its name.
     """
     origin = Origin(defined)
-    for attribute, value in _attributes(defined):
-        is_special = attribute.startswith("__") and attribute.endswith("__")
-        if not _is_method(value) or (is_special and attribute not in _DUNDERS) or not wanted(attribute):
+    for attribute, value in _unrecorded(defined):
+        if not wanted(attribute):
             continue
         kind = "actor" if attribute == "__init__" else "method"
         profile = Profile(f"{defined.__qualname__}.{attribute}", kind, options, origin)
@@ -91,6 +90,19 @@ def record_methods(
         else:
             new = (_InheritedStatic if isinstance(value, staticmethod) else _Inherited)(attribute, profile)
         type.__setattr__(cls, attribute, new)  # whatever its metaclass has to say about attributes
+
+
+def records_all(cls: type, defined: type) -> bool:
+    """Whether `cls` records all methods of `defined`, which is the class itself or its base."""
+    return not any(_is_method(inspect.getattr_static(cls, attribute)) for attribute, _ in _unrecorded(defined))
+
+
+def _unrecorded(cls: type) -> Iterator[tuple[str, Any]]:
+    """Yield the methods of a class that are calls of an actor and not recorded yet."""
+    for attribute, value in _attributes(cls):
+        is_special = attribute.startswith("__") and attribute.endswith("__")
+        if _is_method(value) and (not is_special or attribute in _DUNDERS):
+            yield attribute, value
 
 
 def _may_be_given_one(cls: type) -> bool:

@@ -306,6 +306,28 @@ to = pathlib.Path({str(tmp_path)!r})
     check_read(json.loads(run_script(code)), recorded)
 
 
+STARTS = """
+import os
+from raymemprof.recording.options import Options
+from raymemprof.recording.undecorated.started import record_started
+
+def switch():
+    return os.environ.get("RAYMEMPROF_RECORD_ALL")
+
+class Actor:
+    def switch(self):
+        return switch()
+
+task, actor = ray.remote(num_cpus=0)(switch), ray.remote(num_cpus=0)(Actor)
+with record_started(Options(enabled=False)):
+    tasks = [task.remote(), task.options(name="named").remote()]
+    actors = [actor.remote(), actor.options(max_restarts=1).remote()]
+assert ray.get([*tasks, *[one.switch.remote() for one in actors]]) == ["1"] * 4
+assert ray.get(task.remote()) is None
+"""
+"""What a recorded cell starts gets the switch, and nothing else does."""
+
+
 def test_from_ray_client(nodes: Nodes, recorded: Recorded, run_script: Any, tmp_path: Path) -> None:
     pytest.importorskip("grpc")
     code = f"""
@@ -320,7 +342,7 @@ for attempt in range(4):
 to = pathlib.Path({str(tmp_path)!r})
 {READ}
 assert ray.util.client.ray.is_connected()
-"""
+{STARTS}"""
     check_read(json.loads(run_script(code, timeout=240)), recorded)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import types
 from collections.abc import Iterator
@@ -58,20 +59,89 @@ ray.get([load.remote(4), load.remote(6), keeper.keep.remote(3), keeper.keep.remo
     'table(captures(name="Keeper.keep")[0])',
     'flamegraph(calls(name="load"))',
     'flamegraph(captures(name="Keeper.keep")[0], view="leaks")',
-    "ray.shutdown()",
 )
+STARTS = (
+    """
+%load_ext raymemprof
+import json, os
+import raymemprof
+
+def fill(megabytes):
+    return [bytearray(1_000_000) for _ in range(megabytes)]
+
+@ray.remote(max_calls=100, num_returns=2)
+def plain(megabytes):
+    kept = fill(megabytes)
+    return len(kept), ray.get_runtime_context().get_task_name()
+
+@ray.remote
+def outer(megabytes):
+    return ray.get(plain.options(name="inner").remote(megabytes))
+
+@ray.remote
+def stream(megabytes):
+    for number in range(3):
+        yield len(fill(megabytes))
+
+@ray.remote(num_cpus=0)
+class Holder:
+    def __init__(self, megabytes=1):
+        self.kept = fill(megabytes)
+
+    async def hold(self, megabytes):
+        self.kept += fill(megabytes)
+        return len(self.kept), os.environ.get("RAYMEMPROF_RECORD_ALL")
+
+holder = Holder.remote()
+ray.get([*plain.remote(3), holder.hold.remote(2)])
+before = len(calls())
+""",
+    """%%profile_memory --name started --interval-ms 5
+created = Holder.options(name="named").remote(9)
+results = [
+    ray.get(plain.remote(12)),
+    ray.get(plain.options(name="mine", num_cpus=0.5).remote(2)),
+    ray.get(outer.remote(4)),
+    [ray.get(one) for one in stream.remote(5)],
+    ray.get([created.hold.remote(7), holder.hold.remote(1)]),
+    ray.get(load.remote(3)),
+]
+""",
+    """%%profile_memory --name fails --interval-ms 5
+[ray.get(one) for one in stream.remote(1)]
+raise KeyboardInterrupt
+""",
+    """
+def ours():
+    of_ray = vars(ray.remote_function.RemoteFunction)["_remote"], vars(ray.actor.ActorClass)["_remote"]
+    return [one.__code__.co_filename for one in of_ray if "raymemprof" in one.__code__.co_filename]
+
+since = len(calls())
+results += [ray.get(plain.remote(12)), ray.get(created.hold.remote(1))]
+told = [call.name for call in calls()[since:]]
+line = {name: raymemprof.heap(calls(name=name)[0]).top(1)[0] for name in ("plain", "Holder.hold")}
+logs = ray._private.worker.global_worker.node.get_logs_dir_path()
+lines = {name: [one.location, one.bytes] for name, one in line.items()}
+print(json.dumps([before, results, told, ours(), lines, logs]))
+""",
+    """%%profile_memory --name leaves
+ray.shutdown()
+""",
+)
+"""Cells that start what nobody decorated: before, while a cell is recorded, while one fails, and after."""
 DRAWN = "[...document.querySelectorAll('[data-box]')]"
 MOST_BYTES = 300_000
 """What any report may take in a notebook."""
 
 
 @pytest.fixture(scope="module")
-def notebook(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A notebook of the cells above, executed."""
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A notebook of all cells above, executed."""
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     folder = tmp_path_factory.mktemp("notebook")
-    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in CELLS])
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in CELLS + STARTS])
+    made.cells[-3].metadata["tags"] = ["raises-exception"]
     with pytest.MonkeyPatch.context() as patch:
         for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
             patch.setenv(name, str(folder / name.lower()))
@@ -79,6 +149,12 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Any:
             made, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
         ).execute()
     return made
+
+
+@pytest.fixture(scope="module")
+def notebook(executed: Any) -> Any:
+    """The notebook with the reports of what is decorated, and without what shows the progress of others."""
+    return type(executed)({**executed, "cells": executed.cells[: len(CELLS)], "metadata": {}})
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
@@ -126,6 +202,46 @@ def test_a_result_is_shown_once_and_also_as_text(notebook: Any) -> None:
     shown = [cell.outputs for cell in notebook.cells[3:8]]
     assert [len(outputs) for outputs in shown] == [1] * 5
     assert "Keeper.keep" in shown[0][0].data["text/plain"]
+
+
+def test_a_recorded_cell_has_what_it_starts_that_nobody_decorated(executed: Any) -> None:
+    _, recorded, fails, after, leaves = executed.cells[len(CELLS) :]
+    table = re.sub(r"\x1b\[[0-9;]*m", "", recorded.outputs[0].data["text/plain"])
+    rows = {name: (kind, int(count)) for name, kind, count in re.findall(r"^ (\w+) +([a-z]+) +(\d+) ", table, re.M)}
+    assert rows == {
+        "started": ("block", 1),
+        "plain": ("task", 3),  # one of them of another task
+        "outer": ("task", 1),
+        "stream": ("task", 1),
+        "Holder": ("actor", 2),  # of the new actor
+        "load": ("task", 1),  # which is decorated
+    }
+    before, results, after_it, patched, lines, logs = json.loads(after.outputs[-1].text)
+    assert before == len(("load", "load", "keep", "keep", "__init__"))
+    assert results == [
+        [12, "plain"],
+        [2, "mine"],
+        [4, "inner"],
+        [5, 5, 5],
+        [[16, "1"], [4, None]],
+        7_500_000 - 3_000_000,
+        [12, "plain"],
+        [17, "1"],
+    ]
+    assert after_it == ["Holder.hold"], "the actor of the cell alone"
+    assert patched == []
+    for name, megabytes in (("plain", 12), ("Holder.hold", 7)):
+        where, size = lines[name]
+        assert where == f"In [{len(CELLS) + 1}], line 6", name
+        assert 0.9 * megabytes * 1_000_000 < size < 1.3 * megabytes * 1_000_000, (name, size)
+    line = raymemprof.heap(raymemprof.calls(logs, name="outer")[0]).top(1)[0]  # the kernel is gone
+    assert (line.location, line.text) == (
+        f"In [{len(CELLS) + 1}], line 15",
+        'return ray.get(plain.options(name="inner").remote(megabytes))',
+    )
+    assert leaves.outputs[-1].text.startswith("The cell disconnected from Ray.")
+    assert fails.outputs[-1].ename == "KeyboardInterrupt"
+    assert "stream" in fails.outputs[0].data["text/plain"]
 
 
 def test_reports_are_small(notebook: Any) -> None:

@@ -19,7 +19,7 @@ from ..outcome import describe
 from . import probe, shipped_texts
 from .selection import EXCLUDE, INCLUDE, SWITCH, is_on, patterns
 
-__all__ = ["record_job", "record_job_as_environment_says", "runtime_env"]
+__all__ = ["record_job", "record_job_as_environment_says", "runtime_env", "variables"]
 
 _HOOK = "worker_process_setup_hook"
 
@@ -65,10 +65,10 @@ def runtime_env(
     """
     if base is not None and not isinstance(base, Mapping):
         raise TypeError(f"runtime_env({base!r}): the runtime environment must be a dictionary, as Ray takes it.")
-    variables = _variables(include, exclude, options)
-    if SWITCH not in variables:
+    chosen = _variables(include, exclude, options)
+    if SWITCH not in chosen:
         return dict(base or {})
-    made = _with(variables, base or {}, _submitted_variables())
+    made = _with(chosen, base or {}, _submitted_variables())
     if cluster.is_connected():
         shipped_texts.take_along()
         probe.look(made)
@@ -83,9 +83,9 @@ def record_job(include: str | Sequence[str] = (), exclude: str | Sequence[str] =
     Options that are not given are those of this process's own variables. Returns the folder to record to, if one is
     named. Raises what `runtime_env` does.
     """
-    variables = _variables(include, exclude, options)
+    chosen = _variables(include, exclude, options)
     record_job_as_environment_says()
-    _of_job.update(variables)
+    _of_job.update(chosen)
     return _of_job.get(f"{PREFIX}DIRECTORY")
 
 
@@ -126,17 +126,22 @@ def _variables(
     """Return the variables that say all this to workers; none where nothing is to be recorded."""
     checked = Options.checked(options, "runtime_env")
     chosen = {INCLUDE: ",".join(patterns("include", include)), EXCLUDE: ",".join(patterns("exclude", exclude))}
-    given = {PREFIX + name.upper(): str(value) for name, value in asdict(checked).items() if value is not None}
     if checked.enabled is False:
         return {}
-    return {SWITCH: "1", **given, **{name: text for name, text in chosen.items() if text}}
+    return {**variables(checked), **{name: text for name, text in chosen.items() if text}}
 
 
-def _with(variables: Mapping[str, str], base: Mapping[str, Any], submitted: Mapping[str, str]) -> dict[str, Any]:
+def variables(options: Options) -> dict[str, str]:
+    """Return the variables that turn the switch on in a worker, with these options."""
+    given = {PREFIX + name.upper(): str(value) for name, value in asdict(options).items() if value is not None}
+    return {SWITCH: "1", **given}
+
+
+def _with(added: Mapping[str, str], base: Mapping[str, Any], submitted: Mapping[str, str]) -> dict[str, Any]:
     """Return a runtime environment with these variables; with its own, where the submitted job has the switch."""
     if SWITCH in submitted and not cluster.is_connected():
         return dict(base)
-    return {**base, "env_vars": {**_variables_of(base), **variables}}
+    return {**base, "env_vars": {**_variables_of(base), **added}}
 
 
 def _variables_of(runtime_env: Mapping[str, Any]) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ from ..referenced_files import MAIN
 from ..wrappers import is_recorded
 from .named import is_recorded_below
 
-__all__ = ["take_along", "unpack"]
+__all__ = ["attached", "take_along", "unpack"]
 
 _ATTRIBUTE = "__raymemprof_texts__"
 _shipping: dict[int, int] = {}
@@ -31,11 +31,11 @@ _lock = threading.Lock()
 @functools.cache
 def take_along() -> None:
     """Have what Ray ships from this process from now on take its texts along."""
-    cluster.around_shipping(_with_texts)
+    cluster.around_shipping(attached)
 
 
 @contextlib.contextmanager
-def _with_texts(shipped: Any) -> Iterator[None]:
+def attached(shipped: Any) -> Iterator[None]:
     """Attach its texts to a function or class meanwhile. Never raises of its own accord."""
     texts: tuple[tuple[str, str | None, bytes], ...] = ()
     try:

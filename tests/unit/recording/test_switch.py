@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from raymemprof import calls, profile_memory
-from raymemprof.recording.undecorated import record_all, startup
+from raymemprof import calls, cluster, profile_memory
+from raymemprof.recording.options import Options
+from raymemprof.recording.undecorated import record_all, started, startup
 from raymemprof.recording.undecorated.rays_own import is_rays, naming
 from raymemprof.recording.undecorated.runtime_env import runtime_env
 from raymemprof.recording.undecorated.selection import Selection, is_on
@@ -116,6 +118,64 @@ def test_what_is_the_jobs_stays() -> None:
         "RAYMEMPROF_INCLUDE": "a.*,b",
     }
     assert runtime_env(base, enabled=False) == base
+
+
+class Plain:
+    def __init__(self) -> None: ...
+
+    def method(self) -> None: ...
+
+
+class InPart(Plain):
+    @profile_memory
+    def method(self) -> None: ...
+
+
+@profile_memory
+class Decorated(InPart): ...
+
+
+def plain() -> None: ...
+
+
+def of_ray_data() -> None: ...
+
+
+def ours() -> None: ...
+
+
+of_ray_data.__module__ = "ray.data._internal.planner"
+RaysActor = type("StatsActor", (), {"__module__": "ray.data._internal.stats", "note": lambda self: None})
+MINE = {"pip": ["polars"], "env_vars": {"MINE": "1"}}
+ON = {"RAYMEMPROF_RECORD_ALL": "1", "RAYMEMPROF_HEAP": "False"}
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "is_detached", "expected"),
+    [
+        (plain, {}, False, {"env_vars": ON}),
+        (plain, MINE, False, {"pip": ["polars"], "env_vars": {"MINE": "1", **ON}}),
+        (plain, {"env_vars": {"RAYMEMPROF_RECORD_ALL": "0"}}, False, None),
+        (profile_memory(plain), {}, False, None),
+        (cluster.by_value(ours), {}, False, None),
+        (cluster.on_nodes, {}, False, None),
+        (of_ray_data, {}, False, {"env_vars": ON}),
+        (Plain, {}, False, {"env_vars": ON}),
+        (Plain, {}, True, {"env_vars": ON}),
+        (InPart, {}, False, {"env_vars": ON}),
+        (Decorated, {}, False, None),
+        (RaysActor, {}, False, {"env_vars": ON}),
+        (RaysActor, {}, True, None),
+    ],
+)
+def test_what_a_process_starts_gets_the_switch(
+    target: object, given: dict[str, object], is_detached: bool, expected: object
+) -> None:
+    kept = copy.deepcopy(given)
+    submission = cluster.Submission(target, given, is_detached, is_exported=False)
+    with started._Started(Options(heap=False)).submitted(submission) as runtime_env:
+        assert runtime_env == expected
+    assert given == kept
 
 
 def test_what_ray_data_notes_is_its_operator_s_whatever_is_open_in_that(tmp_path: Path) -> None:
