@@ -671,10 +671,16 @@ DAY = """
 import os, signal, sys
 from raymemprof import profile_memory
 
-@profile_memory(directory=sys.argv[1], heap=sys.argv[3] == "heap", linger=float("inf"), max_bytes=512 * 2**20)
+kind = sys.argv[3]
+recorded = profile_memory(
+    directory=sys.argv[1],
+    heap=kind != "sampled",
+    linger=0.25 if kind == "tasks" else float("inf"),
+    max_bytes=512 * 2**20,
+)
+
 class Cache:
-    def __init__(self):
-        self.kept = []
+    kept = []
     def get(self, number):
         return number
     def add(self, number):
@@ -682,25 +688,36 @@ class Cache:
     def die(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
+def get(number):
+    return number
+def add(number):
+    Cache.kept.append(bytearray(1000))  # the leak
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
 def rss():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 
-cache = Cache()
+if kind == "tasks":
+    get, add, die = map(recorded, (get, add, die))
+else:
+    cache = recorded(Cache)()
+    get, add, die = cache.get, cache.add, cache.die
 calls = int(sys.argv[2])
 for number in range(calls // 10):
     if number == calls // 100:
         early = rss()
     for _ in range(9):
-        cache.get(number)
-    cache.add(number)
-print(early, rss(), len(cache.kept), calls // 100, flush=True)
-cache.die()
+        get(number)
+    add(number)
+print(early, rss(), len(Cache.kept), calls // 100, flush=True)
+die()
 """
 
 
 def day(folder: Path, calls: int) -> None:
-    """A day of a worker: many short calls of an actor's methods, one of which leaks, and a kill in the end."""
-    for kind in ("heap", "sampled"):
+    """A day of a worker: short calls of an actor's methods, or tasks, one of which leaks, and a kill in the end."""
+    for kind, what in (("actor", "of an actor"), ("tasks", "of tasks"), ("sampled", "of an actor, sampled only")):
         recorded = folder / f"day-{kind}"
         command = [sys.executable, "-c", DAY, str(recorded), str(calls), kind]
         out = subprocess.run(command, check=False, capture_output=True, text=True).stdout
@@ -711,20 +728,28 @@ def day(folder: Path, calls: int) -> None:
         rows = raymemprof.summary(recorded, lines=False)
         killed = raymemprof.calls(recorded, status="killed")
         said = ""
-        if kind == "heap":
+        if kind != "sampled":
             captures = [capture.path for capture in raymemprof.captures(recorded)]
             line = raymemprof.heap(captures[-1]).top(1, view="leaks")[0]
             assert line.function.endswith("add"), line
             said = f", {len(captures)} captures, the leak is at line {line.line}"
-        assert [call.name for call in killed] == ["Cache.die"]
-        assert sum(row.call_count for row in rows) == calls // 10 * 10 + 2
+        assert [call.name for call in killed] == ["die" if kind == "tasks" else "Cache.die"]
+        assert sum(row.call_count for row in rows) == calls // 10 * 10 + 1
         report(
-            f"a day of a worker that makes {calls:,} calls, {kind}",
+            f"a day of a worker that makes {calls:,} calls {what}",
             f"{size / calls:.0f} bytes a call on disk, {journal / calls:.0f} of them in the journal{said}",
             f"{leaked / 2**20:.0f} MiB leaked",
             f"the worker grew by {(late - early - leaked) / 2**20:.1f} MiB beside that",
             "within the budget of 512 MiB, under 16 MiB beside the leak",
             size <= 512 * 2**20 and late - early - leaked < 16 * 2**20,
+        )
+        report(
+            f"disk that a dull call takes, of {calls:,} {what}",
+            f"{size / calls:.0f} bytes, the journal included",
+            f"the journal alone, {journal / calls:.0f} bytes",
+            f"{size / calls:.0f} bytes",
+            "under 200 bytes",
+            size < 200 * calls,
         )
 
 
