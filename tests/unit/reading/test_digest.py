@@ -9,7 +9,7 @@ import pytest
 
 import raymemprof
 from raymemprof import journal
-from raymemprof.journal import lines as journal_lines
+from raymemprof.journal import line_io
 from raymemprof.reading.catalog.digest import Digest
 
 COUNT = 300
@@ -59,7 +59,7 @@ def test_how_many_are_summed_up_at_once_changes_nothing(
 ) -> None:
     path = written(tmp_path, encoded(lines()))
     whole = read(path)
-    monkeypatch.setattr(journal_lines, "_BLOCK", bytes_at_once)
+    monkeypatch.setattr(line_io, "_BLOCK", bytes_at_once)
     assert read(path) == whole
 
 
@@ -79,7 +79,7 @@ FILTERS = [
 def test_those_asked_for_are_the_same_among_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: dict[str, str], bytes_at_once: int
 ) -> None:
-    monkeypatch.setattr(journal_lines, "_BLOCK", bytes_at_once)
+    monkeypatch.setattr(line_io, "_BLOCK", bytes_at_once)
     texts = encoded(lines())
     damaged = next(number for number, text in enumerate(texts) if '"call":171,' in text)
     texts[damaged] = texts[damaged][:-9] + "}"
