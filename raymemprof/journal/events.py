@@ -38,6 +38,7 @@ __all__ = [
     "decode",
     "decode_lines",
     "is_figure",
+    "tag_of",
     "well_formed",
 ]
 
@@ -338,8 +339,8 @@ def decode_lines(text: bytes, unwanted: frozenset[str] = frozenset()) -> list[Ev
         raise ValueError("one is nested too deeply") from None
     if len(found) != text.count(b"\n") + 1:
         raise ValueError("these are not as many lines as it says")
-    if not unwanted.isdisjoint(map(_tag_of, set(map(type, found)))):
-        found = [line for line in found if _tag_of(type(line)) not in unwanted]
+    if not unwanted.isdisjoint(map(tag_of, set(map(type, found)))):
+        found = [line for line in found if tag_of(type(line)) not in unwanted]
     _check_begins([line for line in found if type(line) is Begin])
     return found
 
@@ -347,12 +348,13 @@ def decode_lines(text: bytes, unwanted: frozenset[str] = frozenset()) -> list[Ev
 @cache
 def _decoder_without(unwanted: frozenset[str]) -> msgspec.json.Decoder[Any]:
     """Return a decoder that passes over what lines of some events hold."""
-    kinds = {_tag_of(one): one for one in get_args(Event)}
+    kinds = {tag_of(one): one for one in get_args(Event)}
     kinds |= {tag: msgspec.defstruct(tag, (), tag=tag, tag_field="event", gc=False) for tag in unwanted}
     return msgspec.json.Decoder(Union[tuple(kinds.values())])  # noqa: UP007  # of a tuple
 
 
-def _tag_of(event: type[Struct]) -> str:
+def tag_of(event: type[Struct]) -> str:
+    """Return what a line of this event has as its `event`."""
     return str(event.__struct_config__.tag)
 
 

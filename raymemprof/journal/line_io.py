@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from .asked_calls import AskedCalls, Tests
 from .events import Event, decode, decode_lines
 from .files import open_plain
 
@@ -39,8 +42,8 @@ class Lines:
     """The lines of a journal that are whole and hold what they must; each once, as its event.
 
     Those of samples, which are most of it, of sources and of forks are of use with a capture only, those of memory over
-    time with a timeline; they are left out unless asked for. Raises `OSError` where the file is no plain one, or
-    cannot be read.
+    time with a timeline; they are left out unless asked for. Of calls, `only` may say what is asked for: most others
+    are passed over then. Raises `OSError` where the file is no plain one, or cannot be read.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Lines:
         with_series: bool = False,
         start: int = 0,
         stop: int | None = None,
+        only: Tests | None = None,
     ) -> None:
         self.left_out = 0
         """How many lines so far were damaged; the last one, if it was torn by a kill, is not counted."""
@@ -62,12 +66,22 @@ class Lines:
         self._file = open(number, "rb", buffering=0, closefd=number != source)  # noqa: SIM115  # closed when all is read
         left_out = ((_SAMPLES, with_samples), (_FORKS, with_forks), (_SERIES, with_series))
         self._unwanted = frozenset(event for events, is_wanted in left_out if not is_wanted for event in events)
+        self._asked = AskedCalls(only, self._unwanted) if only else None
+
+    @property
+    def other_names(self) -> frozenset[str]:
+        """Names of calls so far, also of those that were passed over."""
+        return frozenset(self._asked.names if self._asked is not None else ())
 
     def _read_at(self, number: int, at: int) -> tuple[int, bytes]:
         position, data = _read_at(number, at)
         return position, data if self._stop is None else data[: max(self._stop - position, 0)]
 
     def __iter__(self) -> Iterator[Event]:
+        return chain.from_iterable(self.many())
+
+    def many(self) -> Iterator[list[Event]]:
+        """Yield some thousands at once."""
         with self._file as file:
             torn = 0
             number = file.fileno()
@@ -77,21 +91,30 @@ class Lines:
                 torn = 0 if is_ended else len(text)
                 if b"\n" in text:
                     try:
-                        yield from decode_lines(text, self._unwanted)
+                        yield self._many(text)
                         continue
                     except ValueError:
                         pass  # of one of them; each is looked at
+                found: list[Event] = []
                 for one in text.split(b"\n"):
                     if one and not one.startswith(unwanted):
                         try:
-                            event = decode(one)
+                            found += self._alone(one)
+                            torn = 0  # it is whole, if its end is still to come
                         except ValueError:
                             self.left_out += is_ended
-                        else:
-                            torn = 0  # it is whole, if its end is still to come
-                            if event is not None:
-                                yield event
+                yield found
             self.end -= torn
+
+    def _many(self, text: bytes) -> list[Event]:
+        return decode_lines(text, self._unwanted) if self._asked is None else self._asked.decode_lines(text)
+
+    def _alone(self, text: bytes) -> list[Event]:
+        if self._asked is not None:
+            with contextlib.suppress(ValueError):
+                return self._asked.decode_lines(text)
+        event = decode(text)
+        return [] if event is None else [event]
 
 
 def read_lines(
@@ -102,10 +125,17 @@ def read_lines(
     with_series: bool = False,
     start: int = 0,
     stop: int | None = None,
+    only: Tests | None = None,
 ) -> Lines:
     """Return the lines of a journal, or of one that is open, to go through once: from a byte on, up to another."""
     return Lines(
-        source, with_samples=with_samples, with_forks=with_forks, with_series=with_series, start=start, stop=stop
+        source,
+        with_samples=with_samples,
+        with_forks=with_forks,
+        with_series=with_series,
+        start=start,
+        stop=stop,
+        only=only,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import repeat
-from operator import truediv
+from operator import add, sub, truediv
 
 from .events import Begin, Children, End, Sum
 
@@ -47,14 +47,16 @@ def add_calls(to: Sum, calls: list[tuple[Begin, End, Children | None]]) -> tuple
 
     Returns the peak of each, by how much it grew, and what it left in its process.
     """
-    peaks, grown = [], []
-    for begin, end, family in calls:
-        before = begin.memory + begin.children
-        peak = peak_of(begin, end, family, 0)[1] if family is not None or end.total else max(end.peak, before)
-        peaks.append(peak)
-        grown.append(peak - before)
-    kept = [end.memory - begin.memory for begin, end, _ in calls]
-    times = [begin.time for begin, _, _ in calls]
+    begins, ends, families = zip(*calls, strict=True)
+    memory = [begin.memory for begin in begins]
+    before = list(map(add, memory, [begin.children for begin in begins]))
+    if any(families) or any([end.total for end in ends]):
+        peaks = [peak_of(*call, 0)[1] for call in calls]
+    else:  # the same in less time
+        peaks = [end.peak if end.peak > least else least for end, least in zip(ends, before, strict=True)]
+    grown = list(map(sub, peaks, before))
+    kept = list(map(sub, [end.memory for end in ends], memory))
+    times = [begin.time for begin in begins]
     status = calls[0][1].status
     to.statuses[status] = to.statuses.get(status, 0) + len(calls)
     if min(peaks) > 0:  # as in `bucket_of`
@@ -64,10 +66,10 @@ def add_calls(to: Sum, calls: list[tuple[Begin, End, Children | None]]) -> tuple
     for bucket, count in Counter(buckets).items():
         to.peaks[bucket] = to.peaks.get(bucket, 0) + count
     to.peak = max(to.peak, *peaks)
-    to.ray_data_peak = max(to.ray_data_peak, *[end.ray_data_peak for _, end, _ in calls])
+    to.ray_data_peak = max(to.ray_data_peak, *[end.ray_data_peak for end in ends])
     to.kept += sum(kept)
     to.first, to.last = min(to.first, *times), max(to.last, *times)
-    to.traced += sum([begin.slot is not None for begin, _, _ in calls])
+    to.traced += len(calls) - [begin.slot for begin in begins].count(None)
     return peaks, grown, kept
 
 

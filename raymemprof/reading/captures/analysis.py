@@ -27,7 +27,7 @@ __all__ = ["analyse", "answer"]
 
 _MOST_ERRORS = 2**16
 _BREAKS_OFF = "it breaks off before its end: it was cut, damaged or not copied whole"
-_RECORDS_AT_ONCE = 200
+_RECORDS_AT_ONCE = 10_000
 """So many records are read before it is told how many were."""
 
 Told = Callable[[float], object]
@@ -169,11 +169,11 @@ def _counted(records: Iterable[Any], count: int, told: Told) -> Iterator[Any]:
     """Hand on records, `count` in all, and tell how many were: each takes no longer for it."""
     records = iter(records)
 
-    def batches() -> Iterator[tuple[Any, ...]]:
+    def batches() -> Iterator[Iterable[Any]]:
         done = 0
-        while batch := tuple(islice(records, _RECORDS_AT_ONCE)):
-            yield batch
-            done += len(batch)
+        for first in records:
+            yield chain((first,), islice(records, _RECORDS_AT_ONCE))
+            done += _RECORDS_AT_ONCE
             told(min(done / count, 1.0) if count else 1.0)
 
     return chain.from_iterable(batches())

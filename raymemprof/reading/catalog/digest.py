@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from itertools import groupby
+from collections import Counter
+from itertools import groupby, repeat
 
 from msgspec import Struct, field
 
@@ -28,10 +29,6 @@ from ...journal import (
 from .filters import EVERY_CALL, Filters
 
 __all__ = ["KEPT", "Digest", "Ended", "FunctionSum", "InCapture"]
-
-_AT_ONCE = 2048
-"""Calls that are summed up at once."""
-
 
 _MOST_FLOORS = 128
 """Calls of a method that are kept to tell whether its process grows."""
@@ -171,48 +168,48 @@ class Digest(Struct):
     """What the process had when the latest call of a method in these ended."""
     late: list[int] = field(default_factory=list)
     """The numbers of those that ended last, and are not summed up yet."""
-    ready: list[Ended] = field(default_factory=list)
-    """The calls that are summed up next, many at a time; none between two readings."""
     end: int = 0
-    unwanted: set[int] = field(default_factory=set)
-    """The numbers of calls that run and were not asked for."""
 
     def read(self, lines: Lines, filters: Filters = EVERY_CALL) -> None:
-        """Take in what a journal says; of calls only those that may fit."""
-        may_fit = None if filters == EVERY_CALL else filters.may_fit
-        counts, begins, unwanted = self.call_counts, self.begins, self.unwanted
-        sum_up, add_name = self._sum_up if self.sums is not None else None, self.names.add
-        for line in lines:  # a million calls go through here, so it makes as few function calls as it can
-            if isinstance(line, Begin):
-                capture = line.capture
-                if capture is not None:
-                    if capture in counts:
-                        counts[capture] += 1
-                    elif self._may_name(capture, of_call=True):
-                        counts[capture] = 1
-                    else:
-                        continue
-                add_name(line.name)
-                if may_fit is None or may_fit(line):
-                    begins[line.call] = line
-                    if sum_up is not None and line.call in self.ends:  # out of order
-                        sum_up(self.ends[line.call])
-                else:
-                    unwanted.add(line.call)
-            elif isinstance(line, End):
-                if line.call in unwanted:
-                    unwanted.remove(line.call)
-                elif sum_up is not None:
-                    sum_up(line)
-                else:
-                    self._end(line, filters.status)
-            elif isinstance(line, Sum):
-                self._add(line, filters)
-            else:
-                self._take(line)
-        self._sum_up_ready()
+        """Take in what a journal says; of calls, the lines are those that may fit."""
+        for many in lines.many():
+            # Sums are of calls that ended before those of the lines that follow.
+            for some in [many] if Sum not in set(map(type, many)) else [[line] for line in many]:
+                self._take_in(some, filters)
+        self.names |= lines.other_names
         self.left_out += lines.left_out
         self.end = lines.end
+
+    def _take_in(self, lines: list[Event], filters: Filters) -> None:
+        """Take in some lines: a million calls go through here, so it looks at one figure of all at a time."""
+        begins = [line for line in lines if type(line) is Begin]
+        ends = [line for line in lines if type(line) is End]
+        self._count_in_captures(begins)
+        self.names.update([line.name for line in begins])
+        self.begins.update([(line.call, line) for line in begins])
+        if len(begins) + len(ends) < len(lines):
+            for line in lines:
+                if isinstance(line, Sum):
+                    self._add(line, filters)
+                elif not isinstance(line, (Begin, End)):
+                    self._take(line)
+        if self.sums is None:
+            for end in ends:
+                self._end(end, filters.status)
+        else:
+            self._have_ended([*[self.ends[line.call] for line in begins if line.call in self.ends], *ends])
+
+    def _count_in_captures(self, begins: list[Begin]) -> None:
+        """Count how many calls each capture holds, and leave out those whose capture may not be named so."""
+        counts = Counter([line.capture for line in begins if line.capture is not None])
+        for capture, count in counts.items():
+            if capture in self.call_counts:
+                self.call_counts[capture] += count
+            elif self._may_name(capture, of_call=True):
+                self.call_counts[capture] = count
+            else:
+                self.left_out += count - 1
+                begins[:] = [line for line in begins if line.capture != capture]
 
     def _end(self, line: End, status: str | None) -> None:
         if line.call not in self.begins or status in (None, line.status) or was_told_to_end(line):
@@ -220,52 +217,45 @@ class Digest(Struct):
         else:
             del self.begins[line.call]
 
-    def _sum_up(self, end: End) -> None:
-        """Count a call as ended, and have the one summed up that did so a while ago."""
-        number, late = end.call, self.late
-        self.ends[number] = end
-        if number not in self.begins or (end.status == "failed" and was_told_to_end(end)):  # by whom is in Ray's logs
-            return
-        late.append(number)
-        if len(late) > LATE:
-            self._make_ready(late.pop(0))
+    def _have_ended(self, ends: list[End]) -> None:
+        """Take in that calls have ended, and sum up those that did so a while ago."""
+        self.ends.update([(line.call, line) for line in ends])
+        begins, late = self.begins, self.late
+        # Who told one to end is in Ray's logs.
+        late += [line.call for line in ends if line.call in begins and not was_told_to_end(line)]
+        ready, late[:] = late[:-LATE], late[-LATE:]
+        self._sum_up(ready)
 
     def settle(self) -> None:
         """Sum up those that ended last, too: no more is read."""
-        while self.late:
-            self._make_ready(self.late.pop(0))
-        self._sum_up_ready()
+        self._sum_up(self.late)
+        self.late.clear()
 
-    def _make_ready(self, number: int) -> None:
-        begin, end = self.begins.pop(number, None), self.ends.pop(number, None)
-        if begin is None or end is None:
-            return
-        if self.peaks:
-            self.peaks.pop(number, None)
-        self.ready.append((begin, end, self.children.pop(number, None) if self.children else None))
-        if len(self.ready) >= _AT_ONCE:
-            self._sum_up_ready()
-
-    def _sum_up_ready(self) -> None:
-        """Sum up the calls that are ready, those of a function at once."""
+    def _sum_up(self, numbers: list[int]) -> None:
+        """Sum up calls that have ended, those of a function at once."""
         together: dict[tuple[str | None, ...], list[Ended]] = {}
-        for call in self.ready:
-            begin, end, _ = call
+        begins, ends = map(self.begins.pop, numbers, repeat(None)), map(self.ends.pop, numbers, repeat(None))
+        families = map(self.children.pop, numbers, repeat(None))
+        for begin, end, family in zip(begins, ends, families, strict=True):
+            if begin is None or end is None:  # its end was written twice
+                continue
+            call = begin, end, family
             key = begin.name, begin.kind, begin.job_id, begin.actor_id, begin.deployment, begin.within, end.status
-            calls = together.get(key)
-            if calls is None:
-                calls = together[key] = []
-            calls.append(call)
+            if key in together:
+                together[key].append(call)
+            else:
+                together[key] = [call]
             if begin.kind == "method":
-                found = self.sum_of(begin, end.status)
-                found.rose += end.memory - (end.memory if self.after is None else self.after)
+                self.sum_of(begin, end.status).rose += end.memory - (end.memory if self.after is None else self.after)
                 self.after = end.memory
-            is_retry = begin.attempt and begin.kind in ("task", "method") and not begin.within
-            if is_retry and begin.task_id and end.status == "finished" and len(self.retried) < _MOST_RETRIED:
-                self.retried.add(begin.task_id)
+        for number in numbers if self.peaks else ():
+            self.peaks.pop(number, None)
         for calls in together.values():
-            self.sum_of(calls[0][0], calls[0][1].status).add(calls)
-        self.ready.clear()
+            begin, end, _ = calls[0]
+            self.sum_of(begin, end.status).add(calls)
+            if end.status == "finished" and begin.kind in ("task", "method") and not begin.within:
+                retried = [begin.task_id for begin, _, _ in calls if begin.attempt and begin.task_id]
+                self.retried.update(retried[: max(_MOST_RETRIED - len(self.retried), 0)])
 
     def sum_of(self, one: Begin | Sum, outcome: str) -> FunctionSum:
         """Return the sum that a call, or another sum, is counted in."""
@@ -282,7 +272,6 @@ class Digest(Struct):
         """Count calls whose own lines are gone."""
         self.names.add(line.name)
         if self.sums is not None and filters == EVERY_CALL:
-            self._sum_up_ready()  # which are earlier
             found = self.sum_of(line, " ".join(sorted(line.statuses)))
             add_sum(found, line)
             found.only_sums += line.count
@@ -292,11 +281,11 @@ class Digest(Struct):
     def _take(self, line: Event) -> None:
         if isinstance(line, Peak):
             for number in line.calls:
-                if self._is_open(number):
+                if number in self.begins:
                     self.peaks[number] = max(self.peaks.get(number, 0), line.memory)
         elif isinstance(line, Children):
             for number in line.calls:
-                if self._is_open(number) and line.total >= self.children.get(number, line).total:
+                if number in self.begins and line.total >= self.children.get(number, line).total:
                     self.children[number] = line
         elif isinstance(line, Open):
             if self._may_name(line.capture):
@@ -308,10 +297,6 @@ class Digest(Struct):
             self.process, self.is_known = line, True
         elif isinstance(line, Fetched):
             self.fetched = line
-
-    def _is_open(self, number: int) -> bool:
-        """Whether what is said of a call is of use."""
-        return number in self.begins if self.sums is not None else number not in self.unwanted
 
     def _may_name(self, capture: str, of_call: bool = False) -> bool:
         """Whether a line may name such a capture: one in its folder, or whole if a call joined one that lies elsewhere.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import NoneType
+from typing import Any
 
 from ... import journal as contract
 from ...cells import is_cell
 from ...display.text import show_name
-from ...journal import Begin, Sum
+from ...journal import Sum
 from ...journal.events import STATUSES
 from .function_names import actor_class, short
 from .records import Call
@@ -114,17 +116,21 @@ class Filters:
             and _begins(found.job_id, self.job_id)
         )
 
-    def may_fit(self, begin: Begin) -> bool:
-        """Whether a call may be one of those, by what is known when it begins."""
-        return (
-            (self.name is None or names(self.name, begin.name))
-            and (self.kind is None or begin.kind == self.kind)
-            and _begins(begin.task_id, self.task_id)
-            and _begins(begin.actor_id, self.actor_id)
-            and _begins(begin.job_id, self.job_id)
-            and _is_in(begin.context, self.context)
-            and (self.since is None or begin.time >= self.since)
-        )
+    def of_begin(self) -> dict[str, Callable[[Any], bool]]:
+        """Return what fields of a call's beginning must pass, so that it may be one of those."""
+        tests: dict[str, Callable[[Any], bool]] = {}
+        if self.name is not None:
+            tests["name"] = partial(names, self.name)
+        if self.kind is not None:
+            tests["kind"] = self.kind.__eq__
+        for field in ("task_id", "actor_id", "job_id"):
+            if getattr(self, field) is not None:
+                tests[field] = partial(_begins, wanted=getattr(self, field))
+        if self.context is not None:
+            tests["context"] = partial(_is_in, wanted=self.context)
+        if self.since is not None:
+            tests["time"] = partial(_is_from, since=self.since)
+        return tests
 
 
 @lru_cache(maxsize=1024)
@@ -151,6 +157,10 @@ def _check(what: str, value: str | None, values: tuple[str, ...]) -> None:
 
 def _begins(value: str | None, wanted: str | None) -> bool:
     return wanted is None or (value is not None and value.startswith(wanted))
+
+
+def _is_from(time: float, since: float) -> bool:
+    return time >= since
 
 
 def _is_in(context: str | None, wanted: str | None) -> bool:

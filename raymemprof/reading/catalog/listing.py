@@ -71,7 +71,7 @@ def calls(
     Returns:
         A sequence of `Call`, which prints as a table and has `to_pandas()`. Nodes that did not answer are named below
         the table and in its `missing`; its `left_out` says which journals cannot be read, and how many damaged lines of
-        which journals were left out.
+        which journals were left out. With a filter, lines of other calls are not checked in full.
 
     Raises:
         FileNotFoundError: `source` does not exist.

@@ -46,14 +46,14 @@ def place_here(living: frozenset[str]) -> Place:
 def read_digest(path: Path, filters: Filters = EVERY_CALL) -> Digest:
     """Read a journal; of calls, those that may fit are kept."""
     digest = Digest()
-    digest.read(contract.read_lines(path), filters)
+    digest.read(contract.read_lines(path, only=filters.of_begin()), filters)
     return digest
 
 
 def read_summed(path: Path, filters: Filters) -> Digest:
     """Read a journal; of calls that have ended, those that may fit are summed up."""
     digest = Digest(sums={})
-    digest.read(contract.read_lines(path), filters)
+    digest.read(contract.read_lines(path, only=filters.of_begin()), filters)
     return digest
 
 

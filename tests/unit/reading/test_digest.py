@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import raymemprof
 from raymemprof import journal
-from raymemprof.reading.catalog import digest
+from raymemprof.journal import line_io
 from raymemprof.reading.catalog.digest import Digest
 
 COUNT = 300
@@ -49,14 +50,64 @@ def read(path: Path) -> Digest:
     return found
 
 
-@pytest.mark.parametrize("at_once", [1, 7])
+AT_ONCE = pytest.mark.parametrize("bytes_at_once", [100, 1500])
+
+
+@AT_ONCE
 def test_how_many_are_summed_up_at_once_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_at_once: int
 ) -> None:
     path = written(tmp_path, encoded(lines()))
     whole = read(path)
-    monkeypatch.setattr(digest, "_AT_ONCE", at_once)
+    monkeypatch.setattr(line_io, "_BLOCK", bytes_at_once)
     assert read(path) == whole
+
+
+FILTERS = [
+    {"name": "load"},
+    {"name": "Cache.*"},
+    {"name": "nothing"},
+    {"kind": "method"},
+    {"task_id": f"{17:032x}"},
+    {"job_id": "02"},
+    {"name": "load", "status": "failed"},
+]
+
+
+@AT_ONCE
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+def test_those_asked_for_are_the_same_among_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: dict[str, str], bytes_at_once: int
+) -> None:
+    monkeypatch.setattr(line_io, "_BLOCK", bytes_at_once)
+    texts = encoded(lines())
+    damaged = next(number for number, text in enumerate(texts) if '"call":171,' in text)
+    texts[damaged] = texts[damaged][:-9] + "}"
+    texts.insert(40, '{"event":"of a newer version"}')
+    texts.remove(next(text for text in texts if '"event":"end","call":201,' in text))  # it was killed
+    path = written(tmp_path, texts)
+    found = raymemprof.calls(path, **filters)
+    assert list(found) == [
+        call
+        for call in raymemprof.calls(path)
+        if all(
+            call.name.startswith("Cache.") if value == "Cache.*" else getattr(call, key) == value
+            for key, value in filters.items()
+        )
+    ]
+    assert found.left_out == (f"{path.name}: 1 damaged line left out",)
+    if not found:
+        said = str(found).rpartition("there are")[2]
+        assert "Cache.get" in said
+        assert "load" in said
+
+
+def test_of_others_only_what_tells_them_apart_is_looked_at(tmp_path: Path) -> None:
+    sound, damaged = '"memory":100,"task_id"', '"memory":-1,"task_id"'
+    path = written(tmp_path, [text.replace(sound, damaged) for text in encoded(lines())])
+    assert not raymemprof.calls(path)
+    assert raymemprof.calls(path).left_out == (f"{path.name}: {COUNT} damaged lines left out",)
+    assert raymemprof.calls(path, name="load").left_out == (f"{path.name}: {COUNT // 2} damaged lines left out",)
 
 
 def test_sums_are_those_of_the_calls(tmp_path: Path) -> None:

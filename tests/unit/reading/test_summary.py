@@ -110,9 +110,12 @@ def test_only_what_is_new_is_read(journal: Path, monkeypatch: pytest.MonkeyPatch
     raymemprof.summary(journal)
     read = []
     inner = sums_cache.contract.read_lines
-    monkeypatch.setattr(
-        sums_cache.contract, "read_lines", lambda path, start=0: read.append(start) or inner(path, start=start)
-    )
+
+    def noted(path: Path, *, start: int = 0, **options: Any) -> sums_cache.contract.Lines:
+        read.append(start)
+        return inner(path, start=start, **options)
+
+    monkeypatch.setattr(sums_cache.contract, "read_lines", noted)
     size = journal.stat().st_size
     assert raymemprof.summary(journal)[0].call_count == 2 * MANY / 3
     assert read == [size]
