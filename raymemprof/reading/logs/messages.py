@@ -93,8 +93,7 @@ def read(text: str) -> tuple[Message, str]:
     """Return what a text says, and the text as it was printed; nothing of it holds a secret that the text had."""
     plain = without_marks(text)
     printed = without_secrets(as_printed(plain))
-    text, plain = without_secrets(text), without_secrets(plain)
-    return states(text) or _read(plain, printed), printed
+    return states(text) or _read(without_secrets(plain), printed), printed
 
 
 def _read(text: str, printed: str) -> Message:

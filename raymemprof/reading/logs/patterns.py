@@ -42,8 +42,6 @@ NAME = r"[^\n]{1,300}?"
 
 _PARTS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\\.| \??", re.DOTALL)
 """Classes of characters and escaped ones, which stay what they are, and spaces."""
-_LONG = 1_000
-"""Characters from which on a text is first searched for words: that is many times faster than a pattern."""
 _WORD_OF_PATTERN = re.compile(r"(?<!\w)(?:(?<![\\(|?:])|\\b|(?=[A-Za-z]{7}))([A-Za-z]{2,40})(?![\w?*+{])")
 """A word in a pattern: not a short one behind a bar or a bracket, which may be the end of a word."""
 _PATTERNS: list[str] = []
@@ -51,7 +49,7 @@ _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
 class Form:
-    """A regular expression; in a long text it is looked for only where all words stand that every match has."""
+    """A regular expression; it is looked for only in texts that have all words that every match has."""
 
     def __init__(self, text: str, flags: int = 0) -> None:
         self.regex = re.compile(text, flags)
@@ -83,7 +81,7 @@ class Form:
 
     def may_match(self, text: str) -> bool:
         """Return False only where no match can be: the text lacks a word that every match has."""
-        return len(text) < _LONG or words_in(text).meet(self._needs)
+        return words_in(text).meet(self._needs)  # many times faster than the pattern
 
     @cached_property
     def _needs(self) -> Needs:

@@ -20,40 +20,39 @@ _FIRST_DIGIT, _LAST_DIGIT = 48, 57
 
 
 class Needs(NamedTuple):
-    """What a text must have for a pattern to match: all of its parts, or any of them."""
+    """What a text must have for a pattern to match: all of the words and of the other needs, or any of them."""
 
-    parts: tuple[Needs | str, ...] = ()
-    """Words in lower case, without white space, with each digit as 0; and other needs."""
+    words: tuple[str, ...] = ()
+    """In lower case, without white space, with each digit as 0; the longest first, which are seldom there."""
+    others: tuple[Needs, ...] = ()
     is_any: bool = False
 
-    def shortest(self) -> int:
-        """Return how long its shortest word is: long ones are seldom there, and are looked for first."""
-        return min(map(_length, self.parts), default=0)
 
+class Words(dict[str, bool]):
+    """The words of a text, each once: what stands between white space, in lower case, with each digit as 0.
 
-class Words:
-    """The words of a text, each once: what stands between white space, in lower case, with each digit as 0."""
+    It maps each word that is asked for to whether the text has it.
+    """
 
     def __init__(self, text: str) -> None:
+        super().__init__()
         masked = text.translate(_DIGITS) if text.isascii() else _DIGIT.sub("0", text)
         words = "\n".join(set(masked.split()))
         self._words = words.lower() if words.isascii() else words.translate(_FOLDED).lower().translate(_FOLDED)
-        self._has: dict[str, bool] = {}
+
+    def __missing__(self, word: str) -> bool:
+        found = self[word] = word in self._words
+        return found
 
     def meet(self, needs: Needs) -> bool:
         """Whether a text with these words has what is needed."""
-        return (any if needs.is_any else all)(
-            self._have(part) if isinstance(part, str) else self.meet(part) for part in needs.parts
-        )
-
-    def _have(self, word: str) -> bool:
-        found = self._has.get(word)
-        if found is None:
-            found = self._has[word] = word in self._words
-        return found
+        words, others, is_any = needs
+        if is_any:
+            return any(map(self.__getitem__, words)) or any(map(self.meet, others))
+        return all(map(self.__getitem__, words)) and all(map(self.meet, others))
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=16)
 def words_in(text: str) -> Words:
     """Return the words of a text: for many patterns, it is looked through once."""
     return Words(text)
@@ -73,16 +72,14 @@ class _Sequence:
 
     def __init__(self) -> None:
         self.word = ""
-        self.parts: list[Needs | str] = []
+        self.words: list[str] = []
+        self.others: list[Needs] = []
 
     def read(self, parts: Iterable[tuple[Any, Any]]) -> Needs:
         self._take(parts)
         self._end_word()
-        found = list(dict.fromkeys(self.parts))
-        words = [part for part in found if isinstance(part, str)]
-        within = {part for part in words if any(part in word and part != word for word in words)}
-        kept = (part for part in found if part not in within)
-        return Needs(tuple(sorted(kept, key=_length, reverse=True)))
+        words = [word for word in self.words if not any(word in other and word != other for other in self.words)]
+        return _needs(words, self.others)
 
     def _take(self, parts: Iterable[tuple[Any, Any]]) -> None:
         for kind, value in parts:
@@ -112,21 +109,34 @@ class _Sequence:
                 self.word = one  # the last of them stands before what follows
         else:
             self._end_word()
-            self.parts += _Sequence().read(repeated).parts
+            words, others, _ = _Sequence().read(repeated)
+            self.words += words
+            self.others += others
 
     def _branch(self, branches: list[Needs]) -> None:
-        if all(branch.parts for branch in branches):
-            each = (branch.parts[0] if len(branch.parts) == 1 else branch for branch in branches)
-            self.parts.append(Needs(tuple(dict.fromkeys(each)), is_any=True))
+        """Add that any is needed, if each needs something."""
+        if all(branch.words or branch.others for branch in branches):
+            alone = [branch for branch in branches if len(branch.words) + len(branch.others) == 1]
+            words = [word for branch in alone for word in branch.words]
+            others = [other for branch in alone for other in branch.others]
+            others += [branch for branch in branches if branch not in alone]
+            self.others.append(_needs(words, others, is_any=True))
 
     def _end_word(self) -> None:
         if self.word:
-            self.parts.append(self.word)
+            self.words.append(self.word)
         self.word = ""
 
 
-def _length(part: Needs | str) -> int:
-    return len(part) if isinstance(part, str) else part.shortest()
+def _needs(words: list[str], others: list[Needs], *, is_any: bool = False) -> Needs:
+    """Each once, and first what is the quickest to tell."""
+    words = sorted(dict.fromkeys(words), key=len, reverse=not is_any)
+    return Needs(tuple(words), tuple(sorted(dict.fromkeys(others), key=_count)), is_any)
+
+
+def _count(needs: Needs) -> int:
+    """How many words are looked for at most."""
+    return len(needs.words) + sum(map(_count, needs.others))
 
 
 def _character(kind: str, value: Any) -> str:

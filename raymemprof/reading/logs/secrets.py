@@ -63,7 +63,7 @@ _FORMS = (
     ),
     # --password hunter2, '--api-key', 'hunter2'
     Form(
-        rf"(?<![\w-])--?(?:[a-z]\w{{0,20}}-){{0,3}}(?:{_SECRET}|[a-z]{{0,20}}auth)"
+        rf"-(?<![\w-]-)-?(?:[a-z]\w{{0,20}}-){{0,3}}(?:{_SECRET}|[a-z]{{0,20}}auth)"
         rf"(?:[ \t]{{1,3}}|=|\\?[\"'],[ \t]{{0,3}}){_FOLLOWS}",
         re.IGNORECASE,
     ),
@@ -73,7 +73,7 @@ _FORMS = (
     ),
     # of signed addresses
     Form(r"hooks\.slack\.com/(?P<value>\w{1,20}/[\w/]{10,100})"),
-    Form(r"(?:\b[Ss]ig(?:nature)?|-[Ss]ignature)(?:=|%3[Dd])(?P<value>(?=[^\s&]{0,100}[\d%])[\w%+/=-]{16,2000})"),
+    Form(r"[Ss](?<!\w[Ss])ig(?:nature)?(?:=|%3[Dd])(?P<value>(?=[^\s&]{0,100}[\d%])[\w%+/=-]{16,2000})"),
     # curl -u user:password, mysql -ppassword
     Form(
         r"\bcurl\b[^\n|;]{0,200}?[\s\"'](?:-u|--user|-U|--proxy-user)(?:[ \t=]{0,3}|[\"'],[ \t]?)[\"']?"

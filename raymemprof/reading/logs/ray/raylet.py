@@ -7,7 +7,9 @@ worker is killed at a time, and several at once from 2.56 on.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from ..facts import Message, Victim
 from ..patterns import ADDRESS, ANY_ID, COUNT, NAME, NUMBER, Form, gibibytes, pattern, whole
@@ -48,10 +50,11 @@ _NODE = pattern(
 )
 _LOW_NODE = pattern(rf"System memory low at node with IP ({ADDRESS}?)\.?(?=\s|Used|$)")
 _LOGS_OF = pattern(rf"\bray logs raylet\.out -ip ({ADDRESS})(?![\w:])")
-_BEGINNING = pattern(
-    rf"(?:{COUNT} worker\(s\) were killed due to the node running low on memory\.\s{{0,9}})?Memory on the node \(IP: |"
-    r"System memory low at node with IP"
-)
+_BEGINNING = pattern(r"Memory on the node \(IP: |System memory low at node with IP")
+_BEFORE = pattern(rf"{COUNT} worker\(s\) were killed due to the node running low on memory\.\s{{0,9}}\Z")
+"""What may stand right before it."""
+_LONGEST_BEFORE = 600
+"""Characters of that, with the white space that may be between its words."""
 _LIST = pattern(r"Considered workers: \[|based on the killing policy: \[")
 _LIST_END = pattern(r"Total non-selected idle workers: \d")
 """What a message of Ray 2.56 and later has once."""
@@ -103,7 +106,7 @@ _ADVISED = pattern(r"Refer to the documentation on how to address the out of mem
 def is_kill(text: str) -> bool:
     """Whether a text says that Ray's monitor killed for memory, or would not run a task."""
     return bool(
-        any(int(periodic[1]) for periodic in _PERIODIC.finditer(text))
+        any(int(summary[1]) for summary in _summaries(text))
         or _SAID.search(text)
         or ONE_KILLED.search(text)
         or _OOM_RETRY.search(text)
@@ -112,13 +115,13 @@ def is_kill(text: str) -> bool:
         or CHOSEN_IDLE.search(text)
         or _WAITS.search(text)
         or OLD_KILL.search(text)
-        or (_ADVISED.search(text) and not _PERIODIC.search(text))
+        or (_ADVISED.search(text) and not _summaries(text))
     )
 
 
 def kills(text: str) -> Message:
     """Return what Ray killed for memory: one event, or the several that a log tells of."""
-    starts = [found.start() for found in _BEGINNING.finditer(text)]
+    starts = list(_starts(text))
     parts = [text[start:end] for start, end in zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True)]
     if len(parts) == 1:
         return _one(text)
@@ -150,6 +153,14 @@ def kills(text: str) -> Message:
         places=places_of((one.node_ip, one.node_id) for one in events if one.victims) if len(nodes) > 1 else (),
         also=of_each_node(events) if len(nodes) > 1 else (),
     )
+
+
+def _starts(text: str) -> Iterator[int]:
+    """Where the messages begin."""
+    for found in _BEGINNING.finditer(text):
+        least = max(found.start() - _LONGEST_BEFORE, 0)
+        before = _BEFORE.search(text[least : found.start()])
+        yield least + before.start() if before else found.start()
 
 
 def _is_mixed(part: str) -> bool:
@@ -295,13 +306,19 @@ def _ip_of_logs(text: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+@lru_cache(maxsize=1)
+def _summaries(text: str) -> tuple[re.Match[str], ...]:
+    """What a raylet says from time to time of the workers that it killed."""
+    return tuple(_PERIODIC.finditer(text))
+
+
 def periodic_places(text: str) -> set[tuple[str | None, str | None]]:
     """Return the nodes, by address and id, whose summaries a text has."""
-    found = (one for one in _PERIODIC.finditer(text) if one[3])
+    found = (one for one in _summaries(text) if one[3])
     return {(one[4], whole("".join(one[3].split()), _NODE_DIGITS)) for one in found}
 
 
 def crashed(text: str) -> tuple[int, int] | None:
     """Return how many workers Ray's summary says were killed for memory, and how many ended for other reasons."""
-    found = list(_PERIODIC.finditer(text))
+    found = _summaries(text)
     return (sum(int(one[1]) for one in found), sum(int(one[2] or 0) for one in found)) if found else None

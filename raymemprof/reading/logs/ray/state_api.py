@@ -10,6 +10,7 @@ from typing import Any
 
 from ..facts import Message, Victim
 from ..patterns import COUNT, Form
+from ..secrets import without_secrets
 
 __all__ = ["states"]
 
@@ -25,7 +26,7 @@ def states(text: str) -> Message | None:
         return None
     with contextlib.suppress(ValueError, RecursionError):
         found: dict[tuple[int | None, str | None], Victim] = {}
-        for record in _records(json.loads(text)):
+        for record in _records(json.loads(without_secrets(text))):
             is_task = record.get("error_type") == "OUT_OF_MEMORY"
             if not is_task and record.get("exit_type") != "NODE_OUT_OF_MEMORY":
                 continue

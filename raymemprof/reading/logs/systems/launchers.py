@@ -134,6 +134,7 @@ BY_NAME = (
     ),
 )
 """Ends by SIGKILL whose process is named."""
+_KILLED = f"A process[ {{victims}}][ on {{host}}] was killed by SIGKILL; {WHY_UNKNOWN}."
 SIGKILL = (
     *BY_NAME,
     _LAUNCHER,
@@ -153,7 +154,7 @@ SIGKILL = (
             rf"pid:(?P<pid_7>{COUNT}) exited with '(?:signal 9|exitcode -9)\b|"
             r"\b[Ww]ork-horse (?:process )?(?:was )?terminated unexpectedly[;,] ?\(?waitpid returned 9(?!\d)|"
             r"died with <Signals\.SIGKILL: 9>|returned non-zero exit status (?:137|-9)\b|"
-            r"exits with return code = -9\b|^[ \t]{0,8}Killed[ \t]*$|(?:^|[\]:|>│\d\"'-])[ \t]{0,8}Killed: 9[ "
+            r"exits with return code = -9\b|(?:^|[\]:|>│\d\"'-])[ \t]{0,8}Killed: 9[ "
             r"\t|│\"'\]}]{0,200}$|"
             r"\(terminated by SIGKILL; not expected\)|exited with code \[\d{1,3}\] via signal \[SIGKILL\]|"
             r"(?:prematurely|with) ?: signal 9 \(SIGKILL\)|code=killed, status=9/KILL|\bSIGKILL\(-9\)|"
@@ -164,6 +165,7 @@ SIGKILL = (
             r"\b(?:outputs?|prints?|printed|shows?|says|said) (?:only |just )?[`'\"]{1,3}Killed\.?[`'\"]{1,3}",
             re.MULTILINE,
         ),
-        f"A process[ {{victims}}][ on {{host}}] was killed by SIGKILL; {WHY_UNKNOWN}.",
+        _KILLED,
     ),
+    Kind("sigkill", SHELL_ALONE.form, _KILLED),  # apart, since many texts have the one word that it needs
 )

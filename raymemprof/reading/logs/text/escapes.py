@@ -11,10 +11,11 @@ _COLOURS = re.compile(
 )
 """Each part begins with a character of its own: `re` is quick then."""
 _WRITTEN = re.compile(
-    r"(?:\u241b|#033|\^\[|\bESC|<(?:0x1[bB]|ESC)>|\\{1,4}(?:0?33|x1[bB]|u001[bB]|u\{1[bB]\}|e))\[(?=[0-9;?]{0,20}[A-Za-z])|\x9b"
+    r"(?:\u241b|#033|\^\[|E(?<!\wE)SC|<(?:0x1[bB]|ESC)>|\\\\{0,3}(?:0?33|x1[bB]|u001[bB]|u\{1[bB]\}|e))\["
+    r"(?=[0-9;?]{0,20}[A-Za-z])"
 )
-"""How syslog, `cat -v`, `less`, JSON and Python show what begins a colour, and its other form."""
-_SIGNS_OF_WRITTEN = ("033[", "33[", "^[[", "ESC", "1b[", "1B[", "1b}[", "1B}[", "0x1", "\\e[", "\u241b", "\x9b")
+"""How syslog, `cat -v`, `less`, JSON and Python show what begins a colour."""
+_SIGNS_OF_WRITTEN = ("033[", "33[", "^[[", "ESC", "1b[", "1B[", "1b}[", "1B}[", "0x1", "\\e[", "\u241b")
 """One of these is in each of them."""
 _OF_SYSLOG = {"#011": "\t", "#012": "\n", "#015": ""}
 """Control characters as rsyslog writes them."""
@@ -30,6 +31,7 @@ def without_marks(text: str) -> str:
     if "#033[" in text or text.count("#011") + text.count("#012") >= _FEWEST_OF_SYSLOG:
         for written, meant in _OF_SYSLOG.items():
             text = text.replace(written, meant)
+    text = text.replace("\x9b", "\x1b[")
     if any(sign in text for sign in _SIGNS_OF_WRITTEN):
         text = _WRITTEN.sub("\x1b[", text)
     if "[" in text:

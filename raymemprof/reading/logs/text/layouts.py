@@ -21,7 +21,7 @@ __all__ = ["as_printed"]
 _ROUNDS = 3
 _LONG_PADDING = " " * 20
 _PADDING = re.compile(r"(?<=\S) {20,}(?=\S)")
-_ESCAPES = re.compile(r"""(?<![\w\\])[A-Z]:(?:\\[\w-]{1,100}){2,20}|(?<!\\)\\{1,8}([nrt"'])""")
+_ESCAPES = re.compile(r""":(?<=(?<![\w\\])[A-Z]:)(?:\\[\w-]{1,100}){2,20}|\\(?<!\\\\)\\{0,7}([nrt"'])""")
 """Ways to write a line end, a tab or a quote; a path of Windows has none."""
 _ESCAPED = {"n": "\n", "r": "\n", "t": "\t"}
 _TAGS = re.compile(
