@@ -8,9 +8,9 @@ nox.options.reuse_existing_virtualenvs = True
 
 @nox.session
 def fast(session: nox.Session) -> None:
-    """Run the tests that need no Ray cluster, in two minutes."""
+    """Run the tests that need neither a Ray cluster nor a browser, in two minutes."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", "-m", "not needs_ray", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "not needs_ray and not browser", *session.posargs)
 
 
 @nox.session

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.machine import Machine
+from tests.programs.browser import executable
 from tests.programs.several_nodes import RAY, Nodes, init
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, where Ctrl-C cannot be tested
@@ -66,13 +67,16 @@ CLUSTERS = {"cluster", "nodes"}
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs Ray, and order the modules: those that run side by side, the largest first; ALONE; light ones.
+    """Mark what needs Ray, skip what lacks Chromium, and order the modules: those that run side by side, the largest
+    first; ALONE; light ones.
 
     Of these the calm come first, which take longest.
     """
     for item in items:
         if "cluster" in item.path.parts or CLUSTERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.needs_ray)
+        if item.get_closest_marker("browser") and executable() is None:
+            item.add_marker(pytest.mark.skip("Chromium is not installed"))
     sizes = Counter(item.path for item in items)
     is_light = {path: _is_light(path, items) for path in sizes}
     items.sort(

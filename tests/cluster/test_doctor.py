@@ -21,7 +21,7 @@ from raymemprof.diagnosis.advise.growth import _floors, _rises
 from raymemprof.diagnosis.doctor.doctor import doctor
 from raymemprof.diagnosis.doctor.findings import ILLNESSES, SEVERITIES
 from tests.paths import PROGRAMS
-from tests.programs.browser import Browser, browser, executable
+from tests.programs.browser import Browser, browser
 
 PROGRAM = PROGRAMS / "doctor_program.py"
 LINES = {
@@ -33,8 +33,6 @@ MIB = 2**20
 SECONDS = 200
 QUIET = ("leak", "idle", "healthy")
 """Scenes in which nothing is killed: they leave each other alone, and are played at once."""
-
-needs_browser = pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
 
 Record = dict[str, Any]
 
@@ -349,7 +347,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield running
 
 
-@needs_browser
+@pytest.mark.browser
 def test_the_page(play: Callable[..., Record], chromium: Browser) -> None:
     record = play("parallel")
     page = chromium.open(Path(record["folder"]) / "report.html")
@@ -389,7 +387,7 @@ def test_the_page(play: Callable[..., Record], chromium: Browser) -> None:
     assert flames.errors == flames.requests == []
 
 
-@needs_browser
+@pytest.mark.browser
 def test_the_page_in_the_dark(play: Callable[..., Record], chromium: Browser) -> None:
     page = chromium.open(Path(play("parallel")["folder"]) / "report.html")
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -398,7 +396,7 @@ def test_the_page_in_the_dark(play: Callable[..., Record], chromium: Browser) ->
     assert page.evaluate(ground) != light
 
 
-@needs_browser
+@pytest.mark.browser
 def test_hostile_names_are_shown_as_text_and_run_nothing(
     play: Callable[..., Record], chromium: Browser, tmp_path: Path
 ) -> None:

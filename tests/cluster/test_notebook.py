@@ -16,10 +16,8 @@ import raymemprof
 from raymemprof.reading.reports.notebook.picture import picture
 
 websocket = pytest.importorskip("websocket")
-from tests.programs.browser import Browser, Page, browser, executable
+from tests.programs.browser import Browser, Page, browser
 from tests.programs.sanitized import sanitized
-
-needs_browser = pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 BOXES = "[...document.querySelectorAll('#chart g.frame')]"
@@ -151,7 +149,7 @@ def test_titles_are_those_a_person_would_give(notebook: Any) -> None:
         assert re.fullmatch(expected, title), (title, expected)
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_notebook_shows_tables_and_reports(page_file: Path, chromium: Browser) -> None:
     page = chromium.open(page_file)
     page.until("document.querySelectorAll('.rmp-boxes').length == 3")
@@ -183,7 +181,7 @@ CONTRAST = """
 """
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_flame_graph_fits_into_a_notebook(page_file: Path, chromium: Browser) -> None:
     page = chromium.open(page_file)
     page.until("document.querySelectorAll('.rmp-boxes').length == 3")
@@ -205,7 +203,7 @@ def test_a_flame_graph_fits_into_a_notebook(page_file: Path, chromium: Browser) 
     assert page.evaluate("[...document.querySelectorAll('.rmp-bar button')].every(button => button.innerText)")
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_click_zooms_and_a_search_finds(page_file: Path, chromium: Browser) -> None:
     page = chromium.open(page_file)
     page.until("document.querySelectorAll('.rmp-boxes').length == 3")
@@ -234,7 +232,7 @@ def test_a_click_zooms_and_a_search_finds(page_file: Path, chromium: Browser) ->
     assert page.errors == page.requests == []
 
 
-@needs_browser
+@pytest.mark.browser
 def test_keys_and_a_screen_reader_can_use_a_flame_graph(page_file: Path, chromium: Browser) -> None:
     page = chromium.open(page_file)
     page.until("document.querySelectorAll('.rmp-boxes').length == 3")
@@ -260,7 +258,7 @@ def test_keys_and_a_screen_reader_can_use_a_flame_graph(page_file: Path, chromiu
     assert {"searchbox", "button"} <= {role for role, name in said if name}
 
 
-@needs_browser
+@pytest.mark.browser
 @pytest.mark.parametrize("how", ["no scripts", "sanitized"])
 def test_where_scripts_do_not_run_a_picture_is_shown(
     notebook: Any, how: str, tmp_path: Path, chromium: Browser
@@ -284,7 +282,7 @@ def test_where_scripts_do_not_run_a_picture_is_shown(
     assert any(text.startswith("copies = [") for text in texts)
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_flame_graph_is_a_page_by_itself(tmp_path: Path, chromium: Browser) -> None:
     with raymemprof.profile_memory("load", directory=tmp_path):
         held = [bytearray(3_000_000)]
@@ -297,7 +295,7 @@ def test_a_flame_graph_is_a_page_by_itself(tmp_path: Path, chromium: Browser) ->
         assert page.errors == []
 
 
-@needs_browser
+@pytest.mark.browser
 def test_very_many_call_stacks_are_folded_and_a_browser_shows_them(tmp_path: Path, chromium: Browser) -> None:
     held: list[bytearray] = []
 
@@ -341,7 +339,7 @@ def click_zooms_at_all(page: Page) -> None:
     assert page.errors == page.requests == []
 
 
-@needs_browser
+@pytest.mark.browser
 def test_hostile_names_are_shown_as_text_and_run_nothing(tmp_path: Path, chromium: Browser) -> None:
     def hold() -> list[bytearray]:
         return [bytearray(3_000_000)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import EXAMPLES
-from tests.programs.browser import browser, executable
+from tests.programs.browser import browser
 
 EXAMPLE = EXAMPLES / "oom.py"
 TRIES = 3
@@ -76,7 +76,7 @@ except ray.exceptions.OutOfMemoryError as caught:
 )
 
 
-@pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
+@pytest.mark.browser
 @pytest.mark.timeout(200)
 def test_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real kernel runs it, a real browser shows it: what happened in five lines, then what to do."""

@@ -333,13 +333,12 @@ def test_the_doctor_shows_it_beside_a_finding(tmp_path: Path) -> None:
     assert len(told(ElementTree.fromstring(picture), "band")) == 20
 
 
+@pytest.mark.browser
 def test_in_a_browser(tmp_path: Path) -> None:
     """The page, and twice in a notebook of each theme: nothing fails or is fetched, and a shape says what it is."""
     pytest.importorskip("websocket")
-    from tests.programs.browser import browser, executable
+    from tests.programs.browser import browser
 
-    if executable() is None:
-        pytest.skip("Chromium is not installed")
     write(tmp_path / "logs", 1, [*call(0, 0, 2, MIB, 9 * MIB, EVIL), series(0.5, 1, 5 * MIB, 9 * MIB)])
     report = raymemprof.timeline(tmp_path / "logs", tmp_path / "page.html")
     with browser(tmp_path) as running:

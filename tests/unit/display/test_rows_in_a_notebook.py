@@ -15,9 +15,9 @@ import raymemprof
 from raymemprof.display.record import Record
 from raymemprof.display.rows import Rows
 from raymemprof.display.text import show_bytes, show_seconds
-from tests.programs.browser import Browser, Page, browser, executable
+from tests.programs.browser import Browser, Page, browser
 
-pytestmark = pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
+pytestmark = pytest.mark.browser
 
 MIB = 2**20
 HOSTILE = "</script><script>document.title = 'run'</script>"

@@ -14,10 +14,10 @@ pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("jupyterlab")
 pytest.importorskip("websocket")
-from tests.programs.browser import Browser, Page, browser, executable
+from tests.programs.browser import Browser, Page, browser
 from tests.programs.jupyterlab import jupyterlab, shards
 
-pytestmark = pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
+pytestmark = pytest.mark.browser
 
 BOXES = "[...document.querySelectorAll('[data-box]')]"
 COPIES = f"{BOXES}.find(box => box.textContent.startsWith('copies ='))"

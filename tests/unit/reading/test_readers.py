@@ -297,10 +297,10 @@ def test_a_reader_that_just_ended_for_want_of_work_is_replaced(tmp_path: Path) -
 def test_what_does_not_fit_beside_others_is_read_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Captures that a reader has memory for one by one, but not for all that they hold together."""
     monkeypatch.setattr(pool, "_LEAST_MEMORY", MIB)
-    requests = [model.Request(str(path)) for path in record(tmp_path, 16, 4_000)]
+    requests = [model.Request(str(path)) for path in record(tmp_path, 6, 3_000)]
     sizes = {request: os.path.getsize(request.path) for request in requests}
     done: list[float] = []
-    answers = pool._Work(sizes, 60 * MIB, 1, done.append).read(requests)
+    answers = pool._Work(sizes, 42 * MIB, 1, done.append).read(requests)
     assert [failure for answer in answers for failure in answer.failures] == []
     assert len(answers) > 1, "they fit together, which shows nothing"
     assert sum(done) == pytest.approx(len(requests))
@@ -310,7 +310,7 @@ def test_what_does_not_fit_beside_others_is_read_without_them(tmp_path: Path, mo
     found = total.answer().sum
     assert found is not None
     assert {figures.path for figures in found.figures} == {request.path for request in requests}
-    assert min(figures.allocations for figures in found.figures) >= 4_000
+    assert min(figures.allocations for figures in found.figures) >= 3_000
     assert sum(row.bytes for row in found.rows["peak"]) == sum(figures.peak for figures in found.figures)
 
 
@@ -322,7 +322,7 @@ def test_a_reader_that_is_stuck_is_ended(tmp_path: Path, monkeypatch: pytest.Mon
     (answer,) = pool._Work({request: os.path.getsize(request.path)}, 2**28, 1, lambda count: None).read([request])
     (failure,) = answer.failures
     assert failure.reason == "it cannot be read: its reader stopped working on it and was ended; try again."
-    busy = "import os, time\nwhile time.process_time() < 3: pass\nos._exit(7)"
+    busy = "import os, time\nwhile time.process_time() < 1.5: pass\nos._exit(7)"
     monkeypatch.setattr(pool, "_START", busy)
     (answer,) = pool._Work({request: os.path.getsize(request.path)}, 2**28, 1, lambda count: None).read([request])
     assert "ended with status 7" in answer.failures[0].reason

@@ -17,10 +17,10 @@ pytest.importorskip("websocket")
 import raymemprof
 from raymemprof.diagnosis.usage.records import Nodes, NodeUsage, Processes, ProcessUsage, Usage
 from raymemprof.reading.reports.notebook.listing import listing
-from tests.programs.browser import Browser, browser, executable
+from tests.programs.browser import Browser, browser
 from tests.programs.sanitized import sanitized, text_of
 
-pytestmark = pytest.mark.skipif(executable() is None, reason="Chromium is not installed")
+pytestmark = pytest.mark.browser
 
 MIB, GIB = 2**20, 2**30
 NODE = "a" * 56

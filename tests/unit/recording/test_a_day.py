@@ -11,13 +11,13 @@ import pytest
 
 import raymemprof
 
-CALLS = 6_000
-BUDGET = 2 * 2**20
+CALLS = 1_800
+BUDGET = 640 * 1024
 PROGRAM = """
 import os, signal, sys, time
-from raymemprof import profile_memory
+from raymemprof import journal, profile_memory
 from raymemprof.recording import compacting
-compacting.LARGE = 100_000
+compacting.LARGE, journal.RECENT = 30_000, 300
 
 @profile_memory(directory=sys.argv[1], heap=sys.argv[3] == "traced", linger=0.02, max_bytes=int(sys.argv[4]), keep=1)
 class Cache:
@@ -35,8 +35,8 @@ for number in range(int(sys.argv[2]) // 10):
     for _ in range(9):
         cache.get(number)
     cache.add(number)
-    if number % 50 == 0:
-        time.sleep(0.2)
+    if number % 15 == 0:
+        time.sleep(0.2)  # a capture ends
 time.sleep(1)
 cache.die()
 """

@@ -32,7 +32,7 @@ PROGRAM = """
 import os, sys, threading
 from raymemprof import profile_memory
 from raymemprof.recording import compacting
-compacting.LARGE = 150_000
+compacting.LARGE = 50_000
 folder, threads, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
 @profile_memory(directory=folder, heap=False)
@@ -72,11 +72,11 @@ def sum_count(path: Path) -> int:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_journal_stays_small_and_counts_all(tmp_path: Path, threads: int) -> None:
     with (tmp_path / "out").open("wb") as output:
-        assert start(tmp_path / "a", threads, 12_000 // threads, output.fileno()).wait(120) == 0
+        assert start(tmp_path / "a", threads, 4_200 // threads, output.fileno()).wait(120) == 0
     (work,) = raymemprof.summary(tmp_path / "a", lines=False)
-    assert (work.call_count, work.finished_count) == (12_000, 12_000)
-    assert sum_count(only_journal(tmp_path / "a")) > 3_000
-    assert only_journal(tmp_path / "a").stat().st_size < 12_000 * 300
+    assert (work.call_count, work.finished_count) == (4_200, 4_200)
+    assert sum_count(only_journal(tmp_path / "a")) > 1_000
+    assert only_journal(tmp_path / "a").stat().st_size < 4_200 * 300
     assert [path.name for path in (tmp_path / "a").iterdir()] == [only_journal(tmp_path / "a").name]
 
 
@@ -88,9 +88,9 @@ def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         with (tmp_path / "out").open("wb") as output:
             process = start(folder, 2, 10**6, output.fileno())
-            while (tmp_path / "out").stat().st_size < 3_000:
-                time.sleep(0.01)
-            time.sleep(chance.random())
+            least, is_compacted = chance.randrange(500, 3_000), number % 2
+            while (tmp_path / "out").stat().st_size < least or (is_compacted and not sum_count(only_journal(folder))):
+                time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
             process.wait()
         ended = (tmp_path / "out").stat().st_size
@@ -98,7 +98,7 @@ def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path) -> None:
         assert ended <= work.finished_count <= ended + 2
         assert work.killed_count <= 2
         compacted += sum_count(only_journal(folder)) > 0
-    assert compacted
+    assert compacted >= 3
 
 
 def lines_of(number: int) -> Iterator[dict[str, Any]]:

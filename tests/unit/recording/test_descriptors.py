@@ -73,7 +73,7 @@ def main(way, folder, records):
         with profile_memory("block", directory=records, linger=0):
             files = work(way, folder)
             kept = bytearray(3 * 2**20)
-            some = [bytes(size) for size in range(600, 40_600)]
+            some = [bytes(600 + 7919 * number % 1500) for number in range(40_000)]
             del some
         with profile_memory("next", directory=records, linger=0):
             kept = bytearray(5 * 2**20)
