@@ -17,8 +17,8 @@ _TRACEBACK_CODE = Form(
 """A line of a traceback's code, which may have any words; a frame of Cython's has none, and the next follows."""
 _PRINTED = (
     r"[ \t]{0,8}(?=[^\n]{0,1000}\d)(?!(?:e\.g\.|[Ee]xample|[Nn]ote|TODO|FIXME)\b)(?:[\w./-]{2,60}(?:\[\d{1,10}\])?: "
-    r"(?:error|fatal|warning|critical|panic)\b|\(\w[^()\n]{0,60}\bpid=\d|\(raylet\b|[\[(]?\d{4}-\d\d-\d\d[ T]\d\d:|"
-    r"\[ {0,9}\d{1,9}\.\d{6}\]|[\w.]{0,80}\.\w{1,60}(?:Error|Exception): "
+    r"(?:error|fatal|warning|critical|panic)\b|\(\w[^()\n]{0,60}\bpid=\d|\(raylet\b|kernel: [A-Z]|"
+    r"[\[(]?\d{4}-\d\d-\d\d[ T]\d\d:|\[ {0,9}\d{1,9}\.\d{6}\]|[\w.]{0,80}\.\w{1,60}(?:Error|Exception): "
     r"(?!(?:is |are |gets )?(?:raised|thrown|when|if|[Ii]ndicates|means)\b)|[A-Z][\w ]{2,40}: \d)"
 )
 """How a line begins that a program printed: with a time, its name and a level, an exception with its module."""

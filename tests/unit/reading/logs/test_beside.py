@@ -201,6 +201,7 @@ def test_a_summary_that_is_quoted_as_an_example(tmp_path: Path) -> None:
         ("# Memory usage on this node: 15.5/15.8 GiB: ***LOW MEMORY***", "warning"),
         ("# torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", "gpu_memory"),
         ("// 2026-01-02 03:04:05 ERROR java.lang.OutOfMemoryError: Java heap space", "memory_error"),
+        ("#   kernel: Out of memory: Killed process 1571 (java) total-vm:13500628kB, anon-rss:2243952kB", "kernel_oom"),
         ("# e.g. torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", "unknown"),
         ("# If it says CUDA out of memory. Tried to allocate 2.00 GiB, take a batch of 8", "unknown"),
         ("# ray.exceptions.OutOfMemoryError: raised when more than 95% is used", "unknown"),
