@@ -14,6 +14,7 @@ from ...reading.catalog import sources
 from ...reading.catalog.records import Calls
 from ...reading.catalog.sources import Source
 from ...reading.logs.facts import Message, TopProcess, Victim, called
+from ...reading.logs.largest import largest
 from ...reading.logs.messages import read
 from ...reading.logs.secrets import without_addresses, without_secrets
 from ...reading.reports.lines import Lines
@@ -256,6 +257,9 @@ def _summary(finding: Finding) -> Iterator[str]:
         used = listed([f"{show_bytes(size)} ({who(victim, finding)})" for victim, size in held])
         yield f"What was killed used {used}."
     yield from considered(message)
+    is_of_one_kill = message.killed == 1 if message.cause == "kernel_oom" else message.used is not None
+    if is_of_one_kill and (most := largest(message)):
+        yield most
     family = largest_family(finding.calls)
     if family is not None:
         yield told(family)

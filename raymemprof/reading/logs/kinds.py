@@ -28,6 +28,9 @@ _PLURALS = (
     ("that it had mapped", "that they had mapped"),
     ("it was asked to end", "they were asked to end"),
 )
+_MOST_AGAIN = 3
+"""Further messages of a kind that are told one by one."""
+_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 _LINE = 1_000
 """Characters of a line that are looked at beside a match."""
 _NUMBERED = Form(r"\A([a-z]\w*?)_\d{1,2}\Z")
@@ -101,12 +104,25 @@ class Kind:
             limit=limit,
             threshold=threshold,
             victims=victims,
+            also=() if victims or self.most or self.is_latest else self._again(found, groups),
             killed=len(victims) or None,
             is_named=bool(victims),
             lacks=self.lacks or _amount(_filled(self.asked, groups)),
             needs=size(groups.get("needs", "")),
             is_of_raylet=self.is_of_raylet,
         )
+
+    def _again(self, found: list[re.Match[str]], groups: dict[str, str]) -> tuple[str, ...]:
+        """What the text says of this kind once more, with other figures or names."""
+        if self.cause == "warning" or len(found) < 2:
+            return ()
+        told = _SENTENCES.split(_filled(self.sentence, groups))
+        others = [other for one in found[1:] if _differ(other := _groups(one), groups)]
+        said = [_SENTENCES.split(_filled(self.sentence, other)) for other in others]
+        again = tuple(dict.fromkeys(" ".join(part for part in parts if part not in told) for parts in said))
+        if len(again) > _MOST_AGAIN:
+            return (f"The text has {len(again)} more such messages, with other figures.",)
+        return again
 
     def _fits(self, found: re.Match[str]) -> bool:
         if self.not_beside is not None and self.not_beside.search(_beside(found)):
@@ -118,6 +134,10 @@ class Kind:
 
     def _unit(self, figure: str) -> str:
         return _UNIT.sub(lambda unit: f"{unit[1].upper()}iB", figure) if self.is_binary else figure
+
+
+def _differ(other: dict[str, str], groups: dict[str, str]) -> bool:
+    return any("".join(value.split()) != "".join(groups[name].split()) for name, value in other.items())
 
 
 def _beside(found: re.Match[str]) -> str:
@@ -149,7 +169,7 @@ def _groups(found: re.Match[str]) -> dict[str, str]:
     groups = {
         _NUMBERED.sub(r"\1", name): value
         for name, value in found.groupdict().items()
-        if value and value.strip() and not (name in _SIZES and value[-1].isdigit() and _is_cut(found, name))
+        if value and value.strip() and not (value[-1].isdigit() and _is_cut(found, name))
     }
     for name in _PIDS:
         if groups.get(name) == "0":  # no process has it
@@ -160,9 +180,10 @@ def _groups(found: re.Match[str]) -> dict[str, str]:
 
 
 def _is_cut(found: re.Match[str], name: str) -> bool:
-    """Whether a figure at the end of a match goes on behind it, so that it is another, or none."""
-    following = found.string[found.end() : found.end() + 1]
-    return found.end(name) == found.end() and following.isalnum()
+    """Whether a figure goes on behind where a match has its end, or breaks off, so that it is another, or none."""
+    end = found.end(name)
+    following = found.string[end : end + 3]
+    return following.startswith(("...", "…")) or (name in _SIZES and end == found.end() and following[:1].isalnum())
 
 
 def _victim(groups: dict[str, str]) -> list[Victim]:

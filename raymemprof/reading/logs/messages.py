@@ -6,6 +6,7 @@ import itertools
 import re
 from dataclasses import replace
 
+from .beside import beside
 from .complaints import complained
 from .facts import Message, Victim
 from .kinds import first_of
@@ -26,14 +27,14 @@ from .ray.starting import NOT_STARTED
 from .ray.state_api import states
 from .ray.unexplained import LOST_EXECUTOR, OF_WHICH, UNEXPLAINED
 from .ray.warnings import warned
-from .ray.workers import TELLS_OF_DEATH, actors, death, died, with_the_dead
+from .ray.workers import TELLS_OF_DEATH, actors, completed, death, died, with_the_dead
 from .secrets import without_secrets
 from .systems.batch_systems import batch, refused, slurm
 from .systems.containers import container
 from .systems.crashes import CRASHES
 from .systems.desktops import DESKTOP_CRASHES, DESKTOP_ERRORS, DESKTOP_WARNINGS, diagnosed, of_macs
 from .systems.df import with_shared_memory
-from .systems.evictions import PRESSURE, evicted
+from .systems.evictions import PRESSURE, evicted, waiting
 from .systems.exit_codes import EXIT_CODES
 from .systems.hosted import HOSTED, HOSTED_KILLS, HOSTED_WARNINGS
 from .systems.kernel import kernel
@@ -257,7 +258,8 @@ def _parse_part(text: str) -> Message:
 def _parse(text: str) -> Message:
     text = without_mentions(text)
     if is_kill(text):
-        return _killed_by_ray(text)
+        killed_by_ray = _killed_by_ray(text)
+        return _with(killed_by_ray, beside(killed_by_ray, text))
     for found in (
         kernel(text),
         mac(text) or of_macs(text),
@@ -278,7 +280,7 @@ def _parse(text: str) -> Message:
             )
             if killed is None and found.cause == "memory_error" and "java." in text:
                 killed = _without_reason(first_of((LOST_EXECUTOR,), text))
-            return _with(with_the_dead(found, text), killed)
+            return _with(_with(with_the_dead(found, text), killed), beside(found, text))
     if _RAISED.search(text):
         return _killed_by_ray(text)
     for found in (first_of(STORE, text), first_of(LOST, text)):
@@ -287,7 +289,7 @@ def _parse(text: str) -> Message:
                 found = replace(found, victims=tuple(dict.fromkeys(actors(text))))
             return _with(found, warned(text))
     ended = death(text)
-    warning = warned(text) or diagnosed(text) or refused(text) or first_of(_WARNINGS, text)
+    warning = warned(text) or diagnosed(text) or refused(text) or first_of(_WARNINGS, text) or waiting(text)
     if ended is not None and ended.cause != "unknown":
         killed = first_of(SIGKILL, text) if ended.cause in ("node_died", "preempted") else None
         return _with(_with(ended, warning), killed)
@@ -339,8 +341,10 @@ def _with(message: Message, other: Message | None) -> Message:
     if message.lacks == other.lacks == "disk":
         return message
     lacks = message.lacks
-    if (other.lacks == "collective" and message.cause in ("crash", "unknown")) or (
-        other.lacks == "shared memory" and message.lacks == "room"
+    if (
+        (other.lacks == "collective" and message.cause in ("crash", "unknown"))
+        or (other.lacks == "shared memory" and message.lacks == "room")
+        or (other.lacks == "paging file" and message.cause == "memory_error")
     ):
         lacks = other.lacks
     return replace(message, also=(*message.also, sentence), lacks=lacks)
@@ -352,4 +356,4 @@ def _killed_by_ray(text: str) -> Message:
         message = replace(message, victims=tuple(dict.fromkeys(died(text))))
         if message.victims and message.node_ip is None and message.node_id is None and (ended := death(text)):
             message = replace(message, node_ip=ended.node_ip, node_id=ended.node_id)
-    return replace(message, is_named=bool(message.victims))
+    return replace(message, victims=completed(message.victims, text), is_named=bool(message.victims))

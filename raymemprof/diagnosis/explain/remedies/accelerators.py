@@ -46,6 +46,12 @@ ACCELERATORS = {
         "environment.",
         "https://www.hiascend.com/document/detail/zh/Pytorch/710/comref/Envvariables/Envir_011.html",
     ),
+    "gpu_fault": Remedy(
+        "code on a GPU faulted, by CUDA's or HIP's word",
+        "Run it once with `CUDA_LAUNCH_BLOCKING=1` in the workers' environment: then the traceback has the call that "
+        "faulted. More memory does not help.",
+        "https://docs.pytorch.org/docs/stable/notes/cuda.html#asynchronous-execution",
+    ),
     "mps": Remedy(
         "PyTorch reached its limit of the memory for a Mac's GPU",
         "Make the batch or the model smaller. `PYTORCH_MPS_HIGH_WATERMARK_RATIO` moves the limit: PyTorch says that "
@@ -148,6 +154,7 @@ ACCELERATORS_BY_LACK = {
     "npu, shared": ("gpu_memory", "gpu_shared"),
     "npu, pieces": ("npu_pieces", "gpu_memory"),
     "npu, shared, pieces": ("npu_pieces", "gpu_memory", "gpu_shared"),
+    "gpu fault": ("gpu_fault",),
     "mps": ("mps",),
     "rmm": ("rmm",),
     "taken at once": ("gpu_memory", "taken_at_once"),

@@ -85,6 +85,13 @@ LIBRARIES = (
     ),
     Kind(
         "memory_error",
+        pattern(r"(?:\bArrowMemoryError: )?\b(?:malloc|realloc|calloc) of size (?P<size>\d{1,20}) failed"),
+        "Arrow could not have the memory that it asked for: {size} bytes in one piece.",
+        asked="{size} bytes",
+        only_with="ArrowMemoryError: ",
+    ),
+    Kind(
+        "memory_error",
         pattern(
             r"\bArrowMemoryError: (?:(?:malloc|realloc|calloc) of size (?P<size_1>\d{1,20}) failed)?|"
             r"\bOut of memory: (?:malloc|realloc|calloc) of size (?P<size>\d{1,20}) failed|"

@@ -93,22 +93,27 @@ def torch(text: str) -> Message | None:
         lacks.append("pieces")
         sentences.append(in_pieces)
     device_kind = "npu" if kind == "NPU" else "gpu"
-    also = (*also, *_on_others(parts, kind, device))
+    also = (*also, *_further(parts, kind, device, asked))
     said = Message("gpu_memory", " ".join(sentences), lacks=", ".join([device_kind, *lacks]), also=also)
     return said if device is not None else with_device(said, text, at.start(), at.end())
 
 
-def _on_others(parts: list[str], kind: str, device: re.Match[str] | None) -> Iterator[str]:
-    """What failed on other devices than the one that is told of."""
-    told = {device[1]} if device is not None else set()
+def _further(parts: list[str], kind: str, device: re.Match[str] | None, first: str | None) -> Iterator[str]:
+    """What else failed than the allocation that is told of: on other devices, or of other sizes."""
+    told = {(device[1] if device is not None else None, first)}
     for part in parts:
         asked, other = _figure(_ASKED, part), _DEVICE.search(part)
-        if device is None or asked is None or other is None or other[1] in (None, *told) or len(told) > _MOST_NAMED:
+        number = other[1] if other is not None else None
+        known = {(one, size) for one, size in told if number is None or device is None or one == number}
+        if asked is None or len(told) > _MOST_NAMED or any(size == asked for _, size in known):
             continue
-        told.add(other[1])
-        has, free = other[2] or other[4], other[3] or other[5]
-        free = f" ({_tidy(free)} free)" if free else ""
-        yield f"An allocation of {asked} failed on {kind} {other[1]}, too, which has {_tidy(has)}{free}."
+        told.add((number, asked))
+        free = f" ({_tidy(other[3] or other[5])} free)" if other is not None and (other[3] or other[5]) else ""
+        if other is not None and device is not None and not known:
+            has = _tidy(other[2] or other[4])
+            yield f"An allocation of {asked} failed on {kind} {number}, too, which has {has}{free}."
+        else:
+            yield f"An allocation of {asked} failed{f' on {kind} {number}' if number else ''}, too{free}."
 
 
 def _called(kind: str, device: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ....display.text import show_bytes
 from ..facts import Message, called
+from ..largest import largest
 
 __all__ = ["of_each_node", "places_of"]
 
@@ -29,7 +30,8 @@ def of_each_node(events: Iterable[Message]) -> tuple[str, ...]:
         who = ", ".join(called(victim.name, victim.pid) for victim in event.victims)
         if event.used and event.limit:
             who += f", when {show_bytes(event.used)} of {show_bytes(event.limit)} were used"
-        said.append(f"On node {place}: {who}.")
+            who += f" (Ray kills above {show_bytes(event.threshold)})" if event.threshold else ""
+        said.append(" ".join(filter(None, (f"On node {place}: {who}.", largest(event)))))
     different = list(dict.fromkeys(said))
     more = [f"The text tells of {len(different) - _MOST_NODES} more kills."] if len(different) > _MOST_NODES else []
     return (*different[:_MOST_NODES], *more)

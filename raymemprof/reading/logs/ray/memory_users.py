@@ -29,15 +29,25 @@ _DECIMAL = pattern(
 )
 """Units of Ray before 0.8: a GB was 10**9 bytes, and not what it was later in a message of the same words."""
 _AFTER_COMMAND = Form(r"(?<=\.\.\.) .*| Refer to the documentation .*| In addition, up to .*")
+_NEXT = rf"[,;][ \t]{{0,9}}(?:{COUNT}[ \t]{{1,40}}\d{{1,7}}\.\d\d(?:[ \t]|[,;])|Refer to the documentation)"
 _SQUEEZED = Form(rf"(?<=\S)[ \t]{{1,40}}(?={COUNT}[ \t]{NUMBER}GiB[ \t]\S)")
 """Between two rows of a list whose line ends were lost; only a unit tells a row from a command's arguments."""
+_JOINED_HEAD = Form(r"\bMEM\(GB\)\s{1,9}COMMAND[,;]")
+_JOINED = Form(
+    rf"[,;][ \t]{{0,9}}({COUNT})[ \t]{{1,40}}(\d{{1,7}}\.\d\d)(?:[ \t]{{1,40}}((?![,;])(?:(?!{_NEXT})[^\n])*))?"
+)
+"""A row of a list whose line ends became commas or semicolons; its command may be missing."""
 _MOST_GLUED = 3
 """Rows from which on line numbers are told from pids."""
 
 
 def top_processes(text: str, victims: frozenset[int] = frozenset()) -> tuple[TopProcess, ...]:
     """Return the lines of "Top 10 memory users"; `victims` are pids that are known from elsewhere in the text."""
-    if _HEADING.search(text):
+    if joined := _JOINED_HEAD.search(text):
+        end = text.find("\n", joined.end())
+        found = _JOINED.findall(text[joined.end() - 1 : end if end >= 0 else len(text)])
+        rows = [(pid, memory, command.strip()) for pid, memory, command in found]
+    elif _HEADING.search(text):
         rows = _ROW.findall(_SQUEEZED.sub("\n", text))
     elif _HEADING_CELLS.search(text):
         rows = [(pid, memory, command.strip("`*")) for pid, memory, command in _CELLS.findall(text)]

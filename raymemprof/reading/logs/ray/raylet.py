@@ -44,6 +44,11 @@ _FRACTION = pattern(
     rf"exceeds the memory usage threshold of ({NUMBER})(?:\.(?!\d)|[^\d.]|$)|exceeds threshold ({NUMBER}),|"
     r"More than (\d{1,3})% of the memory on node"
 )
+_LOOSE_FRACTION = Form(
+    r"\bthreshold[`*\"']{0,3}\s?(?:\(|of |is |was |= ?|: ?)?[`*\"']{0,3}(0\.\d{1,6})\b|"
+    r"(?<![\d.])(0\.\d{1,6})[`*\"']{0,3}\s(?:memory |usage |kill |memory usage )?threshold\b"
+)
+"""The same in somebody's words, in the line of the figures."""
 _NODE = pattern(
     rf"Memory on the node \((?:IP: (?:({ADDRESS})|<[^<>\n]{{1,40}}>|\S{{1,40}}?))?"
     rf"(?:(?:, ?|\s{{0,9}})(?:ID: ({ANY_ID})|\.\.\.|…))?\)"
@@ -60,9 +65,10 @@ _LIST_END = pattern(r"Total non-selected idle workers: \d")
 """What a message of Ray 2.56 and later has once."""
 _PERIODIC = pattern(
     rf"({COUNT}) Workers \(tasks / actors\) killed due to memory pressure \(OOM\)(?:, "
-    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ([^,]{{1,90}}), IP: ({ADDRESS})\))?|\s{{0,9}}\Z)"
+    rf"({COUNT}) Workers crashed due to other reasons(?: at node \(ID: ([^,]{{1,90}}), IP: ({ADDRESS})\))?|"
+    r"[ \t]{0,9}(?:\n|\Z))"
 )
-"""A text, or what somebody quotes, may break off after its first part."""
+"""A text, or a line, may break off after its first part."""
 _THRESHOLD, _OLD_THRESHOLD = Form(r"\bRAY_memory_usage_threshold\w*"), "RAY_MEMORY_MONITOR_ERROR_THRESHOLD"
 """The variable that moves the limit, as a text has it, and as Ray 1.x had it."""
 _SHARED = pattern(
@@ -266,11 +272,14 @@ def _memory_of_node(text: str) -> tuple[int | None, int | None, int | None]:
         if usage is None:
             return None, None, None
         used, limit = gibibytes(usage[1]), gibibytes(usage[2])
+        end = text.find("\n", usage.end())
+        line = text[text.rfind("\n", 0, usage.start()) + 1 : end if end >= 0 else len(text)]
+        fraction = fraction or _LOOSE_FRACTION.search(line)
     else:
         used, limit = [_bytes(figure, text) for figure in usage.groups() if figure]
     if fraction is None:
         return used, None, limit
-    share = float(fraction[3] or fraction[1] or fraction[2])
+    share = float(next(filter(None, fraction.groups())))
     share = share / 100 if share > 1 else share
     return used, round(share * limit), limit
 

@@ -36,9 +36,12 @@ LOST_EXECUTOR = Kind(
     "unknown",
     pattern(
         r"\bLost executor (?P<executor>\w{1,10}) on (?P<host>[\w.-]{1,200}): (?P<why>[^\n`]{1,150}?)"
-        r"(?=[\n`]|$|\.(?:\s|$))"
+        r"(?=[\n`]|$|\.(?:\s|$))|"
+        r"(?:\(TID \d{1,12}, (?P<host_1>[\w.-]{1,200}), executor \w{1,10}\): )?ExecutorLostFailure "
+        r"\(executor (?P<executor_1>\w{1,10}) exited caused by one of the running tasks\) Reason: "
+        r"(?P<why_1>[^\n`]{1,150}?)(?=[\n`]|$|\.(?:\s|$))"
     ),
-    "Spark lost its executor {executor} on {host} ({why}); the text does not say whether memory was the reason.",
+    "Spark lost its executor {executor}[ on {host}] ({why}); the text does not say whether memory was the reason.",
     lacks="executor",
 )
 UNEXPLAINED = (

@@ -13,7 +13,7 @@ from ..patterns import ADDRESS, COUNT, HEX, ID, IPV4, NAME, Form, pattern
 from .exits import MOST_DETAILS, details_of, exit_of, failed_workers
 from .raylet import crashed, node_of
 
-__all__ = ["TELLS_OF_DEATH", "actors", "death", "died", "with_the_dead"]
+__all__ = ["TELLS_OF_DEATH", "actors", "completed", "death", "died", "with_the_dead"]
 
 _DEAD_ACTOR = pattern(
     rf"(?:class_name: ({NAME})\s+)?actor_id: (?:({HEX}{{32}})|[*x]{{3,40}}(?=\s))"
@@ -26,7 +26,7 @@ _WRAPPER = Form(r"create_replica_wrapper\.")
 """The class of every replica of Ray Serve before Ray 2.3, which only the actor's name tells apart."""
 TELLS_OF_DEATH = pattern(r"Worker exit type:|died unexpectedly|died or was killed|died with exit_type|has died\b")
 """Words that tell of a death, whatever ended it."""
-_ENDS_WORKERS = ("memory_error", "bus_error", "slurm_limit", "batch_limit", "container_limit", "kernel_oom")
+_ENDS_WORKERS = ("crash", "memory_error", "bus_error", "slurm_limit", "batch_limit", "container_limit", "kernel_oom")
 """Causes of which a worker may have ended whose death stands beside them."""
 _NO_ADDRESS = "0.0.0.0"
 """What a process listens at that listens at all of its addresses."""
@@ -222,6 +222,19 @@ def died(text: str) -> Iterator[Victim]:
     yield from dead or (old if len(old) > 1 else _named(text))
 
 
+def completed(victims: tuple[Victim, ...], text: str) -> tuple[Victim, ...]:
+    """Add the pid and the task of those of whom only the worker's id is told, where Ray's word of its end has them."""
+    if all(victim.pid is not None or victim.worker_id is None for victim in victims):
+        return victims
+    ended = {found[2]: (int(found[5]), found[1]) for found in failed_workers(text)}
+    return tuple(
+        replace(victim, pid=ended[victim.worker_id][0], task_id=victim.task_id or ended[victim.worker_id][1])
+        if victim.pid is None and victim.worker_id in ended
+        else victim
+        for victim in victims
+    )
+
+
 def _actor_of(task_id: str | None) -> str | None:
     """Return the actor for which Ray leased a worker: the id of the task that creates one ends in the actor's."""
     found = re.fullmatch(rf"f{{16}}((?!f{{24}}){HEX}{{32}})", task_id or "")
@@ -235,7 +248,7 @@ def _address(found: str | None) -> str | None:
 def with_the_dead(message: Message, text: str) -> Message:
     """Add to a message that does not name who ended the worker of which the text says that it died."""
     failed = list(itertools.islice(failed_workers(text), 2))
-    if message.cause == "gpu_memory" and not failed and not message.victims:
+    if message.cause in ("gpu_memory", "crash") and not failed and not message.victims:
         return _with_actor(message, text)
     tasks = set(_DIED_IN.findall(text)) if message.cause == "memory_error" and not failed else set()
     if len(tasks) == 1:

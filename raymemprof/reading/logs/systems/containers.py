@@ -103,6 +103,9 @@ _POD_IP = Form(rf"^\s{{0,20}}[\"']?(?:IP|podIP)[\"']?:\s{{1,40}}[\"']?({ADDRESS}
 _LIMIT = Form(
     rf"\b[Ll]imits[\"']?:[^\n]{{0,200}}\n(?:[^\n]{{0,200}}\n){{0,4}}?\s*[\"']?memory[\"']?:\s{{1,20}}[\"']?({SIZE})"
 )
+_IN_CGROUP = Form(r"\bMemory cgroup out of memory\b")
+"""What the kernel says of a limit, and not of a machine without memory."""
+_RESTARTS = Form(r"^\s{1,40}Restart Count:\s{1,20}(\d{1,7})\s{0,9}$", re.MULTILINE)
 _TERMINATED = Form(r"\bLast State:|\b[Tt]erminated\b[\"']?:|\b[Cc]ontainer\b")
 
 
@@ -140,8 +143,10 @@ def container(text: str) -> Message | None:
         )
         said += "text does not say whether the container ended with that."
     elif killed:
-        it = "it reached its memory limit, or its machine" if len(pods) == 1 else "each reached its limit, or a machine"
-        said = f"The kernel's out-of-memory killer killed {what} (OOMKilled): {it} ran out of memory."
+        it = "it reached its memory limit" if len(pods) == 1 else "each reached its limit"
+        if not _IN_CGROUP.search(text):
+            it += f", or {'its' if len(pods) == 1 else 'a'} machine ran out of memory"
+        said = f"The kernel's out-of-memory killer killed {what} (OOMKilled): {it}."
     else:
         of_container = pod or name or _TERMINATED.search(text) or _NOT_OOM.search(about)
         who = f"The main process of {what}" if of_container else "A process"
@@ -149,7 +154,7 @@ def container(text: str) -> Message | None:
         said = f"{who} ended with exit code 137, as after SIGKILL; {why}."
     ip = _POD_IP.search(about)
     message = Message("container_limit" if killed else "sigkill", said, node_ip=ip[1] if ip else None)
-    return replace(message, limit=_limit(about), is_named=True)
+    return replace(message, limit=_limit(about), also=_restarts(about), is_named=True)
 
 
 def _about(text: str, borders: list[int], end: re.Match[str]) -> tuple[int, int]:
@@ -219,14 +224,27 @@ def _is_proposed(about: str, headings: list[tuple[int, str]], limit: re.Match[st
     return any(map(_PROPOSED.search, parts))
 
 
+def _of_ended(about: str) -> str:
+    """What is told of the containers that ended, where `kubectl describe` shows several."""
+    states = [found.start() for found in _STATE.finditer(about)]
+    if len(states) < 2:
+        return about
+    parts = [about[start:end] for start, end in zip(states, [*states[1:], len(about)], strict=True)]
+    return "".join(filter(_ended, parts))
+
+
+def _restarts(about: str) -> tuple[str, ...]:
+    """Say how often the container that ended has been restarted, where `kubectl describe` counts it."""
+    counts = {int(found[1]) for found in _RESTARTS.finditer(_of_ended(about))}
+    often = counts.pop() if len(counts) == 1 else 0
+    return (f"Kubernetes has restarted it {often} time{'s' * (often > 1)}.",) if often else ()
+
+
 def _limit(about: str) -> int | None:
     """The memory limit of the container that ended, where it is known to be that one's."""
-    states = [found.start() for found in _STATE.finditer(about)]
-    if len(states) > 1:  # `kubectl describe`, of several containers
-        parts = [about[start:end] for start, end in zip(states, [*states[1:], len(about)], strict=True)]
-        about = "".join(filter(_ended, parts))
-    elif about.count("containerID") > 1:
+    if about.count("containerID") > 1 and len(_STATE.findall(about)) < 2:
         return None
+    about = _of_ended(about)
     headings = [(found.start(), found[0]) for found in _HEADING.finditer(about)]
     limits = {found[1] for found in _LIMIT.finditer(about) if not _is_proposed(about, headings, found)}
     return size(limits.pop()) if len(limits) == 1 else None

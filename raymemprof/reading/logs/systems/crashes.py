@@ -52,5 +52,16 @@ CRASHES = (
         pattern(r"(?<!\d\d\d\d\s)\b(?P<what>Segmentation fault) \(core dumped\)"),
         f"A process ended as after SIGSEGV ({{what}}): {_NOT_MEMORY}.",
     ),
+    Kind(
+        "crash",
+        pattern(
+            r"\b(?:CUDA|HIP|cuda\w{2,30}|hip\w{2,30})\b[^\n]{0,400}?\b"
+            r"(?P<what>an illegal memory access was encountered|device-side assert triggered|misaligned address|"
+            r"illegal instruction was encountered)|"
+            r"\b(?P<what_1>(?:cuda|hip)Error(?:IllegalAddress|Assert|MisalignedAddress|LaunchFailure))\b"
+        ),
+        "Code on a GPU faulted ({what}), which ends what its process does there: no lack of memory.",
+        lacks="gpu fault",
+    ),
 )
 """What they say of faults; `exit_codes` has what a code says where nothing else does."""

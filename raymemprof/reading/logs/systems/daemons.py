@@ -6,62 +6,68 @@ import itertools
 import re
 from dataclasses import replace
 
+from ....display.text import listed
 from ..facts import Message, Victim
 from ..kinds import Kind, first_of
 from ..patterns import COUNT, SIZE, Form, pattern, size
 
 __all__ = ["daemons"]
 
+_SWAP_USED = (
+    r"(?: and swap used \((?P<swap>\d{1,18})\) / total \((?P<all>\d{1,18})\)"
+    r"(?: being more than (?P<most>\d{1,3}(?:\.\d{1,4})?%))?)?"
+)
+_NEARLY = "memory and swap were nearly used up[: {swap} of {all} bytes of swap][, where {most} is the limit of both]"
 _DAEMONS = (
     Kind(
         "systemd_oomd",
         pattern(
-            r"Marked (?P<unit>/[^\s\n]{1,300}) for killing due to memory used \((?P<used>\d{1,18})\) / total "
-            r"\((?P<limit>\d{1,18})\)"
+            r"Marked (?P<whole>(?:/|…|\.{3})[^\s\n]{1,300}) for killing due to memory used "
+            rf"\((?P<used>\d{{1,18}})\) / total \((?P<limit>\d{{1,18}})\){_SWAP_USED}"
         ),
-        "systemd-oomd set out to kill all processes of {unit}, because memory and swap were nearly used up.",
+        f"systemd-oomd set out to kill all processes of {{whole}}, because {_NEARLY}.",
     ),
     Kind(
         "systemd_oomd",
         pattern(
-            r"Marked (?P<unit>/[^\s\n]{1,300}) for killing due to memory pressure for (?P<of>/[^\s\n]{1,300}?) being "
-            r"(?P<is>\d{1,3}\.\d{1,4}%) > (?P<most>\d{1,3}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?"
+            r"Marked (?P<whole>/[^\s\n]{1,300}) for killing due to memory pressure for (?P<of>/[^\s\n]{1,300}?) being "
+            r"(?P<is>\d{1,12}\.\d{1,4}%) > (?P<most>\d{1,12}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?"
         ),
-        "systemd-oomd set out to kill all processes of {unit}, because the memory pressure of {of} was {is}, above "
+        "systemd-oomd set out to kill all processes of {whole}, because the memory pressure of {of} was {is}, above "
         "{most}[ for more than {time}].",
     ),
     Kind(
         "systemd_oomd",
         pattern(
-            r"Killed (?P<unit>/[^\s\n]{1,300}) due to memory used \((?P<used>\d{1,18})\) / total "
-            r"\((?P<limit>\d{1,18})\)"
+            r"Killed (?P<whole>(?:/|…|\.{3})[^\s\n]{1,300}) due to memory used \((?P<used>\d{1,18})\) / total "
+            rf"\((?P<limit>\d{{1,18}})\){_SWAP_USED}"
         ),
-        "systemd-oomd killed all processes of {unit}, because memory and swap were nearly used up.",
+        f"systemd-oomd killed all processes of {{whole}}, because {_NEARLY}.",
     ),
     Kind(
         "systemd_oomd",
         pattern(
-            r"Killed (?P<unit>/[^\s\n]{1,300}) due to memory pressure for (?P<of>/[^\s\n]{1,300}?) being "
-            r"(?P<is>\d{1,3}\.\d{1,4}%) > (?P<most>\d{1,3}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?"
+            r"Killed (?P<whole>/[^\s\n]{1,300}) due to memory pressure for (?P<of>/[^\s\n]{1,300}?) being "
+            r"(?P<is>\d{1,12}\.\d{1,4}%) > (?P<most>\d{1,12}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?"
         ),
-        "systemd-oomd killed all processes of {unit}, because the memory pressure of {of} was {is}, above {most}[ for "
+        "systemd-oomd killed all processes of {whole}, because the memory pressure of {of} was {is}, above {most}[ for "
         "more than {time}].",
     ),
     Kind(
         "systemd_oomd",
-        pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed 1 process"),
-        "systemd-oomd killed a process[ of {unit}] for memory; the text does not name it.",
+        pattern(r"(?:(?P<whole>[\w@.\\-]{1,100}): )?systemd-oomd killed 1 process"),
+        "systemd-oomd killed a process[ of {whole}] for memory; the text does not name it.",
     ),
     Kind(
         "systemd_oomd",
-        pattern(r"(?:(?P<unit>[\w@.\\-]{1,100}): )?systemd-oomd killed (?:(?P<count>\d{1,9}|some) )?process"),
-        "systemd-oomd killed[ {count}] processes[ of {unit}] for memory; the text does not name them.",
+        pattern(r"(?:(?P<whole>[\w@.\\-]{1,100}): )?systemd-oomd killed (?:(?P<count>\d{1,9}|some) )?process"),
+        "systemd-oomd killed[ {count}] processes[ of {whole}] for memory; the text does not name them.",
     ),
     Kind(
         "systemd_oomd",
         pattern(
-            r"\A(?=[^\0]{0,20000}?\bMemory pressure for (?P<of>/[^\s\n]{1,300}) is (?P<is>\d{1,3}\.\d{1,4}%) > "
-            r"(?P<most>\d{1,3}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?)"
+            r"\A(?=[^\0]{0,20000}?\bMemory pressure for (?P<of>/[^\s\n]{1,300}) is (?P<is>\d{1,12}\.\d{1,4}%) > "
+            r"(?P<most>\d{1,12}\.\d{1,4}%)(?: for > (?P<time>\w{1,10}))?)"
             r"[^\0]{0,20000}?\boomd attempting to kill (?P<one>\d{1,10}) with KILL"
         ),
         "systemd-oomd set out to kill processes, among them the one with pid {one}, because the memory pressure of "
@@ -75,14 +81,14 @@ _DAEMONS = (
     Kind(
         "systemd_oomd",
         pattern(
-            r"\bsystemd-oomd\[\d{1,10}\]: Killed (?P<unit>/[^\s\n]{1,300})[ \t]{0,9}(?:\n|\Z)"
+            r"\bsystemd-oomd\[\d{1,10}\]: Killed (?P<whole>/[^\s\n]{1,300})[ \t]{0,9}(?:\n|\Z)"
         ),  # the rest is cut off
-        "systemd-oomd killed all processes of {unit}.",
+        "systemd-oomd killed all processes of {whole}.",
     ),
     Kind(
         "systemd_oomd",
-        pattern(r"Killed (?P<unit>/[^\s\n]{1,300}) due to memory pressure"),
-        "systemd-oomd killed all processes of {unit}, because of memory pressure.",
+        pattern(r"Killed (?P<whole>/[^\s\n]{1,300}) due to memory pressure"),
+        "systemd-oomd killed all processes of {whole}, because of memory pressure.",
     ),
     Kind(
         "warning",
@@ -98,10 +104,12 @@ _DAEMONS = (
 )
 _OOMD_KILLS = pattern(rf"\boomd attempting to kill ({COUNT}) with KILL")
 _OOMD_PRESSURE = pattern(
-    r"\bMemory pressure for (?P<of>/[^\s\n]{1,300}) is (?P<is>\d{1,3}\.\d{1,4}%) > (?P<most>\d{1,3}\.\d{1,4}%)"
+    r"\bMemory pressure for (?P<of>/[^\s\n]{1,300}) is (?P<is>\d{1,12}\.\d{1,4}%) > (?P<most>\d{1,12}\.\d{1,4}%)"
     r"(?: for > (?P<time>\w{1,10}))?"
 )
-_MOST_PIDS = 10
+_OF_UNIT = pattern(r"(?P<whole>[\w@.\\-]{1,200}): systemd-oomd killed (?P<count>\d{1,9}|some) process")
+_KILLED_UNIT = Form(r"\bKilled (/[^\s\n]{1,300}\.(?:scope|service|slice))(?: due to memory |[ \t]{0,9}$)", re.MULTILINE)
+_MOST_PIDS, _MOST_UNITS = 10, 10
 _UNNAMED = Form(r"; the text does not name (?:it|them)\.$")
 _EARLIER = tuple(
     Kind("earlyoom", form, "earlyoom killed {victims}, because the machine was low on memory.")
@@ -183,15 +191,24 @@ def _oomd(text: str) -> Message | None:
     message = first_of(_DAEMONS, text)
     if message is None or message.statement is None:
         return message
+    said = message.statement
+    units = {one["whole"]: one["count"] or "1" for one in _OF_UNIT.finditer(text)}
+    if units and len(units) <= _MOST_UNITS and not all(unit in said for unit in units):
+        each = [f"{count} process{'es' * (count != '1')} of {unit}" for unit, count in units.items()]
+        message = replace(message, also=(f"systemd-oomd killed {listed(each)}.",))
+    killed = dict.fromkeys(one[1] for one in itertools.islice(_KILLED_UNIT.finditer(text), _MOST_RUNS))
+    others = [unit for unit in killed if unit not in said]
+    if others and len(others) <= _MOST_UNITS:
+        message = replace(message, also=(*message.also, f"It killed all processes of {listed(others)}, too."))
     pids = list(dict.fromkeys(one[1] for one in itertools.islice(_OOMD_KILLS.finditer(text), _MOST_RUNS)))
     pressure, also = _OOMD_PRESSURE.search(text), []
-    if pressure and pressure["is"] not in message.statement:
+    if pressure and pressure["is"] not in said:
         time = f" for more than {pressure['time']}" if pressure["time"] else ""
         also.append(f"The memory pressure of {pressure['of']} was {pressure['is']}, above {pressure['most']}{time}.")
-    if pids and any(f"pid {pid}." not in message.statement for pid in pids):
+    if pids and any(f"pid {pid}." not in said for pid in pids):
         more = ", and more" if len(pids) > _MOST_PIDS else ""
         also.append(f"The pids that it set out to kill: {', '.join(pids[:_MOST_PIDS])}{more}.")
-        message = replace(message, statement=_UNNAMED.sub(".", message.statement))
+        message = replace(message, statement=_UNNAMED.sub(".", said))
     return replace(message, also=(*message.also, *also))
 
 

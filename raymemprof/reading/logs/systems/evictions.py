@@ -10,7 +10,7 @@ from ..facts import Message
 from ..kinds import Kind
 from ..patterns import IPV4, SIZE, Form, pattern, size
 
-__all__ = ["PRESSURE", "evicted"]
+__all__ = ["PRESSURE", "evicted", "waiting"]
 
 _POD_NAME = r"[a-z0-9][a-z0-9.-]{0,252}"
 _EVICTED = pattern(
@@ -217,13 +217,34 @@ PRESSURE = (
         "A node of Kubernetes is low on memory (MemoryPressure): its kubelet evicts pods to have more.",
         lacks="pressure",
     ),
-    Kind(
-        "warning",
-        pattern(
-            r"\b\d{1,6}/(?P<all>\d{1,6}) nodes are available: (?:[^\n,]{1,150}, ){0,8}?"
-            r"(?P<nodes>\d{1,6}) Insufficient memory\b"
-        ),
-        "Kubernetes finds no place for a pod: {nodes} of {all} nodes have less memory left than it requests.",
-        lacks="placement",
-    ),
 )
+_NO_PLACE = pattern(
+    r"\b\d{1,6}/(?P<all>\d{1,6}) nodes are available: (?P<before>(?:[^\n,]{1,150}, ){0,8}?)"
+    r"(?P<nodes>\d{1,6}) Insufficient memory\b(?P<after>[^\n]{0,300})"
+)
+_NO_CPU = Form(r"\b(\d{1,6}) Insufficient cpu\b")
+_OFTEN = Form(r"\bFailedScheduling\b[^\n]{0,60}?\(x(\d{1,9}) over (\w{1,12})\)")
+_PLACED = Form(rf"\bSuccessfully assigned (?:{_POD_NAME}/)?({_POD_NAME}) to ([a-z0-9][\w.-]{{0,252}})")
+
+
+def waiting(text: str) -> Message | None:
+    """Return what a text says of a pod for which Kubernetes found no node with enough memory left: nothing ended."""
+    found = list(itertools.islice(_NO_PLACE.finditer(text), _MOST_EVICTED))
+    if not found:
+        return None
+    last = found[-1]
+    names = _pods(text, [last])
+    placed = {one[1]: one[2] for one in _PLACED.finditer(text)}
+    pod = names[0] if len(names) == 1 else next(iter(placed)) if len(placed) == 1 and not names else None
+    where = placed.get(pod.rpartition("/")[2]) if pod else None
+    said = f"the pod {pod}" if pod else "a pod"
+    lacked = f"{last['nodes']} of {last['all']} nodes {'had' if where else 'have'} less memory left than it requests"
+    cpu = _NO_CPU.search(last["before"] + last["after"])
+    lacked += f", and {cpu[1]} too few CPUs" if cpu else ""
+    often = _OFTEN.search(text)
+    tried = f" The scheduler tried {often[1]} times over {often[2]}." if often else ""
+    if where:
+        said = f"Kubernetes found no place for {said} at first: {lacked}.{tried} Then it was placed on {where}."
+    else:
+        said = f"Kubernetes finds no place for {said}: {lacked}.{tried}"
+    return Message("warning", said, lacks="placement")

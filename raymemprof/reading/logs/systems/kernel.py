@@ -6,11 +6,12 @@ import itertools
 import re
 from dataclasses import replace
 
-from ..facts import Message, Victim
+from ....display.text import listed
+from ..facts import Message, Victim, called
 from ..kinds import Kind, first_of
 from ..patterns import COUNT, SIZE, Form, pattern, size
 from .daemons import daemons
-from .kernel_tables import has_rows, kib, processes, stats
+from .kernel_tables import has_rows, kib, processes, ram_and_swap, stats, swapped
 
 __all__ = ["KERNEL_KILL", "kernel"]
 
@@ -23,7 +24,7 @@ KERNEL_KILL = pattern(
 Commas between the digits are somebody's own."""
 _RETOLD = pattern(
     rf"Killed process(?: ({COUNT}))?,?(?: UID \d{{1,10}},)? \(([^\n()]{{1,64}})\)(?:,? UID \d{{1,10}},?)? "
-    rf"total-vm: {SIZE}(?:, anon-rss: ({SIZE}))?"
+    rf"total-vm: {SIZE}(?:,? anon-rss: ({SIZE}))?"
 )
 """The same where somebody left the pid out, or wrote the figures in other units."""
 _CHOSEN = pattern(rf"[Oo]ut of memory: Kill process ({COUNT}) \(([^\n]{{0,64}}?)\) score \d{{1,10}} or sacrifice child")
@@ -46,21 +47,23 @@ _IN_CGROUP = pattern(
     r"Memory cgroup out of memory|constraint=CONSTRAINT_MEMCG|killed as a result of limit of|Memory cgroup stats for|"
     r"Cgroup OOM encountered|mem_cgroup_(?:out_of_memory|oom\w{0,20})(?:\+0x|\s{0,9}\Z)"
 )
-_OF_MACHINE = re.compile(r"\bOut of memory: Kill")
+_OF_MACHINE = Form(r"\bOut of memory: [Kk]ill")
 """With a capital letter: that of a memory cgroup has none."""
+_KILLED_IN_CGROUP = pattern(rf"Memory cgroup out of memory[^\n]{{0,60}}? Kill(?:ed)? process ({COUNT})\b")
 _CGROUP_MEMORY = pattern(r"\bmemory: usage (\d{1,15})kB, limit (\d{1,15})kB")
 _ANY_CGROUP = "a container, a batch job or a unit of systemd"
+_OF_POD = Form(r"kubepods[\w./-]{0,80}?[-/]pod([0-9a-f]{8}(?:[_-][0-9a-f]{4}){3}[_-][0-9a-f]{12})")
 _CGROUPS = (
-    (
-        Form(r"kubepods[\w./-]{0,80}?[-/]pod([0-9a-f]{8}(?:[_-][0-9a-f]{4}){3}[_-][0-9a-f]{12})"),
-        "that of a container of the Kubernetes pod",
-    ),
+    (_OF_POD, "that of a container of the Kubernetes pod"),
     (Form(r"/slurm(?:stepd\.scope)?/(?:uid_\d{1,10}/)?job_(\d{1,12})\b"), "that of the Slurm job"),
     (Form(r"/docker[/-]([0-9a-f]{12})[0-9a-f]{52}\b"), "that of the Docker container"),
+    (Form(r"\boom_memcg=/[^\s,]{0,300}?([\w@.\\:-]{1,200}\.(?:service|scope))(?=,)"), "that of systemd's unit"),
 )
 """The paths of cgroups, the most telling first: a pod of Kubernetes may run in a container of Docker."""
 _WHOLE_MACHINE = Form(r"\bconstraint=CONSTRAINT_NONE\b|\bglobal_oom\b|\bSystem OOM encountered\b")
 _ALL_OF_IT = "Memory ran out on the whole machine: no limit of a container or a unit was reached."
+_NO_LIMIT = "The machine had no memory left for it: no limit of a container or a unit was reached."
+"""Where it is not told whether that was all memory of the machine, or that of a NUMA node."""
 _SIMILAR = pattern(
     r"\bOOMKilling\s{1,20}\w{1,9} \(x(?P<count>\d{1,6}) over (?P<time>\w{1,12})\)[^\n]{0,80}?"
     r"\(combined from similar events\)"
@@ -112,6 +115,15 @@ _LIMIT = Kind(
     "The kernel's out-of-memory killer killed a process of {task}, because {of} reached its memory limit; the text "
     "does not say which.",
 )
+_COUNTS = (
+    "A memory cgroup counts {count} of its processes that an out-of-memory killer killed (oom_kill, memory.events)"
+)
+_COUNTED = Kind(
+    "kernel_oom",
+    pattern(r"\boom[ :=]{1,3}\d{1,9},?\s{1,9}oom_kill[ :=]{1,3}(?P<count>[1-9]\d{0,8})\b"),
+    f"{_COUNTS}; the text does not name them.",
+    lacks="cgroup",
+)
 _IN_UNIT = Kind(
     "kernel_oom",
     pattern(
@@ -153,7 +165,7 @@ def kernel(text: str) -> Message | None:
     is_mixed = is_in_cgroup and len(victims) > 1 and _OF_MACHINE.search(text) is not None
     listed = processes(text)
     if not victims:
-        told = (_LIMIT, _NONE_TO_KILL, _IN_ITS_CGROUP if is_in_cgroup else _INVOKED, _REPORT, _EVENT_OF_NODE)
+        told = (_LIMIT, _NONE_TO_KILL, _IN_ITS_CGROUP if is_in_cgroup else _INVOKED, _REPORT, _EVENT_OF_NODE, _COUNTED)
         said = first_of(told, text)
         if said is None and has_rows(text) and not daemons(text):
             said = Message(_REPORT.cause, _REPORT.sentence)
@@ -178,11 +190,28 @@ def kernel(text: str) -> Message | None:
         top_processes=listed,
         also=(
             *((_TOGETHER,) if len(victims) > 1 and _GROUP.search(text) else ()),
-            *((_ALL_OF_IT,) if not is_in_cgroup and _WHOLE_MACHINE.search(text) else ()),
+            *_of_machine(text, victims, is_in_cgroup=is_in_cgroup),
+            *(f"{_COUNTS.format(count=one['count'])}." for one in _COUNTED.form.finditer(text)),
+            *swapped(text, frozenset(one.pid for one in victims)),
             *stats(text),
             *(f"Kubernetes counts {one['count']} such kills over {one['time']}." for one in _SIMILAR.finditer(text)),
             *_again(text),
         ),
+    )
+
+
+def _of_machine(text: str, victims: tuple[Victim, ...], *, is_in_cgroup: bool) -> tuple[str, ...]:
+    """Say whether the whole machine had no memory left, and for whom where others reached a limit; and its swap."""
+    if not is_in_cgroup:
+        said = _ALL_OF_IT if _WHOLE_MACHINE.search(text) else _NO_LIMIT if _OF_MACHINE.search(text) else None
+        return (*((said,) if said else ()), *ram_and_swap(text))
+    at_limit = {int(one[1]) for one in _KILLED_IN_CGROUP.finditer(text)}
+    limited = [called(one.name, one.pid) for one in victims if one.pid in at_limit]
+    if not limited or len(limited) == len(victims) or not _OF_MACHINE.search(text):
+        return ()
+    return (
+        f"{listed(limited)}: because a memory cgroup reached its limit. The others: because the machine had no "
+        "memory left.",
     )
 
 
@@ -202,7 +231,7 @@ def _again(text: str) -> tuple[str, ...]:
 def _whose_cgroup(text: str) -> str:
     """What a memory cgroup is, where the paths in a text are all of one pod, job or container."""
     for form, what in _CGROUPS:
-        found = {one[1].replace("_", "-") for one in form.finditer(text)}
+        found = {one[1].replace("_", "-") if form is _OF_POD else one[1] for one in form.finditer(text)}
         if found:
             return f"{what} {found.pop()}" if len(found) == 1 else _ANY_CGROUP
     return _ANY_CGROUP

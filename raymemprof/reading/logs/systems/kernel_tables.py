@@ -5,17 +5,17 @@ from __future__ import annotations
 import itertools
 
 from ....display.text import show_bytes
-from ..facts import TopProcess
+from ..facts import TopProcess, called
 from ..patterns import Form, pattern
 
-__all__ = ["has_rows", "kib", "processes", "stats"]
+__all__ = ["has_rows", "kib", "processes", "ram_and_swap", "stats", "swapped"]
 
 _HEAD = pattern(r"\[ pid \]\s{1,9}uid\s{1,9}tgid\s{1,9}total_vm\s{1,9}rss\b[^\n]{1,200}?oom_score_adj name")
 _ROW = Form(
     r"\[ {0,9}(\d{1,10})\] {0,9}\s{1,40}(?:\d{1,10}\s{1,40}){2}\d{1,15}\s{1,40}(\d{1,15})\s{1,40}"
-    r"(?:-?\d{1,15}\s{1,40}){2,7}?(?!-?\d{1,15}\s)([^\s\d`][^\n`]{0,63}?)(?=\s*$|\s*\n|;|`)"
+    r"((?:-?\d{1,15}\s{1,40}){2,7}?)(?!-?\d{1,15}\s)([^\s\d`][^\n`]{0,63}?)(?=\s*$|\s*\n|;|`)"
 )
-"""Of a process: its pid, its resident pages, and its name."""
+"""Of a process: its pid, its resident pages, what else is counted of it, and its name."""
 _SURE_ROW = Form(
     r"\[ {0,9}(?P<pid>\d{1,10})\]\s{1,40}\d{1,10}\s{1,40}(?P=pid)(?:\s{1,40}\d{1,15}){4,6}\s{1,40}-?\d{1,4}\s{1,40}"
     r"[A-Za-z(/]"
@@ -27,6 +27,8 @@ _OTHER_PAGES = Form(r"aarch64|arm64|ppc64|-64k\b")
 """Kernels whose pages may be larger than 4 KiB."""
 _PAGE = 4096
 _MOST_ROWS, _MOST = 5000, 10
+_FREE_SWAP, _TOTAL_SWAP = Form(r"\bFree swap {1,3}= (\d{1,15})kB"), Form(r"\bTotal swap = (\d{1,15})kB")
+_PAGES = Form(r"\b(\d{1,12}) pages (?:of )?RAM\b")
 _STATS = Form(
     r"Memory cgroup stats for \S{1,400}: ?(?:cache:\d{1,15}KB )?rss:(\d{1,15})KB(?:[^\n]{0,200}?\bswap:(\d{1,15})KB)?"
 )
@@ -50,8 +52,31 @@ def processes(text: str) -> tuple[TopProcess, ...]:
     found: dict[int, TopProcess] = {}
     for row in itertools.islice(_ROW.finditer(text), _MOST_ROWS):
         if int(row[2]):
-            found.setdefault(int(row[1]), TopProcess(int(row[1]), int(row[2]) * _PAGE, row[3]))
+            found.setdefault(int(row[1]), TopProcess(int(row[1]), int(row[2]) * _PAGE, row[4]))
     return tuple(sorted(found.values(), key=lambda one: one.memory, reverse=True)[:_MOST])
+
+
+def swapped(text: str, pids: frozenset[int | None]) -> tuple[str, ...]:
+    """Say what those who were killed had in swap, by the table's last column but one before the name."""
+    if _OTHER_PAGES.search(text) or "oom-kill" not in text:
+        return ()
+    rows = itertools.islice(_ROW.finditer(text), _MOST_ROWS)
+    found = {called(row[4], int(row[1])): int(row[3].split()[-2]) for row in rows if int(row[1]) in pids}
+    return tuple(f"{name} had {show_bytes(pages * _PAGE)} in swap, too." for name, pages in found.items() if pages)
+
+
+def ram_and_swap(text: str) -> tuple[str, ...]:
+    """Say what the machine had, where the report counts it: free swap of all swap."""
+    free, total = ({one[1] for one in form.finditer(text)} for form in (_FREE_SWAP, _TOTAL_SWAP))
+    pages = {one[1] for one in _PAGES.finditer(text)}
+    said = []
+    if len(pages) == 1 and not _OTHER_PAGES.search(text):
+        said.append(f"The machine had {show_bytes(int(pages.pop()) * _PAGE)} of RAM")
+    if len(free) == len(total) == 1:
+        all_of_it, left = kib(total.pop()), kib(free.pop())
+        swap = "no swap" if all_of_it == 0 else f"{show_bytes(left)} of {show_bytes(all_of_it)} of swap left"
+        said.append(f"{'and ' if said else 'The machine had '}{swap}")
+    return (f"{' '.join(said)}.",) if said else ()
 
 
 def stats(text: str) -> tuple[str, ...]:

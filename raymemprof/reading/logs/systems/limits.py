@@ -7,7 +7,7 @@ import re
 from ..kinds import Kind
 from ..patterns import pattern
 
-__all__ = ["LIMITS"]
+__all__ = ["LIMITS", "PAGING_FILE"]
 
 _PAGING_FILE = (
     r"[Tt]he paging file is too small for this operation to complete",
@@ -26,13 +26,14 @@ _PAGING_FILE = (
     "페이징 파일이 너무 작습니다",
 )
 """Windows' words for its error 1455, in the languages in which they could be found."""
+PAGING_FILE = Kind(
+    "memory_error",
+    pattern(rf"\[WinError 1455\]|\(os error 1455\)|\berrno ?= ?1455\b|{'|'.join(_PAGING_FILE)}"),
+    "Windows could not provide more memory: the paging file is too small (error 1455).",
+    lacks="paging file",
+)
 LIMITS = (
-    Kind(
-        "memory_error",
-        pattern(rf"\[WinError 1455\]|\(os error 1455\)|\berrno ?= ?1455\b|{'|'.join(_PAGING_FILE)}"),
-        "Windows could not provide more memory: the paging file is too small (error 1455).",
-        lacks="paging file",
-    ),
+    PAGING_FILE,
     Kind(
         "memory_error",
         pattern(

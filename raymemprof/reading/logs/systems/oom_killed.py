@@ -23,7 +23,7 @@ _OOM_KILLED = Form(
     r"\bcontainer oom [0-9a-f]{12,64}\b|"
     r"\b(?:[Pp]od|[Cc]ontainer)\b(?:(?!\b(?:not|never|no|may|might|can|could|would|if|when|be|is|are|gets?)\b|n't)[^\n.])"
     r"{0,40}?"
-    r"\b(?:oom|OOM)[- _]?[Kk]illed\b"
+    r"(?<![\w./-])(?:oom|OOM)[- _]?[Kk]illed(?![\w-]|\.\w)"
 )
 _SUPPOSED = Form(
     r"\b(?:doubt\w{0,3}|alert\w{0,3}|docs?|documentation|"

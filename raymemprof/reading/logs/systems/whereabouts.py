@@ -34,6 +34,8 @@ _POD = (
     Form(rf"\bobject=\\?\"({_NAME}/{_NAME})\\?\" (?:\w{{1,20}}=\S{{0,60}} ){{0,3}}kind=\\?\"Pod\b"),
     Form(rf"\s({_NAME}-\d{{5,12}})[ \t]{{1,20}}\d{{1,4}}[smhd]\w{{0,6}}[ \t]{{1,20}}OOMKilled\b"),
     Form(rf"\bk8s_[\w.-]{{1,63}}?_({_NAME})_[a-z0-9-]{{1,63}}_[0-9a-f-]{{36}}_\d{{1,6}}\b"),
+    Form(rf"\bBack-off restarting failed container {_NAME} in pod ({_NAME})(?=[_\s])"),
+    Form(rf"^\s{{0,9}}({_NAME})[ \t]{{1,40}}\d{{1,3}}/\d{{1,3}}[ \t]{{1,40}}OOMKilled\b", re.MULTILINE),
 )
 _DESCRIBED = Form(
     rf"\bdescribe (?:pods?|po)(?:/|[ \t]{{1,9}})(?:-n[ \t]?{_NAME}[ \t]{{1,9}})?"
@@ -64,7 +66,7 @@ _NAMESPACE = (
 _CONTAINER = (
     Form(rf"\b{_OF_KUBERNETES}container[._ -]?[Nn]ame\b{_IS}({_NAME})(?![\w*-])"),
     Form(rf"\bcontainer=\\?[\"']?({_NAME})(?![\w*-])"),
-    Form(rf"\bcontainer (?:die|died|oom) [0-9a-f]{{12,64}} \([^()\n]{{0,1500}}?(?<![\w.])name=({_NAME})(?![\w*-])"),
+    Form(rf"\bBack-off restarting failed container ({_NAME}) in pod\b"),
     Form(rf"['\"]name['\"]: ?['\"]({_NAME})['\"], ?['\"](?:state|lastState|last_state)['\"]: ?\{{"),
     Form(rf"(?<![\w./-])({_NAME}): (?:OOMKilled|Error) \(exit code 137\)"),
     Form(rf"\bContainerStatus\(containerID=[^\n]{{0,2000}}?, name=({_NAME}), ready="),
@@ -73,6 +75,11 @@ _CONTAINER = (
         r"[\"'](?:state|lastState)[\"']:\s{0,9}\{"
     ),
 )
+_DOCKER_EVENT = Form(
+    rf"\bcontainer (?:die|died|oom) ([0-9a-f]{{12}})[0-9a-f]{{0,52}} \([^()\n]{{0,1500}}?"
+    rf"(?<![\w.])name=({_NAME})(?![\w*-])"
+)
+"""The id and the name of a container: the kernel's log beside may be of another."""
 _UID = Form(r"(?:\bkubepods|/kubepods)\S{0,200}?[-/]pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})\b")
 _CONTAINER_ID = Form(
     r"(?:\b(?:cri-containerd|crio|docker|libpod)-|/(?:docker|ecs/[\w-]{1,80}|kubepods\S{0,200}?/pod[0-9a-f-]{36})/)"
@@ -90,6 +97,7 @@ _EXECUTOR_HOST = (
 )
 _NODE = (
     Form(r"\b[Kk]ubelet, ([a-z0-9][\w.-]{0,252})"),
+    Form(rf"\bSuccessfully assigned {_NAME}/{_NAME} to ([a-z0-9][\w.-]{{0,252}})"),
     Form(rf"\bnode[Nn]ame\b{_IS}([a-z0-9][\w.-]{{0,252}})"),
     Form(r"\bKind:\s?Node\b[\s\S]{0,200}?\bName:\s?([\w.-]{1,252}?)(?:\.[0-9a-f]{16})?(?=\s)"),
     Form(r"[\"']component[\"']:\s?[\"']kubelet[\"'],\s{0,20}[\"']host[\"']:\s?[\"']([\w.-]{1,252})[\"']"),
@@ -116,7 +124,8 @@ def with_whereabouts(message: Message, text: str) -> Message:
 
     described = set(_DESCRIBED.findall(text)) or set(_EVENT_OF_POD.findall(text))
     pod = only(*_POD) or (described.pop() if len(described) == 1 else None)
-    container = only(*_CONTAINER)
+    events = {one[2] for one in _DOCKER_EVENT.finditer(text) if message.cause != "kernel_oom" or text.count(one[1]) > 1}
+    container = events.pop() if len(events) == 1 else only(*_CONTAINER)
     of_pod, node_ip = _node_of_pod(text)
     node = only(*_NODE) or of_pod
     named = None

@@ -15,11 +15,19 @@ _TRACEBACK_CODE = Form(
     re.MULTILINE,
 )
 """A line of a traceback's code, which may have any words; a frame of Cython's has none, and the next follows."""
+_PRINTED = (
+    r"[ \t]{0,8}(?=[^\n]{0,1000}\d)(?!(?:e\.g\.|[Ee]xample|[Nn]ote|TODO|FIXME)\b)(?:[\w./-]{2,60}(?:\[\d{1,10}\])?: "
+    r"(?:error|fatal|warning|critical|panic)\b|\(\w[^()\n]{0,60}\bpid=\d|\(raylet\b|kernel: [A-Z]|"
+    r"[\[(]?\d{4}-\d\d-\d\d[ T]\d\d:|\[ {0,9}\d{1,9}\.\d{6}\]|[\w.]{0,80}\.\w{1,60}(?:Error|Exception): "
+    r"(?!(?:is |are |gets )?(?:raised|thrown|when|if|[Ii]ndicates|means)\b)|[A-Z][\w ]{2,40}: \d)"
+)
+"""How a line begins that a program printed: with a time, its name and a level, an exception with its module."""
 _TALK = Form(
     r"^[ \t]{0,40}(?:[\w./-]{1,200}\.\w{1,4}:\d{1,7}:[ \t]{0,40})?(?:[+-][ \t]{1,40})?(?:"
     # source code
-    r"(?://|/\*|#[ \t](?!(?:\[\w{1,20}\] )?exits with return code = -9$)(?![^\n]{1,400}\bavailable space: \d)"
-    r"(?!Native memory allocation \(|\S{0,200}/hs_err_pid))|"
+    rf"(?://(?!{_PRINTED})|/\*|#[ \t]"
+    r"(?!(?:\[\w{1,20}\] )?exits with return code = -9$)(?![^\n]{1,400}\bavailable space: \d)"
+    rf"(?!Native memory allocation \(|\S{{0,200}}/hs_err_pid)(?!{_PRINTED}))|"
     r"(?:except|catch|elif|else if|if|while|for|with|def|async def|class)\b[^\n]{0,500}[:{][ \t]{0,9}$|"
     r"(?:except|if|elif|return|raise|throw|assert|print|catch)[ \t]?[\"'(][^\n]*$|"
     r"(?:if|elif|return|assert|raise|throw|in)[ \t][\"'][^\n]*$|"
