@@ -213,7 +213,7 @@ def test_a_recorded_cell_has_what_it_starts_that_nobody_decorated(executed: Any)
         "stream": ("task", 1),
         "Holder": ("actor", 2),  # of the new actor
         "load": ("task", 1),  # which is decorated
-    }
+    }, table
     before, results, after_it, patched, lines, logs = json.loads(after.outputs[-1].text)
     assert before == len(("load", "load", "keep", "keep", "__init__"))
     assert results == [
