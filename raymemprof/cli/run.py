@@ -127,8 +127,9 @@ class _Tables:
         """Sum up what is left, and print all."""
         if self._is_here():
             self.add()
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # the job may have closed its output
-                self._show()
+            for show in (lambda: sys.stdout.flush(), self._show):
+                with contextlib.suppress(OSError, ValueError, AttributeError):  # the job may have closed its output
+                    show()
 
     def _is_here(self) -> bool:
         """Whether this is the process that ran the job, not one that the job forked: Ray does not answer that."""
@@ -136,7 +137,6 @@ class _Tables:
 
     def _show(self) -> None:
         """Print the tables to standard error, which is not the job's output."""
-        sys.stdout.flush()
         for found in self._found:
             if isinstance(found, str):
                 say(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from ray import cloudpickle
 
 import raymemprof
 from raymemprof import AttachError, profile_memory
+from raymemprof.cli import attach as attach_command
 from raymemprof.cli import main
 from raymemprof.recording.undecorated import attach as attaching
 
@@ -442,6 +444,34 @@ def in_process(*words: str, actors: list[Any]) -> tuple[str, str]:
     assert ran.exit_code == 0, ran.output
     caller.join(10)
     return ran.stdout, ran.stderr
+
+
+def test_a_process_that_does_not_run_keeps_nobody_waiting(
+    cluster: Path, wait_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' calls are shown, and it ends there once the process runs again."""
+    monkeypatch.setattr(attach_command, "_LIMIT", 0.5)
+    monkeypatch.setattr(attaching, "_LIMIT_TO_END", 1)
+    stopped, other = actor_of(Cache), actor_of(Cache)
+    pid = ray.get(stopped.__ray_call__.remote(lambda _: os.getpid()))
+
+    def stop() -> None:
+        wait_for(lambda: not is_as_it_was(stopped)[0] and not is_as_it_was(other)[0])
+        os.kill(pid, signal.SIGSTOP)
+        ray.get(other.keep.remote(5))
+
+    stopper = threading.Thread(target=stop, daemon=True)
+    stopper.start()
+    try:
+        ran = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["attach", "--all", "--seconds", "3"])
+        stopper.join(10)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert ran.exit_code == 0, ran.output
+    assert ran.stderr.count("has not said within 1 s that recording has ended") == 1
+    assert re.search(r"^Cache \(pid \d+\): 1 call recorded in", ran.stderr, re.MULTILINE), ran.stderr
+    assert " Cache " in ran.stdout
+    wait_for(lambda: is_as_it_was(stopped) == (True, True))
 
 
 def test_ctrl_c_ends_it(cluster: Path) -> None:
