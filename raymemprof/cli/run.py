@@ -127,9 +127,11 @@ class _Tables:
         """Sum up what is left, and print all."""
         if self._is_here():
             self.add()
-            for show in (lambda: sys.stdout.flush(), self._show):
-                with contextlib.suppress(OSError, ValueError, AttributeError):  # the job may have closed its output
-                    show()
+            is_closed = contextlib.suppress(OSError, ValueError, AttributeError)  # of the job's own output
+            with is_closed:
+                sys.stdout.flush()
+            with is_closed:
+                self._show()
 
     def _is_here(self) -> bool:
         """Whether this is the process that ran the job, not one that the job forked: Ray does not answer that."""

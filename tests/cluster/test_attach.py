@@ -489,3 +489,19 @@ def test_ctrl_c_ends_it(cluster: Path) -> None:
     assert "1 call recorded" in said
     assert "Cache" in table
     assert is_as_it_was(actor) == (True, True)
+
+
+def test_two_that_begin_at_once(cluster: Path) -> None:
+    """One of them records, and the other says so."""
+    actor = actor_of(Cache)
+    ray.get(actor.double.remote(1))
+    begun, errors = attaching.attach_each([actor, actor], None, 60, {}, lambda text: None)
+    ray.get(actor.double.remote(2))
+    results, more = attaching.end_each(begun)
+    assert errors + more == []
+    idle, recording = sorted(results, key=lambda result: result.call_count)
+    assert (idle.call_count, recording.call_count) == (0, 1)
+    assert "Cache.double" in idle.notes[0]
+    assert "recorded already" in idle.notes[0]
+    assert recording.notes == ()
+    assert is_as_it_was(actor) == (True, True)
