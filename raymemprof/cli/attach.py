@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import time
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ import click
 from .. import cluster
 from ..reading.catalog.filters import Filters
 from ..reading.reports.summary import summary_of
-from ..recording.undecorated.attach import Attached, Attachment, attach_each
+from ..recording.undecorated.attach import Attached, Attachment, attach_each, end_each
 from ..recording.undecorated.rays_own import runs_user_code
 from .options import address_option, connect, together
 from .output import print_shown, say
@@ -18,6 +20,8 @@ from .run import HOW_OPTIONS, say_next
 
 __all__ = ["attach"]
 
+_LIMIT = 15.0
+"""Seconds after the end for an actor to say what came of it."""
 _LEAST_OF_AN_ID = 8
 """Characters from which on a text may be the beginning of an id."""
 
@@ -66,14 +70,22 @@ def attach(
         raise errors[0]
     what = str(begun[0]) if len(begun) == 1 else f"{len(begun)} actors"
     say(f"recording {what} for {seconds:g} s; Ctrl-C ends it sooner.")
-    _show(_until_ended(begun), actor is None, options["directory"])
+    _show(_until_ended(begun, seconds), actor is None, options["directory"])
 
 
-def _until_ended(begun: list[Attachment]) -> list[Attached]:
-    try:
-        return [one.wait() for one in begun]
-    except KeyboardInterrupt:
-        return [one.end() for one in begun]
+def _until_ended(begun: list[Attachment], seconds: float) -> list[Attached]:
+    """Wait until they have ended; say which do not answer. Raises `AttachError` where none does."""
+    until = time.monotonic() + seconds + _LIMIT
+    with contextlib.suppress(KeyboardInterrupt):
+        for one in begun:
+            with contextlib.suppress(TimeoutError):
+                one.wait(max(until - time.monotonic(), 0))
+    results, errors = end_each(begun)
+    if not results:
+        raise errors[0]
+    for error in errors:
+        say(error)
+    return results
 
 
 def _show(results: list[Attached], everything: bool, directory: str | None) -> None:

@@ -127,7 +127,10 @@ class _Tables:
         """Sum up what is left, and print all."""
         if self._is_here():
             self.add()
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # the job may have closed its output
+            is_closed = contextlib.suppress(OSError, ValueError, AttributeError)  # of the job's own output
+            with is_closed:
+                sys.stdout.flush()
+            with is_closed:
                 self._show()
 
     def _is_here(self) -> bool:
@@ -136,7 +139,6 @@ class _Tables:
 
     def _show(self) -> None:
         """Print the tables to standard error, which is not the job's output."""
-        sys.stdout.flush()
         for found in self._found:
             if isinstance(found, str):
                 say(found)

@@ -23,7 +23,7 @@ from .. import journal as contract
 from . import disk_budget, warn
 from .fork_captures import make_forks_private, make_private, why_not_in_a_fork
 from .memory.allocators import Allocators
-from .memray_tracker import first_unwritable, is_tracing, undisturbed, unwritable_name
+from .memray_tracker import first_unwritable, free_threads, is_tracing, undisturbed, unwritable_name
 from .safety import descriptors, file_size_limit
 from .safety.wakeup import Wakeup
 
@@ -309,6 +309,7 @@ class Capture:
                 stand_ins[self._file] = os.devnull
             with undisturbed(), descriptors.lent(stand_ins):
                 tracker.__exit__(None, None, None)
+            free_threads()
         finally:
             if is_put_aside and not os.path.lexists(self.path):
                 os.rename(self._aside, self.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sys
 import threading
 import time
@@ -12,11 +13,15 @@ from typing import Any
 
 from .safety import interruptions
 
-__all__ = ["first_unwritable", "is_asking", "is_tracing", "undisturbed", "unwritable_name"]
+__all__ = ["first_unwritable", "free_threads", "is_asking", "is_tracing", "undisturbed", "unwritable_name"]
 
 _UNDISTURBED = 0.2
 """Seconds for which no other thread interrupts memray while it starts or stops: it takes some milliseconds, and a
 multiple of that on a busy machine."""
+_TURN = 0.01
+"""Seconds in which a thread that waits for the interpreter gets it."""
+_TURNS = 3
+"""How often they are given so long: more than one may wait, and on a busy machine it takes longer."""
 _asking = threading.local()
 
 
@@ -61,6 +66,33 @@ def undisturbed() -> Iterator[None]:
     finally:
         if sys.getswitchinterval() == during:  # else somebody has chosen another
             sys.setswitchinterval(before)
+
+
+def free_threads() -> None:
+    """Take memray's hook, which slows each call, from threads that waited for the interpreter while memray ended.
+
+    Where C code calls Python, memray adds its hook as soon as the thread may run, also when it traces no more. The main
+    thread of a Ray worker waits so most of the time: it looks for signals every 10 ms.
+    """
+    for _ in range(_TURNS):
+        time.sleep(_TURN)
+        with undisturbed():
+            _remove_hooks()
+
+
+def _remove_hooks() -> None:
+    if sys.version_info >= (3, 12):
+        for_new_threads = threading.getprofile()
+        threading.setprofile_all_threads(None)
+        threading.setprofile(for_new_threads)
+        return
+    python = ctypes.PyDLL(None)  # before Python 3.12 memray does it so too
+    for function in (python.PyInterpreterState_Get, python.PyInterpreterState_ThreadHead, python.PyThreadState_Next):
+        function.restype = ctypes.c_void_p
+    state = python.PyInterpreterState_ThreadHead(ctypes.c_void_p(python.PyInterpreterState_Get()))
+    while state is not None:
+        python._PyEval_SetProfile(ctypes.c_void_p(state), None, None)
+        state = python.PyThreadState_Next(ctypes.c_void_p(state))
 
 
 def unwritable_name() -> str | None:

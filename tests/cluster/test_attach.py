@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from ray import cloudpickle
 
 import raymemprof
 from raymemprof import AttachError, profile_memory
+from raymemprof.cli import attach as attach_command
 from raymemprof.cli import main
 from raymemprof.recording.undecorated import attach as attaching
 
@@ -444,6 +446,34 @@ def in_process(*words: str, actors: list[Any]) -> tuple[str, str]:
     return ran.stdout, ran.stderr
 
 
+def test_a_process_that_does_not_run_keeps_nobody_waiting(
+    cluster: Path, wait_for: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' calls are shown, and it ends there once the process runs again."""
+    monkeypatch.setattr(attach_command, "_LIMIT", 0.5)
+    monkeypatch.setattr(attaching, "_LIMIT_TO_END", 1)
+    stopped, other = actor_of(Cache), actor_of(Cache)
+    pid = ray.get(stopped.__ray_call__.remote(lambda _: os.getpid()))
+
+    def stop() -> None:
+        wait_for(lambda: not is_as_it_was(stopped)[0] and not is_as_it_was(other)[0])
+        os.kill(pid, signal.SIGSTOP)
+        ray.get(other.keep.remote(5))
+
+    stopper = threading.Thread(target=stop, daemon=True)
+    stopper.start()
+    try:
+        ran = CliRunner(env={"COLUMNS": "200"}).invoke(main, ["attach", "--all", "--seconds", "3"])
+        stopper.join(10)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert ran.exit_code == 0, ran.output
+    assert ran.stderr.count("has not said within 1 s that recording has ended") == 1
+    assert re.search(r"^Cache \(pid \d+\): 1 call recorded in", ran.stderr, re.MULTILINE), ran.stderr
+    assert " Cache " in ran.stdout
+    wait_for(lambda: is_as_it_was(stopped) == (True, True))
+
+
 def test_ctrl_c_ends_it(cluster: Path) -> None:
     actor = actor_of(Cache, name="interrupted", namespace="terminal")
     ray.get(actor.double.remote(1))
@@ -458,4 +488,20 @@ def test_ctrl_c_ends_it(cluster: Path) -> None:
     assert process.returncode == 0, said
     assert "1 call recorded" in said
     assert "Cache" in table
+    assert is_as_it_was(actor) == (True, True)
+
+
+def test_two_that_begin_at_once(cluster: Path) -> None:
+    """One of them records, and the other says so."""
+    actor = actor_of(Cache)
+    ray.get(actor.double.remote(1))
+    begun, errors = attaching.attach_each([actor, actor], None, 60, {}, lambda text: None)
+    ray.get(actor.double.remote(2))
+    results, more = attaching.end_each(begun)
+    assert errors + more == []
+    idle, recording = sorted(results, key=lambda result: result.call_count)
+    assert (idle.call_count, recording.call_count) == (0, 1)
+    assert "Cache.double" in idle.notes[0]
+    assert "recorded already" in idle.notes[0]
+    assert recording.notes == ()
     assert is_as_it_was(actor) == (True, True)

@@ -116,6 +116,8 @@ def switched(head: Cluster) -> Job:
 
 @pytest.mark.versions
 def test_the_same_calls_as_decorated(head: Cluster, decorated: Job, switched: Job) -> None:
+    plain = drive(head, sys.executable, PROGRAM, "plain")
+    assert (plain.answer["results"], list(head.calls(plain))) == (RESULTS, [])
     assert decorated.answer["results"] == switched.answer["results"] == RESULTS
     assert kinds(head.calls(decorated)) == CALLS
     assert kinds(head.calls(switched)) == CALLS + Counter([SEEN])
@@ -333,7 +335,7 @@ def test_workers_that_cannot_record_run_unharmed(head: Cluster, tmp_path: Path, 
 
 
 def test_packages_that_ray_installs(head: Cluster, tmp_path: Path) -> None:
-    """The job's own `pip` is kept, and the switch reaches the environment that Ray makes for it."""
+    """The job's own `pip`, variables and hook are kept, and the switch reaches the environment that Ray makes."""
     package = tmp_path / "theirs"
     package.mkdir()
     (package / "pyproject.toml").write_text(
@@ -353,16 +355,22 @@ def test_packages_that_ray_installs(head: Cluster, tmp_path: Path) -> None:
         "    return name\n"
     )
     code = f"""
-import json, ray, raymemprof
-ray.init(logging_level="ERROR", runtime_env=raymemprof.runtime_env({{"pip": [{str(package)!r}]}}))
+import json, os, ray, raymemprof
+
+def hook():
+    import theirs_only
+    os.environ["HOOKED"] = str(theirs_only.VALUE)
+
+theirs = {{"pip": [{str(package)!r}], "env_vars": {{"MODE": "fast"}}, "worker_process_setup_hook": hook}}
+ray.init(logging_level="ERROR", runtime_env=raymemprof.runtime_env(theirs))
 
 @ray.remote
 def value():
     import theirs_only
-    return theirs_only.VALUE
+    return theirs_only.VALUE, os.environ["MODE"], os.environ["HOOKED"]
 
 print(json.dumps({{"results": ray.get(value.remote()), "job": ray.get_runtime_context().get_job_id()}}))
 """
     job = drive(head, sys.executable, "-c", code)
-    assert job.answer["results"] == 5, job.error
+    assert job.answer["results"] == [5, "fast", "5"], job.error
     assert [call.name for call in head.calls(job)] == ["value"]

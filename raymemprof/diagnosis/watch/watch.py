@@ -109,9 +109,8 @@ class Watch:
     @property
     def is_cut_off(self) -> bool:
         """Whether the session that was watched has ended."""
-        return not self._connections.node_ids and any(
-            why == "the session has ended" for why in list(self._connections.ended.values())
-        )
+        *_, last = [None, *self._connections.ended.values()]  # a node that died before has said the same
+        return not self._connections.node_ids and last == "the session has ended"
 
     def _follow(self) -> None:
         """Watch nodes that join, too, and those again whose process was killed."""

@@ -22,7 +22,7 @@ from . import attached
 from .attach_requests import not_wanted, wanted
 from .attached import Request
 
-__all__ = ["Attached", "Attachment", "attach", "attach_each"]
+__all__ = ["Attached", "Attachment", "attach", "attach_each", "end_each"]
 
 _PATIENCE = 5.0
 """Seconds of waiting behind what is queued after which it is said."""
@@ -182,13 +182,19 @@ class Attachment:
             AttachError: the actor did not answer. It ends by itself when it can.
         """
         if self.result is None:
-            with contextlib.suppress(Exception):  # the GCS does not answer: the actor takes that for the end
-                not_wanted(self._id)
+            self._ask_to_end()
             if self._wait(_LIMIT_TO_END) is None:
                 self._give_up()
-                raise self._error(f"it has not said within {_LIMIT_TO_END:.0f} s that recording has ended")
+                raise AttachError(
+                    f"the actor {self._actor_id[:8]}… has not said within {_LIMIT_TO_END:.0f} s that recording has "
+                    "ended. Recording ends there by itself as soon as it can."
+                )
         assert self.result is not None
         return self.result
+
+    def _ask_to_end(self) -> None:
+        with contextlib.suppress(Exception):  # the GCS does not answer: the actor takes that for the end
+            not_wanted(self._id)
 
     def _wait(self, seconds: float) -> Attached | None:
         """Return what came of it, once the actor says so, or is not there any more."""
@@ -352,6 +358,20 @@ def attach_each(
             attachment._give_up()
         raise
     return begun, errors
+
+
+def end_each(attachments: list[Attachment]) -> tuple[list[Attached], list[AttachError]]:
+    """End attachments at the same time; return what came of them, and which actors did not answer."""
+    results: list[Attached] = []
+    errors: list[AttachError] = []
+    for one in attachments:
+        one._ask_to_end()
+    for one in attachments:
+        try:
+            results.append(one.end())
+        except AttachError as error:
+            errors.append(error)
+    return results, errors
 
 
 def _notes(said: dict[str, Any]) -> Iterable[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -44,6 +45,10 @@ _GRACE = 0.25
 """Seconds that calls which run at the end have to end too, before they are traced no more."""
 _GONE = "the driver died or disconnected"
 _DETACHED = "the attachment ended while the call ran; it was traced until then"
+
+
+_beginning = threading.Lock()
+"""Held while an attachment looks which methods are recorded already, and exchanges the others."""
 
 
 class Request(NamedTuple):
@@ -123,7 +128,8 @@ class _Recording:
         try:
             if self._why_over() is not None or self._is_job_over():
                 return  # nobody waits for it any more
-            said = self._begin()
+            with _beginning:
+                said = self._begin()
         except Exception as error:
             self._end()
             is_ours = isinstance(error, _NotRecordedError)

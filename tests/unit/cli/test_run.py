@@ -96,6 +96,13 @@ def test_the_table_waits_for_the_threads_of_the_job(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stdout) == (0, f"pool\nthread\n{NOT_CONNECTED}\n")
 
 
+def test_a_job_that_closes_its_output(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys\nprint('last')\nsys.stdout.close()")
+    plain, ran = both(tmp_path / "script.py")
+    assert (ran.returncode, ran.stdout) == (plain.returncode, plain.stdout) == (0, "last\n")
+    assert ran.stderr == f"{NOT_CONNECTED}\n"
+
+
 def test_a_child_that_the_job_forks_prints_no_table(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text("import os, sys\nif os.fork() == 0:\n    sys.exit(3)\nprint(os.wait()[1] >> 8)")
     plain, ran = both(tmp_path / "script.py")

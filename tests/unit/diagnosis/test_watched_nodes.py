@@ -97,3 +97,22 @@ def test_a_shortage_here_hides_no_node_s_own_reason_and_is_not_tried_every_few_s
     answers[OTHER], watch._next_try = None, 0.0
     watch._begin()
     assert OTHER not in reasons(watch)
+
+
+@pytest.mark.parametrize("is_session", [False, True])
+def test_a_node_that_dies_does_not_end_the_session(
+    watch: Watch, wait_for: Callable[..., Any], is_session: bool
+) -> None:
+    """Its process cannot tell the one from the other."""
+
+    def end(caller: socket.socket, why: str) -> None:
+        left = len(watch.node_ids) - 1
+        with caller:
+            caller.sendall(json.dumps({"ended": why}).encode() + b"\n")
+        wait_for(lambda: len(watch.node_ids) == left)
+
+    one, other = connected(watch, ONE), connected(watch, OTHER)
+    end(other, "the session has ended")
+    assert not watch.is_cut_off
+    end(one, "the session has ended" if is_session else "the time is over")
+    assert watch.is_cut_off is is_session

@@ -285,3 +285,53 @@ print(sys.getprofile() is look, len(seen))
     notes = [str(call.note) for call in sorted(raymemprof.calls(str(tmp_path)), key=lambda call: call.started_at)]
     # From Python 3.12 on cProfile takes no place that memray would take, and the next call joins what it opened.
     assert ["a profiler" in note for note in notes] == [sys.version_info < (3, 12)] * 2
+
+
+def test_threads_that_wait_for_the_interpreter_as_tracing_ends_are_not_slowed(run_script: Callable[..., str]) -> None:
+    """As a Ray worker's main thread does: where C code calls Python, memray adds its hook though it traces no more."""
+    code = """
+import ctypes, sys, tempfile, threading
+import raymemprof
+from raymemprof.recording.tracker import tracker
+
+python = ctypes.PyDLL(None)
+python.PyThreadState_Get.restype = ctypes.c_void_p
+
+def fields():
+    return list((ctypes.c_size_t * 40).from_address(python.PyThreadState_Get()))
+
+def look():
+    marker = lambda *event: None
+    sys.setprofile(marker)
+    found.append(fields().index(id(marker)) - 2)
+    sys.setprofile(None)
+
+found = []
+looker = threading.Thread(target=look)
+looker.start()
+looker.join()
+(hook,) = found
+
+def sort():
+    compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(lambda one, other: 0)
+    numbers = (ctypes.c_int64 * 1000)()
+    while True:
+        ctypes.CDLL(None).qsort(numbers, 1000, 8, compare)
+        if is_over.is_set():
+            hooks.append(fields()[hook])
+            return
+
+for _ in range(10):
+    hooks, is_over = [], threading.Event()
+    sorters = [threading.Thread(target=sort) for _ in range(4)]
+    for sorter in sorters:
+        sorter.start()
+    with raymemprof.profile_memory("block", directory=tempfile.mkdtemp(), linger=0):
+        pass
+    tracker.open_capture() and tracker.open_capture().closed.wait(30)
+    is_over.set()
+    for sorter in sorters:
+        sorter.join()
+    print(hooks)
+"""
+    assert run_script(code, timeout=60) == "[0, 0, 0, 0]\n" * 10
