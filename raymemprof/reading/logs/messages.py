@@ -46,7 +46,7 @@ from .systems.whereabouts import with_whereabouts
 from .text.driver_prefixes import with_prefixes
 from .text.escapes import without_marks
 from .text.layouts import as_printed
-from .text.mentions import without_code, without_mentions
+from .text.mentions import without_code, without_examples, without_mentions
 from .text.rejoined_names import names_in
 
 __all__ = ["parse", "read"]
@@ -92,6 +92,7 @@ def parse(text: str) -> Message:
 
 def read(text: str) -> tuple[Message, str]:
     """Return what a text says, and the text as it was printed; nothing of it holds a secret that the text had."""
+    text = without_examples(text)
     plain = without_marks(text)
     printed = without_secrets(as_printed(plain))
     return states(text) or _read(without_secrets(plain), printed), printed

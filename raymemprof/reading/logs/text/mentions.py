@@ -7,7 +7,7 @@ import re
 from ..patterns import Form
 from .denials import without_denials
 
-__all__ = ["without_code", "without_mentions"]
+__all__ = ["without_code", "without_examples", "without_mentions"]
 
 _TRACEBACK_CODE = Form(
     r"(^[ \t]{0,40}File \"[^\n]{1,400}\", line \d{1,9}(?:, in [^\n]{1,200})?\n)"
@@ -55,6 +55,14 @@ _SUPPOSED = Form(
     r"(?:(?!\b(?:but|now|yet|however|I|we|got|gets?)\b)[^\n`.;]){0,250}?)`[^`\n]{1,400}`?"
 )
 """A message that is quoted as what would be printed, or was expected."""
+_EXAMPLE = Form(
+    r"(\b(?:An?|[Tt]ypical|[Ss]uch an?)\b"
+    r"(?:(?!\b(?:I|[Ww]e|[Mm]y|[Oo]ur|[Gg]ot|[Gg]ets?|[Ss]aw|[Ss]ees?)\b)[^\n.:;]){1,120}?"
+    r"\blooks? (?:\w{1,20} )?like(?: this| the following)?:)[ \t]{0,9}\n"
+    r"(?:[ \t]{0,40}(?:\.\. [\w-]{1,20}::[^\n]{0,80}|```\w{0,20}|~~~\w{0,20})?[ \t]{0,9}\n){0,4}"
+    r"[^\n]{1,2000}(?:\n[ \t]{0,80}\S[^\n]{0,2000}){0,60}"
+)
+"""What documentation shows a message by: "A worker's error looks like:", and the paragraph or block after it."""
 _QUERIES = (
     Form(
         r"(?:^|[|;&(][ \t]{0,3}|[$#>%❯] |^[ \t]{0,9}\d{1,6}[ \t]{1,4}|\bsudo )(?:[efz]?grep|jq|awk)[ \t][^\n]{1,500}",
@@ -91,6 +99,11 @@ def without_mentions(text: str, *, with_denials: bool = False) -> str:
     text = _IN_GENERAL.sub("", _COMMIT.sub("", text))
     text = _SUPPOSED.sub(r"\1", text)
     return _TALK.sub("", text)
+
+
+def without_examples(text: str) -> str:
+    """Return a text without the messages by which documentation shows what a message looks like."""
+    return _EXAMPLE.sub(r"\1\n", text)
 
 
 def without_code(text: str) -> str:

@@ -253,3 +253,24 @@ Containers:
 )
 def test_what_a_sentence_denies_or_tells_is_not_said_otherwise(text: str, untold: str, tmp_path: Path) -> None:
     assert untold not in str(explain(text, tmp_path))
+
+
+KILL = "[1234.5] Out of memory: Killed process 4123 (python) total-vm:9000kB, anon-rss:8000kB"
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        "By default there are 8 workers. A CPU out of memory error looks like:\n\n.. code::\n\n   {}\n",
+        "A kill by the kernel looks like this:\n\n```text\n{}\n```\n",
+        "In dmesg a typical kill will look like the following:\n    {}\n",
+    ],
+)
+def test_what_documentation_shows_is_no_report(example: str, tmp_path: Path) -> None:
+    """What comes after the example is one, and so is what somebody got."""
+    shown = example.format(KILL)
+    assert explain(shown, tmp_path).cause == "unknown"
+    assert explain(f"{shown}\nThis is what we got:\n\n{KILL.replace('4123', '99')}", tmp_path).victims[0].pid == 99
+    ours = f"We got an error that looks like:\n\n{KILL}\n"
+    assert explain(ours, tmp_path).victims[0].pid == 4123
+    assert explain(f"The error looks like this:\n\n{KILL}\n", tmp_path).victims[0].pid == 4123
