@@ -211,7 +211,8 @@ def _with_repeats(message: Message, text: str) -> Message:
 
 def _with_place(message: Message, text: str, printed: str) -> Message:
     """Add in which tasks or actors an allocation failed, by the headers of their tracebacks, else by their prefixes."""
-    raised = list(raisers(without_mentions(printed)))
+    # Of a header whose second line begins as what a driver prints before a process's lines, only the text has all.
+    raised = list(raisers(without_mentions(printed))) or list(raisers(without_mentions(text)))
     is_newest_first = len(printed) < _LONG and "ray::" in printed and not _HEADER_THEN_ERROR.search(printed)
     if not raised and is_newest_first:  # its lines may stand in the other order
         raised += raisers(without_mentions("\n".join(reversed(printed.splitlines()))))

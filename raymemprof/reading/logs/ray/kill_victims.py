@@ -40,6 +40,11 @@ OLD_KILL = pattern(
     rf"Killing worker with the latest task assigned time to free up memory[^\n]{{0,200}}?Task to be killed: ({ANY_ID})"
 )
 """What a raylet of 2.0 logs."""
+_WORKER_SHORTENED = pattern(
+    rf"\((?:Task|Actor\(({ANY_ID})\)|Actor(?:\([^()\n]{{1,60}}\))?): [^()\n]{{0,80}}\.\.\.[^()\n]{{0,80}}?"
+    rf"task name=({NAME}), [^()\n]{{0,300}}?pid=({COUNT}), (?:[^()\n]{{0,80}}?, )?actual memory used=({NUMBER})GB\b"
+)
+"""One of them, of which somebody left out fields: `(Task: ... task name=f, pid=8, actual memory used=1.5GB, ...)`."""
 _ONE_CUT = pattern(
     rf"where the (?:task|lease|actor) \((?:actor ID: ({ANY_ID}?))?(?:, )?(?:task ID: ({ANY_ID}?))?(?:, )?"
     rf"(?:lease ID: {ANY_ID}?)?(?:, )?name=({NAME}), pid=(?:({COUNT}),[^\n]{{0,60}}|\d{{0,10}})\s{{0,9}}\Z"
@@ -62,12 +67,13 @@ def killed(text: str) -> Iterator[Victim]:
     """Yield the workers that a text says were killed for memory."""
     starts = [found.end() for found in _SELECTED.finditer(text)]
     if not starts and (listed := _ONLY_SELECTED.search(text)):
-        starts = [match.start() for match in _WORKER.finditer(text, listed.end())]
+        forms = (_WORKER, _WORKER_SHORTENED)
+        starts = sorted({match.start() for form in forms for match in form.finditer(text, listed.end())})
     elif not starts:
         yield from _one_killed(text)
     for start in starts:
         found = _WORKER.match(text, start)
-        if found is None and (cut := _WORKER_CUT.match(text, start)):
+        if found is None and (cut := _WORKER_SHORTENED.match(text, start) or _WORKER_CUT.match(text, start)):
             pid, memory = cut[3], cut[4]
             actor_id = whole(cut[1], _ACTOR_DIGITS)
             yield Victim(cut[2], None, actor_id, None, int(pid) if pid else None, gibibytes(memory) if memory else None)

@@ -62,10 +62,11 @@ def raisers(text: str) -> Iterator[tuple[Raiser, str]]:
     for found in itertools.islice(_HEADER.finditer(text), _MOST):
         lines = re.split(r"[\n;]", text[found.end() : found.end() + _LONGEST])[1:]
         frames = list(itertools.takewhile(_FRAME.match, lines))
-        if not any(mark in line for line in (found[0], *frames) for mark in _MARKS):
+        is_cut, error = len(frames) == len(lines), found["error"]
+        raised = (f"{error}:" if error else "") if is_cut else lines[len(frames)]
+        is_of_header = error and not is_cut and raised.partition(":")[0].rpartition(".")[2].strip() == error
+        if not is_of_header and not any(mark in line for line in (found[0], *frames) for mark in _MARKS):
             continue  # the lines stand in another order, or are another's
-        is_cut = len(frames) == len(lines)
-        raised = (f"{found['error']}:" if found["error"] else "") if is_cut else lines[len(frames)]
         yield _raiser(found), "" if "ray::" in raised else raised
 
 

@@ -277,3 +277,28 @@ def test_the_traceback_that_a_text_has(tmp_path: Path) -> None:
 def test_what_ray_guesses_of_each_death_is_not_quoted_when_cut(tmp_path: Path) -> None:
     found = explain(f"{DIED.strip()} There are som", tmp_path)
     assert "Ray says: Worker unexpectedly exits with a connection error code 2. End of file.\n" in found.summary
+
+
+def test_a_list_of_kills_of_which_somebody_left_out_fields(tmp_path: Path) -> None:
+    text = (
+        "ray.exceptions.OutOfMemoryError: 2 worker(s) were killed due to the node running low on memory.\n"
+        "Memory on the node (IP: 10.0.0.7) was 57.08GB / 60.00GB (0.951333)\n  ...\n"
+        "Ray killed 2 worker(s) based on the killing policy:\n"
+        "[(Task: ... task name=ReadParquet->Map(f)(7), pid=478, actual memory used=12.17GB, ...), "
+        f"(Actor({'ab' * 16}): ..., task name=Store.add, ..., pid=479, actual memory used=2.50GB, ...)]\n"
+    )
+    first, second = explain(text, tmp_path).victims
+    assert (first.name, first.pid, first.memory) == ("ReadParquet->Map(f)(7)", 478, round(12.17 * 2**30))
+    assert (second.name, second.pid, second.actor_id) == ("Store.add", 479, "ab" * 16)
+
+
+@pytest.mark.parametrize(("raised", "is_told"), [("torch.OutOfMemoryError", True), ("ValueError", False)])
+def test_a_header_whose_exception_follows_without_frames(raised: str, is_told: bool, tmp_path: Path) -> None:
+    """The header names the exception, so it is that task's."""
+    text = (
+        "ray.exceptions.RayTaskError(OutOfMemoryError):\n  ray::Policy.train()\n  (pid=3900, ip=10.6.2.1, actor_id=ab)\n\n"
+        f"{raised}: no luck\n\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 320.00 MiB.\n"
+    )
+    found = explain(text.replace(": no luck\n\ntorch.OutOfMemoryError", "") if is_told else text, tmp_path)
+    assert found.cause == "gpu_memory"
+    assert ("It happened in Policy.train (pid 3900) on node 10.6.2.1" in found.summary) is is_told
