@@ -75,7 +75,7 @@ def test_a_journal_stays_small_and_counts_all(tmp_path: Path, threads: int) -> N
         assert start(tmp_path / "a", threads, 4_200 // threads, output.fileno()).wait(120) == 0
     (work,) = raymemprof.summary(tmp_path / "a", lines=False)
     assert (work.call_count, work.finished_count) == (4_200, 4_200)
-    assert sum_count(only_journal(tmp_path / "a")) > 1_000
+    assert sum_count(only_journal(tmp_path / "a")) > 400  # how many is a matter of when the writer was idle
     assert only_journal(tmp_path / "a").stat().st_size < 4_200 * 300
     assert [path.name for path in (tmp_path / "a").iterdir()] == [only_journal(tmp_path / "a").name]
 
